@@ -1,0 +1,172 @@
+"""Notebooks in a real JupyterLab, driven by a real browser: what a person sees of 04_launch and 05_loss_curves."""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from workbench import ROOT
+from workbench.local import process
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+PATIENCE = 120  # seconds; everything takes a few on a quiet machine
+READY = """() => {
+    const context = window.jupyterapp?.shell?.currentWidget?.sessionContext;
+    return Boolean(context?.isReady && context.kernelDisplayStatus === 'idle');
+}"""  # the circle in the toolbar says idle before there is a kernel
+RUN_ALL = """() => {
+    window.ran = undefined;
+    window.jupyterapp.commands.execute('notebook:run-all-cells').then(ran => { window.ran = ran; });
+}"""  # not awaited here: a dialog would hang it for ever
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    made = tmp_path_factory.mktemp("browser") / "home"
+    yield made
+    process.stop(made)
+
+
+@pytest.fixture(scope="module")
+def prepared(home: Path) -> Path:
+    """A home in which 03_build_data has run."""
+    command = [sys.executable, "-m", "workbench", "run", "--only", "03"]
+    done = subprocess.run(
+        command, env=os.environ | {"WORKBENCH_HOME": str(home)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return home
+
+
+@pytest.fixture(scope="module")
+def lab(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """JupyterLab on a copy of the notebooks; its address with a place for a notebook's name."""
+    folder = tmp_path_factory.mktemp("lab")
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    settings = folder / "settings" / "@jupyterlab"
+    for plugin, content in {
+        "notebook-extension/tracker": '{"windowingMode": "none"}',  # else cells out of view are not in the page
+        "apputils-extension/notification": '{"fetchNews": "false"}',
+        "docmanager-extension/plugin": '{"autosave": false}',
+    }.items():
+        file = settings / f"{plugin}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    token = secrets.token_hex(16)
+    command = [
+        sys.executable,
+        "-m",
+        "workbench",
+        "lab",
+        str(folder / "notebooks"),
+        "--no-browser",
+        "--allow-root",
+    ]
+    command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
+    command += [f"--IdentityProvider.token={token}", "--LabApp.expose_app_in_browser=True"]
+    command += ["--LabApp.extension_manager=readonly"]
+    own = {
+        "WORKBENCH_HOME": prepared,
+        "JUPYTERLAB_SETTINGS_DIR": folder / "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": folder / "workspaces",
+        "JUPYTER_RUNTIME_DIR": folder / "runtime",
+        "JUPYTER_CONFIG_DIR": folder / "config",
+        "WORKBENCH_HEADLESS": "",
+    }
+    environment = os.environ | {name: str(value) for name, value in own.items()}
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        wait_until_up(f"http://127.0.0.1:{port}/api/status?token={token}", server, folder / "log")
+        yield f"http://127.0.0.1:{port}/doc/tree/{{}}?reset&token={token}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def wait_until_up(address: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+    flags += ["--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=flags)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: "Browser") -> Iterator["Page"]:
+    opened = browser.new_page(viewport={"width": 1100, "height": 1400})
+    opened.set_default_timeout(1000 * PATIENCE)
+    yield opened
+    opened.close()
+
+
+def open_and_run(page: "Page", lab: str, notebook: str) -> None:
+    """Open a notebook, run all its cells as its menu does, and wait until they have run."""
+    page.goto(lab.format(notebook))
+    page.wait_for_function(READY)
+    page.evaluate(RUN_ALL)
+    page.wait_for_function("() => window.ran !== undefined")
+    page.wait_for_function(READY)
+    errors = page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']")
+    assert errors.count() == 0, errors.first.inner_text()
+
+
+def cell(page: "Page", text: str) -> "Locator":
+    """The code cell that holds ``text``."""
+    return page.locator(".jp-CodeCell", has=page.locator(".jp-InputArea", has_text=text)).last
+
+
+def test_a_person_watches_a_job_learn(page: "Page", lab: str, tmp_path: Path):
+    open_and_run(page, lab, "04_launch.ipynb")
+    watched = cell(page, "watch(follow(client, job))")
+    figure = watched.locator(".js-plotly-plot")
+    figure.wait_for()
+    watched.scroll_into_view_if_needed()
+    page.screenshot(path=tmp_path / "04_launch.png", full_page=True)
+    names = figure.locator(".legendtext").all_inner_texts()
+    assert "Training loss" in names
+    assert "succeeded" in figure.locator(".gtitle").inner_text()
+    assert "training seconds" in cell(page, "outcome(done)").inner_text()
+
+
+def test_a_person_reads_the_curve_in_a_picture_and_in_words(page: "Page", lab: str, tmp_path: Path):
+    open_and_run(page, lab, "05_loss_curves.ipynb")
+    plotted = cell(page, "plot(done.curve")
+    plotted.locator(".js-plotly-plot").wait_for()
+    plotted.scroll_into_view_if_needed()
+    page.screenshot(path=tmp_path / "05_loss_curves.png", full_page=True)
+    assert "Training loss: " in page.locator("li").all_inner_texts()[1]
+    table = cell(page, "checkpoint_table(client").locator("table")
+    assert "nano.ft-" in table.inner_text()

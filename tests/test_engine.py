@@ -1,0 +1,283 @@
+"""The engine against independent implementations, on the nano model in float32."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from workbench.local import lora
+from workbench.local.encoding import IGNORED, Row, batches, collate, encode, encode_prompt
+from workbench.local.generate import GREEDY, Batch, Sampling, answers
+from workbench.local.model import Base, hidden_states, load_base, logits
+from workbench.local.nano import build_nano
+from workbench.local.trainer import ADAPTER, Plan, SftRun, learnt_loss, schedule_share
+
+WORDS = ("red", "blue", "green", "pink", "gold", "gray", "teal", "lime", "rose", "navy", "plum", "mint")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("models") / "nano"
+    build_nano(made)
+    return made
+
+
+@pytest.fixture
+def base(folder: Path) -> Base:
+    return load_base("nano", folder, dtype=torch.float32)
+
+
+def conversation(word: str) -> list[dict[str, object]]:
+    return [
+        {"role": "system", "content": "Shout."},
+        {"role": "user", "content": f"say {word}"},
+        {"role": "assistant", "content": word.upper()},
+    ]
+
+
+def rows_of(base: Base) -> list[Row]:
+    return [encode(base.tokenizer, conversation(word)) for word in WORDS]
+
+
+def plan(**changes: object) -> Plan:
+    settings: dict[str, object] = {
+        "n_epochs": 2,
+        "batch_size": 4,
+        "learning_rate_multiplier": 1.0,
+        "seed": 0,
+        "eval_interval": 3,
+        "eval_samples": 0,
+    }
+    return Plan(**(settings | changes))  # type: ignore[arg-type]
+
+
+def learnt_text(base: Base, messages: list[dict[str, object]]) -> str:
+    row = encode(base.tokenizer, messages)
+    return base.tokenizer.decode(
+        [token for token, learnt in zip(row.tokens, row.learnt, strict=True) if learnt]
+    )
+
+
+# What is learnt
+
+
+def test_only_the_answer_and_its_end_are_learnt(base: Base) -> None:
+    assert learnt_text(base, conversation("red")) == "RED<|im_end|>"
+
+
+def test_every_assistant_turn_is_learnt_but_one_of_weight_zero(base: Base) -> None:
+    messages = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "not this", "weight": 0},
+        {"role": "user", "content": "b"},
+        {"role": "assistant", "content": "this"},
+        {"role": "user", "content": "c"},
+        {"role": "assistant", "content": "and this", "weight": 1},
+    ]
+    assert learnt_text(base, messages) == "this<|im_end|>and this<|im_end|>"
+
+
+def test_a_prompt_is_the_start_of_the_conversation_it_asks_to_continue(base: Base) -> None:
+    messages = conversation("blue")
+    prompt = encode_prompt(base.tokenizer, messages[:-1])
+    assert encode(base.tokenizer, messages).tokens[: len(prompt)] == tuple(prompt)
+
+
+def test_padding_and_prompt_carry_no_label() -> None:
+    ids, labels = collate([Row((5, 6, 7), (False, True, True)), Row((8,), (True,))], padding=0)
+    assert ids.tolist() == [[5, 6, 7], [8, 0, 0]]
+    assert labels.tolist() == [[IGNORED, 6, 7], [8, IGNORED, IGNORED]]
+
+
+# The schedule
+
+
+def test_every_epoch_takes_every_row_once() -> None:
+    schedule = batches([10] * 11, batch_size=4, n_epochs=3, seed=1)
+    assert len(schedule) == 9  # ceil(11 * 3 / 4), as the service counts
+    taken = sorted(row for batch in schedule for row in batch)
+    assert taken == sorted([*range(11)] * 3)
+
+
+def test_the_schedule_depends_on_the_seed_alone() -> None:
+    lengths = list(range(40))
+    assert batches(lengths, batch_size=8, n_epochs=2, seed=3) == batches(
+        lengths, batch_size=8, n_epochs=2, seed=3
+    )
+    assert batches(lengths, batch_size=8, n_epochs=2, seed=3) != batches(
+        lengths, batch_size=8, n_epochs=2, seed=4
+    )
+
+
+def test_the_learning_rate_warms_up_and_decays_linearly() -> None:
+    assert schedule_share(1, 90) == pytest.approx(1 / 6)
+    assert schedule_share(6, 90) == pytest.approx(1 - 0.95 * 5 / 90)
+    assert schedule_share(90, 90) == pytest.approx(0.05 + 0.95 / 90)
+
+
+# Against PEFT, TRL and transformers
+
+
+def trained(base: Base, **changes: object) -> SftRun:
+    run = SftRun(base, plan(**changes), rows_of(base), [], None)
+    list(run)
+    return run
+
+
+def test_a_saved_adapter_means_the_same_to_peft(base: Base, folder: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    trained(base)
+    lora.save_adapter(base.model, ADAPTER, tmp_path, base_model="nano")
+    ids = torch.tensor([rows_of(base)[0].tokens])
+    with torch.no_grad():
+        ours = logits(base.model, hidden_states(base.model, ids))
+        plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        untouched = plain(ids).logits
+        theirs = PeftModel.from_pretrained(plain, tmp_path)(ids).logits
+    torch.testing.assert_close(ours, theirs)
+    assert (ours - untouched).abs().max() > 0.01
+
+
+def test_a_loaded_adapter_answers_like_the_one_that_was_saved(
+    base: Base, folder: Path, tmp_path: Path
+) -> None:
+    trained(base)
+    lora.save_adapter(base.model, ADAPTER, tmp_path, base_model="nano")
+    other = load_base("nano", folder, dtype=torch.float32)
+    lora.load_adapter(other.model, "tuned", tmp_path)
+    ids = torch.tensor([rows_of(base)[3].tokens])
+    with torch.no_grad():
+        lora.use(other.model, "tuned")
+        tuned = hidden_states(other.model, ids)
+        torch.testing.assert_close(tuned, hidden_states(base.model, ids))
+        lora.use(other.model, None)
+        lora.use(base.model, None)
+        torch.testing.assert_close(
+            hidden_states(other.model, ids), hidden_states(base.model, ids), rtol=0, atol=0
+        )
+
+
+@pytest.mark.filterwarnings("ignore")  # TRL's and accelerate's own deprecations
+def test_the_loss_and_its_gradients_equal_trl(base: Base, folder: Path, tmp_path: Path) -> None:
+    from datasets import Dataset
+    from peft import PeftModel
+    from trl import SFTConfig, SFTTrainer
+
+    trained(base)
+    lora.save_adapter(base.model, ADAPTER, tmp_path / "adapter", base_model="nano")
+    rows = rows_of(base)[:4]
+    examples = [
+        {
+            "input_ids": list(row.tokens),
+            "labels": [
+                token if learnt else -100 for token, learnt in zip(row.tokens, row.learnt, strict=True)
+            ],
+        }
+        for row in rows
+    ]
+    plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    trainer = SFTTrainer(
+        model=PeftModel.from_pretrained(plain, tmp_path / "adapter", is_trainable=True),
+        args=SFTConfig(
+            output_dir=str(tmp_path), per_device_train_batch_size=4, use_cpu=True, bf16=False, report_to=[]
+        ),
+        train_dataset=Dataset.from_list(examples),
+        processing_class=base.tokenizer,
+    )
+    batch = trainer.data_collator(examples)
+    theirs = trainer.compute_loss(trainer.model, batch)
+    theirs.backward()
+    ids, labels = collate(rows, padding=0)
+    ours, accuracy, learnt = learnt_loss(base, ids, labels)
+    ours.backward()
+
+    torch.testing.assert_close(ours, theirs)
+    assert learnt == int((batch["labels"] != -100).sum())
+    assert 0 <= accuracy <= 1
+    name, layer = next(iter(lora.layers(base.model)))
+    their_gradient = dict(trainer.model.named_parameters())[
+        f"base_model.model.{name}.lora_B.default.weight"
+    ].grad
+    torch.testing.assert_close(layer.branches[ADAPTER].b.grad, their_gradient)
+
+
+def test_greedy_answers_equal_transformers_generate(base: Base, folder: Path) -> None:
+    trained(base, n_epochs=20)
+    prompts = [encode_prompt(base.tokenizer, conversation(word)[:-1]) for word in WORDS]
+    ours = answers(base, prompts, max_tokens=12)
+    for prompt, text in zip(prompts, ours, strict=True):
+        ids = torch.tensor([prompt])
+        theirs = base.model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False
+        )
+        assert text == base.tokenizer.decode(theirs[0, len(prompt) :], skip_special_tokens=True)
+
+
+# Training
+
+
+def test_training_learns_to_answer(base: Base) -> None:
+    run = SftRun(
+        base, plan(n_epochs=50, learning_rate_multiplier=5.0), rows_of(base), rows_of(base)[:4], None
+    )
+    steps = list(run)
+    assert steps[0].metrics["train_loss"] > 5
+    assert steps[-1].metrics["train_loss"] < 0.5 * steps[0].metrics["train_loss"]
+    assert [step.number for step in steps if step.epoch] == list(range(3, 151, 3))
+
+
+def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(folder: Path, tmp_path: Path) -> None:
+    def fresh() -> SftRun:
+        base = load_base("nano", folder, dtype=torch.float32)
+        return SftRun(base, plan(n_epochs=4), rows_of(base), rows_of(base)[:4], None)
+
+    whole = [step.metrics for step in fresh()]
+    first = fresh()
+    half = []
+    for step in first:
+        half.append(step.metrics)
+        if step.number == 5:
+            first.save(tmp_path / "state.pt")
+            break
+    second = fresh()
+    second.restore(tmp_path / "state.pt")
+    assert half + [step.metrics for step in second] == whole
+
+
+# Generation
+
+
+def test_rows_answered_together_answer_as_they_would_alone(base: Base) -> None:
+    trained(base, n_epochs=20)
+    prompts = [encode_prompt(base.tokenizer, conversation(word)[:-1]) for word in WORDS]
+    prompts.append(
+        encode_prompt(base.tokenizer, [{"role": "user", "content": "something much longer than the rest"}])
+    )
+    together = answers(base, prompts, max_tokens=10)
+    alone = [answers(base, [prompt], max_tokens=10)[0] for prompt in prompts]
+    assert together == alone
+
+
+def test_a_shared_start_is_read_once(base: Base) -> None:
+    prompts = [encode_prompt(base.tokenizer, conversation(word)[:-1]) for word in ("red", "rose")]
+    batch = Batch(base, prompts, [GREEDY, GREEDY])
+    assert base.tokenizer.decode(prompts[0][: batch.shared]).endswith("say r")
+
+
+def test_a_seed_repeats_a_draw_and_another_seed_does_not(base: Base) -> None:
+    prompt = encode_prompt(base.tokenizer, conversation("red")[:-1])
+
+    def drawn(seed: int) -> list[int]:
+        batch = Batch(base, [prompt], [Sampling(temperature=1.0, top_p=0.9, seed=seed)])
+        return [token for _ in range(20) if batch.live for _, token in batch.step()]
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+
+
+def test_a_tiny_top_p_leaves_only_the_likeliest_token(base: Base) -> None:
+    prompt = encode_prompt(base.tokenizer, conversation("red")[:-1])
+    greedy, nucleus = Batch(base, [prompt], [GREEDY]), Batch(base, [prompt], [Sampling(1.0, 1e-6, seed=0)])
+    assert [greedy.step() for _ in range(5)] == [nucleus.step() for _ in range(5)]

@@ -1,0 +1,189 @@
+"""Notebooks without a browser: parameters, plans, tiny notebooks, and what is told of a run."""
+
+import json
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from workbench import DataError
+from workbench.headless import Run, Summary, execute, plan, read_parameters
+
+COMPARISON = {
+    "base_model": "SmolLM2",
+    "base_prompt": "few-shot",
+    "base_score": 0.125,
+    "base_low": 0.08,
+    "base_high": 0.19,
+    "tuned_model": "SmolLM2.ft-1",
+    "tuned_prompt": "short",
+    "tuned_score": 0.9,
+    "tuned_low": 0.84,
+    "tuned_high": 0.94,
+    "items": 120,
+    "fixed": 94,
+    "broken": 1,
+    "p_value": 4.8e-27,
+    "training_seconds": 136,
+    "job_id": "ftjob-1",
+    "outcome": "better",
+    "verdict": "The tuned model is better.",
+}
+
+
+def write(path: Path, parameters: str, *cells: str) -> Path:
+    """A notebook with a title, a parameters cell, and cells that are Markdown when they begin with #."""
+    notebook = new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}
+    )
+    notebook.cells = [
+        new_markdown_cell("# Title"),
+        new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+        *(new_markdown_cell(cell) if cell.startswith("#") else new_code_cell(cell) for cell in cells),
+    ]
+    nbformat.write(notebook, path)
+    return path
+
+
+def printed(path: Path) -> str:
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(
+        out.text for cell in cells for out in cell.get("outputs", []) if out.output_type == "stream"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("0.5", 0.5),
+        ("2e-3", 0.002),
+        ("true", True),
+        ("null", None),
+        ("nano", "nano"),
+        ("Always: return GQL.", "Always: return GQL."),
+        ("[a, b", "[a, b"),
+        ("2026-11-22", "2026-11-22"),
+        ("", None),
+    ],
+)
+def test_a_value_is_read_as_yaml_reads_a_scalar(text: str, value: object):
+    read = read_parameters([("NAME", text)])["NAME"]
+    assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("p.yml", "MODEL: nano\nSHOTS: 2\n"), ("p.json", '{"MODEL": "nano", "SHOTS": 2}')]
+)
+def test_a_flag_wins_over_the_file(tmp_path: Path, name: str, content: str):
+    (tmp_path / name).write_text(content)
+    assert read_parameters([("SHOTS", "4")], tmp_path / name) == {"MODEL": "nano", "SHOTS": 4}
+
+
+@pytest.mark.parametrize(
+    ("content", "finding"),
+    [
+        ("- MODEL\n", "must hold one parameter a line"),
+        ("MODEL: [a\n", "is neither YAML nor JSON"),
+        ("SHOTS: [1, 2]\n", "SHOTS must be one value"),
+    ],
+)
+def test_a_parameter_file_that_is_none_is_told(tmp_path: Path, content: str, finding: str):
+    (tmp_path / "p.yml").write_text(content)
+    with pytest.raises(DataError, match=finding):
+        read_parameters([], tmp_path / "p.yml")
+
+
+def test_a_missing_parameter_file_is_told(tmp_path: Path):
+    with pytest.raises(DataError, match=r"none\.yml cannot be read: No such file"):
+        read_parameters([], tmp_path / "none.yml")
+
+
+def test_each_notebook_gets_only_the_parameters_it_has(tmp_path: Path):
+    write(tmp_path / "00_a.ipynb", 'PROJECT = "gql"  # the name')
+    write(tmp_path / "01_b.ipynb", 'PROJECT = "gql"  # the name\nSHOTS = 4  # how many')
+    plans = plan({"PROJECT": "mine", "SHOTS": 2}, folder=tmp_path)
+    assert [dict(planned.parameters) for planned in plans] == [
+        {"PROJECT": "mine"},
+        {"PROJECT": "mine", "SHOTS": 2},
+    ]
+
+
+def test_an_unknown_name_is_an_error_that_lists_the_known(tmp_path: Path):
+    write(tmp_path / "00_a.ipynb", 'PROJECT = "gql"  # the name')
+    with pytest.raises(DataError, match=r"No notebook has a parameter SHOT; there are PROJECT\."):
+        plan({"SHOT": 2}, folder=tmp_path)
+
+
+def test_only_picks_notebooks_by_how_they_begin(tmp_path: Path):
+    for name in ("00_a", "01_b", "02_c"):
+        write(tmp_path / f"{name}.ipynb", 'PROJECT = "gql"  # the name')
+    assert [planned.name for planned in plan({}, only=["00", "02"], folder=tmp_path)] == ["00_a", "02_c"]
+    with pytest.raises(DataError, match=r"No notebook begins with '07'; there are 00_a, 01_b, 02_c\."):
+        plan({}, only=["07"], folder=tmp_path)
+
+
+def test_a_notebook_runs_in_this_python_with_its_parameters(tmp_path: Path):
+    write(tmp_path / "00_a.ipynb", "N = 1  # a number", "import sys\nprint(sys.executable, N)")
+    (tmp_path / "kept").mkdir()
+    [run] = execute(plan({"N": 7}, folder=tmp_path), tmp_path / "kept")
+    assert (run.name, run.status, run.error) == ("00_a", "completed", None)
+    assert printed(run.path) == f"{sys.executable} 7\n"
+
+
+def test_a_failing_cell_is_named_and_ends_the_run(tmp_path: Path):
+    broken = "from workbench import DataError\nraise DataError('faq.csv has no column answer.')"
+    write(tmp_path / "00_a.ipynb", "N = 1  # a number", "print('before')", broken, "print('after')")
+    write(tmp_path / "01_b.ipynb", "N = 1  # a number")
+    (tmp_path / "{kept}").mkdir()
+    [run] = execute(plan({}, folder=tmp_path), tmp_path / "{kept}")
+    assert run.status == "failed"
+    assert run.error == "cell [3]: DataError: faq.csv has no column answer."
+    assert printed(run.path) == "before\n"
+
+
+def test_a_kernel_that_dies_fails_its_notebook_quietly(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    write(tmp_path / "00_a.ipynb", "N = 1  # a number", "import os\nos._exit(3)")
+    [run] = execute(plan({}, folder=tmp_path), tmp_path)
+    assert run.error == "Kernel died (the kernel is gone; perhaps the machine ran out of memory)"
+    assert capfd.readouterr().err == ""
+
+
+def test_the_summary_tells_before_and_after():
+    runs = (Run("06_evaluate", Path("06_evaluate.ipynb"), "completed", 9.5),)
+    assert str(Summary("gql", Path("runs"), runs, COMPARISON)) == (
+        "120 held-out questions   right  95 % interval\n"
+        "SmolLM2, few-shot       12.5 %    8 % to 19 %\n"
+        "SmolLM2.ft-1, short     90.0 %   84 % to 94 %\n"
+        "The tuned model is better. Training took 136 s."
+    )
+
+
+def test_the_summary_is_one_json_object():
+    failed = Run("01_b", Path("k/01_b.ipynb"), "failed", 1.5, "cell [3]: DataError: no.")
+    runs = (Run("00_a", Path("k/00_a.ipynb"), "completed", 2.0), failed, Run("02_c", Path("k/02_c.ipynb")))
+    facts = json.loads(json.dumps(Summary("gql", Path("k"), runs, None).facts))
+    assert facts["notebooks"] == [
+        {"name": "00_a", "status": "completed", "seconds": 2.0},
+        {
+            "name": "01_b",
+            "status": "failed",
+            "seconds": 1.5,
+            "error": "cell [3]: DataError: no.",
+            "path": "k/01_b.ipynb",
+        },
+        {"name": "02_c", "status": "not run", "seconds": 0.0},
+    ]
+    assert (facts["base_score"], facts["tuned_score"], facts["items"]) == (None, None, None)
+
+
+def test_scores_in_the_summary_are_those_of_the_comparison():
+    facts = Summary("gql", Path("k"), (), COMPARISON).facts
+    assert {name: facts[name] for name in ("base_score", "tuned_score", "items", "training_seconds")} == {
+        "base_score": 0.125,
+        "tuned_score": 0.9,
+        "items": 120,
+        "training_seconds": 136,
+    }

@@ -1,0 +1,263 @@
+"""The notebooks: how they are written, and the whole road through them on the nano model and a real service."""
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+from openai import OpenAI
+from papermill import inspect_notebook
+
+from workbench import ROOT
+from workbench.local import process
+from workbench.project import Project
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LONGEST_CELL = 13  # lines; most have one to six
+
+
+def cells(path: Path, kind: str) -> list[NotebookNode]:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
+
+
+def test_the_journey_is_in_order():
+    assert [path.stem for path in NOTEBOOKS] == [
+        "00_start_here",
+        "01_baseline",
+        "03_build_data",
+        "04_launch",
+        "05_loss_curves",
+        "06_evaluate",
+    ]
+
+
+def test_they_are_committed_without_outputs_and_traces_of_a_machine():
+    keys = "metadata.papermill metadata.widgets metadata.language_info cell.metadata.papermill"
+    command = [sys.executable, "-m", "nbstripout", "--keep-id", "--verify", "--extra-keys", keys]
+    done = subprocess.run([*command, *NOTEBOOKS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+class TestStyle:
+    def test_it_is_valid_and_every_cell_has_a_telling_id(self, path: Path):
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        ids = [cell.id for cell in notebook.cells]
+        assert len(set(ids)) == len(ids)
+        assert all(id.replace("-", "").isalpha() for id in ids)
+
+    def test_its_kernel_is_the_python_that_opens_it(self, path: Path):
+        assert nbformat.read(path, as_version=4).metadata.kernelspec.name == "python3"
+
+    def test_it_begins_with_title_aim_cost_parameters_and_imports(self, path: Path):
+        title, parameters, imports = nbformat.read(path, as_version=4).cells[:3]
+        assert title.source.startswith("# ")
+        assert "You will " in title.source or "you will " in title.source
+        assert "\n*Costs " in title.source or "\n*On the local service it costs" in title.source
+        assert parameters.metadata.tags == ["parameters"]
+        assert all(isinstance(line, ast.Import | ast.ImportFrom) for line in ast.parse(imports.source).body)
+        assert "import *" not in imports.source
+
+    def test_every_parameter_is_in_capitals_and_says_what_it_is(self, path: Path):
+        known = inspect_notebook(path)
+        lines = cells(path, "code")[0].source.splitlines()
+        assert list(known) == [line.partition(" = ")[0] for line in lines]
+        assert {"PROJECT", "PROVIDER"} <= set(known)
+        for name, parameter in known.items():
+            assert name.isupper()
+            assert len(parameter["help"].split()) >= 3, f"{name} needs a comment."
+
+    def test_cells_are_short_and_hold_no_machinery(self, path: Path):
+        for cell in cells(path, "code")[1:]:
+            assert len(cell.source.splitlines()) <= LONGEST_CELL, cell.id
+            assert not any(line.lstrip().startswith(("!", "%")) for line in cell.source.splitlines()), cell.id
+            assert "sys.path" not in cell.source
+            held = {type(node) for node in ast.walk(ast.parse(cell.source))}
+            assert held & {ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.Try, ast.Lambda} == set(), (
+                cell.id
+            )
+
+    def test_every_code_cell_has_its_heading(self, path: Path):
+        before = ""
+        for cell in nbformat.read(path, as_version=4).cells[3:]:
+            if cell.cell_type == "code":
+                assert before.startswith("## "), cell.id
+            before = cell.source
+
+
+@dataclass(frozen=True)
+class Road:
+    """A home, and the means to walk through the notebooks in it as a user would."""
+
+    home: Path
+
+    def run(self, *words: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "workbench", "run", *words]
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.home.parent,  # from anywhere, not only from the repository
+            env=os.environ | {"WORKBENCH_HOME": str(self.home)},
+        )
+
+    @property
+    def project(self) -> Project:
+        return Project("gql", self.home / "projects" / "gql")
+
+    @property
+    def client(self) -> OpenAI:
+        address = process.find(self.home)
+        return OpenAI(base_url=f"{address.url}/openai/v1/", api_key=address.key)
+
+    def jobs(self) -> list[str]:
+        with self.client as client:
+            return [job.status for job in client.fine_tuning.jobs.list()]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One walk that ended: its exit code and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def summary(self) -> dict[str, object]:
+        return json.loads(self.out)
+
+
+SMALL = ("-p", "N_EPOCHS", "2", "-p", "SHOTS", "2", "-p", "TEST_ITEMS", "12")
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
+    made = Road(tmp_path_factory.mktemp("road") / "home")
+    yield made
+    process.stop(made.home)
+
+
+@pytest.fixture(scope="module")
+def walk(road: Road) -> Walk:
+    running = road.run("--json", *SMALL)
+    out, err = running.communicate(timeout=600)
+    return Walk(running.returncode, out, err)
+
+
+class TestRoad:
+    def test_it_ends_with_one_json_object_on_stdout(self, walk: Walk):
+        assert walk.code == 0, walk.err
+        assert walk.out.count("\n") == 1
+        assert [(ran["name"], ran["status"]) for ran in walk.summary["notebooks"]] == [
+            (path.stem, "completed") for path in NOTEBOOKS
+        ]
+        assert walk.summary["items"] == 12
+        assert 0 <= walk.summary["base_score"] <= 1
+        assert 0 <= walk.summary["tuned_score"] <= 1
+        assert 0 < walk.summary["training_seconds"] < 600
+        assert all(0 < ran["seconds"] < 600 for ran in walk.summary["notebooks"])
+
+    def test_its_progress_is_on_stderr_a_line_a_notebook(self, walk: Walk):
+        lines = walk.err.splitlines()
+        assert lines[0] == f"Executed notebooks are kept in {walk.summary['folder']}"
+        assert [line.split()[:2] for line in lines[1:]] == [[path.stem, "completed"] for path in NOTEBOOKS]
+
+    def test_the_executed_notebooks_and_the_summary_are_kept(self, walk: Walk):
+        folder = Path(walk.summary["folder"])
+        kept = [path.name for path in NOTEBOOKS] + ["summary.json"]
+        assert sorted(path.name for path in folder.iterdir()) == kept
+        assert json.loads((folder / "summary.json").read_text()) == walk.summary
+
+    def test_each_notebook_leaves_its_entry_in_the_record(self, walk: Walk, road: Road):
+        kinds = [entry.kind for entry in road.project.entries()]
+        assert kinds == ["environment", "baseline", "dataset", "job", "curve", "comparison"]
+        facts = {entry.kind: entry.facts for entry in road.project.entries()}
+        assert [rung["prompt"] for rung in facts["baseline"]["rungs"]] == [
+            "zero-shot",
+            "engineered",
+            "few-shot",
+        ]
+        assert facts["dataset"]["training_sha256"] == facts["job"]["training_sha256"]
+        assert facts["job"]["model"] == facts["comparison"]["base_model"] == "nano"
+        assert facts["curve"]["fine_tuned_model"] == facts["comparison"]["tuned_model"]
+        assert facts["comparison"]["base_prompt"] == facts["baseline"]["best_prompt"]
+        assert facts["comparison"]["tuned_score"] == walk.summary["tuned_score"]
+
+    def test_there_is_one_job_on_the_service_and_its_curve_has_every_step(self, walk: Walk, road: Road):
+        assert road.jobs() == ["succeeded"]
+        facts = road.project.latest("curve").facts
+        with road.client as client:
+            job = client.fine_tuning.jobs.retrieve(facts["job_id"])
+            rows = client.files.content(job.result_files[0]).text.splitlines()[1:]
+        assert [int(row.split(",")[0]) for row in rows] == list(range(1, facts["steps"] + 1))
+
+    def test_the_curve_is_in_the_executed_notebook_as_a_picture(self, walk: Walk):
+        notebook = nbformat.read(Path(walk.summary["folder"]) / "04_launch.ipynb", as_version=4)
+        [shown] = next(cell.outputs for cell in notebook.cells if cell.id == "watch-code")
+        assert {"image/svg+xml", "application/vnd.plotly.v1+json", "text/plain"} <= set(shown.data)
+
+    def test_walking_it_again_starts_and_asks_nothing_twice(self, walk: Walk, road: Road):
+        answers = (road.project.path / "answers.jsonl").read_bytes()
+        again = road.run(*SMALL)
+        out, err = again.communicate(timeout=600)
+        assert again.returncode == 0, err
+        assert out.startswith("12 held-out questions ")
+        assert road.jobs() == ["succeeded"]
+        assert (road.project.path / "answers.jsonl").read_bytes() == answers
+
+
+def test_a_notebook_that_fails_is_told_with_its_cell_and_how_to_open_it(road: Road, tmp_path: Path):
+    (tmp_path / "faq.csv").write_text("question,reply\nWho?,Me.\n")
+    running = road.run("--json", "-p", "PROJECT", "other", "-p", "TEST_CSV", str(tmp_path / "faq.csv"))
+    out, err = running.communicate(timeout=600)
+    assert running.returncode == 1
+    assert [ran["status"] for ran in json.loads(out)["notebooks"]] == [
+        "completed",
+        "failed",
+        *4 * ["not run"],
+    ]
+    assert json.loads(out)["tuned_score"] is None
+    failed, opened = err.splitlines()[-2:]
+    assert failed.startswith("01_baseline failed in cell [4]: DataError: ")
+    assert "query" in failed
+    assert opened == f"Open it: python -m workbench lab {json.loads(out)['folder']}/01_baseline.ipynb"
+
+
+def job_of(project: Project, running: "subprocess.Popen[str]") -> str:
+    """The job's id, as soon as it is on record."""
+    deadline = time.monotonic() + 120
+    while running.poll() is None and time.monotonic() < deadline:
+        if entry := project.latest("job"):
+            return str(entry.facts["job_id"])
+        time.sleep(0.05)
+    raise AssertionError(f"no job was started: {running.communicate()}")
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(road: Road):
+    running = road.run(
+        "--only", "03,04", "-p", "PROJECT", "long", "-p", "MODEL", "nano", "-p", "N_EPOCHS", "500"
+    )
+    project = Project("long", road.home / "projects" / "long")
+    job = job_of(project, running)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert err.splitlines()[-1] == (
+        f"Stopped here; job {job} goes on. The same command finds it again; "
+        f"to end it: python -m workbench jobs cancel {job}"
+    )
+    with road.client as client:
+        assert client.fine_tuning.jobs.retrieve(job).status in ("pending", "running")
+        assert client.fine_tuning.jobs.cancel(job).status == "cancelled"

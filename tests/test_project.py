@@ -1,0 +1,115 @@
+"""The record: nothing written is lost, nothing half written is believed."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from workbench import DataError, SetupError, open_project
+from workbench.project import Project
+
+
+@pytest.fixture
+def gql(home: Path) -> Project:
+    return open_project("gql")
+
+
+def test_a_project_lies_in_the_workbench_home(gql, home):
+    assert gql.path == home / "projects" / "gql"
+
+
+def test_nothing_is_on_disk_before_something_is_written(gql, home):
+    assert gql.entries() == ()
+    assert gql.latest("job") is None
+    assert not home.exists()
+
+
+def test_what_is_recorded_is_read_back_in_order(gql):
+    gql.record("dataset", training_examples=240, files=["a.jsonl"])
+    gql.record("job", job_id="ftjob-1", seed=0)
+    gql.record("job", job_id="ftjob-2", note="Füße\nzweite Zeile")
+    assert [entry.kind for entry in gql.entries()] == ["dataset", "job", "job"]
+    assert gql.entries("dataset")[0].facts == {"training_examples": 240, "files": ["a.jsonl"]}
+    assert gql.latest("job").facts == {"job_id": "ftjob-2", "note": "Füße\nzweite Zeile"}
+
+
+def test_an_entry_says_when_and_by_which_version(gql):
+    entry = gql.record("environment", provider="local")
+    assert entry.at.endswith("+00:00")
+    assert entry.version == "0.1.0"
+    assert gql.entries() == (entry,)
+
+
+def test_a_torn_last_line_is_skipped_and_does_not_swallow_the_next_entry(gql):
+    gql.record("dataset", rows=1)
+    with (gql.path / "record.jsonl").open("ab") as file:
+        file.write(b'{"id": "x", "at": "2026-')
+    assert len(gql.entries()) == 1
+    gql.record("job", job_id="ftjob-1")
+    assert [entry.kind for entry in gql.entries()] == ["dataset", "job"]
+
+
+def test_many_kernels_can_record_at_once(gql):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: open_project("gql").record("score", number=number), range(40)))
+    assert sorted(entry.facts["number"] for entry in gql.entries()) == list(range(40))
+
+
+def test_what_is_missing_names_the_notebook_that_writes_it(gql):
+    with pytest.raises(SetupError, match="gql has no dataset yet; run 03_build_data first"):
+        gql.need("dataset", "03_build_data")
+
+
+@pytest.mark.parametrize("value", [float("nan"), object(), Path("x")])
+def test_a_fact_that_is_no_json_is_refused_by_name(gql, value):
+    with pytest.raises(DataError, match="fact loss of curve"):
+        gql.record("curve", loss=value)
+    assert gql.entries() == ()
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".", "x" * 65, "ö", "a b"])
+def test_a_name_that_is_no_file_name_is_refused(name):
+    with pytest.raises(DataError, match="cannot be a project's name"):
+        open_project(name)
+
+
+def test_a_saved_file_replaces_the_old_one_whole(gql):
+    gql.save("scores/base.json", "old")
+    path = gql.save("scores/base.json", "neu ä")
+    assert path == gql.path / "scores" / "base.json"
+    assert path.read_bytes() == b"neu \xc3\xa4"
+    assert [left.name for left in path.parent.iterdir()] == ["base.json"]
+
+
+@pytest.mark.parametrize("name", ["../other/x", "/etc/passwd", ".", "", "a/../../x"])
+def test_a_file_outside_the_project_is_refused(gql, name):
+    with pytest.raises(DataError, match="lies outside project gql"):
+        gql.save(name, b"")
+
+
+def test_the_record_cannot_be_overwritten(gql):
+    with pytest.raises(DataError, match="is the record itself"):
+        gql.save("record.jsonl", b"")
+
+
+def test_a_disk_that_refuses_is_told_in_a_sentence(gql, home):
+    home.write_text("a file where a folder should be")
+    with pytest.raises(SetupError, match=r"cannot be written: .*\. Free some space, or set WORKBENCH_HOME"):
+        gql.record("job", job_id="ftjob-1")
+
+
+def test_only_one_kernel_holds_the_lock(gql):
+    with (
+        gql.lock(),
+        pytest.raises(SetupError, match="Another kernel has been at work on project gql"),
+        open_project("gql").lock(timeout=0),
+    ):
+        pass
+    with open_project("gql").lock(timeout=0):
+        gql.record("job", job_id="ftjob-1")  # recording under the lock is what start_job does
+
+
+def test_a_project_shows_its_record_escaped(gql):
+    gql.record("note", text="<script>alert(1)</script>")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in gql._repr_html_()
+    assert "<script>" not in gql._repr_html_()

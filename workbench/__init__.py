@@ -1,0 +1,80 @@
+"""The Fine-Tuning Workbench: the front desk.
+
+The names a notebook needs, and nothing else. Each is fetched from its room
+when it is first used, so ``import workbench`` takes a moment, not seconds.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The repository's folder."""
+
+DATA = ROOT / "data"
+"""The samples that come with the workbench."""
+
+# The one room that is opened at once: a function and its module share this name, and
+# whoever imports the module later must not put it in the function's place.
+from .connect import connect  # noqa: E402
+
+if TYPE_CHECKING:
+    from .dataset.checks import check as check
+    from .dataset.examples import Dataset as Dataset
+    from .dataset.examples import Example as Example
+    from .dataset.readers import read as read
+    from .errors import DataError as DataError
+    from .errors import SetupError as SetupError
+    from .errors import WorkbenchError as WorkbenchError
+    from .evaluation.compare import Comparison as Comparison
+    from .evaluation.compare import compare as compare
+    from .evaluation.evaluate import Evaluation as Evaluation
+    from .evaluation.evaluate import evaluate as evaluate
+    from .evaluation.graders import grader as grader
+    from .evaluation.prompts import Prompt as Prompt
+    from .project import Project as Project
+    from .project import open_project as open_project
+    from .selftest import about as about
+    from .selftest import self_test as self_test
+    from .training.curve import Curve as Curve
+    from .training.jobs import find_job as find_job
+    from .training.jobs import start_job as start_job
+    from .training.progress import follow as follow
+    from .training.results import read_curve as read_curve
+    from .widgets.curve_view import plot as plot
+    from .widgets.curve_view import watch as watch
+
+_ROOMS = {
+    ".selftest": ("self_test", "about"),
+    ".project": ("open_project", "Project"),
+    ".dataset.readers": ("read",),
+    ".dataset.checks": ("check",),
+    ".dataset.examples": ("Dataset", "Example"),
+    ".training.jobs": ("start_job", "find_job"),
+    ".training.progress": ("follow",),
+    ".training.curve": ("Curve",),
+    ".training.results": ("read_curve",),
+    ".evaluation.prompts": ("Prompt",),
+    ".evaluation.evaluate": ("evaluate", "Evaluation"),
+    ".evaluation.compare": ("compare", "Comparison"),
+    ".evaluation.graders": ("grader",),
+    ".widgets.curve_view": ("watch", "plot"),
+    ".errors": ("DataError", "SetupError", "WorkbenchError"),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = ["DATA", "ROOT", "__version__", "connect", *_ROOM_OF]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(_ROOM_OF[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Is the model good, and is the tuned one really better? Graders, prompts, evaluate, compare."""

@@ -1,0 +1,159 @@
+"""The service in the foreground: ``python -m workbench.local --home DIR [--port N]``.
+
+It listens on 127.0.0.1 only. One service at a time works on a home; a service that comes after
+another one takes over its port, if that is free, and its key.
+"""
+
+import argparse
+import os
+import secrets
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import uvicorn
+from filelock import FileLock, Timeout
+
+from workbench import __version__
+from workbench.errors import SetupError
+from workbench.local.app import create_app
+from workbench.local.process import (
+    ALREADY_RUNS,
+    HOST,
+    AlreadyRunningError,
+    Record,
+    make_home,
+    read_record,
+    write_record,
+)
+from workbench.settings import setting
+
+LOG_BOUND = 4 * 1024 * 1024
+LOG_KEPT = 1024 * 1024
+
+
+def serve(home: Path, *, port: int | None = None) -> None:
+    """Run the service of ``home`` until somebody stops it, on ``port`` or a free one.
+
+    Raises ``SetupError`` when the home is taken or damaged, or the port in use.
+    """
+    make_home(home)
+    lock = FileLock(home / "service.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise AlreadyRunningError(_taken(home)) from error
+    with lock:
+        previous = read_record(home)
+        key = _key(previous)
+        models = setting("WORKBENCH_MODELS")
+        with _listen(port, previous) as listener:
+            app = create_app(home, key, models=Path(models).expanduser() if models else None)
+            bound = listener.getsockname()[1]
+            record = Record(f"http://{HOST}:{bound}", bound, os.getpid(), _started(), key, __version__)
+            config = uvicorn.Config(
+                app,
+                http="h11",
+                loop="asyncio",
+                ws="none",
+                lifespan="on",
+                log_level="warning",
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                use_colors=False,
+                timeout_graceful_shutdown=5,
+                callback_notify=lambda: _look_after(home, record),
+            )
+            try:
+                _Server(config, home, record).run(sockets=[listener])
+            except KeyboardInterrupt:
+                print("The local service has stopped.")
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, home: Path, record: Record) -> None:
+        super().__init__(config)
+        self._home, self._record = home, record
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        write_record(self._home, self._record)
+        where = self._home / "service.json"
+        print(f"The local service listens at {self._record.url}; its key is in {where}.", flush=True)
+
+
+async def _look_after(home: Path, record: Record) -> None:
+    """Every half minute: keep the log small and the record true."""
+    # A process's start is told by the clock, and the clock may have been set since.
+    written = read_record(home)
+    if written is None or abs(_started() - written.started) > 0.5:
+        write_record(home, replace(record, started=_started()))
+    log = home / "service.log"
+    if log.exists() and log.stat().st_size > LOG_BOUND:
+        with log.open("r+b") as stream:
+            stream.seek(-LOG_KEPT, os.SEEK_END)
+            kept = stream.read()
+            stream.truncate(0)
+            stream.seek(0)
+            stream.write(kept)
+
+
+def _started() -> float:
+    return psutil.Process().create_time()
+
+
+def _key(previous: Record | None) -> str:
+    given = setting("WORKBENCH_LOCAL_KEY")
+    if given and not (given.isascii() and given.isprintable() and " " not in given):
+        raise SetupError("WORKBENCH_LOCAL_KEY travels in a header: use printable ASCII without blanks.")
+    return given or (previous.key if previous else secrets.token_urlsafe(32))
+
+
+def _listen(port: int | None, previous: Record | None) -> socket.socket:
+    wanted = [port] if port is not None else [previous.port, 0] if previous else [0]
+    for candidate in wanted:
+        listener = socket.socket()
+        # A port that a service just left may be taken again at once.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, candidate))
+            listener.listen(2048)
+            return listener
+        except (OSError, OverflowError) as error:
+            listener.close()
+            problem = error
+    reason = "is in use by another program" if isinstance(problem, OSError) else "is not between 1 and 65535"
+    if isinstance(problem, PermissionError):
+        reason = "is reserved by the system"
+    raise SetupError(
+        f"Port {wanted[-1]} {reason}; choose another with --port, or leave it out for a free one."
+    )
+
+
+def _taken(home: Path) -> str:
+    record = read_record(home)
+    who = f" (process {record.pid}, {record.url})" if record and record.is_running() else ""
+    return (
+        f"A service works on {home} already{who}; use it, or stop it first: python -m workbench service stop"
+    )
+
+
+def main() -> int:
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(prog="python -m workbench.local", description="The local service.")
+    parser.add_argument("--home", type=Path, required=True, help="the folder that holds all its state")
+    parser.add_argument("--port", type=int, help="the port to listen on; else a free one")
+    asked = parser.parse_args()
+    try:
+        serve(asked.home.resolve(), port=asked.port)
+    except SetupError as error:
+        print(error, file=sys.stderr)
+        return ALREADY_RUNS if isinstance(error, AlreadyRunningError) else 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""The service as a web application: who may come in, and which room each address leads to.
+
+It speaks Azure OpenAI's dialect at all of its addresses: v1, a project's v1, the dated API,
+and OpenAI's own. It keeps nothing in memory that matters and never loads torch.
+"""
+
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, QueryParams
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from workbench import __version__
+from workbench.local.chat_api import Answerer, ChatApi
+from workbench.local.files_api import FilesApi
+from workbench.local.jobs_api import JobsApi
+from workbench.local.models_api import ModelsApi
+from workbench.local.refusals import HANDLERS, Refusal, respond
+from workbench.local.store import Store
+
+
+class Workforce(Answerer, Protocol):
+    """Whoever trains and runs the models."""
+
+    async def start(self) -> None:
+        """Begin, and go on with jobs that wait or were interrupted."""
+
+    async def stop(self) -> None:
+        """End; what is unfinished goes on at the next start."""
+
+    def wake(self) -> None:
+        """A job was created or cancelled."""
+
+
+def create_app(
+    home: Path, key: str, *, models: Path | None = None, workers: Workforce | None = None
+) -> Starlette:
+    """The service over ``home``, opened by ``key``; base weights in ``models``, else ``home/models``.
+
+    One at a time over the same ``home``. Raises ``SetupError`` when what lies there cannot be read.
+    """
+    store = Store(home)
+    store.tidy()
+    if workers is None:
+        from workbench.local.workers import Workers
+
+        workers = Workers(store, models or home / "models")
+    chat = ChatApi(store, workers)
+    rooms = (FilesApi(store), JobsApi(store, workers.wake), ModelsApi(store), chat)
+    routes = [route for room in rooms for route in room.routes]
+    crew = workers
+
+    @asynccontextmanager
+    async def open_hours(_: Starlette) -> AsyncIterator[None]:
+        await crew.start()
+        yield
+        await crew.stop()
+        store.close()
+
+    app = Starlette(
+        routes=[
+            Route("/health", _health),
+            Mount("/openai/v1", routes=routes),
+            Mount("/api/projects/{project}/openai/v1", routes=routes),
+            Mount("/v1", routes=routes),
+            Mount("/openai", routes=[*chat.deployment_routes, *routes], middleware=[Middleware(_Dated)]),
+        ],
+        middleware=[Middleware(_Door, key=key)],
+        exception_handlers=HANDLERS,
+        lifespan=open_hours,
+    )
+    app.state.store = store
+    return app
+
+
+async def _health(_: Request) -> Response:
+    return JSONResponse({"status": "ok", "pid": os.getpid(), "version": __version__})
+
+
+class _Door:
+    """Lets in whoever has the key, in either of the two headers that the clients send."""
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self._app = app
+        self._key = key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not self._knows(Headers(scope=scope)):
+            message = (
+                "Access denied: the key is missing or not this service's. connect('local') finds the key; "
+                "a service started by hand has the one in WORKBENCH_LOCAL_KEY."
+            )
+            await respond(Refusal(401, "unauthorized", message))(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _knows(self, headers: Headers) -> bool:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        shown = [headers.get("api-key", ""), token if scheme.lower() == "bearer" else ""]
+        return any(secrets.compare_digest(word.strip().encode(), self._key) for word in shown)
+
+
+class _Dated:
+    """The addresses without a version in the path want it in the query."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not QueryParams(scope["query_string"]).get("api-version"):
+            message = (
+                "The resource is not found: this address needs ?api-version=…; /openai/v1/ does without."
+            )
+            await respond(Refusal(404, "notFound", message))(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)

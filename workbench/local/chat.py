@@ -1,0 +1,55 @@
+"""What is asked of a model, and what comes back: the words between the service and its inference worker."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One request for ``n`` answers; ``adapter`` is a tuned model's folder, ``None`` for the base itself."""
+
+    model: str
+    base_model: str
+    adapter: str | None
+    messages: tuple[dict[str, Any], ...]
+    max_tokens: int
+    temperature: float = 1.0  # 0: always the likeliest token
+    top_p: float = 1.0  # sample among the likeliest tokens that hold this share, in (0, 1]
+    n: int = 1
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Delta:
+    """The next piece of text of answer number ``index``."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One whole answer; ``finish_reason`` is ``stop`` or ``length``."""
+
+    text: str
+    finish_reason: str
+
+
+@dataclass(frozen=True)
+class Completion:
+    """All answers to a request, and their tokens; ``cached_tokens`` of the prompt were shared with others."""
+
+    choices: tuple[Choice, ...]
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+
+
+class ChatError(Exception):
+    """A request that cannot be answered, with the HTTP status and error code that say why."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        """Keep the three apart; ``message`` is a sentence for the user."""
+        super().__init__(status, code, message)
+        self.status, self.code, self.message = status, code, message

@@ -1,0 +1,176 @@
+"""The one database file of the service: its tables, its transactions, its complaints.
+
+Server and worker processes have the same file open at the same time. A change is on the disk
+when its transaction ends.
+"""
+
+import errno
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from workbench.errors import DataError, SetupError
+
+VERSION = 1
+SCHEMA = """
+CREATE TABLE files (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,    -- the order of arrival; pages continue from here
+    id TEXT NOT NULL UNIQUE,
+    filename TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    bytes INTEGER,                          -- NULL: a result file that still grows with its job
+    job_id TEXT UNIQUE REFERENCES jobs (id) -- set: rendered from this job's metrics, nothing on disk
+) STRICT;
+CREATE TABLE jobs (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    body TEXT NOT NULL,                     -- the job as the API shows it
+    status TEXT NOT NULL AS (json_extract(body, '$.status'))
+) STRICT;
+CREATE INDEX jobs_by_status ON jobs (status, n);
+CREATE TABLE events (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    job_id TEXT NOT NULL REFERENCES jobs (id),
+    body TEXT NOT NULL
+) STRICT;
+CREATE INDEX events_by_job ON events (job_id, n);
+CREATE TABLE metrics (
+    job_id TEXT NOT NULL REFERENCES jobs (id),
+    step INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (job_id, step)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE checkpoints (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    job_id TEXT NOT NULL REFERENCES jobs (id),
+    step INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    model TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    base_model TEXT NOT NULL,
+    folder TEXT NOT NULL,                   -- relative to the service's folder, so that a home can be moved
+    metrics TEXT NOT NULL,
+    UNIQUE (job_id, step)
+) STRICT;
+"""
+
+
+class Database:
+    """One open connection, usable from several threads, one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, making it first if need be.
+
+        Raises ``SetupError`` when it is damaged, out of reach, or made by a newer workbench.
+        """
+        self.path = path
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._connection.row_factory = sqlite3.Row
+        try:
+            version = self._prepare()
+        except sqlite3.OperationalError as error:  # full, locked, not allowed: the file itself may be fine
+            self.close()
+            raise SetupError(
+                f"{path} cannot be opened: {error}. Look at the disk's free space and rights."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise SetupError(self._damaged(error)) from error
+        if version != VERSION:
+            self.close()
+            raise SetupError(
+                f"{path} was made by a newer workbench (its version is {version}, this one knows {VERSION}); "
+                "update the workbench, or give WORKBENCH_HOME another folder."
+            )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
+
+    def check(self) -> None:
+        """Read the whole file once; raises ``SetupError`` when it is damaged."""
+        try:
+            finding = str(self.all("PRAGMA quick_check(1)")[0][0])
+        except sqlite3.DatabaseError as error:
+            finding = str(error)
+        if finding != "ok":
+            raise SetupError(self._damaged(finding))
+
+    @contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, or a part of the one that is open."""
+        with self._lock:
+            if self._connection.in_transaction:
+                yield self._connection
+                return
+            with self._connection:  # commits, or rolls back on an error
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection
+
+    def all(self, query: str, values: Iterable[object] = ()) -> list[sqlite3.Row]:
+        """All rows that ``query`` finds."""
+        with self._lock:
+            return self._connection.execute(query, tuple(values)).fetchall()
+
+    def one(self, query: str, values: Iterable[object] = ()) -> sqlite3.Row | None:
+        """The first row that ``query`` finds, if any."""
+        rows = self.all(query, values)
+        return rows[0] if rows else None
+
+    def page(
+        self,
+        table: str,
+        where: str,
+        values: tuple[object, ...],
+        *,
+        after: str | None,
+        limit: int,
+        order: Literal["asc", "desc"] = "desc",
+    ) -> tuple[list[sqlite3.Row], bool]:
+        """Up to ``limit`` rows in order of arrival, the newest first, and whether more follow.
+
+        Continues after the row whose id is ``after``; raises ``DataError`` when there is none.
+        """
+        if after is not None:
+            last = self.one(f"SELECT n FROM {table} WHERE id = ? AND {where}", (after, *values))
+            if last is None:
+                raise DataError(
+                    f"There is no {after[:80]!r} in this list; give the last id of the page before."
+                )
+            where, values = f"{where} AND n {'<' if order == 'desc' else '>'} ?", (*values, last["n"])
+        query = f"SELECT * FROM {table} WHERE {where} ORDER BY n {order} LIMIT ?"
+        rows = self.all(query, (*values, limit + 1))
+        return rows[:limit], len(rows) > limit
+
+    def _prepare(self) -> int:
+        for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            self._connection.execute(f"PRAGMA {setting}")
+        with self.change() as connection:
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            if version == 0:
+                # One by one: executescript would commit the transaction first.
+                for statement in SCHEMA.split(";\n"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+                version = VERSION
+        return version
+
+    def _damaged(self, finding: object) -> str:
+        return (
+            f"{self.path} is damaged ({finding}). Put back a copy of it, or move it and its -wal and -shm "
+            "companions away to start afresh; uploads and adapters beside it are untouched."
+        )
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether this is SQLite's or the operating system's way to say that no space is left."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

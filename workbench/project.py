@@ -1,0 +1,196 @@
+"""A project: one piece of work, and the record of it on disk.
+
+The record is append-only: what was measured, built, started and found, in
+order, never changed. Beside it lie the files it points to. Deleting the folder
+forgets the project; nothing here talks to a service.
+"""
+
+import html
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias
+
+from workbench import __version__
+from workbench.errors import DataError, SetupError
+from workbench.settings import home as home
+
+JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the record: what kind of thing happened, when, and its facts."""
+
+    id: str
+    at: str  # UTC, ISO 8601
+    kind: str
+    version: str  # of the workbench that wrote it
+    facts: Mapping[str, JSON]
+
+
+@dataclass(frozen=True)
+class Project:
+    """One piece of work by its name; nothing is on disk before something is recorded or saved."""
+
+    name: str
+    path: Path
+
+    def record(self, kind: str, **facts: JSON) -> Entry:
+        """Write down what happened; it is on disk, whole, when this returns."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        entry = Entry(uuid.uuid4().hex, now, kind, __version__, MappingProxyType(facts))
+        line = _line(entry)
+        with _writing(self._record_file), self._locked("record.lock"), self._record_file.open("ab") as file:
+            # A crash may have left half a line; it must not swallow this one.
+            torn = file.tell() > 0 and not _ends_with_newline(self._record_file)
+            file.write((b"\n" if torn else b"") + line)
+            file.flush()
+            os.fsync(file.fileno())
+        return entry
+
+    def entries(self, kind: str | None = None) -> tuple[Entry, ...]:
+        """Everything on record, oldest first, or only what is of one kind."""
+        if not self._record_file.is_file():
+            return ()
+        entries = (_entry(line) for line in self._record_file.read_bytes().split(b"\n"))
+        return tuple(entry for entry in entries if entry and kind in (None, entry.kind))
+
+    def latest(self, kind: str) -> Entry | None:
+        """The newest entry of this kind, if there is one."""
+        return next(reversed(self.entries(kind)), None)
+
+    def need(self, kind: str, notebook: str) -> Entry:
+        """The newest entry of this kind; without one, say which notebook writes it."""
+        entry = self.latest(kind)
+        if entry is None:
+            raise SetupError(f"Project {self.name} has no {kind} yet; run {notebook} first.")
+        return entry
+
+    def save(self, name: str, content: bytes | str) -> Path:
+        """Keep a file, whole or not at all; ``name`` may hold folders (``scores/base.csv``)."""
+        path = (self.path / name).resolve()
+        if path == self.path.resolve() or not path.is_relative_to(self.path.resolve()):
+            raise DataError(f"'{name}' lies outside project {self.name}; give a name inside it.")
+        if path in (self._record_file.resolve(), self.path.resolve() / "record.lock"):
+            raise DataError(f"'{name}' is the record itself; choose another name.")
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        with _writing(path):
+            try:
+                with temporary.open("xb") as file:
+                    file.write(content.encode() if isinstance(content, str) else content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        return path
+
+    @contextmanager
+    def lock(self, timeout: float = 600.0) -> Iterator[None]:
+        """Let only one kernel at a time do this: whoever looks for a job and starts one holds it.
+
+        The system frees it when its holder ends, however that ends. ``timeout``
+        is in seconds; an upload by the other kernel may take minutes.
+        """
+        with self._locked("project.lock", timeout):
+            yield
+
+    @contextmanager
+    def _locked(self, name: str, timeout: float = 600.0) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / name)
+        with _writing(lock.lock_file):
+            try:
+                lock.acquire(timeout=timeout)
+            except Timeout as error:
+                raise SetupError(
+                    f"Another kernel has been at work on project {self.name} for {timeout:.0f} s; "
+                    "wait for it or shut it down, then run this again."
+                ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def _record_file(self) -> Path:
+        return self.path / "record.jsonl"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(entry.at[:19].replace('T', ' '))}</td><td>{html.escape(entry.kind)}</td>"
+            f"<td>{html.escape(_short(entry.facts))}</td></tr>"
+            for entry in self.entries()
+        )
+        caption = f"Project <b>{html.escape(self.name)}</b>"
+        if not rows:
+            return f"<p>{caption}: nothing on record yet.</p>"
+        head = "<tr><th scope='col'>when (UTC)</th><th scope='col'>what</th><th scope='col'>facts</th></tr>"
+        return f"<table><caption>{caption}</caption>{head}{rows}</table>"
+
+
+def open_project(name: str) -> Project:
+    """Open the piece of work called ``name``; a new name is a new project."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) or set(name) == {"."}:
+        raise DataError(
+            f"'{name}' cannot be a project's name; use up to 64 letters (a-z, A-Z), digits, '_', '.' and '-'."
+        )
+    return Project(name, home() / "projects" / name)
+
+
+def _line(entry: Entry) -> bytes:
+    for name, value in entry.facts.items():
+        try:
+            json.dumps(value, allow_nan=False, default=_plain)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"The fact {name} of {entry.kind} cannot be recorded: {error}.") from error
+    whole = {**vars(entry), "facts": dict(entry.facts)}
+    return json.dumps(whole, default=_plain).encode() + b"\n"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def _entry(line: bytes) -> Entry | None:
+    """Read one line; ``None`` for an empty one and for what a crash left of one."""
+    try:
+        found = json.loads(line)
+        return Entry(**(found | {"facts": MappingProxyType(found["facts"])}))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+@contextmanager
+def _writing(path: str | Path) -> Iterator[None]:
+    """Make the folder of ``path``, and say in a sentence when the disk refuses."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise SetupError(
+            f"{path} cannot be written: {error.strerror or error}. "
+            "Free some space, or set WORKBENCH_HOME to another folder."
+        ) from error
+
+
+def _short(facts: Mapping[str, JSON]) -> str:
+    shown = [f"{name}: {value}" for name, value in facts.items() if isinstance(value, str | int | float)]
+    return ", ".join(text if len(text) <= 60 else text[:57] + "…" for text in shown)

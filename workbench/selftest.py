@@ -1,0 +1,172 @@
+"""Is everything here? What the service, and this machine, say for themselves.
+
+A connection that does not work is told in one sentence that names what is
+missing; nothing here raises because a service fails, and no key is shown.
+"""
+
+import html
+import json
+import os
+import platform
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workbench import __version__, catalog
+from workbench.settings import home
+
+if TYPE_CHECKING:
+    from openai import APIConnectionError, APIStatusError, OpenAI
+
+_PATIENCE_SECONDS = 20.0
+_KEYS = {"local": "WORKBENCH_LOCAL_KEY", "azure": "AZURE_OPENAI_API_KEY", "openai": "OPENAI_API_KEY"}
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """Does the connection work? If not, the sentence says what is missing."""
+
+    ok: bool
+    sentence: str
+    facts: Mapping[str, str | int]
+
+    def __repr__(self) -> str:
+        """The sentence, and a mark."""
+        return f"{'✓' if self.ok else '✗'} {self.sentence}"
+
+    def _repr_html_(self) -> str:
+        return f"<p role='status'>{html.escape(repr(self))}</p>{_table(self.facts)}"
+
+
+@dataclass(frozen=True)
+class About:
+    """The machine and the versions that a result came from."""
+
+    versions: Mapping[str, str]
+    platform: str
+    cores: int
+    home: str
+
+    def __repr__(self) -> str:
+        """One fact a line."""
+        return "\n".join(f"{name}: {value}" for name, value in self._facts.items())
+
+    def _repr_html_(self) -> str:
+        return _table(self._facts)
+
+    @property
+    def _facts(self) -> dict[str, str | int]:
+        return {**self.versions, "platform": self.platform, "cores": self.cores, "home": self.home}
+
+
+def self_test(client: "OpenAI") -> SelfTest:
+    """Is the service there, and does it know us? Asks for its models, which costs nothing."""
+
+    import openai
+
+    where = catalog.provider_at(str(client.base_url)).name
+    host = client.base_url.netloc.decode()
+    facts: dict[str, str | int] = {"provider": where, "endpoint": host}
+    asked = client.with_options(max_retries=0, timeout=_PATIENCE_SECONDS)
+    started = time.perf_counter()
+    try:
+        answer = asked.models.with_raw_response.list()
+    except openai.APIConnectionError as error:
+        return SelfTest(False, _unreachable(error, where, host), facts)
+    except openai.APIStatusError as error:
+        return SelfTest(False, _refused(error, client, where, host), facts)
+    except _sign_in_errors() as error:
+        reason = str(error).strip().partition("\n")[0]
+        return SelfTest(False, f"Signing in to Azure failed; run 'az login' again. It said: {reason}", facts)
+    facts["latency_ms"] = round((time.perf_counter() - started) * 1000)
+    models = _count_models(answer.content)
+    if models is None:
+        return SelfTest(False, f"{host} does not answer as a model service; check the address.", facts)
+    facts["models"] = models
+    counted = "1 model" if models == 1 else f"{models} models"
+    return SelfTest(True, f"Connected to {where} at {host}: {counted}, {facts['latency_ms']} ms.", facts)
+
+
+def about() -> About:
+    """What runs here: versions, platform, cores, and where everything is kept."""
+    versions = {"python": platform.python_version(), "workbench": __version__}
+    versions |= {package: _version(package) for package in ("openai", "torch", "transformers", "pandas")}
+    return About(versions, platform.platform(), _cores(), str(home()))
+
+
+def _unreachable(error: "APIConnectionError", where: str, host: str) -> str:
+    """Say why no answer came: the name, the port, or the time."""
+    import openai
+
+    if isinstance(error, openai.APITimeoutError):
+        return f"{host} did not answer within {_PATIENCE_SECONDS:.0f} s; check network, firewall and proxy."
+    causes = tuple(_causes(error))
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return f"The name {host} is not known; check the spelling of the endpoint, and the network."
+    if where == "local":
+        return f"The local service is not running at {host}; connect('local') starts it."
+    return f"{host} cannot be reached ({causes[-1] or error}); check network, firewall and proxy."
+
+
+def _refused(error: "APIStatusError", client: "OpenAI", where: str, host: str) -> str:
+    """Say what the service did not like."""
+    said = " ".join(error.message.split())[:300].replace(client.api_key or "\0", "…")
+    if "api-version" in said.lower() or "api version" in said.lower():
+        return f"{host} does not take this api-version; unset OPENAI_API_VERSION to use v1. It said: {said}"
+    match error.status_code:
+        case 401 if where == "local":
+            return f"The local service at {host} refuses the key; connect('local') reads its present one."
+        case 401:
+            return f"{host} refuses the key or sign-in; check {_KEYS[where]} in .env."
+        case 403:
+            role = " (on Azure, fine-tuning needs the role Foundry User)" if where == "azure" else ""
+            return f"{host} knows you but does not let you in{role}. It said: {said}"
+        case 404:
+            return f"{host} has no such API at {client.base_url.path}; check the endpoint. It said: {said}"
+        case status:
+            return f"{host} answers with status {status}; try again later. It said: {said}"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _sign_in_errors() -> tuple[type[Exception], ...]:
+    """What a token that can no longer be had raises; an empty tuple where nobody signs in so."""
+    azure = sys.modules.get("azure.core.exceptions")
+    return (azure.ClientAuthenticationError,) if azure else ()
+
+
+def _count_models(content: bytes) -> int | None:
+    try:
+        return len(json.loads(content)["data"])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _cores() -> int:
+    """The cores this process may use; a container or ``taskset`` may allow fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _table(facts: Mapping[str, str | int]) -> str:
+    rows = (
+        f"<tr><th scope='row'>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>"
+        for name, value in facts.items()
+    )
+    return f"<table>{''.join(rows)}</table>"

@@ -1,0 +1,143 @@
+"""Following a job until it ends, and the checkpoints it leaves.
+
+All that is needed is the job's id: whoever lost a kernel, a network or a
+laptop's lid follows on. Whoever consumes decides about waiting and drawing;
+stopping to follow stops nothing else.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import openai
+
+from workbench.errors import SetupError
+from workbench.training.curve import Curve
+from workbench.training.results import read_curve
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
+    from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
+
+_ENDED = ("succeeded", "failed", "cancelled")
+_PAGE = 100
+
+# A lost network, a service that restarts or is too busy: all of them pass.
+_PASSING = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A job as one look found it: its state, its whole curve so far, and all its events, oldest first."""
+
+    job: "FineTuningJob"
+    curve: Curve
+    events: tuple["FineTuningJobEvent", ...]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job succeeded, failed or was cancelled."""
+        return self.job.status in _ENDED
+
+    def __repr__(self) -> str:
+        """The job's state, then the curve's summary."""
+        return f"{self.job.id}: {self.job.status}\n{self.curve!r}"
+
+
+def follow(
+    client: "OpenAI",
+    job: "FineTuningJob | str",
+    *,
+    poll_seconds: float = 1.0,
+    patience_seconds: float = 60.0,
+) -> Iterator[Progress]:
+    """Watch a job: yields at once, whenever something is new, and last when it has ended.
+
+    ``job`` may be its id. Only new events are read. Without any answer for
+    ``patience_seconds`` a ``SetupError`` is raised; the job goes on all the same.
+    """
+    job_id = job if isinstance(job, str) else job.id
+    last: _Look | None = None
+    lost_since: float | None = None
+    while last is None or not last.progress.ended:
+        if last or lost_since:
+            time.sleep(poll_seconds)
+        try:
+            look = _look(client, job_id, last)
+        except _PASSING as error:
+            lost_since = lost_since or time.monotonic()
+            if time.monotonic() - lost_since >= patience_seconds:
+                raise SetupError(
+                    f"No answer from {client.base_url.netloc.decode()} for {patience_seconds:.0f} s. "
+                    f"Job {job_id} goes on without us; connect again and follow it by its id."
+                ) from error
+            continue
+        lost_since = None
+        if last is None or _news(last, look):
+            yield look.progress
+        last = look
+
+
+def checkpoints(client: "OpenAI", job: "FineTuningJob | str") -> "list[FineTuningJobCheckpoint]":
+    """List the states of a job that can still be used as models, newest first."""
+    job_id = job if isinstance(job, str) else job.id
+    return list(client.fine_tuning.jobs.checkpoints.list(job_id, limit=_PAGE))
+
+
+class _Look(NamedTuple):
+    """One look at a job, and the result file it was read from."""
+
+    progress: Progress
+    results: bytes
+
+
+def _look(client: "OpenAI", job_id: str, last: _Look | None) -> _Look:
+    """Ask for the job first: when it has ended, what is asked for next is complete."""
+    job = client.fine_tuning.jobs.retrieve(job_id)
+    seen = last.progress.events if last else ()
+    events = seen + _new_events(client, job_id, seen)
+    known = last.results if last else b""
+    results = _results(client, job, known)
+    if last and len(events) == len(seen) and results == known:
+        return _Look(Progress(job, last.progress.curve, seen), known)
+    curve = read_curve(events)
+    return _Look(
+        Progress(job, read_curve(results).merge(curve) if results.strip() else curve, events), results
+    )
+
+
+def _news(last: _Look, look: _Look) -> bool:
+    return (
+        last.progress.job.status != look.progress.job.status
+        or len(last.progress.events) != len(look.progress.events)
+        or last.results != look.results
+    )
+
+
+def _new_events(
+    client: "OpenAI", job_id: str, seen: tuple["FineTuningJobEvent", ...]
+) -> tuple["FineTuningJobEvent", ...]:
+    """Read page by page, newest first, until a page holds an event we have; give them oldest first."""
+    ids = {event.id for event in seen}
+    new: list[FineTuningJobEvent] = []
+    after: str | openai.Omit = openai.omit
+    while True:
+        page = client.fine_tuning.jobs.list_events(job_id, limit=_PAGE, after=after)
+        unseen = [event for event in page.data if event.id not in ids]
+        new += unseen
+        if len(unseen) < len(page.data) or not page.data or not page.has_more:
+            return tuple(reversed(new))
+        after = page.data[-1].id
+
+
+def _results(client: "OpenAI", job: "FineTuningJob", known: bytes) -> bytes:
+    """The result file so far; it is fetched only when its size has changed, or nobody says its size."""
+    for file_id in job.result_files or ():
+        try:
+            size = client.files.retrieve(file_id).bytes
+            return known if known and size == len(known) else client.files.content(file_id).read()
+        except openai.NotFoundError:  # it is announced before it is there
+            continue
+    return known
