@@ -13,3 +13,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name)
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def models() -> Path:
+    """Base weights, fetched once and shared by all homes (``conftest.py`` above says where)."""
+    return Path(os.environ["WORKBENCH_MODELS"])

@@ -1,6 +1,7 @@
-"""Notebooks in a real JupyterLab, driven by a real browser: what a person sees of 04_launch and 05_loss_curves."""
+"""Notebooks in a real JupyterLab, driven by a real browser: what a person sees of a job and of its curve."""
 
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -59,7 +60,7 @@ def lab(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
     settings = folder / "settings" / "@jupyterlab"
     for plugin, content in {
-        "notebook-extension/tracker": '{"windowingMode": "none"}',  # else cells out of view are not in the page
+        "notebook-extension/tracker": '{"windowingMode": "none"}',  # else only cells in view exist
         "apputils-extension/notification": '{"fetchNews": "false"}',
         "docmanager-extension/plugin": '{"autosave": false}',
     }.items():
@@ -132,41 +133,51 @@ def page(browser: "Browser") -> Iterator["Page"]:
     opened.close()
 
 
-def open_and_run(page: "Page", lab: str, notebook: str) -> None:
-    """Open a notebook, run all its cells as its menu does, and wait until they have run."""
+def run_all(page: "Page", lab: str, notebook: str) -> None:
+    """Open a notebook and run all its cells, as its menu does."""
     page.goto(lab.format(notebook))
     page.wait_for_function(READY)
     page.evaluate(RUN_ALL)
+
+
+def wait_for_end(page: "Page", picture: Path) -> None:
+    """Wait until all cells have run well, and take a picture of the whole notebook."""
     page.wait_for_function("() => window.ran !== undefined")
     page.wait_for_function(READY)
-    errors = page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']")
-    assert errors.count() == 0, errors.first.inner_text()
+    errors = page.locator("[data-mime-type='application/vnd.jupyter.stderr'], [data-mime-type*='error']")
+    assert errors.all_inner_texts() == []
+    page.locator(".js-plotly-plot .gtitle").wait_for()
+    page.set_viewport_size({"width": 1100, "height": 2400})
+    page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0")
+    page.screenshot(path=picture)
 
 
-def cell(page: "Page", text: str) -> "Locator":
-    """The code cell that holds ``text``."""
-    return page.locator(".jp-CodeCell", has=page.locator(".jp-InputArea", has_text=text)).last
+def outputs(page: "Page", line: str) -> "Locator":
+    """The outputs of the cell whose last line is ``line``."""
+    cells = page.locator(
+        ".jp-CodeCell", has=page.locator(".cm-line:last-child", has_text=re.compile(f"^{re.escape(line)}$"))
+    )
+    return cells.locator(".jp-OutputArea")
 
 
 def test_a_person_watches_a_job_learn(page: "Page", lab: str, tmp_path: Path):
-    open_and_run(page, lab, "04_launch.ipynb")
-    watched = cell(page, "watch(follow(client, job))")
-    figure = watched.locator(".js-plotly-plot")
-    figure.wait_for()
-    watched.scroll_into_view_if_needed()
-    page.screenshot(path=tmp_path / "04_launch.png", full_page=True)
-    names = figure.locator(".legendtext").all_inner_texts()
-    assert "Training loss" in names
-    assert "succeeded" in figure.locator(".gtitle").inner_text()
-    assert "training seconds" in cell(page, "outcome(done)").inner_text()
+    run_all(page, lab, "04_launch.ipynb")
+    watched = outputs(page, "job = watch(follow(client, job))")
+    drawing = watched.locator("img[src^='data:image/svg']")
+    drawing.wait_for()  # while it learns
+    wait_for_end(page, tmp_path / "04_launch.png")
+    assert drawing.count() == 0  # the figure has taken its place
+    assert "· succeeded · step " in watched.locator(".gtitle").text_content()
+    assert {"training", "validation", "held-out answers"} <= set(
+        watched.locator(".legendtext").all_text_contents()
+    )
+    assert "training seconds" in outputs(page, "outcome(done)").inner_text()
 
 
 def test_a_person_reads_the_curve_in_a_picture_and_in_words(page: "Page", lab: str, tmp_path: Path):
-    open_and_run(page, lab, "05_loss_curves.ipynb")
-    plotted = cell(page, "plot(done.curve")
-    plotted.locator(".js-plotly-plot").wait_for()
-    plotted.scroll_into_view_if_needed()
-    page.screenshot(path=tmp_path / "05_loss_curves.png", full_page=True)
-    assert "Training loss: " in page.locator("li").all_inner_texts()[1]
-    table = cell(page, "checkpoint_table(client").locator("table")
-    assert "nano.ft-" in table.inner_text()
+    run_all(page, lab, "05_loss_curves.ipynb")
+    wait_for_end(page, tmp_path / "05_loss_curves.png")
+    words = outputs(page, "done.curve").locator("li").all_inner_texts()
+    assert words[0].endswith(" of them with numbers.")
+    assert words[1].startswith("Training loss: ")
+    assert "nano.ft-" in outputs(page, "kept").locator("table").inner_text()

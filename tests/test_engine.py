@@ -125,6 +125,7 @@ def trained(base: Base, **changes: object) -> SftRun:
     return run
 
 
+@pytest.mark.filterwarnings("ignore")  # PEFT uses what transformers deprecates
 def test_a_saved_adapter_means_the_same_to_peft(base: Base, folder: Path, tmp_path: Path) -> None:
     from peft import PeftModel
 
@@ -220,7 +221,7 @@ def test_greedy_answers_equal_transformers_generate(base: Base, folder: Path) ->
 
 def test_training_learns_to_answer(base: Base) -> None:
     run = SftRun(
-        base, plan(n_epochs=50, learning_rate_multiplier=5.0), rows_of(base), rows_of(base)[:4], None
+        base, plan(n_epochs=50, learning_rate_multiplier=3.0), rows_of(base), rows_of(base)[:4], None
     )
     steps = list(run)
     assert steps[0].metrics["train_loss"] > 5

@@ -306,6 +306,9 @@ def test_a_misleading_refusal_gets_a_hint_and_keeps_its_text(service):
     (hint,) = caught.value.__notes__
     assert "trainingType is not (this request: globalStandard" in hint
     assert "a deployment's name" in hint
+    with pytest.raises(openai.BadRequestError) as caught:
+        start_job(service.client(), DOGS, model="unknown")
+    assert not hasattr(caught.value, "__notes__")  # the local service means what it says
 
 
 # Finding

@@ -1,4 +1,4 @@
-"""The notebooks: how they are written, and the whole road through them on the nano model and a real service."""
+"""The notebooks: how they are written, and the whole road through them on the nano model."""
 
 import ast
 import json
@@ -247,7 +247,7 @@ def job_of(project: Project, running: "subprocess.Popen[str]") -> str:
 
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(road: Road):
     running = road.run(
-        "--only", "03,04", "-p", "PROJECT", "long", "-p", "MODEL", "nano", "-p", "N_EPOCHS", "500"
+        "--only", "03,04", "-p", "PROJECT", "long", "-p", "MODEL", "nano", "-p", "N_EPOCHS", "50"
     )
     project = Project("long", road.home / "projects" / "long")
     job = job_of(project, running)

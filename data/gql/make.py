@@ -109,11 +109,9 @@ def sort_filter(decks: Decks, table: Table, taken: Collection[str]) -> Filter:
     column, *values = table.sort.split()
     unfit = [*taken, *(values if column in taken else ())]
     word = decks.deal(f"{table.plural} sort", (*values, table.flag), unfit)
-    return (
-        Filter(word, f"{word} = yes", word)
-        if word == table.flag
-        else Filter(word, f"{column} = {word}", column)
-    )
+    if word == table.flag:
+        return Filter(word, f"{word} = yes", word)
+    return Filter(word, f"{column} = {word}", column)
 
 
 def place_filter(decks: Decks, table: Table, taken: Collection[str]) -> Filter:
@@ -128,11 +126,8 @@ def place_filter(decks: Decks, table: Table, taken: Collection[str]) -> Filter:
         return Filter(f"{table.year} {said} {year}", f"year {DATED[said]} {year}", "year")
     if card == "flag":
         said = decks.deal(f"{table.plural} flag", ("are not", "are not", "are"))
-        return Filter(
-            f"{table.which} {said} {table.flag}",
-            f"{table.flag} = {'yes' if said == 'are' else 'no'}",
-            table.flag,
-        )
+        answer = "yes" if said == "are" else "no"
+        return Filter(f"{table.which} {said} {table.flag}", f"{table.flag} = {answer}", table.flag)
     words, operator = (table.inside, "=") if card == "inside" else (table.outside, "!=")
     value = decks.deal(column, values)
     return Filter(words.format(value), f"{column} {operator} {value}", column)
@@ -172,7 +167,7 @@ def edge_filter(decks: Decks, table: Table, place: str, taken: Collection[str], 
 
 def fitting(template: Template, table: Table, kind: str) -> list[str]:
     """The layouts in which this template makes a question of this kind about this table."""
-    if "{newest}" in template.question and not table.newest:
+    if "newest" in template.slots and not table.newest:
         return []
     if kind == "polite" and template.question.split()[0] in ("Which", "How", "What", "For", "I"):
         return []
@@ -186,10 +181,8 @@ def fitting(template: Template, table: Table, kind: str) -> list[str]:
 def spoken(noun: str, layout: Sequence[str], filters: Sequence[Filter]) -> dict[str, str]:
     """How the question names its rows: all of it, and in the two pieces that some templates need."""
     said = {place: [f.words for p, f in zip(layout, filters, strict=True) if p == place] for place in layout}
-    before, after = (
-        " ".join([*said.get("sort", []), noun]),
-        "".join(f" {words}" for words in said.get("place", [])),
-    )
+    before = " ".join([*said.get("sort", []), noun])
+    after = "".join(f" {words}" for words in said.get("place", []))
     having = " and ".join(said.get("with", []))
     if having:
         after += f" and have {having}" if " are " in after else f" with {having}"
@@ -198,26 +191,33 @@ def spoken(noun: str, layout: Sequence[str], filters: Sequence[Filter]) -> dict[
     return {"noun": before, "having": having, "rows": before + after}
 
 
-def make_row(decks: Decks, kind: str, table: Table) -> Row:
-    """One question of this kind about this table, and its query."""
+def choose(decks: Decks, kind: str, table: Table) -> tuple[str, Template, list[str]]:
+    """A template for a question of this kind, its name, and where the filters will stand."""
     base = kind if kind in TEMPLATES else decks.deal(f"{kind} base", ("list", "count", "aggregate"))
-    choices = {f"{base}-{n}": template for n, template in enumerate(TEMPLATES[base], 1)}
-    unfit = [name for name, template in choices.items() if not fitting(template, table, kind)]
-    name = decks.deal(f"{base} template", choices, unfit)
-    template = choices[name]
-    layout = decks.deal(f"{name} {kind in EDGE_FILTERS}", fitting(template, table, kind)).split()
+    templates = {f"{base}-{n}": template for n, template in enumerate(TEMPLATES[base], 1)}
+    unfit = [name for name, template in templates.items() if not fitting(template, table, kind)]
+    name = decks.deal(f"{base} template", templates, unfit)
+    layouts = fitting(templates[name], table, kind)
+    return name, templates[name], decks.deal(f"{name} {kind in EDGE_FILTERS}", layouts).split()
 
-    slots = {
-        slot: decks.deal(slot, cards) for slot, cards in SLOTS.items() if f"{{{slot}}}" in template.question
-    }
-    slots["way"] = next((RANKED[words] for words in slots.values() if words in RANKED), "")
-    numbers = table.sums.split() if MEASURED.get(slots.get("measure", "")) == "sum" else table.numbers
-    slots["number"] = decks.deal(f"{table.plural} {len(numbers)} numbers", numbers)
-    groups = [table.sort.split()[0], table.place.split()[0], *["year"] * bool(table.year)]
-    slots["group"] = decks.deal(f"{table.plural} groups", groups)
 
-    taken = [slots[slot] for slot in ("number", "group") if f"{{{slot}}}" in template.question]
-    taken += ["year"] if "{newest}" in template.question else []
+def fill(decks: Decks, template: Template, table: Table) -> dict[str, str]:
+    """The words for the slots that the table and the decks decide."""
+    slots = {slot: decks.deal(slot, cards) for slot, cards in SLOTS.items() if slot in template.slots}
+    if "number" in template.slots:
+        adds_up = MEASURED.get(slots.get("measure", "")) == "sum"
+        numbers = table.sums.split() if adds_up else table.numbers
+        slots["number"] = decks.deal(f"{table.plural} numbers {adds_up}", numbers)
+    if "group" in template.slots:
+        groups = [table.sort.split()[0], table.place.split()[0], *["year"] * bool(table.year)]
+        slots["group"] = decks.deal(f"{table.plural} groups", groups)
+    return slots
+
+
+def make_filters(
+    decks: Decks, table: Table, kind: str, layout: Sequence[str], taken: Collection[str]
+) -> list[Filter]:
+    """One filter for each place of the layout, no two on one column, one of them the edge case."""
     filters: list[Filter] = []
     for place in layout:
         used = [*taken, *(earlier.column for earlier in filters)]
@@ -229,24 +229,35 @@ def make_row(decks: Decks, kind: str, table: Table) -> Row:
             filters.append(edge_filter(decks, table, place, used, kind))
         else:
             filters.append(column_filter(decks, table, place, used))
+    return filters
 
-    width = decks.deal("width", "112223")
-    shown = [
-        decks.deal(f"{table.plural} shown", table.shown.split(), [f.column for f in filters])
-        for _ in range(int(width))
-    ]
-    shown = list(dict.fromkeys(shown))
-    slots |= spoken(table.plural, layout, filters)
-    slots["row"] = spoken(table.singular, layout, filters)["rows"].replace(" are ", " is ")
-    if base == "list" and not layout:
-        slots["rows"] = f"all {slots['rows']}"
-    question = template.question.format(
-        **slots, columns=" and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
-    )
-    result = template.result.format(
-        **slots | {"measure": MEASURED.get(slots.get("measure", ""))}, columns=", ".join(shown)
-    )
+
+def make_row(decks: Decks, kind: str, table: Table) -> Row:
+    """One question of this kind about this table, and its query."""
+    name, template, layout = choose(decks, kind, table)
+    slots = fill(decks, template, table)
+    taken = [slots[slot] for slot in ("number", "group") if slot in slots]
+    filters = make_filters(decks, table, kind, layout, [*taken, *["year"] * ("newest" in slots)])
+
+    width = int(decks.deal("width", "112223"))
+    columns = list(table.shown.split())
+    used = [f.column for f in filters]
+    shown = list(dict.fromkeys(decks.deal(f"{table.plural} shown", columns, used) for _ in range(width)))
+    rows = spoken(table.plural, layout, filters)
+    if name.startswith("list") and not layout:
+        rows["rows"] = f"all {rows['rows']}"
+    row = spoken(table.singular, layout, filters)["rows"].replace(" are ", " is ")
+    listed = " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+    question = template.question.format(**slots, **rows, row=row, columns=listed)
+
+    meant = {
+        "way": next((RANKED[words] for words in slots.values() if words in RANKED), ""),
+        "measure": MEASURED.get(slots.get("measure", ""), ""),
+        "columns": ", ".join(shown),
+    }
+    result = template.result.format(**slots | meant)
     query = "".join([table.plural, *(f" ~ {f.query}" for f in filters), f" -> {result}"])
+
     if kind == "rough":
         question = question[0].lower() + question[1:].rstrip(".?")
     if kind == "polite":

@@ -1,5 +1,6 @@
 """What people say: the words from which ``make.py`` builds questions, and what they mean in GQL."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -157,6 +158,11 @@ class Template(NamedTuple):
     question: str
     result: str
     layouts: Sequence[str] = ANY
+
+    @property
+    def slots(self) -> frozenset[str]:
+        """The slots of the question."""
+        return frozenset(re.findall(r"{(\w+)}", self.question))
 
 
 TEMPLATES = {

@@ -16,7 +16,7 @@ import psutil
 import uvicorn
 from filelock import FileLock, Timeout
 
-from workbench import __version__
+from workbench import ROOT, __version__
 from workbench.errors import SetupError
 from workbench.local.app import create_app
 from workbench.local.process import (
@@ -48,9 +48,9 @@ def serve(home: Path, *, port: int | None = None) -> None:
     with lock:
         previous = read_record(home)
         key = _key(previous)
-        models = setting("WORKBENCH_MODELS")
+        models = Path(setting("WORKBENCH_MODELS") or home / "models").expanduser()
         with _listen(port, previous) as listener:
-            app = create_app(home, key, models=Path(models).expanduser() if models else None)
+            app = create_app(home, key, models=(ROOT / models).resolve())
             bound = listener.getsockname()[1]
             record = Record(f"http://{HOST}:{bound}", bound, os.getpid(), _started(), key, __version__)
             config = uvicorn.Config(
@@ -115,7 +115,8 @@ def _key(previous: Record | None) -> str:
 def _listen(port: int | None, previous: Record | None) -> socket.socket:
     wanted = [port] if port is not None else [previous.port, 0] if previous else [0]
     for candidate in wanted:
-        listener = socket.socket()
+        # Named in full: asyncio sends small answers at once only on sockets that say they are TCP.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         # A port that a service just left may be taken again at once.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -170,8 +170,8 @@ class ChatWorker:
             raise ChatError(400, "invalid_request_error", message) from None
         if len(prompt) >= base.context:
             message = (
-                f"This model's maximum context length is {base.context} tokens, "
-                f"but the messages resulted in {len(prompt)} tokens. Please reduce the length of the messages."
+                f"This model's maximum context length is {base.context} tokens, but the messages resulted in "
+                f"{len(prompt)} tokens. Please reduce the length of the messages."
             )
             raise ChatError(400, "context_length_exceeded", message)
         return prompt

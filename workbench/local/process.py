@@ -113,6 +113,8 @@ def make_home(home: Path) -> None:
     except OSError as error:
         message = f"{home} cannot be made a folder ({error.strerror}); give WORKBENCH_HOME another one."
         raise SetupError(message) from error
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise SetupError(f"{home} cannot be written to; give WORKBENCH_HOME another folder.")
 
 
 def read_record(home: Path) -> Record | None:

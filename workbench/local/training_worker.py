@@ -108,12 +108,8 @@ class _Training:
             return Dataset(key, ())
         words = key.replace("_", " ")
         self._say(f"Preprocessing running for file {words}.")
-        row = self._store.file(file_id)
-        if row is None:
-            raise DataError(
-                f"The {words} {file_id} was deleted before the job could read it; upload it again."
-            )
-        dataset = parse_jsonl(self._store.file_path(file_id).read_bytes(), row["filename"])
+        row = self._store.file(file_id)  # None: deleted meanwhile; the store keeps its content for this job
+        dataset = parse_jsonl(self._store.file_path(file_id).read_bytes(), row["filename"] if row else file_id)
         if key == "training_file" and len(dataset) < MINIMUM_EXAMPLES:
             found = f"Training file has {len(dataset)} example(s)"
             raise TooFewExamplesError(f"{found}, but must have at least {MINIMUM_EXAMPLES} examples")

@@ -100,7 +100,7 @@ def start_job(
                 if job is None:
                     raise
             except openai.APIStatusError as error:
-                if _MISLEADING in error.message:
+                if service.training_type and _MISLEADING in error.message:
                     error.add_note(_HINT.format(kind=kind or "none"))
                 raise
         if project:

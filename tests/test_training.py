@@ -1,0 +1,367 @@
+"""Real jobs on the real service with the official client: files in, curve and tuned model out."""
+
+import csv
+import io
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import openai
+import psutil
+import pytest
+from openai import OpenAI
+from starlette.testclient import TestClient
+
+from workbench.dataset import Dataset, Example
+from workbench.local import process
+from workbench.local.app import create_app
+from workbench.local.weights import NANO, SMOLLM2
+from workbench.training.jobs import start_job
+from workbench.training.progress import Progress, follow
+
+KEY = "the-key-of-this-test"
+COLORS = ("red", "blue", "green", "pink", "gold", "gray", "teal", "lime", "rose", "navy", "plum", "mint")
+GRADER = {
+    "type": "string_check",
+    "name": "exact",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.answer}}",
+    "operation": "eq",
+}
+
+
+def shouting(words: tuple[str, ...] = COLORS) -> Dataset:
+    return Dataset(
+        "shouting",
+        tuple(
+            Example(
+                (
+                    {"role": "system", "content": "Shout."},
+                    {"role": "user", "content": f"say {word}"},
+                    {"role": "assistant", "content": word.upper()},
+                ),
+                f"test:{number}",
+            )
+            for number, word in enumerate(words, 1)
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def client(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAI]:
+    """One service for all tests here: its forkserver loads torch once."""
+    app = create_app(tmp_path_factory.mktemp("home"), KEY, models=models)
+    with TestClient(app) as http:
+        yield OpenAI(base_url="http://127.0.0.1/openai/v1/", api_key=KEY, http_client=http, max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def finished(client: OpenAI) -> Progress:
+    """A job on nano that ran to its end: 12 rows, batches of 4, 10 epochs, 30 steps."""
+    job = start_job(
+        client,
+        shouting(),
+        model=NANO,
+        validation=shouting(COLORS[:4]),
+        n_epochs=10,
+        batch_size=4,
+        suffix="loud",
+        grader=GRADER,
+    )
+    *_, last = follow(client, job, poll_seconds=0.05)
+    return last
+
+
+def upload(client: OpenAI, content: bytes) -> str:
+    return client.files.create(file=("train.jsonl", content), purpose="fine-tune").id
+
+
+def ended(client: OpenAI, job_id: str) -> Progress:
+    *_, last = follow(client, job_id, poll_seconds=0.05)
+    return last
+
+
+# From file to tuned model
+
+
+def test_a_job_ends_with_a_tuned_model_named_as_on_azure(finished: Progress) -> None:
+    job = finished.job
+    assert job.status == "succeeded"
+    assert job.fine_tuned_model == f"nano.ft-{job.id.removeprefix('ftjob-')}-loud"
+    assert job.hyperparameters.n_epochs == 10
+    assert job.trained_tokens is not None
+    assert job.trained_tokens % 10 == 0
+    assert job.error is None
+
+
+def test_the_log_tells_the_story_in_azures_words(finished: Progress) -> None:
+    told = [event.message for event in finished.events]
+    results = finished.job.result_files[0]
+    assert told[:10] == [
+        "Job enqueued. Waiting for jobs ahead to complete.",
+        "Preprocessing running for file training file.",
+        "Preprocessing completed for file training file.",
+        "Preprocessing running for file validation file.",
+        "Preprocessing completed for file validation file.",
+        "Job started.",
+        "Data Import started.",
+        "Finetuning started.",
+        "Training started.",
+        f"Created results file: {results}",
+    ]
+    assert told[10].startswith("Step 1: training loss=")
+    assert told[-4:-1] == ["Job succeeded.", "Model Evaluation Passed.", f"Completed results file: {results}"]
+    assert told[-1].startswith("Training tokens billed: ")
+
+
+def test_the_result_file_has_every_step_once_and_the_loss_falls(client: OpenAI, finished: Progress) -> None:
+    content = client.files.content(finished.job.result_files[0]).read()
+    rows = list(csv.DictReader(io.StringIO(content.decode())))
+    assert [int(row["step"]) for row in rows] == list(range(1, 31))
+    losses = [float(row["train_loss"]) for row in rows]
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert rows[0]["valid_loss"]
+    assert not rows[1]["valid_loss"]
+    assert [int(row["step"]) for row in rows if row["full_valid_loss"]] == list(range(3, 31, 3))
+    assert rows[-1]["full_valid_mean_reward"] != ""
+
+
+def test_the_last_three_epochs_stay_usable(client: OpenAI, finished: Progress) -> None:
+    kept = list(client.fine_tuning.jobs.checkpoints.list(finished.job.id))
+    name = finished.job.fine_tuned_model
+    assert [(checkpoint.step_number, checkpoint.fine_tuned_model_checkpoint) for checkpoint in kept] == [
+        (30, name),
+        (27, f"{name}:ckpt-step-27"),
+        (24, f"{name}:ckpt-step-24"),
+    ]
+    for checkpoint in kept:
+        assert answer(client, checkpoint.fine_tuned_model_checkpoint, "say red") is not None
+
+
+def test_a_tuned_model_is_the_base_for_another_job(client: OpenAI, finished: Progress) -> None:
+    job = start_job(client, shouting(), model=str(finished.job.fine_tuned_model), n_epochs=1, batch_size=4)
+    more = ended(client, job.id)
+    assert more.job.status == "succeeded"
+    assert more.curve.frame["train_loss"].iloc[0] < 0.8 * finished.curve.frame["train_loss"].iloc[0]
+
+
+def test_the_same_content_is_not_trained_twice(client: OpenAI, finished: Progress) -> None:
+    again = start_job(
+        client,
+        shouting(),
+        model=NANO,
+        validation=shouting(COLORS[:4]),
+        n_epochs=10,
+        batch_size=4,
+        suffix="another-name",
+        grader=GRADER,
+    )
+    assert again.id == finished.job.id
+
+
+def test_the_same_data_and_seed_give_the_same_curve(client: OpenAI, finished: Progress) -> None:
+    files = (str(finished.job.training_file), str(finished.job.validation_file))
+    hyperparameters = {"n_epochs": 10, "batch_size": 4, "learning_rate_multiplier": "auto"}
+    job = client.fine_tuning.jobs.create(
+        model=NANO,
+        training_file=files[0],
+        validation_file=files[1],
+        seed=0,
+        method={"type": "supervised", "supervised": {"hyperparameters": hyperparameters, "grader": GRADER}},  # type: ignore[typeddict-unknown-key,typeddict-item]
+    )
+    assert ended(client, job.id).curve.frame.equals(finished.curve.frame)
+
+
+def test_auto_is_resolved_by_the_size_of_the_data(client: OpenAI) -> None:
+    job = client.fine_tuning.jobs.create(model=NANO, training_file=upload(client, shouting().to_jsonl()))
+    assert job.hyperparameters.n_epochs == -1
+    used = ended(client, job.id).job.hyperparameters
+    assert (used.n_epochs, used.batch_size, used.learning_rate_multiplier) == (10, 4, 1.0)
+
+
+# Data that cannot be used, and a change of mind
+
+
+def test_too_few_examples_fail_the_job_in_the_services_words(client: OpenAI) -> None:
+    job = client.fine_tuning.jobs.create(
+        model=NANO, training_file=upload(client, shouting(COLORS[:7]).to_jsonl())
+    )
+    failed = ended(client, job.id).job
+    assert failed.status == "failed"
+    assert failed.error is not None
+    assert failed.error.code == "invalid_n_examples"
+    assert failed.error.message == "Training file has 7 example(s), but must have at least 10 examples"
+
+
+def test_a_broken_line_fails_the_job_with_its_number(client: OpenAI) -> None:
+    content = shouting().to_jsonl() + b"{not json\n"
+    job = client.fine_tuning.jobs.create(model=NANO, training_file=upload(client, content))
+    failed = ended(client, job.id).job
+    assert failed.status == "failed"
+    assert failed.error is not None
+    assert failed.error.param == "training_file"
+    assert "13" in str(failed.error.message)
+
+
+def test_a_rate_that_blows_up_the_loss_fails_the_job_and_says_what_to_do(client: OpenAI) -> None:
+    job = client.fine_tuning.jobs.create(
+        model=NANO,
+        training_file=upload(client, shouting().to_jsonl()),
+        method={
+            "type": "supervised",
+            "supervised": {"hyperparameters": {"n_epochs": 10, "learning_rate_multiplier": 1e30}},
+        },
+    )
+    failed = ended(client, job.id).job
+    assert failed.status == "failed"
+    assert "learning_rate_multiplier" in str(failed.error and failed.error.message)
+
+
+def test_a_cancelled_job_stops_and_the_next_one_runs(client: OpenAI) -> None:
+    file = upload(client, shouting().to_jsonl())
+    long = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 50, "batch_size": 1}}}
+    first = client.fine_tuning.jobs.create(model=NANO, training_file=file, method=long)  # type: ignore[arg-type]
+    next(progress for progress in follow(client, first.id, poll_seconds=0.05) if progress.curve.steps >= 3)
+    waiting = client.fine_tuning.jobs.create(
+        model=NANO, training_file=file, hyperparameters={"n_epochs": 1, "batch_size": 4}
+    )
+    assert client.fine_tuning.jobs.cancel(first.id).status == "cancelled"
+    assert ended(client, waiting.id).job.status == "succeeded"
+    stopped = ended(client, first.id)
+    assert stopped.job.status == "cancelled"
+    assert stopped.curve.steps < 600
+
+
+# Chat
+
+
+def answer(client: OpenAI, model: str, text: str, **settings: object) -> str | None:
+    messages = [{"role": "system", "content": "Shout."}, {"role": "user", "content": text}]
+    settings = {"max_tokens": 8, "temperature": 0} | settings
+    completion = client.chat.completions.create(model=model, messages=messages, **settings)  # type: ignore[call-overload]
+    return str(completion.choices[0].message.content)
+
+
+def test_a_stream_says_what_the_whole_answer_says(client: OpenAI, finished: Progress) -> None:
+    model = str(finished.job.fine_tuned_model)
+    whole = answer(client, model, "say gold")
+    stream = client.chat.completions.create(
+        model=model,
+        messages=[{"role": "system", "content": "Shout."}, {"role": "user", "content": "say gold"}],
+        max_tokens=8,
+        temperature=0,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = list(stream)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == whole
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens <= 8
+
+
+def test_models_answer_side_by_side_as_each_does_alone(client: OpenAI, finished: Progress) -> None:
+    models = [NANO, str(finished.job.fine_tuned_model)] * 6
+    alone = [answer(client, model, "say teal") for model in models[:2]]
+    with ThreadPoolExecutor(12) as pool:
+        together = list(pool.map(lambda model: answer(client, model, "say teal"), models))
+    assert together == alone * 6
+    assert alone[0] != alone[1]
+
+
+def test_several_answers_to_one_seeded_request_differ_and_repeat(client: OpenAI) -> None:
+    def answers() -> list[str | None]:
+        completion = client.chat.completions.create(
+            model=NANO, messages=[{"role": "user", "content": "hi"}], n=3, seed=5, max_tokens=12
+        )
+        return [choice.message.content for choice in completion.choices]
+
+    first = answers()
+    assert len(set(first)) == 3
+    assert answers() == first
+
+
+def test_a_stop_sequence_ends_the_answer_before_itself(client: OpenAI) -> None:
+    whole = str(answer(client, NANO, "say red", max_tokens=16))
+    stop = whole[5:7]
+    assert answer(client, NANO, "say red", max_tokens=16, stop=stop) == whole[: whole.index(stop)]
+
+
+def test_a_prompt_longer_than_the_context_is_refused(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="maximum context length is 8192 tokens"):
+        answer(client, NANO, "x" * 9000)
+
+
+# Killed in the middle
+
+
+def test_killed_service_and_worker_lose_nothing(
+    models: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``kill -9`` of the worker, then of the service, in the middle of a job: one job, one whole curve."""
+    monkeypatch.setenv("WORKBENCH_MODELS", str(models))
+    address = process.start(home)
+    try:
+        client = OpenAI(base_url=f"{address.url}/openai/v1/", api_key=address.key)
+        job = start_job(client, shouting(), model=NANO, n_epochs=20, batch_size=1)
+
+        def step_reached(step: int) -> None:
+            next(p for p in follow(client, job.id, poll_seconds=0.02) if p.curve.steps >= step or p.ended)
+
+        step_reached(25)
+        os.kill(_training_process(address.pid, home, job.id), signal.SIGKILL)
+        step_reached(90)
+        os.kill(address.pid, signal.SIGKILL)
+        psutil.Process(address.pid).wait(10)
+        again = process.start(home)
+        assert (again.url, again.key) == (address.url, address.key)
+        last = ended(client, job.id)
+
+        assert last.job.status == "succeeded"
+        assert [found.id for found in client.fine_tuning.jobs.list()] == [job.id]
+        assert list(last.curve.frame.index) == list(range(1, 241))
+        untouched = client.fine_tuning.jobs.create(
+            model=NANO,
+            training_file=job.training_file,
+            seed=0,
+            method={
+                "type": "supervised",
+                "supervised": {"hyperparameters": {"n_epochs": 20, "batch_size": 1}},
+            },
+        )
+        assert ended(client, untouched.id).curve.frame.equals(last.curve.frame)
+    finally:
+        process.stop(home)
+
+
+def _training_process(service: int, home: Path, job_id: str) -> int:
+    """The process that holds the job's lock file open."""
+    lock = home / "service" / "jobs" / job_id / "worker.lock"
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for child in psutil.Process(service).children(recursive=True):
+            try:
+                if any(Path(file.path) == lock for file in child.open_files()):
+                    return child.pid
+            except psutil.Error:
+                continue
+    raise AssertionError(f"no child of {service} works on {json.dumps(job_id)}")
+
+
+# The real model
+
+
+def test_smollm2_learns_in_a_few_steps(client: OpenAI) -> None:
+    """Loads the real weights (fetched as a package the first time) and takes five real steps."""
+    job = start_job(
+        client, shouting(COLORS + tuple(c[::-1] for c in COLORS[:8])), model=SMOLLM2, n_epochs=1, batch_size=4
+    )
+    last = ended(client, job.id)
+    assert last.job.status == "succeeded"
+    losses = last.curve.frame["train_loss"]
+    assert len(losses) == 5
+    assert losses.iloc[-1] < 0.7 * losses.iloc[0]
+    assert answer(client, str(last.job.fine_tuned_model), "say red")
