@@ -168,9 +168,8 @@ def test_a_person_watches_a_job_learn(page: "Page", lab: str, tmp_path: Path):
     wait_for_end(page, tmp_path / "04_launch.png")
     assert drawing.count() == 0  # the figure has taken its place
     assert "· succeeded · step " in watched.locator(".gtitle").text_content()
-    assert {"training", "validation", "held-out answers"} <= set(
-        watched.locator(".legendtext").all_text_contents()
-    )
+    for name in ("training", "validation", "held-out answers"):
+        watched.locator(".legendtext").get_by_text(name, exact=True).wait_for()
     assert "training seconds" in outputs(page, "outcome(done)").inner_text()
 
 

@@ -100,8 +100,9 @@ def condition(column: str, said: str, place: str) -> str:
 
 
 def equality(column: str, value: str, place: str) -> Filter:
-    """``status late``, or after "where" ``status is late``."""
-    return Filter(f"{column} {'is ' * (place == 'where')}{value}", f"{column} = {value}", column)
+    """``the status late``, or after "where" ``status is late``."""
+    said = f"{column} is {value}" if place == "where" else f"the {column} {value}"
+    return Filter(said, f"{column} = {value}", column)
 
 
 def sort_filter(decks: Decks, table: Table, taken: Collection[str]) -> Filter:
@@ -171,11 +172,12 @@ def fitting(template: Template, table: Table, kind: str) -> list[str]:
         return []
     if kind == "polite" and template.question.split()[0] in ("Which", "How", "What", "For", "I"):
         return []
-    return [
-        layout
-        for layout in template.layouts
-        if kind not in EDGE_FILTERS or "with" in layout or "where" in layout
-    ]
+    layouts = list(template.layouts)
+    if kind in EDGE_FILTERS:
+        layouts = [layout for layout in layouts if "with" in layout or "where" in layout]
+    if kind == "contains":  # "containing Pro and the brand Nova" could be one long text
+        layouts = [layout for layout in layouts if layout != "with with"]
+    return layouts
 
 
 def spoken(noun: str, layout: Sequence[str], filters: Sequence[Filter]) -> dict[str, str]:
@@ -198,7 +200,7 @@ def choose(decks: Decks, kind: str, table: Table) -> tuple[str, Template, list[s
     unfit = [name for name, template in templates.items() if not fitting(template, table, kind)]
     name = decks.deal(f"{base} template", templates, unfit)
     layouts = fitting(templates[name], table, kind)
-    return name, templates[name], decks.deal(f"{name} {kind in EDGE_FILTERS}", layouts).split()
+    return name, templates[name], decks.deal(f"{name} {len(layouts)} layouts", layouts).split()
 
 
 def fill(decks: Decks, template: Template, table: Table) -> dict[str, str]:
@@ -229,6 +231,8 @@ def make_filters(
             filters.append(edge_filter(decks, table, place, used, kind))
         else:
             filters.append(column_filter(decks, table, place, used))
+    if layout[-2:] == ["with", "with"] and "other than" in filters[-2].words:
+        filters[-2:] = filters[:-3:-1]  # "other than partner and the city Paris" would leave out too much
     return filters
 
 

@@ -4,18 +4,18 @@ Read from the job and its events alone. Whether the curve looks healthy and
 whether the model is better is judged elsewhere.
 """
 
-import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workbench.dataset.examples import table
 from workbench.errors import SetupError
 from workbench.training.curve import REWARD
 from workbench.training.progress import checkpoints
 
 if TYPE_CHECKING:
-    import pandas
     from openai import OpenAI
     from openai.types.fine_tuning import FineTuningJob
+    from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 
     from workbench.training.progress import Progress
 
@@ -44,12 +44,41 @@ class Outcome:
         return "\n".join(f"{name}: {value}" for name, value in self.facts.items())
 
     def _repr_html_(self) -> str:
-        rows = (
-            f"<tr><th scope='row' style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(str(value))}</td></tr>"
-            for name, value in self.facts.items()
-        )
-        return f"<table>{''.join(rows)}</table>"
+        rows = [(name, str(value)) for name, value in self.facts.items()]
+        return table(f"Job {self.job.status}", ("fact", "value"), rows)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The checkpoints of a job: what each is called, and what was measured there."""
+
+    checkpoints: tuple["FineTuningJobCheckpoint", ...]
+
+    @property
+    def models(self) -> list[str]:
+        """Their names, newest first; each can be asked like any other model."""
+        return [checkpoint.fine_tuned_model_checkpoint for checkpoint in self.checkpoints]
+
+    def __repr__(self) -> str:
+        """Name one a line."""
+        return "\n".join(f"step {c.step_number}: {c.fine_tuned_model_checkpoint}" for c in self.checkpoints)
+
+    def _repr_html_(self) -> str:
+        columns = ("step", "model", "validation loss", "validation tokens right", "held-out answers right")
+        rows = []
+        for checkpoint in self.checkpoints:
+            measured = checkpoint.metrics.model_dump()
+            loss = measured.get("full_valid_loss")
+            rows.append(
+                (
+                    str(checkpoint.step_number),
+                    checkpoint.fine_tuned_model_checkpoint,
+                    "" if loss is None else f"{loss:.4g}",
+                    _share(measured.get("full_valid_mean_token_accuracy")),
+                    _share(measured.get(REWARD)),
+                )
+            )
+        return table("Checkpoints that can be used, newest first", columns, rows)
 
 
 def outcome(progress: "Progress") -> Outcome:
@@ -86,13 +115,10 @@ def outcome(progress: "Progress") -> Outcome:
     return Outcome(job, seconds, facts)
 
 
-def checkpoint_table(client: "OpenAI", job: "FineTuningJob") -> "pandas.DataFrame":
-    """List the states of the model that were kept, newest first, each with what was measured there."""
-    import pandas
+def kept_checkpoints(client: "OpenAI", job: "FineTuningJob") -> Kept:
+    """List the states of the model that can still be used, newest first."""
+    return Kept(tuple(checkpoints(client, job)))
 
-    rows = [
-        {"step": kept.step_number, "model": kept.fine_tuned_model_checkpoint}
-        | kept.metrics.model_dump(exclude={"step"}, exclude_none=True)
-        for kept in checkpoints(client, job)
-    ]
-    return pandas.DataFrame(rows, columns=None if rows else ["step", "model"])
+
+def _share(value: object) -> str:
+    return f"{value:.0%}" if isinstance(value, float | int) else ""
