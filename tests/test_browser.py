@@ -169,7 +169,7 @@ def test_a_person_watches_a_job_learn(page: "Page", lab: str, tmp_path: Path):
     assert drawing.count() == 0  # the figure has taken its place
     assert "· succeeded · step " in watched.locator(".gtitle").text_content()
     for name in ("training", "validation", "held-out answers"):
-        watched.locator(".legendtext").get_by_text(name, exact=True).wait_for()
+        assert watched.get_by_text(name, exact=True).is_visible()
     assert "training seconds" in outputs(page, "outcome(done)").inner_text()
 
 

@@ -5,7 +5,6 @@ order, never changed. Beside it lie the files it points to. Deleting the folder
 forgets the project; nothing here talks to a service.
 """
 
-import html
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from typing import TypeAlias
 from workbench import __version__
 from workbench.errors import DataError, SetupError
 from workbench.settings import home as home
+from workbench.tables import table
 
 JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
 
@@ -126,16 +126,10 @@ class Project:
         return self.path / "record.jsonl"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(entry.at[:19].replace('T', ' '))}</td><td>{html.escape(entry.kind)}</td>"
-            f"<td>{html.escape(_short(entry.facts))}</td></tr>"
-            for entry in self.entries()
-        )
-        caption = f"Project <b>{html.escape(self.name)}</b>"
-        if not rows:
-            return f"<p>{caption}: nothing on record yet.</p>"
-        head = "<tr><th scope='col'>when (UTC)</th><th scope='col'>what</th><th scope='col'>facts</th></tr>"
-        return f"<table><caption>{caption}</caption>{head}{rows}</table>"
+        entries = self.entries()
+        caption = f"Project {self.name}: {len(entries) or 'nothing'} on record"
+        rows = [(entry.at[:19].replace("T", " "), entry.kind, _short(entry.facts)) for entry in entries]
+        return table(caption, ("when (UTC)", "what", "facts"), rows)
 
 
 def open_project(name: str) -> Project:

@@ -4,7 +4,6 @@ A connection that does not work is told in one sentence that names what is
 missing; nothing here raises because a service fails, and no key is shown.
 """
 
-import html
 import json
 import os
 import platform
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from workbench import __version__, catalog
 from workbench.settings import home
+from workbench.tables import table
 
 if TYPE_CHECKING:
     from openai import APIConnectionError, APIStatusError, OpenAI
@@ -38,7 +38,7 @@ class SelfTest:
         return f"{'✓' if self.ok else '✗'} {self.sentence}"
 
     def _repr_html_(self) -> str:
-        return f"<p role='status'>{html.escape(repr(self))}</p>{_table(self.facts)}"
+        return table(repr(self), ("fact", "value"), self.facts.items())
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class About:
         return "\n".join(f"{name}: {value}" for name, value in self._facts.items())
 
     def _repr_html_(self) -> str:
-        return _table(self._facts)
+        return table("What is at work here", ("fact", "value"), self._facts.items())
 
     @property
     def _facts(self) -> dict[str, str | int]:
@@ -162,11 +162,3 @@ def _version(package: str) -> str:
 def _cores() -> int:
     """The cores this process may use; a container or ``taskset`` may allow fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _table(facts: Mapping[str, str | int]) -> str:
-    rows = (
-        f"<tr><th scope='row'>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>"
-        for name, value in facts.items()
-    )
-    return f"<table>{''.join(rows)}</table>"

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from workbench.dataset.examples import JSON, Dataset, Example, Message, counted, identity, table
+from workbench.dataset.examples import JSON, Dataset, Example, Message, counted, identity
+from workbench.tables import table
 
 LEVELS = ("error", "warning", "info")
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")

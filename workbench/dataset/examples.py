@@ -11,17 +11,16 @@ import random
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from html import escape
 from typing import NamedTuple, TypeAlias, overload
 
 from workbench.errors import DataError
+from workbench.tables import table
 
 # What JSON can hold. A message stays the plain mapping of the wire format, with whatever else it carries.
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 Message: TypeAlias = Mapping[str, JSON]
 
 ROWS_SHOWN = 10
-TEXT_SHOWN = 300  # characters of one cell
 
 
 @dataclass(frozen=True)
@@ -151,24 +150,6 @@ def counted(number: int, thing: str) -> str:
 def identity(messages: Iterable[Message]) -> str:
     """One text that is equal for equal messages, whatever the order of their keys."""
     return json.dumps(list(messages), sort_keys=True, default=dict)
-
-
-def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A small table for a notebook, safe for any text; the first cell of a row is its heading."""
-    head = "".join(f'<th scope="col">{_cell(column)}</th>' for column in columns)
-    body = "".join(
-        f'<tr><th scope="row">{_cell(first)}</th>{"".join(f"<td>{_cell(text)}</td>" for text in rest)}</tr>'
-        for first, *rest in rows
-    )
-    return (
-        f"<table><caption>{_cell(caption)}</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    )
-
-
-def _cell(text: str) -> str:
-    shown = text if len(text) <= TEXT_SHOWN else text[:TEXT_SHOWN] + "…"
-    return escape(shown.encode("utf-8", "replace").decode())
 
 
 def _text(message: Message) -> str:

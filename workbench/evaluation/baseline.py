@@ -12,8 +12,8 @@ from statistics import fmean
 from workbench.errors import DataError
 from workbench.evaluation.evaluate import Evaluation
 from workbench.evaluation.graders import Grader, grade
-from workbench.evaluation.tables import table
 from workbench.project import JSON
+from workbench.tables import table
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from workbench.errors import DataError
 from workbench.evaluation.evaluate import Evaluation, Item
 from workbench.evaluation.intervals import Interval, items_needed, mcnemar, newcombe
-from workbench.evaluation.tables import table
+from workbench.tables import table
 
 if TYPE_CHECKING:
     import pandas

@@ -22,8 +22,8 @@ from workbench.evaluation.answers import Answer, Request, ask
 from workbench.evaluation.graders import Grader, check_grader, grade
 from workbench.evaluation.intervals import Interval, wilson
 from workbench.evaluation.prompts import AS_TRAINED, Prompt
-from workbench.evaluation.tables import table
 from workbench.settings import setting
+from workbench.tables import table
 
 if TYPE_CHECKING:
     import pandas

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from workbench.dataset.examples import Dataset, Example
 from workbench.errors import DataError
-from workbench.evaluation.tables import table
+from workbench.tables import table
 
 
 @dataclass(frozen=True)

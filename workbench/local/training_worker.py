@@ -109,7 +109,8 @@ class _Training:
         words = key.replace("_", " ")
         self._say(f"Preprocessing running for file {words}.")
         row = self._store.file(file_id)  # None: deleted meanwhile; the store keeps its content for this job
-        dataset = parse_jsonl(self._store.file_path(file_id).read_bytes(), row["filename"] if row else file_id)
+        name = row["filename"] if row else file_id
+        dataset = parse_jsonl(self._store.file_path(file_id).read_bytes(), name)
         if key == "training_file" and len(dataset) < MINIMUM_EXAMPLES:
             found = f"Training file has {len(dataset)} example(s)"
             raise TooFewExamplesError(f"{found}, but must have at least {MINIMUM_EXAMPLES} examples")
@@ -223,6 +224,6 @@ def resolve(job: Job, rows: int, held_out: int) -> Plan:
         batch_size=batch_size,
         learning_rate_multiplier=asked.get("learning_rate_multiplier", 1.0),
         seed=job["seed"],
-        eval_interval=int(asked.get("eval_interval", max(1, steps // 4))),
+        eval_interval=int(asked.get("eval_interval", math.ceil(steps / 4))),
         eval_samples=min(held_out, int(asked.get("eval_samples", 24))),
     )

@@ -7,8 +7,8 @@ whether the model is better is judged elsewhere.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.dataset.examples import table
 from workbench.errors import SetupError
+from workbench.tables import table
 from workbench.training.curve import REWARD
 from workbench.training.progress import checkpoints
 
@@ -19,11 +19,8 @@ if TYPE_CHECKING:
 
     from workbench.training.progress import Progress
 
-_STARTED = (
-    "Training started.",
-    "Fine-tuning job started.",
-    "Fine-tuning job started",
-)  # Azure, local; OpenAI
+
+_STARTED = ("Training started.", "Fine-tuning job started")  # said by Azure and here; by OpenAI
 
 
 @dataclass(frozen=True)

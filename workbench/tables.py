@@ -1,0 +1,30 @@
+"""Tables that a notebook shows: a caption, headers that a screen reader finds, every cell escaped."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+LONGEST_CELL = 300  # characters; the whole text is in the object the table is drawn from
+
+
+def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Write an HTML table, safe for any text; the first cell of each row is its header."""
+    left = 'style="text-align:left;vertical-align:top"'
+    # pre-wrap: answers keep their line breaks, and long ones wrap.
+    wrap = 'style="text-align:left;vertical-align:top;white-space:pre-wrap;max-width:28em"'
+    head = "".join(f'<th scope="col" {left}>{_cell(column)}</th>' for column in columns)
+    body = "".join(
+        f'<tr><th scope="row" {left}>{_cell(first)}</th>'
+        + "".join(f"<td {wrap}>{_cell(cell)}</td>" for cell in rest)
+        + "</tr>"
+        for first, *rest in rows
+    )
+    return (
+        f'<table><caption style="text-align:left">{_cell(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _cell(value: object) -> str:
+    text = str(value)
+    shown = text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…"
+    return escape(shown.encode("utf-8", "replace").decode())  # half a surrogate pair is no UTF-8
