@@ -6,12 +6,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from workbench.local import lora
-from workbench.local.encoding import IGNORED, Row, batches, collate, encode, encode_prompt
-from workbench.local.generate import GREEDY, Batch, Sampling, answers
-from workbench.local.model import Base, hidden_states, load_base, logits
-from workbench.local.nano import build_nano
-from workbench.local.trainer import ADAPTER, Plan, SftRun, learnt_loss, schedule_share
+from workbench.local.engine import lora
+from workbench.local.engine.encoding import IGNORED, Row, batches, collate, encode, encode_prompt
+from workbench.local.engine.generate import GREEDY, Batch, Sampling, answers
+from workbench.local.engine.model import Base, hidden_states, load_base, logits
+from workbench.local.engine.nano import build_nano
+from workbench.local.engine.trainer import ADAPTER, Plan, SftRun, learnt_loss, schedule_share
 
 WORDS = ("red", "blue", "green", "pink", "gold", "gray", "teal", "lime", "rose", "navy", "plum", "mint")
 

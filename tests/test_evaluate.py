@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
-from workbench.dataset.examples import Dataset, Example
 
+from workbench.dataset.examples import Dataset, Example
 from workbench.errors import DataError
 from workbench.evaluation.evaluate import Evaluation, evaluate
 from workbench.evaluation.graders import grader

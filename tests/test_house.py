@@ -30,7 +30,7 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 FRONT_DESK = {"ROOT", "DATA", "__version__"}  # plain values that every room may ask for
 LOCAL_MAY_USE = ("workbench.errors", "workbench.settings", "workbench.catalog", "workbench.dataset")
 LOCAL_MAY_USE += ("workbench.evaluation.graders", "workbench.local")
-WITHOUT_TORCH = ("__main__", "app", "process", "store", "workers")
+WITH_TORCH = "engine"  # the one part of the local service that loads it, in processes of its own
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
 TEXTS = [
@@ -95,7 +95,7 @@ def test_imports_only_point_down(path):
         assert FLOOR_OF[room] < FLOOR_OF[here], f"{name} is not below {here}."
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "local").glob("*.py")), ids=name_of)
+@pytest.mark.parametrize("path", sorted((PACKAGE / "local").rglob("*.py")), ids=name_of)
 def test_the_local_service_uses_the_pure_rooms_only(path):
     for name, _ in imports(path):
         if name.startswith("workbench."):
@@ -139,10 +139,9 @@ def test_the_pure_floors_load_neither_client_nor_tables_nor_torch():
 
 
 def test_the_server_side_of_the_local_service_never_loads_torch():
-    rooms = [
-        f"workbench.local.{name}" for name in WITHOUT_TORCH if (PACKAGE / "local" / f"{name}.py").exists()
-    ]
-    assert "workbench.local.app" in rooms
+    local = (name_of(path) for path in MODULES if within(name_of(path), ("workbench.local",)))
+    rooms = [name for name in local if not within(name, (f"workbench.local.{WITH_TORCH}",))]
+    assert "workbench.local.api.app" in rooms
     assert loaded_by(*rooms) & {"torch", "transformers"} == set()
 
 

@@ -1,8 +1,8 @@
 """Prompts: what is sent around a question."""
 
 import pytest
-from workbench.dataset.examples import Dataset, Example
 
+from workbench.dataset.examples import Dataset, Example
 from workbench.errors import DataError
 from workbench.evaluation.prompts import AS_TRAINED, Prompt, shots_from
 

@@ -12,9 +12,9 @@ import pytest
 from openai import AzureOpenAI, OpenAI
 from starlette.testclient import TestClient
 
-from workbench.local.app import create_app
+from workbench.local.api.app import create_app
 from workbench.local.chat import ChatError, ChatRequest, Choice, Completion, Delta
-from workbench.local.store import Store
+from workbench.local.storage.store import Store
 
 KEY = "the-key-of-this-test"
 V1 = "http://testserver/openai/v1/"
@@ -784,7 +784,7 @@ def test_a_client_that_goes_away_stops_the_writing(home: Path, stream: bool) -> 
 
 def test_the_service_never_loads_torch(home: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from workbench.local.app import create_app;"
+        "import sys; from pathlib import Path; from workbench.local.api.app import create_app;"
         f"create_app(Path({str(home)!r}), 'key');"
         "print([name for name in ('torch', 'transformers', 'pandas', 'openai') if name in sys.modules])"
     )

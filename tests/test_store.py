@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import DataError, SetupError
-from workbench.local.database import is_disk_full
-from workbench.local.store import Store
+from workbench.local.storage.database import is_disk_full
+from workbench.local.storage.store import Store
 
 JOB = {"model": "nano", "training_file": "file-1", "hyperparameters": {"n_epochs": -1}, "seed": 7}
 

@@ -18,8 +18,8 @@ from starlette.testclient import TestClient
 
 from workbench.dataset import Dataset, Example
 from workbench.local import process
-from workbench.local.app import create_app
-from workbench.local.weights import NANO, SMOLLM2
+from workbench.local.api.app import create_app
+from workbench.local.engine.weights import NANO, SMOLLM2
 from workbench.training.jobs import start_job
 from workbench.training.progress import Progress, follow
 

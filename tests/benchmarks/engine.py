@@ -57,7 +57,8 @@ def peft_step(folder: Path, schedule: list[list[int]], rows: list) -> Callable[[
     """One optimiser step after the other as a careful user of PEFT would write it."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=best_type())
     targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=targets, task_type="CAUSAL_LM"))
+    adapter = LoraConfig(r=8, lora_alpha=16, target_modules=targets, task_type="CAUSAL_LM")
+    model = get_peft_model(model, adapter)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=2e-3, weight_decay=0.0)
     waiting = iter(schedule)
@@ -100,7 +101,7 @@ def main() -> None:
         float32=lambda: next(in_float32),
     )
     print(f"training step, PEFT / ours           {steps['peft'] / steps['ours']:.2f}")
-    print(f"training step, float32 / {str(base.model.dtype).removeprefix('torch.'):<10}  {steps['float32'] / steps['ours']:.2f}")
+    print(f"training step, float32 / {best_type()}  {steps['float32'] / steps['ours']:.2f}")
     with tempfile.TemporaryDirectory() as scratch:
         saved = in_turns(save=lambda: run.save(Path(scratch) / "state.pt"))
     print(f"saving the state / training step     {saved['save'] / steps['ours']:.3f}")

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from workbench import ROOT, __version__
 from workbench.errors import SetupError
-from workbench.local.app import create_app
+from workbench.local.api.app import create_app
 from workbench.local.process import (
     ALREADY_RUNS,
     HOST,

@@ -17,7 +17,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from workbench.local.chat import ChatError, ChatRequest, Completion, Delta
-from workbench.local.store import Store
+from workbench.local.storage.store import Store
 
 # Set before torch loads: spinning OpenMP threads starve each other on a shared machine (2 threads
 # then run slower than 1), and nothing here may reach for a hub.
@@ -27,7 +27,7 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-PRELOADED = ["workbench.local.training_worker", "workbench.local.chat_worker"]
+PRELOADED = ["workbench.local.engine.training_worker", "workbench.local.engine.chat_worker"]
 TRAINING_AT_ONCE = 1  # two jobs on the same cores each take more than twice as long
 DEATHS_WITHOUT_PROGRESS = 3
 GRACE = 15.0  # seconds to finish the step at hand, before a child is killed
@@ -203,12 +203,12 @@ class Workers:
 
 
 def _train_in_child(home: Path, models: Path, job_id: str) -> None:
-    from workbench.local.training_worker import train
+    from workbench.local.engine.training_worker import train
 
     train(home, models, job_id)
 
 
 def _chat_in_child(models: Path, connection: Connection) -> None:
-    from workbench.local.chat_worker import serve
+    from workbench.local.engine.chat_worker import serve
 
     serve(models, connection)

@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from workbench.local.refusals import invalid, not_found, too_large
-from workbench.local.requests import read_page, show_page
-from workbench.local.store import Store
-from workbench.local.upload import MAX_FIELD_BYTES, MAX_FILE_BYTES, UploadForm
+from workbench.local.api.refusals import invalid, not_found, too_large
+from workbench.local.api.requests import read_page, show_page
+from workbench.local.api.upload import MAX_FIELD_BYTES, MAX_FILE_BYTES, UploadForm
+from workbench.local.storage.store import Store
 
 PURPOSES = ("fine-tune", "assistants", "batch", "evals", "user_data", "vision")
 OCTETS = "application/octet-stream"

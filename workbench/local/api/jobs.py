@@ -7,13 +7,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from workbench.local.job_request import JobRequest
-from workbench.local.models_api import find_model
-from workbench.local.refusals import Refusal, invalid, not_found
-from workbench.local.requests import read_json, read_page, show_page
-from workbench.local.rows import Job
-from workbench.local.store import Store
-from workbench.local.weights import BASE_MODELS
+from workbench.local.api.job_request import JobRequest
+from workbench.local.api.models import find_model
+from workbench.local.api.refusals import Refusal, invalid, not_found
+from workbench.local.api.requests import read_json, read_page, show_page
+from workbench.local.engine.weights import BASE_MODELS
+from workbench.local.storage.rows import Job
+from workbench.local.storage.store import Store
 
 MAX_QUEUED = 20
 UNFINISHED = ("pending", "running", "pausing", "paused", "resuming")

@@ -48,11 +48,11 @@ def base_folder(name: str, models: Path) -> Path:
             with tempfile.TemporaryDirectory(dir=models, prefix=f".{name}-") as scratch:
                 made = Path(scratch) / name
                 if name == NANO:
-                    from workbench.local.nano import build_nano
+                    from workbench.local.engine.nano import build_nano
 
                     build_nano(made)
                 else:
-                    from workbench.local.convert import convert_gguf
+                    from workbench.local.engine.convert import convert_gguf
 
                     with _smollm2_gguf(Path(scratch)) as gguf:
                         convert_gguf(gguf, made)

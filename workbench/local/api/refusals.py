@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, Response
 
 from workbench.errors import DataError
 from workbench.local.chat import ChatError
-from workbench.local.database import is_disk_full
-from workbench.local.rows import JSON
+from workbench.local.storage.database import is_disk_full
+from workbench.local.storage.rows import JSON
 
 
 class Refusal(Exception):  # noqa: N818 (one raises a refusal)

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, Unpack
 
 from workbench.errors import DataError
-from workbench.local.database import Database
-from workbench.local.results import render_csv
-from workbench.local.rows import JSON, Checkpoint, Event, Job, JobChanges, JobError, StoredFile
+from workbench.local.storage.database import Database
+from workbench.local.storage.results import render_csv
+from workbench.local.storage.rows import JSON, Checkpoint, Event, Job, JobChanges, JobError, StoredFile
 
 Value = TypeVar("Value")
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic import model_validator as check_whole
 
-from workbench.local.requests import Shape
-from workbench.local.rows import JSON
+from workbench.local.api.requests import Shape
+from workbench.local.storage.rows import JSON
 
 AUTO = -1
 MAX_SEED = 2**31 - 1

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from workbench.local.model import Base, logits
+from workbench.local.engine.model import Base, logits
 
 
 @dataclass(frozen=True)

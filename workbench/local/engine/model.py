@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
-from workbench.local import lora
+from workbench.local.engine import lora
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from workbench.errors import WorkbenchError
 from workbench.evaluation.graders import grade
-from workbench.local import lora
-from workbench.local.encoding import IGNORED, Row, batches, collate
-from workbench.local.generate import answers
-from workbench.local.model import Base, hidden_states, logits
+from workbench.local.engine import lora
+from workbench.local.engine.encoding import IGNORED, Row, batches, collate
+from workbench.local.engine.generate import answers
+from workbench.local.engine.model import Base, hidden_states, logits
 
 LEARNING_RATE = 2e-3  # for a multiplier of 1; measured on SmolLM2 with LoRA rank 8 on all linear layers
 WARM_UP_STEPS = 6

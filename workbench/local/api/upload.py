@@ -7,7 +7,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from workbench.local.refusals import invalid, too_large
+from workbench.local.api.refusals import invalid, too_large
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

@@ -6,10 +6,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from workbench.local.refusals import not_found
-from workbench.local.rows import JSON
-from workbench.local.store import Store
-from workbench.local.weights import BASE_MODELS
+from workbench.local.api.refusals import not_found
+from workbench.local.engine.weights import BASE_MODELS
+from workbench.local.storage.rows import JSON
+from workbench.local.storage.store import Store
 
 BASES_SINCE = 1730332800  # 31 October 2024, when SmolLM2 appeared
 CAPABILITIES: dict[str, JSON] = {

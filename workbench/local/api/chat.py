@@ -11,13 +11,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from workbench.local.api.chat_request import CompletionRequest
+from workbench.local.api.models import find_model
+from workbench.local.api.refusals import Refusal, invalid, show
+from workbench.local.api.requests import read_json
 from workbench.local.chat import ChatError, ChatRequest, Completion, Delta
-from workbench.local.chat_request import CompletionRequest
-from workbench.local.models_api import find_model
-from workbench.local.refusals import Refusal, invalid, show
-from workbench.local.requests import read_json
-from workbench.local.rows import JSON
-from workbench.local.store import Store
+from workbench.local.storage.rows import JSON
+from workbench.local.storage.store import Store
 
 Answer = TypeVar("Answer")
 Body: TypeAlias = dict[str, JSON]

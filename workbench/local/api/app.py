@@ -20,12 +20,12 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workbench import __version__
-from workbench.local.chat_api import Answerer, ChatApi
-from workbench.local.files_api import FilesApi
-from workbench.local.jobs_api import JobsApi
-from workbench.local.models_api import ModelsApi
-from workbench.local.refusals import HANDLERS, Refusal, respond
-from workbench.local.store import Store
+from workbench.local.api.chat import Answerer, ChatApi
+from workbench.local.api.files import FilesApi
+from workbench.local.api.jobs import JobsApi
+from workbench.local.api.models import ModelsApi
+from workbench.local.api.refusals import HANDLERS, Refusal, respond
+from workbench.local.storage.store import Store
 
 
 class Workforce(Answerer, Protocol):

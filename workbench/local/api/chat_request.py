@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field
 from pydantic import model_validator as check_whole
 
+from workbench.local.api.models import Model
+from workbench.local.api.requests import Shape
 from workbench.local.chat import ChatRequest
-from workbench.local.models_api import Model
-from workbench.local.requests import Shape
 
 MAX_TOKENS_UNASKED = 1024
 

@@ -21,13 +21,13 @@ from transformers.utils import logging
 
 from workbench.dataset import Dataset, parse_jsonl
 from workbench.errors import DataError, WorkbenchError
-from workbench.local import lora
-from workbench.local.encoding import encode_dataset, encode_prompt
-from workbench.local.model import Base, load_base, use_threads
-from workbench.local.rows import Job
-from workbench.local.store import Store
-from workbench.local.trainer import ADAPTER, LOG_INTERVAL, Exam, Plan, SftRun, Step
-from workbench.local.weights import base_folder
+from workbench.local.engine import lora
+from workbench.local.engine.encoding import encode_dataset, encode_prompt
+from workbench.local.engine.model import Base, load_base, use_threads
+from workbench.local.engine.trainer import ADAPTER, LOG_INTERVAL, Exam, Plan, SftRun, Step
+from workbench.local.engine.weights import base_folder
+from workbench.local.storage.rows import Job
+from workbench.local.storage.store import Store
 
 SAVE_INTERVAL = 10  # steps; saving takes less than a tenth of a step
 CHECKPOINTS_KEPT = 3

@@ -13,12 +13,12 @@ from jinja2 import TemplateError
 from transformers.utils import logging
 
 from workbench.errors import SetupError
-from workbench.local import lora
 from workbench.local.chat import ChatError, ChatRequest, Choice, Completion, Delta
-from workbench.local.encoding import encode_prompt
-from workbench.local.generate import Batch, Sampling
-from workbench.local.model import Base, load_base, use_threads
-from workbench.local.weights import base_folder
+from workbench.local.engine import lora
+from workbench.local.engine.encoding import encode_prompt
+from workbench.local.engine.generate import Batch, Sampling
+from workbench.local.engine.model import Base, load_base, use_threads
+from workbench.local.engine.weights import base_folder
 
 ROWS_AT_ONCE = 32
 GATHERING = 0.02  # seconds to wait for the next of a burst of requests

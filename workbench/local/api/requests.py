@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from workbench.local.refusals import Refusal, invalid, too_large
+from workbench.local.api.refusals import Refusal, invalid, too_large
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_PAGE = 10_000

@@ -1,0 +1,1 @@
+"""What trains and answers: the model, its adapters, the loops, and the child processes they run in."""

@@ -1,0 +1,1 @@
+"""What the service remembers: files, jobs, events, metrics and checkpoints, in SQLite and in folders."""
