@@ -58,7 +58,7 @@ class Ladder:
 
     def _repr_html_(self) -> str:
         checked = any(rung.valid is not None for rung in self.rungs)
-        columns = ["prompt", "right", "95 % interval", "prompt tokens", "seconds (p50)"]
+        columns = ["prompt", "right", "95 % interval", "prompt tokens", "median wait"]
         columns[3:3] = ["valid"] if checked else []
         caption = f"{self.best.model} on {len(self.best.items)} questions; best: {self.best.prompt.name}"
         return table(caption, columns, (_row(rung, checked) for rung in self.rungs))
@@ -94,7 +94,7 @@ def _row(rung: Rung, checked: bool) -> list[object]:
         f"{100 * measured.score:.1f} %",
         f"{measured.interval} %",
         f"{measured.prompt_tokens:.0f}",
-        f"{measured.seconds_p50:.2f}",
+        f"{measured.seconds_p50:.2f} s",
     ]
     row[3:3] = [f"{100 * (rung.valid or 0):.0f} %"] if checked else []
     return row

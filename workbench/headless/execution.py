@@ -4,6 +4,7 @@ Every notebook is kept as it was executed, also when a cell fails or somebody
 presses Ctrl-C. A kernel is always this very Python.
 """
 
+import asyncio
 import logging
 import os
 import re
@@ -106,7 +107,7 @@ class _Desk:
         self.bar = bar
         self.heading = ""
         self.kernel: AsyncKernelManager | None = None
-        self.working = False
+        self.working: asyncio.Task[None] | None = None
         self.stopped = False
 
     @contextmanager
@@ -141,10 +142,18 @@ class _Desk:
         self.bar.set_postfix_str(self.heading)
 
     def begin(self, cell: "NotebookNode", cell_index: int) -> None:
-        self.working = True
+        self.working = asyncio.get_running_loop().create_task(self.tick())
 
     def end(self, cell: "NotebookNode", cell_index: int, execute_reply: object) -> None:
-        self.working = False
+        if self.working is not None:
+            self.working.cancel()
+        self.working = None
+
+    async def tick(self) -> None:
+        """Keep the clock on the bar going while a cell takes its time."""
+        while True:
+            await asyncio.sleep(1)
+            self.bar.refresh()
 
     def write(self, text: str) -> None:
         if line := _plain(text).replace("\r", "\n").strip().rpartition("\n")[2]:

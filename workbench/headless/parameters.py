@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench import ROOT
-from workbench.errors import DataError
+from workbench.errors import DataError, SetupError
 
 NOTEBOOKS = ROOT / "notebooks"
 
@@ -48,6 +48,8 @@ def plan(
     from papermill import inspect_notebook
 
     notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not notebooks:
+        raise SetupError(f"{folder} holds no notebooks; run from a clone, installed as its README says.")
     for start in only:
         if not any(path.name.startswith(start) for path in notebooks):
             names = ", ".join(path.stem for path in notebooks)

@@ -86,14 +86,10 @@ def outcome(progress: "Progress") -> Outcome:
     """
     job = progress.job
     if job.status != "succeeded" or job.finished_at is None or job.fine_tuned_model is None:
-        reason = (
-            job.error.message.removesuffix(".") if job.error and job.error.message else "it gave no reason"
-        )
-        way_out = (
-            "wait for it in 04_launch" if not progress.ended else "put that right and run 04_launch again"
-        )
-        told = f" ({reason})" if job.status == "failed" else ""
-        raise SetupError(f"Job {job.id} is {job.status}{told}; {way_out}.")
+        how = {"failed": "failed", "cancelled": "was cancelled"}.get(job.status, f"is {job.status}")
+        reason = f" ({job.error.message.removesuffix('.')})" if job.error and job.error.message else ""
+        way_out = "run 04_launch again" if progress.ended else "wait for it in 04_launch"
+        raise SetupError(f"Job {job.id} {how}{reason}; {way_out}.")
     started = next((e.created_at for e in progress.events if e.message in _STARTED), job.created_at)
     seconds = job.finished_at - started
     # In a job's answer these stand where the service resolved "auto".

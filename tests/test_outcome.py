@@ -1,0 +1,89 @@
+"""What came out of a job: read from the job and its events alone."""
+
+import pandas
+import pytest
+from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
+from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
+
+from workbench import Curve, SetupError
+from workbench.training.outcome import Kept, outcome
+from workbench.training.progress import Progress
+
+REWARD = "full_valid_mean_reward"
+
+
+def job(**changes: object) -> FineTuningJob:
+    facts = {
+        "id": "ftjob-1",
+        "object": "fine_tuning.job",
+        "created_at": 1000,
+        "finished_at": 1300,
+        "model": "nano",
+        "fine_tuned_model": "nano.ft-1",
+        "status": "succeeded",
+        "hyperparameters": {"n_epochs": 3, "batch_size": 8, "learning_rate_multiplier": 1.0},
+        "trained_tokens": 4000,
+        "training_file": "file-1",
+        "result_files": [],
+        "seed": 0,
+        "organization_id": "",
+    }
+    return FineTuningJob.model_validate(facts | changes)
+
+
+def said(at: int, message: str) -> FineTuningJobEvent:
+    event = {"id": f"e{at}", "created_at": at, "level": "info", "message": message}
+    return FineTuningJobEvent.model_validate(event | {"object": "fine_tuning.job.event"})
+
+
+def progress(found: FineTuningJob, *events: FineTuningJobEvent) -> Progress:
+    frame = pandas.DataFrame({REWARD: [0.25, 0.75]}, index=pandas.Index([10, 20], name="step"))
+    return Progress(found, Curve(frame), events)
+
+
+def test_training_is_timed_from_the_services_word_to_the_end():
+    found = outcome(progress(job(), said(1000, "Job started."), said(1040, "Training started.")))
+    assert found.training_seconds == 260
+
+
+def test_without_that_word_it_is_timed_from_the_jobs_creation():
+    assert outcome(progress(job())).training_seconds == 300
+
+
+def test_the_facts_are_told_in_order_with_what_the_service_chose():
+    assert repr(outcome(progress(job()))) == (
+        "job: ftjob-1\ntuned model: nano.ft-1\nbase model: nano\nbatch_size: 8\n"
+        "learning_rate_multiplier: 1.0\nn_epochs: 3\nsteps: 20\ntrained tokens: 4000\n"
+        "training seconds: 300\nheld-out answers right: 75%"
+    )
+
+
+def test_a_failed_job_is_told_with_its_reason():
+    failed = job(
+        status="failed", fine_tuned_model=None, error={"code": "x", "message": "Too few rows.", "param": None}
+    )
+    with pytest.raises(SetupError) as told:
+        outcome(progress(failed))
+    assert str(told.value) == "Job ftjob-1 failed (Too few rows); run 04_launch again."
+
+
+def test_a_running_job_has_no_outcome_yet():
+    with pytest.raises(SetupError, match="Job ftjob-1 is running; wait for it in 04_launch"):
+        outcome(progress(job(status="running", finished_at=None, fine_tuned_model=None)))
+
+
+def test_checkpoints_show_what_was_measured_and_blank_what_was_not():
+    checkpoint = FineTuningJobCheckpoint.model_validate(
+        {
+            "id": "c",
+            "created_at": 1,
+            "fine_tuned_model_checkpoint": "nano.ft-1:ckpt-step-10",
+            "fine_tuning_job_id": "ftjob-1",
+            "metrics": {"step": 10, "full_valid_loss": 0.12345, "full_valid_mean_token_accuracy": 0.5},
+            "object": "fine_tuning.job.checkpoint",
+            "step_number": 10,
+        }
+    )
+    kept = Kept((checkpoint,))
+    assert kept.models == ["nano.ft-1:ckpt-step-10"]
+    assert [text in kept._repr_html_() for text in ("0.1235", "50%", "None")] == [True, True, False]
