@@ -1,21 +1,61 @@
-"""What several tests need: a home of their own."""
+"""All tests, the notebooks among them, work in a temporary home on nano; no ``.env`` reaches them."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from workbench.local import process
+from workbench.settings import home as home_of_this_machine
+from workbench.settings import setting
+
+HOME = pytest.StashKey[Path]()
+# Set to nothing rather than removed: what is not set at all may come back from a ``.env``.
+NOWHERE = dict.fromkeys(
+    (
+        "WORKBENCH_LOCAL_KEY",
+        "AZURE_OPENAI_ENDPOINT",
+        "AZURE_OPENAI_API_KEY",
+        "AZURE_OPENAI_TOKEN_SCOPE",
+        "OPENAI_API_KEY",
+        "OPENAI_API_VERSION",
+    ),
+    "",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this process, and the kernels and services it starts, a home of their own."""
+    models = setting("WORKBENCH_MODELS") or str(home_of_this_machine() / "models")  # fetched once
+    config.stash[HOME] = temporary = Path(tempfile.mkdtemp(prefix="workbench-"))
+    os.environ |= NOWHERE | {
+        "WORKBENCH_HOME": str(temporary),
+        "WORKBENCH_MODELS": models,
+        "WORKBENCH_MODEL": "nano",
+        "WORKBENCH_PROVIDER": "local",
+        "WORKBENCH_HEADLESS": "1",
+        "IPYTHONDIR": str(temporary / "ipython"),
+    }
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the service that was started there, by the process id it recorded, and clear up."""
+    process.stop(config.stash[HOME])
+    shutil.rmtree(config.stash[HOME], ignore_errors=True)
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home that nothing outside the test can be reached from."""
-    for name in [name for name in os.environ if name.startswith(("WORKBENCH_", "AZURE_OPENAI_", "OPENAI_"))]:
-        monkeypatch.delenv(name)
+    """An empty home, and no setting that speaks of another one."""
+    for name in (*NOWHERE, "WORKBENCH_MODELS", "WORKBENCH_MODEL", "WORKBENCH_PROVIDER", "WORKBENCH_HEADLESS"):
+        monkeypatch.setenv(name, "")
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
 
 @pytest.fixture(scope="session")
 def models() -> Path:
-    """Base weights, fetched once and shared by all homes (``conftest.py`` above says where)."""
+    """Base weights, fetched once and shared by all homes."""
     return Path(os.environ["WORKBENCH_MODELS"])

@@ -82,6 +82,7 @@ class Report:
             (problem.level, f"{problem.origin} {problem.path}".strip(), problem.message, problem.fix)
             for problem in self.problems[:SHOWN]
         ]
+        rows = rows or [("none", self.name, "Nothing to complain about.", "")]
         return table(str(self) + _cut(self.problems), ("level", "where", "finding", "fix"), rows)
 
 

@@ -218,7 +218,7 @@ def evaluate(
     requests = [Request(model, prompt.messages(example), max_tokens, temperature) for example in dataset]
     items: dict[int, Item] = {}
     with closing(ask(client, requests, concurrency=concurrency, cache=cache)) as answers:
-        for place, answer in _bar(answers, len(requests), f"{model}, {prompt.name}"):
+        for place, answer in _bar(answers, len(requests), prompt.name):
             items[place] = _graded(ids[place], questions[place], answer, grader)
     in_order = tuple(items[place] for place in range(len(requests)))
     return Evaluation(model, prompt, json.loads(json.dumps(grader)), in_order, max_tokens, temperature)
@@ -259,8 +259,11 @@ def _graded(id: str, item: Mapping[str, str], answer: Answer, grader: Grader) ->
 
 
 def _bar(answers: Iterable[tuple[int, Answer]], total: int, what: str) -> Iterable[tuple[int, Answer]]:
-    from tqdm.auto import tqdm
+    from tqdm.auto import tqdm as widget
+    from tqdm.std import tqdm as text
 
-    headless = setting("WORKBENCH_HEADLESS") == "1"
-    bar: Iterable[tuple[int, Answer]] = tqdm(answers, total=total, desc=what, unit="item", disable=headless)
+    # Headless, a line of text now and then: whoever runs the notebook shows it, and keeps it short.
+    if setting("WORKBENCH_HEADLESS") == "1":
+        return text(answers, total=total, desc=what, unit="item", mininterval=5)
+    bar: Iterable[tuple[int, Answer]] = widget(answers, total=total, desc=what, unit="item")
     return bar

@@ -2,8 +2,9 @@
 
 While a job runs the notebook shows a drawing that is replaced in place; at the
 end it gets the interactive figure beside it. What is passed in is plain: an
-iterator of progress, or a curve. Headless (``WORKBENCH_HEADLESS=1``) there is
-one static output at the end, and outside a notebook one line of text.
+iterator of progress, or a curve. Headless (``WORKBENCH_HEADLESS=1``) a line of text
+says now and then where it stands, and one static output comes at the end; outside a
+notebook that is text too.
 """
 
 import html
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _PLOTLY = "application/vnd.plotly.v1+json"
 _BETWEEN_DRAWINGS = 0.2  # seconds; the eye does not follow more
+_BETWEEN_LINES = 5.0  # seconds, where nobody sees drawings
 _GRID = "rgba(128,128,128,0.25)"  # plotly's own white grid glares on dark and vanishes on white
 _CLEAR = "rgba(0,0,0,0)"
 
@@ -80,7 +82,7 @@ def watch(progress: "Iterable[Progress]") -> "FineTuningJob":
     try:
         for now in progress:
             told = _told(now)
-            if time.monotonic() - drawn >= _BETWEEN_DRAWINGS:
+            if time.monotonic() - drawn >= window.pause:
                 window.show(CurvePlot(now.curve, told))
                 drawn = time.monotonic()
     except BaseException:
@@ -104,9 +106,15 @@ class _Window:
         self._live = self._kernel and setting("WORKBENCH_HEADLESS") != "1"
         self._handle: DisplayHandle | None = None
 
+    @property
+    def pause(self) -> float:
+        return _BETWEEN_DRAWINGS if self._live else _BETWEEN_LINES
+
     def show(self, picture: CurvePlot) -> None:
         if self._live:
             self._draw(picture.drawing())
+        elif self._kernel:
+            print(picture.title, file=sys.stderr, flush=True)
 
     def show_last(self, picture: CurvePlot) -> None:
         if self._kernel:

@@ -1,0 +1,80 @@
+"""What the README promises can be done as it says, by somebody who copies its lines."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from workbench import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.sub(r"\\\n\s*", "", "\n".join(re.findall(r"^    (.+)$", README, re.MULTILINE)))
+
+
+def line_with(words: str) -> str:
+    return next(line for line in COMMANDS.splitlines() if words in line)
+
+
+def test_the_two_commands_install_and_then_run_or_test() -> None:
+    assert line_with("workbench run").startswith("pip install -r requirements.txt && python -m workbench run")
+    assert line_with("pytest") == 'pip install -r requirements.txt -e ".[test]" && pytest'
+
+
+def test_ci_runs_the_second_command_as_it_stands() -> None:
+    pattern = re.search(r"sed -n '(s/.+/p)' README\.md", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+    assert pattern is not None
+    found = subprocess.run(
+        ["sed", "-n", pattern[1], str(ROOT / "README.md")], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.splitlines() == [line_with("pytest")]
+
+
+def test_the_map_names_every_room_and_no_other() -> None:
+    folder, named = [], set()
+    for line in README.partition("workbench/\n")[2].partition("tests/")[0].splitlines():
+        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
+        folder[depth - 1 :] = [name.rstrip("/")]
+        if name.endswith(".py"):
+            named.add("/".join(folder))
+    rooms = {path.relative_to(ROOT / "workbench") for path in (ROOT / "workbench").rglob("*.py")}
+    api, storage = Path("local/api"), Path("local/storage")  # named as a whole
+    expected = {
+        path.as_posix()
+        for path in rooms
+        if (path.name != "__init__.py" or path == Path("__init__.py")) and path.parent not in (api, storage)
+    }
+    assert named == expected
+
+
+def test_a_task_of_ones_own_runs_as_the_readme_says(home: Path, models: Path, tmp_path: Path) -> None:
+    words = ("red", "blue", "green", "pink", "gold", "gray", "teal", "lime", "rose", "navy", "plum", "mint")
+    rows = [f"is {word} {number}?,{word}" for word in words for number in range(3)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label", *rows[:30]]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text("\n".join(["text,label", *rows[30:]]), encoding="utf-8")
+    (tmp_path / "rules.txt").write_text("Answer with the colour.", encoding="utf-8")
+    command = shlex.split(line_with("-p PROJECT mine").removeprefix("python "))
+    command = [str(tmp_path / word) if (tmp_path / word).is_file() else word for word in command]
+    environment = {"WORKBENCH_MODEL": "nano", "WORKBENCH_MODELS": str(models), "WORKBENCH_HEADLESS": "1"}
+    done = subprocess.run(
+        [sys.executable, *command, "--json"],
+        env=dict(os.environ) | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        assert done.returncode == 0, done.stderr
+        summary = json.loads(done.stdout)
+        assert summary["items"] == 6
+        assert summary["base_model"] == "nano"
+        assert [notebook["status"] for notebook in summary["notebooks"]] == ["completed"] * 6
+    finally:
+        subprocess.run(
+            [sys.executable, "-m", "workbench", "service", "stop"],
+            env=dict(os.environ),
+            check=True,
+            capture_output=True,
+        )
