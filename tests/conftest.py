@@ -1,8 +1,10 @@
 """All tests, the notebooks among them, work in a temporary home on nano; no ``.env`` reaches them."""
 
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@pytest.fixture
+def unstyled() -> Callable[[str], str]:
+    """HTML without its looks, to be compared by its words and structure."""
+    return lambda html: re.sub(r' style="[^"]*"', "", html)
 
 
 @pytest.fixture(scope="session")

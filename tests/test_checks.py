@@ -180,8 +180,8 @@ def test_a_report_prints_the_sum_and_the_lines():
     ]
 
 
-def test_a_report_shows_an_accessible_escaped_table():
-    html = check(dataset(({"role": "<b>", "content": "q"}, *GOOD), name="<i>.jsonl"))._repr_html_()
+def test_a_report_shows_an_accessible_escaped_table(unstyled):
+    html = unstyled(check(dataset(({"role": "<b>", "content": "q"}, *GOOD), name="<i>.jsonl"))._repr_html_())
     assert "<caption>&lt;i&gt;.jsonl: 61 examples, 1 error, 0 warnings</caption>" in html
     assert '<th scope="row">error</th><td>&lt;i&gt;.jsonl:1 messages[0].role</td>' in html
     assert "&#x27;&lt;b&gt;&#x27; is no role" in html
@@ -194,7 +194,13 @@ def test_many_problems_are_counted_and_the_first_shown():
     assert "200 errors, 0 warnings, the first 50 of 200 findings" in repr(report)
 
 
-def test_no_content_makes_check_raise():
+def test_a_report_without_findings_says_so(unstyled):
+    html = unstyled(check(dataset(GOOD))._repr_html_())
+    assert "<caption>faq.jsonl: 61 examples, 0 errors, 0 warnings</caption>" in html
+    assert "<td>Nothing to complain about.</td>" in html
+
+
+def test_no_content_makes_check_raise(unstyled):
     chance = random.Random(0)
     values = [
         None,
@@ -224,7 +230,7 @@ def test_no_content_makes_check_raise():
         data = Dataset("x", (Example(messages, "x:1"), Example(messages, "x:2")))
         report = check(data, other=data)
         assert report.counts["error"] >= 1
-        assert report._repr_html_().startswith("<table><caption>x: 2 examples")
+        assert unstyled(report._repr_html_()).startswith("<table><caption>x: 2 examples")
 
 
 def test_nesting_as_deep_as_can_be_read_can_be_checked():

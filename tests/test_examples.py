@@ -141,8 +141,8 @@ def test_a_dataset_prints_its_name_and_size():
     assert repr(numbered(1200)) == "Dataset('faq.csv', 1200 examples)"
 
 
-def test_a_dataset_shows_its_first_examples_as_an_accessible_table():
-    html = numbered(1200)._repr_html_()
+def test_a_dataset_shows_its_first_examples_as_an_accessible_table(unstyled):
+    html = unstyled(numbered(1200)._repr_html_())
     assert "<caption>faq.csv: 1,200 examples, the first 10</caption>" in html
     assert '<th scope="col">question</th>' in html
     assert '<th scope="row">faq.csv:2</th><td>q0</td><td>a0</td>' in html

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 from workbench import __version__, catalog
@@ -38,7 +39,8 @@ class SelfTest:
         return f"{'✓' if self.ok else '✗'} {self.sentence}"
 
     def _repr_html_(self) -> str:
-        return table(repr(self), ("fact", "value"), self.facts.items())
+        said = f"<p role='status'>{escape(repr(self))}</p>"
+        return said + table("What the service says", ("fact", "value"), self.facts.items())
 
 
 @dataclass(frozen=True)
