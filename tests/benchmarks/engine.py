@@ -21,6 +21,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging
 
 from workbench import DATA, read
 from workbench.local.engine.encoding import collate, encode_dataset, encode_prompt
@@ -88,6 +89,7 @@ def decode(base: Base, prompts: list[list[int]], tokens: int) -> Callable[[], ob
 
 def main() -> None:
     """Measure and print the ratios."""
+    logging.disable_progress_bar()
     models = setting("WORKBENCH_MODELS")
     folder = base_folder(SMOLLM2, Path(models) if models else home() / "models")
     dataset = read(DATA / "gql" / "pairs.csv", answer="query", system="Always return GQL.")

@@ -181,6 +181,10 @@ class _Desk:
                 )
                 desk.kernel = self
 
+            def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+                # The interrupt with which a shutdown begins is no error worth a line in somebody's shell.
+                return super().format_kernel_cmd([*(extra_arguments or ()), "--log-level=CRITICAL"])
+
         return Kernel
 
 
