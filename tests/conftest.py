@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from workbench import settings
 from workbench.local import process
-from workbench.settings import home as home_of_this_machine
-from workbench.settings import setting
 
 HOME = pytest.StashKey[Path]()
 # Set to nothing rather than removed: what is not set at all may come back from a ``.env``.
@@ -30,7 +29,7 @@ NOWHERE = dict.fromkeys(
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give this process, and the kernels and services it starts, a home of their own."""
-    models = setting("WORKBENCH_MODELS") or str(home_of_this_machine() / "models")  # fetched once
+    models = str(settings.models_in(settings.home()))  # fetched once, not by every run
     config.stash[HOME] = temporary = Path(tempfile.mkdtemp(prefix="workbench-"))
     os.environ |= NOWHERE | {
         "WORKBENCH_HOME": str(temporary),

@@ -5,20 +5,14 @@ when it is first used, so ``import workbench`` takes a moment, not seconds.
 """
 
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-__version__ = "0.1.0"
-
-ROOT = Path(__file__).resolve().parent.parent
-"""The repository's folder."""
-
-DATA = ROOT / "data"
-"""The samples that come with the workbench."""
 
 # The one room that is opened at once: a function and its module share this name, and
 # whoever imports the module later must not put it in the function's place.
-from .connect import connect  # noqa: E402
+from .connect import connect
+from .settings import DATA as DATA
+from .settings import ROOT as ROOT
+from .settings import VERSION as __version__  # noqa: N811 - the name Python knows it by
 
 if TYPE_CHECKING:
     from .dataset.checks import check as check

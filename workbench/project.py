@@ -17,8 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
-from workbench import __version__
 from workbench.errors import DataError, SetupError
+from workbench.settings import VERSION
 from workbench.settings import home as home
 from workbench.tables import table
 
@@ -46,7 +46,7 @@ class Project:
     def record(self, kind: str, **facts: JSON) -> Entry:
         """Write down what happened; it is on disk, whole, when this returns."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        entry = Entry(uuid.uuid4().hex, now, kind, __version__, MappingProxyType(facts))
+        entry = Entry(uuid.uuid4().hex, now, kind, VERSION, MappingProxyType(facts))
         line = _line(entry)
         with _writing(self._record_file), self._locked("record.lock"), self._record_file.open("ab") as file:
             # A crash may have left half a line; it must not swallow this one.

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from workbench import __version__, catalog
-from workbench.settings import home
+from workbench import catalog
+from workbench.settings import VERSION, home
 from workbench.tables import table
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def self_test(client: "OpenAI") -> SelfTest:
 
 def about() -> About:
     """What runs here: versions, platform, cores, and where everything is kept."""
-    versions = {"python": platform.python_version(), "workbench": __version__}
+    versions = {"python": platform.python_version(), "workbench": VERSION}
     versions |= {package: _version(package) for package in ("openai", "torch", "transformers", "pandas")}
     return About(versions, platform.platform(), _cores(), str(home()))
 

@@ -8,8 +8,15 @@ question: an edited line counts at once. What a run varies is a parameter.
 import os
 from pathlib import Path
 
-from workbench import ROOT
 from workbench.errors import SetupError
+
+VERSION = "0.1.0"
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The repository's folder."""
+
+DATA = ROOT / "data"
+"""The samples that come with the workbench."""
 
 _from_files: dict[str, str] = {}
 
@@ -26,6 +33,11 @@ def home() -> Path:
     A relative path counts from the repository's folder, wherever a notebook runs.
     """
     return (ROOT / Path(setting("WORKBENCH_HOME") or ".workbench").expanduser()).resolve()
+
+
+def models_in(home: Path) -> Path:
+    """The folder of base weights: ``WORKBENCH_MODELS``, which homes can share, else one in ``home``."""
+    return (ROOT / Path(setting("WORKBENCH_MODELS") or home / "models").expanduser()).resolve()
 
 
 def _read_env_files() -> None:

@@ -29,7 +29,7 @@ from workbench.local.engine.generate import GREEDY, Batch
 from workbench.local.engine.model import Base, best_type, load_base
 from workbench.local.engine.trainer import Plan, SftRun
 from workbench.local.engine.weights import SMOLLM2, base_folder
-from workbench.settings import home, setting
+from workbench.settings import home, models_in
 
 ROUNDS = 7
 BATCH = 8
@@ -90,8 +90,7 @@ def decode(base: Base, prompts: list[list[int]], tokens: int) -> Callable[[], ob
 def main() -> None:
     """Measure and print the ratios."""
     logging.disable_progress_bar()
-    models = setting("WORKBENCH_MODELS")
-    folder = base_folder(SMOLLM2, Path(models) if models else home() / "models")
+    folder = base_folder(SMOLLM2, models_in(home()))
     dataset = read(DATA / "gql" / "pairs.csv", answer="query", system="Always return GQL.")
     base, plain = load_base(SMOLLM2, folder), load_base(SMOLLM2, folder, dtype=torch.float32)
     rows = encode_dataset(base.tokenizer, dataset, base.context)

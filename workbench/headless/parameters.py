@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench import ROOT
 from workbench.errors import DataError, SetupError
+from workbench.settings import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
 

@@ -16,7 +16,6 @@ import psutil
 import uvicorn
 from filelock import FileLock, Timeout
 
-from workbench import ROOT, __version__
 from workbench.errors import SetupError
 from workbench.local.api.app import create_app
 from workbench.local.process import (
@@ -28,7 +27,7 @@ from workbench.local.process import (
     read_record,
     write_record,
 )
-from workbench.settings import setting
+from workbench.settings import VERSION, models_in, setting
 
 LOG_BOUND = 4 * 1024 * 1024
 LOG_KEPT = 1024 * 1024
@@ -48,11 +47,10 @@ def serve(home: Path, *, port: int | None = None) -> None:
     with lock:
         previous = read_record(home)
         key = _key(previous)
-        models = Path(setting("WORKBENCH_MODELS") or home / "models").expanduser()
         with _listen(port, previous) as listener:
-            app = create_app(home, key, models=(ROOT / models).resolve())
+            app = create_app(home, key, models=models_in(home))
             bound = listener.getsockname()[1]
-            record = Record(f"http://{HOST}:{bound}", bound, os.getpid(), _started(), key, __version__)
+            record = Record(f"http://{HOST}:{bound}", bound, os.getpid(), _started(), key, VERSION)
             config = uvicorn.Config(
                 app,
                 http="h11",

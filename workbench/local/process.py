@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from workbench import ROOT
 from workbench.errors import SetupError
+from workbench.settings import ROOT
 
 HOST = "127.0.0.1"
 ALREADY_RUNS = 75  # the exit code of a second service on the same home

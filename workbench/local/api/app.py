@@ -19,13 +19,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from workbench import __version__
 from workbench.local.api.chat import Answerer, ChatApi
 from workbench.local.api.files import FilesApi
 from workbench.local.api.jobs import JobsApi
 from workbench.local.api.models import ModelsApi
 from workbench.local.api.refusals import HANDLERS, Refusal, respond
 from workbench.local.storage.store import Store
+from workbench.settings import VERSION
 
 
 class Workforce(Answerer, Protocol):
@@ -83,7 +83,7 @@ def create_app(
 
 
 async def _health(_: Request) -> Response:
-    return JSONResponse({"status": "ok", "pid": os.getpid(), "version": __version__})
+    return JSONResponse({"status": "ok", "pid": os.getpid(), "version": VERSION})
 
 
 class _Door:
