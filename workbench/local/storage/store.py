@@ -160,7 +160,7 @@ class Store:
         }
         with self._db.change() as db:
             db.execute("INSERT INTO jobs (id, body) VALUES (?, ?)", (job["id"], json.dumps(job)))
-            self._insert_event(db, str(job["id"]), ENQUEUED)
+            self.add_event(str(job["id"]), ENQUEUED)
         return self._need_job(str(job["id"]))
 
     def job(self, job_id: str) -> Job | None:
@@ -234,8 +234,21 @@ class Store:
         key: str | None = None,
     ) -> None:
         """Write a line into the job's log; one with the same ``key`` (or else text) is written only once."""
+        event: Event = {
+            "id": _derived("ftevent", job_id, key or message),
+            "created_at": int(time.time()),
+            "level": level,
+            "message": message,
+            "object": "fine_tuning.job.event",
+            "type": type,
+        }
+        if data is not None:
+            event["data"] = _finite(data)
         with self._db.change() as db:
-            self._insert_event(db, job_id, message, level=level, type=type, data=data, key=key)
+            db.execute(
+                "INSERT OR IGNORE INTO events (id, job_id, body) VALUES (?, ?, ?)",
+                (event["id"], job_id, json.dumps(event)),
+            )
 
     def events(self, job_id: str, *, after: str | None, limit: int) -> tuple[list[Event], bool]:
         """A page of the job's log, newest first, and whether more follow."""
@@ -329,32 +342,6 @@ class Store:
         return [self._show_model(row) for row in self._db.all("SELECT * FROM checkpoints ORDER BY n")]
 
     # Inside
-
-    def _insert_event(
-        self,
-        db: sqlite3.Connection,
-        job_id: str,
-        message: str,
-        *,
-        level: str = "info",
-        type: str = "message",
-        data: Mapping[str, JSON] | None = None,
-        key: str | None = None,
-    ) -> None:
-        event: Event = {
-            "id": _derived("ftevent", job_id, key or message),
-            "created_at": int(time.time()),
-            "level": level,
-            "message": message,
-            "object": "fine_tuning.job.event",
-            "type": type,
-        }
-        if data is not None:
-            event["data"] = _finite(data)
-        db.execute(
-            "INSERT OR IGNORE INTO events (id, job_id, body) VALUES (?, ?, ?)",
-            (event["id"], job_id, json.dumps(event)),
-        )
 
     def _need_file(self, file_id: str) -> StoredFile:
         found = self.file(file_id)
