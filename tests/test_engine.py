@@ -6,8 +6,18 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from workbench.dataset import Dataset, Example
+from workbench.errors import DataError
 from workbench.local.engine import lora
-from workbench.local.engine.encoding import IGNORED, Row, batches, collate, encode, encode_prompt
+from workbench.local.engine.encoding import (
+    IGNORED,
+    Row,
+    batches,
+    collate,
+    encode,
+    encode_dataset,
+    encode_prompt,
+)
 from workbench.local.engine.generate import GREEDY, Batch, Sampling, answers
 from workbench.local.engine.model import Base, hidden_states, load_base, logits
 from workbench.local.engine.nano import build_nano
@@ -88,6 +98,26 @@ def test_padding_and_prompt_carry_no_label() -> None:
     ids, labels = collate([Row((5, 6, 7), (False, True, True)), Row((8,), (True,))], padding=0)
     assert ids.tolist() == [[5, 6, 7], [8, 0, 0]]
     assert labels.tolist() == [[IGNORED, 6, 7], [8, IGNORED, IGNORED]]
+
+
+def test_a_conversation_the_template_cannot_write_is_named_by_its_line(base: Base) -> None:
+    call = {"role": "assistant", "tool_calls": [{"id": "call_1"}]}
+    data = Dataset("x", (Example(({"role": "user", "content": "hi"}, call), "x.jsonl:7"),))
+    with pytest.raises(DataError, match=r"x\.jsonl:7: this model's chat template cannot write"):
+        encode_dataset(base.tokenizer, data, 100)
+
+
+def test_a_conversation_longer_than_the_context_is_named_by_its_line(base: Base) -> None:
+    data = Dataset("x", (Example(tuple(conversation("red")), "x.jsonl:3"),))
+    with pytest.raises(DataError, match=r"x\.jsonl:3: \d+ tokens, but the model reads at most 10"):
+        encode_dataset(base.tokenizer, data, 10)
+
+
+def test_a_batch_from_which_nothing_is_learnt_changes_nothing(base: Base) -> None:
+    run = SftRun(base, plan(n_epochs=1, batch_size=1), [Row((5, 6, 7), (False,) * 3)], [], None)
+    before = [parameter.clone() for parameter in run.parameters]
+    assert [step.metrics["train_loss"] for step in run] == [0.0]
+    assert all(torch.equal(*pair) for pair in zip(before, run.parameters, strict=True))
 
 
 # The schedule

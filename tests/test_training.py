@@ -207,6 +207,16 @@ def test_a_broken_line_fails_the_job_with_its_number(client: OpenAI) -> None:
     assert "13" in str(failed.error.message)
 
 
+def test_a_conversation_without_an_answer_fails_the_job_with_its_line(client: OpenAI) -> None:
+    content = shouting().to_jsonl() + b'{"messages": [{"role": "user", "content": "say oak"}]}\n'
+    job = client.fine_tuning.jobs.create(model=NANO, training_file=upload(client, content))
+    failed = ended(client, job.id).job
+    assert failed.status == "failed"
+    message = str(failed.error and failed.error.message)
+    assert message.startswith("train.jsonl:13")
+    assert "the last message is not the assistant's" in message
+
+
 def test_a_rate_that_blows_up_the_loss_fails_the_job_and_says_what_to_do(client: OpenAI) -> None:
     job = client.fine_tuning.jobs.create(
         model=NANO,

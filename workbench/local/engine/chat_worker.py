@@ -165,7 +165,7 @@ class ChatWorker:
     def _prompt(self, base: Base, request: ChatRequest) -> list[int]:
         try:
             prompt = encode_prompt(base.tokenizer, request.messages)
-        except TemplateError as error:
+        except (TemplateError, TypeError) as error:
             message = f"The chat template of {request.base_model} refuses these messages: {error}"
             raise ChatError(400, "invalid_request_error", message) from None
         if len(prompt) >= base.context:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
@@ -28,10 +29,20 @@ class Row:
 
 
 def encode_dataset(tokenizer: PreTrainedTokenizerFast, dataset: Dataset, context: int) -> list[Row]:
-    """Every example of ``dataset`` as a row; ``DataError`` names a line longer than ``context`` tokens."""
+    """Every example of ``dataset`` as a row.
+
+    ``DataError`` names the line that is longer than ``context`` tokens, or that the model's chat
+    template cannot write.
+    """
     rows = []
     for example in dataset:
-        row = encode(tokenizer, example.messages)
+        try:
+            row = encode(tokenizer, example.messages)
+        except (TemplateError, TypeError) as error:  # templates add texts without looking what they are
+            raise DataError(
+                f"{example.origin}: this model's chat template cannot write the conversation ({error}); "
+                "use a role and a text in every message."
+            ) from None
         if len(row.tokens) > context:
             raise DataError(
                 f"{example.origin}: {len(row.tokens)} tokens, but the model reads at most {context}; "

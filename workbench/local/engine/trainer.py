@@ -177,6 +177,8 @@ def learnt_loss(base: Base, ids: Tensor, labels: Tensor) -> tuple[Tensor, float,
     learnt = targets != IGNORED
     scores = logits(base.model, hidden_states(base.model, ids)[:, :-1][learnt])
     wanted = targets[learnt]
+    if not len(wanted):  # a batch of rows that are only read: no loss, and no gradient
+        return scores.sum(), 0.0, 0
     hits = (scores.detach().argmax(-1) == wanted).float().mean().item()
     return functional.cross_entropy(scores, wanted), hits, len(wanted)
 

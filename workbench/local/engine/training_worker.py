@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 from filelock import FileLock
 from transformers.utils import logging
 
-from workbench.dataset import Dataset, parse_jsonl
+from workbench.dataset import Dataset, check, parse_jsonl
 from workbench.errors import DataError, WorkbenchError
 from workbench.local.engine import lora
 from workbench.local.engine.encoding import encode_dataset, encode_prompt
@@ -80,7 +80,9 @@ class _Training:
         training, validation = self._read("training_file"), self._read("validation_file")
         base = self._load()
         rows = encode_dataset(base.tokenizer, training, base.context)
-        held_out = encode_dataset(base.tokenizer, validation, base.context)
+        held_out = [
+            row for row in encode_dataset(base.tokenizer, validation, base.context) if any(row.learnt)
+        ]
         plan = resolve(self._job, len(rows), len(held_out))
         if self._start(plan) is None:
             return
@@ -114,6 +116,11 @@ class _Training:
         if key == "training_file" and len(dataset) < MINIMUM_EXAMPLES:
             found = f"Training file has {len(dataset)} example(s)"
             raise TooFewExamplesError(f"{found}, but must have at least {MINIMUM_EXAMPLES} examples")
+        unusable = [problem for problem in check(dataset).errors if problem.rule != "too_few"]
+        if unusable:
+            first = unusable[0]
+            more = f" {len(unusable) - 1:,} more problems were found." if len(unusable) > 1 else ""
+            raise DataError(f"{first.origin} {first.path}: {first.message}; {first.fix}.{more}")
         self._say(f"Preprocessing completed for file {words}.")
         return dataset
 
