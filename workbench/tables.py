@@ -1,9 +1,29 @@
 """Tables that a notebook shows: a caption, headers that a screen reader finds, every cell escaped."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 LONGEST_CELL = 300  # characters; the whole text is in the object the table is drawn from
+
+
+@dataclass(frozen=True, repr=False)
+class Listing:
+    """Rows of a DataFrame to be read as text: whole answers, wrapped, on the left."""
+
+    caption: str
+    frame: "DataFrame"
+
+    def __repr__(self) -> str:
+        """The caption and the plain rows."""
+        return f"{self.caption}\n{self.frame.to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        return table(self.caption, list(map(str, self.frame.columns)), self.frame.itertuples(index=False))
 
 
 def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
