@@ -14,6 +14,7 @@ import openai
 import psutil
 import pytest
 from openai import OpenAI
+from openai.types.fine_tuning import FineTuningJob
 from starlette.testclient import TestClient
 
 from workbench.dataset import Dataset, Example
@@ -59,19 +60,23 @@ def client(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[O
         yield OpenAI(base_url="http://127.0.0.1/openai/v1/", api_key=KEY, http_client=http, max_retries=0)
 
 
-@pytest.fixture(scope="module")
-def finished(client: OpenAI) -> Progress:
-    """A job on nano that ran to its end: 12 rows, batches of 4, 10 epochs, 30 steps."""
-    job = start_job(
+def shout_job(client: OpenAI, *, suffix: str) -> FineTuningJob:
+    return start_job(
         client,
         shouting(),
         model=NANO,
         validation=shouting(COLORS[:4]),
         n_epochs=10,
         batch_size=4,
-        suffix="loud",
+        suffix=suffix,
         grader=GRADER,
     )
+
+
+@pytest.fixture(scope="module")
+def finished(client: OpenAI) -> Progress:
+    """A job on nano that ran to its end: 12 rows, batches of 4, 10 epochs, 30 steps."""
+    job = shout_job(client, suffix="loud")
     *_, last = follow(client, job, poll_seconds=0.05)
     return last
 
@@ -150,16 +155,7 @@ def test_a_tuned_model_is_the_base_for_another_job(client: OpenAI, finished: Pro
 
 
 def test_the_same_content_is_not_trained_twice(client: OpenAI, finished: Progress) -> None:
-    again = start_job(
-        client,
-        shouting(),
-        model=NANO,
-        validation=shouting(COLORS[:4]),
-        n_epochs=10,
-        batch_size=4,
-        suffix="another-name",
-        grader=GRADER,
-    )
+    again = shout_job(client, suffix="another-name")
     assert again.id == finished.job.id
 
 
