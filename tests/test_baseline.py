@@ -9,13 +9,13 @@ import pytest
 from workbench import DataError, Evaluation, Prompt, grader
 from workbench.dataset.examples import Example
 from workbench.decide.situation import situation
+from workbench.evaluation.asking.costs import cost_per_request
+from workbench.evaluation.asking.prompts import gold_context
 from workbench.evaluation.baseline import Ladder, ladder
-from workbench.evaluation.compare import compare
-from workbench.evaluation.costs import cost_per_request
+from workbench.evaluation.comparing.compare import compare
 from workbench.evaluation.evaluation import Item
 from workbench.evaluation.evidence import evidence
-from workbench.evaluation.failures import failures
-from workbench.evaluation.prompts import gold_context
+from workbench.evaluation.failing.failures import failures
 from workbench.evaluation.records import record_baseline, record_comparison
 from workbench.project import Project
 

@@ -7,11 +7,11 @@ from scipy.optimize import brentq
 from scipy.stats import multinomial
 
 from workbench.errors import DataError
-from workbench.evaluation.compare import compare
+from workbench.evaluation.asking.prompts import AS_TRAINED
+from workbench.evaluation.comparing.compare import compare
 from workbench.evaluation.evaluate import Evaluation, Item
 from workbench.evaluation.graders import grader
-from workbench.evaluation.intervals import items_needed, mcnemar, newcombe
-from workbench.evaluation.prompts import AS_TRAINED
+from workbench.evaluation.statistics.intervals import items_needed, mcnemar, newcombe
 
 
 def evaluation(scores: str, model: str = "base", **changes: object) -> Evaluation:

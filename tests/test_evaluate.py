@@ -16,11 +16,11 @@ from starlette.testclient import TestClient
 
 from workbench.dataset.examples import Dataset, Example
 from workbench.errors import DataError
+from workbench.evaluation.asking.prompts import Prompt, nearest
+from workbench.evaluation.asking.retrieval import Documents, Gold, Passage
 from workbench.evaluation.evaluate import Evaluation, evaluate
 from workbench.evaluation.graders import grader
-from workbench.evaluation.intervals import wilson
-from workbench.evaluation.prompts import Prompt, nearest
-from workbench.evaluation.retrieval import Documents, Gold, Passage
+from workbench.evaluation.statistics.intervals import wilson
 
 EXACT = grader("exact")
 
@@ -271,7 +271,7 @@ def test_an_evaluation_shows_score_interval_and_failures_escaped():
     assert "5 of 5 failures" in page
     assert "&lt;b&gt;no&lt;/b&gt;" in page
     assert "<b>no" not in page
-    assert list(evaluation.failures["origin"]) == [f"sums.csv:{line}" for line in (3, 5, 7, 9, 11)]
+    assert list(evaluation.failing.failures["origin"]) == [f"sums.csv:{line}" for line in (3, 5, 7, 9, 11)]
     assert repr(evaluation) == "<Evaluation of nano: 50.0 % (95 % interval 24–76), 5 of 10 right>"
     assert evaluation.frame.shape == (10, 11)
 

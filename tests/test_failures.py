@@ -15,16 +15,16 @@ from starlette.testclient import TestClient
 from workbench.dataset.examples import Dataset, Example
 from workbench.decide.situation import FAILURES
 from workbench.errors import DataError
+from workbench.evaluation.asking.prompts import Prompt, gold_context
+from workbench.evaluation.asking.retrieval import Documents, Passage
 from workbench.evaluation.baseline import Ladder, ladder
 from workbench.evaluation.evaluation import Evaluation, Item
-from workbench.evaluation.failures import Failed, Failures, failures
+from workbench.evaluation.failing.failures import Failed, Failures, failures
+from workbench.evaluation.failing.judging import ask_judge, named
+from workbench.evaluation.failing.labels import Label, Labels
+from workbench.evaluation.failing.symptoms import symptom
 from workbench.evaluation.graders import grader
-from workbench.evaluation.judging import ask_judge, named
-from workbench.evaluation.labels import Label, Labels
-from workbench.evaluation.prompts import Prompt, gold_context
 from workbench.evaluation.records import open_labels
-from workbench.evaluation.retrieval import Documents, Passage
-from workbench.evaluation.symptoms import symptom
 from workbench.project import Project
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.evaluation import gql
-from workbench.evaluation.gql import Filter, GqlError, Query, grade, parse, problem, same_meaning
+from workbench.evaluation.graders import gql
+from workbench.evaluation.graders.gql import Filter, GqlError, Query, grade, parse, problem, same_meaning
 
 DATA = Path(__file__).parent.parent / "data" / "gql"
 EDGES = ("apostrophe", "space", "between", "contains", "single", "rough", "polite")

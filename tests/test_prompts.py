@@ -4,7 +4,7 @@ import pytest
 
 from workbench.dataset.examples import Dataset, Example
 from workbench.errors import DataError
-from workbench.evaluation.prompts import (
+from workbench.evaluation.asking.prompts import (
     AS_TRAINED,
     Prompt,
     gold_context,
@@ -12,7 +12,7 @@ from workbench.evaluation.prompts import (
     prompt_from,
     shots_from,
 )
-from workbench.evaluation.retrieval import Documents, Gold, Passage
+from workbench.evaluation.asking.retrieval import Documents, Gold, Passage
 
 
 def example(question: str, answer: str, system: str | None = "Always return GQL.") -> Example:

@@ -7,9 +7,9 @@ import pytest
 
 from workbench.dataset.examples import Dataset, Example
 from workbench.errors import DataError
-from workbench.evaluation.documents import PASSAGE, read_documents
-from workbench.evaluation.prompts import nearest
-from workbench.evaluation.retrieval import Documents, Gold, Passage
+from workbench.evaluation.asking.documents import PASSAGE, read_documents
+from workbench.evaluation.asking.prompts import nearest
+from workbench.evaluation.asking.retrieval import Documents, Gold, Passage
 
 
 def asked(question: str, answer: str = "So.", **metadata: object) -> Example:

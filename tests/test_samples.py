@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from workbench import DataError, grader
 from workbench.dataset import Dataset, Example
 from workbench.dataset.preference import pairs_from_samples
-from workbench.evaluation.samples import samples
+from workbench.evaluation.asking.samples import samples
 
 EXACT = grader("exact")
 

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from .errors import DataError as DataError
     from .errors import SetupError as SetupError
     from .errors import WorkbenchError as WorkbenchError
-    from .evaluation.compare import Comparison as Comparison
-    from .evaluation.compare import compare as compare
+    from .evaluation.asking.prompts import Prompt as Prompt
+    from .evaluation.comparing.compare import Comparison as Comparison
+    from .evaluation.comparing.compare import compare as compare
     from .evaluation.evaluate import Evaluation as Evaluation
     from .evaluation.evaluate import evaluate as evaluate
     from .evaluation.graders import grader as grader
-    from .evaluation.prompts import Prompt as Prompt
     from .project import Project as Project
     from .project import open_project as open_project
     from .reviews import open_review as open_review
@@ -76,9 +76,9 @@ _ROOMS = {
     ".training.diagnosing.diagnosis": ("diagnose",),
     ".training.curves.curve": ("Curve",),
     ".training.curves.results": ("read_curve",),
-    ".evaluation.prompts": ("Prompt",),
+    ".evaluation.asking.prompts": ("Prompt",),
     ".evaluation.evaluate": ("evaluate", "Evaluation"),
-    ".evaluation.compare": ("compare", "Comparison"),
+    ".evaluation.comparing.compare": ("compare", "Comparison"),
     ".evaluation.graders": ("grader",),
     ".widgets.curve_view": ("watch", "plot"),
     ".widgets.review": ("review",),

@@ -35,7 +35,7 @@ from phrases import (
     Template,
 )
 
-from workbench.evaluation.gql import Query, parse
+from workbench.evaluation.graders.gql import Query, parse
 
 HERE = Path(__file__).parent
 SEED = 2026

@@ -13,10 +13,10 @@ from itertools import product
 from statistics import fmean
 
 from workbench.errors import DataError
-from workbench.evaluation.costs import cost_per_request
+from workbench.evaluation.asking.costs import cost_per_request
+from workbench.evaluation.asking.retrieval import Gold
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.graders import Grader, grade
-from workbench.evaluation.retrieval import Gold
 from workbench.project import JSON
 from workbench.tables import table
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from workbench.dataset.examples import Dataset
 from workbench.errors import DataError
-from workbench.evaluation.answers import Answer, Request, ask
+from workbench.evaluation.asking.answers import Answer, Request, ask
+from workbench.evaluation.asking.prompts import AS_TRAINED, Prompt
 from workbench.evaluation.evaluation import Evaluation as Evaluation
 from workbench.evaluation.evaluation import Item as Item
 from workbench.evaluation.graders import Grader, check_grader, grade
-from workbench.evaluation.prompts import AS_TRAINED, Prompt
 from workbench.settings import setting
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import DataError
+from workbench.evaluation.asking.prompts import Prompt, prompt_from
 from workbench.evaluation.graders import Grader
-from workbench.evaluation.intervals import Interval, wilson
-from workbench.evaluation.prompts import Prompt, prompt_from
+from workbench.evaluation.statistics.intervals import Interval, wilson
 from workbench.tables import table
 
 if TYPE_CHECKING:

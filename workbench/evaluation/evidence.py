@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from workbench.decide.situation import Value, situation
 from workbench.evaluation.baseline import Ladder
-from workbench.evaluation.failures import Failures
+from workbench.evaluation.failing.failures import Failures
 from workbench.evaluation.graders import Grader
 
 _PROGRAMS = ("string_check", "text_similarity", "python")

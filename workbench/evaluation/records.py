@@ -7,13 +7,13 @@ a model again.
 from typing import TYPE_CHECKING
 
 from workbench.evaluation.evidence import evidence
-from workbench.evaluation.labels import Labels
+from workbench.evaluation.failing.labels import Labels
 from workbench.project import JSON, Entry, Project
 
 if TYPE_CHECKING:
     from workbench.evaluation.baseline import Ladder
-    from workbench.evaluation.compare import Comparison
-    from workbench.evaluation.failures import Failures
+    from workbench.evaluation.comparing.compare import Comparison
+    from workbench.evaluation.failing.failures import Failures
 
 
 def open_labels(project: Project) -> Labels:

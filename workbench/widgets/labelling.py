@@ -11,8 +11,8 @@ from typing import Any
 import ipywidgets
 
 from workbench.decide.situation import FAILURES, Failure
-from workbench.evaluation.failures import Failed, Failures
-from workbench.evaluation.labels import Labels
+from workbench.evaluation.failing.failures import Failed, Failures
+from workbench.evaluation.failing.labels import Labels
 from workbench.settings import setting
 from workbench.tables import table
 

@@ -63,8 +63,11 @@ CREATE TABLE checkpoints (
 class Database:
     """One open connection, usable from several threads, one at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tables: Iterable[str] = ()) -> None:
         """Open the file, making it first if need be.
+
+        ``tables`` are the rooms' own: ``CREATE TABLE IF NOT EXISTS …`` statements, each ended by ``;``
+        and a line break, so that a room that comes later finds its place in an older file.
 
         Raises ``SetupError`` when it is damaged, out of reach, or made by a newer workbench.
         """
@@ -73,7 +76,7 @@ class Database:
         self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
         try:
-            version = self._prepare()
+            version = self._prepare(tables)
         except sqlite3.OperationalError as error:  # full, locked, not allowed: the file itself may be fine
             self.close()
             raise SetupError(
@@ -149,7 +152,7 @@ class Database:
         rows = self.all(query, (*values, limit + 1))
         return rows[:limit], len(rows) > limit
 
-    def _prepare(self) -> int:
+    def _prepare(self, tables: Iterable[str]) -> int:
         for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             self._connection.execute(f"PRAGMA {setting}")
         with self.change() as connection:
@@ -160,6 +163,9 @@ class Database:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {VERSION}")
                 version = VERSION
+            for room in tables:
+                for statement in room.split(";\n"):
+                    connection.execute(statement)
         return version
 
     def _damaged(self, finding: object) -> str:

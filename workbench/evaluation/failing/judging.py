@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.decide.situation import FAILURES, Failure
-from workbench.evaluation.answers import Request, ask
+from workbench.evaluation.asking.answers import Request, ask
 from workbench.evaluation.evaluate import progress_bar
-from workbench.evaluation.failures import Failed, Failures
-from workbench.evaluation.labels import Labels
+from workbench.evaluation.failing.failures import Failed, Failures
+from workbench.evaluation.failing.labels import Labels
 
 if TYPE_CHECKING:
     from openai import OpenAI

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from workbench.dataset.examples import Dataset
 from workbench.dataset.preference import Scored
 from workbench.errors import DataError
-from workbench.evaluation.answers import Request, ask
+from workbench.evaluation.asking.answers import Request, ask
+from workbench.evaluation.asking.prompts import AS_TRAINED, Prompt
 from workbench.evaluation.evaluate import progress_bar
 from workbench.evaluation.graders import Grader, check_grader, grade
-from workbench.evaluation.prompts import AS_TRAINED, Prompt
 
 if TYPE_CHECKING:
     from openai import OpenAI

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from workbench.dataset.examples import Example
 from workbench.decide.situation import Failure
+from workbench.evaluation.asking.retrieval import Documents
 from workbench.evaluation.baseline import Ladder
 from workbench.evaluation.evaluation import Item
 from workbench.evaluation.graders import Grader, grade
-from workbench.evaluation.retrieval import Documents
 
 _FENCED = re.compile(r"```[^\n`]*\n(.*?)\n?```", re.DOTALL)
 

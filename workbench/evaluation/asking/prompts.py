@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from workbench.dataset.examples import Dataset, Example
 from workbench.errors import DataError
-from workbench.evaluation.retrieval import Documents, Gold, Nearest, Passage, plain
+from workbench.evaluation.asking.retrieval import Documents, Gold, Nearest, Passage, plain
 from workbench.project import JSON
 from workbench.tables import table
 

@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 from workbench.dataset.templates import Place, filled, places, value_at
 from workbench.errors import DataError
-from workbench.evaluation import gql
+from workbench.evaluation.graders import gql
 
 Grader: TypeAlias = Mapping[str, object]
 """OpenAI's grader JSON, for example ``{"type": "string_check", "name": …, …}``."""

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from workbench.dataset.examples import Dataset
 from workbench.decide.situation import FAILURES, Failure
 from workbench.errors import DataError
+from workbench.evaluation.asking.prompts import Prompt
 from workbench.evaluation.baseline import Ladder
 from workbench.evaluation.evaluation import Item
+from workbench.evaluation.failing.labels import LABELLERS, Label, Labeller
+from workbench.evaluation.failing.symptoms import symptom, symptom_of_context
 from workbench.evaluation.graders import Grader
-from workbench.evaluation.labels import LABELLERS, Label, Labeller
-from workbench.evaluation.prompts import Prompt
-from workbench.evaluation.symptoms import symptom, symptom_of_context
 from workbench.project import JSON
 from workbench.tables import table
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from workbench.errors import DataError
 from workbench.evaluation.evaluate import Evaluation, Item
-from workbench.evaluation.intervals import Interval, items_needed, mcnemar, newcombe
+from workbench.evaluation.statistics.intervals import Interval, items_needed, mcnemar, newcombe
 from workbench.tables import table
 
 if TYPE_CHECKING:

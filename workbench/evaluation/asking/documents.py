@@ -11,7 +11,7 @@ from workbench.dataset.examples import JSON
 from workbench.dataset.reading import delimited, lines
 from workbench.dataset.reading.text import content, decoded
 from workbench.errors import DataError
-from workbench.evaluation.retrieval import Documents, Passage, is_text
+from workbench.evaluation.asking.retrieval import Documents, Passage, is_text
 
 TEXTS = (".md", ".txt")
 TABLES = tuple(delimited.SEPARATORS)

@@ -1,0 +1,1 @@
+"""Two or more models on the same items: is one really better, what got worse, and what does it cost?"""

@@ -1,0 +1,1 @@
+"""The wrong answers, and what is wrong with them: what rules, people and judges say."""
