@@ -1,7 +1,9 @@
 """The live view of a job, and the pictures of its curve."""
 
+import asyncio
 import base64
 import json
+import threading
 import time
 import xml.etree.ElementTree as ET
 
@@ -19,7 +21,7 @@ from workbench.training.progress import Progress
 from workbench.widgets.curve_drawing import svg
 from workbench.widgets.curve_picture import Look
 from workbench.widgets.curve_series import smoothed
-from workbench.widgets.curve_view import _plot, plot, watch
+from workbench.widgets.curve_view import _plot, plot, watch, watch_in_background
 from workbench.widgets.scales import Logarithmic
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -342,6 +344,48 @@ def test_while_a_job_does_not_tell_its_epochs_steps_are_drawn(capsys):
     done = {"hyperparameters": Hyperparameters(n_epochs=3), "trained_tokens": None}
     assert _plot(progress("running", 15), "", Look("epoch")).look.axis == "step"
     assert _plot(progress("succeeded", 30, **done), "", Look("epoch")).look.axis == "epoch"
+
+
+def test_in_the_background_the_loop_goes_on_while_the_service_is_waited_for(capsys):
+    asked, answered = threading.Event(), threading.Event()
+
+    def slow():
+        yield progress("running", 15)
+        asked.set()
+        assert answered.wait(60)
+        yield progress("succeeded", 30)
+
+    async def works_on():
+        task = watch_in_background(slow())
+        await asyncio.to_thread(asked.wait, 60)
+        assert not task.done()  # and yet here we are
+        answered.set()
+        return await task
+
+    assert asyncio.run(works_on()).status == "succeeded"
+    assert capsys.readouterr().out.startswith("ftjob-1 · succeeded · step 30\n")
+
+
+def test_what_is_watched_in_the_background_can_be_left(capsys):
+    asked, answered = threading.Event(), threading.Event()
+
+    def endless():
+        yield progress("running", 15)
+        asked.set()
+        assert answered.wait(60)
+
+    async def leaves():
+        task = watch_in_background(endless())
+        await asyncio.to_thread(asked.wait, 60)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        answered.set()
+
+    asyncio.run(leaves())
+    assert capsys.readouterr().out.startswith(
+        "No longer watched: ftjob-1 · running · step 15. The job goes on"
+    )
 
 
 def test_nothing_to_watch_is_an_error():

@@ -29,11 +29,21 @@ def test_the_files_are_saved_with_their_hashes(faq, home):
     assert hashlib.sha256(saved).hexdigest() == facts["training_sha256"] == faq.take(12).sha256
 
 
+def test_later_data_does_not_take_the_place_of_earlier_data(faq, home):
+    project = open_project("faq")
+    first = keep_data(project, faq.take(12), faq[12:], source="faq.csv", report=check(faq)).facts
+    keep_data(project, faq.take(11), faq[12:], source="faq.csv", report=check(faq))
+    saved = (project.path / first["training_file"]).read_bytes()
+    assert hashlib.sha256(saved).hexdigest() == first["training_sha256"]
+
+
 def test_every_change_is_saved_and_can_be_undone(faq, home):
     project = open_project("faq")
     repair = propose(faq)
     entry = keep_data(project, repair.apply(), faq[:0], source="x", report=check(faq), repairs=[repair])
-    kept = changes_from_jsonl((project.path / "data" / "repair-1.jsonl").read_bytes())
+    kept = changes_from_jsonl(
+        (project.path / entry.facts["training_file"]).with_name("repair-1.jsonl").read_bytes()
+    )
     assert undo(repair.apply(), kept).sha256 == faq.sha256 == entry.facts["repairs"][0]["before_sha256"]
 
 

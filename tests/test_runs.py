@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from workbench import DataError, Project, open_project
+from workbench import DataError, Dataset, Example, Project, check, keep_data, open_project
 from workbench.training.billing import billed
 from workbench.training.runs import runs
 
@@ -36,6 +36,11 @@ def started(project: Project, job_id: str, n_epochs: int | str = 3, **more: obje
         "training_type": "globalStandard",
     }
     project.record("job", job_id=job_id, **(facts | more))
+
+
+def example(question: str, answer: str) -> Example:
+    said = ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
+    return Example(said, "faq.csv")
 
 
 def scored(project: Project, job_id: str, score: float, low: float, high: float, items: int = 100) -> None:
@@ -82,6 +87,31 @@ def test_the_data_differ_by_hash_counts_and_source(dogs):
 def test_data_that_nobody_counted_have_a_hash_only(dogs):
     started(dogs, "ftjob-1")
     assert runs(dogs)[1].data == {"training data": "a" * 12, "validation data": "f" * 12}
+
+
+def test_two_runs_differ_by_the_rows_they_were_trained_on(dogs):
+    rows = [example(f"dog {n}", f"breed {n}") for n in range(12)]
+    report = check(Dataset("faq", tuple(rows)))
+    for number, data in enumerate((rows[:10], [*rows[1:9], example("dog 9", "poodle")]), 1):
+        entry = keep_data(
+            dogs, Dataset("faq", tuple(data)), Dataset("faq", (rows[11],)), source="faq", report=report
+        )
+        started(dogs, f"ftjob-{number}", training_sha256=entry.facts["training_sha256"])
+    found = runs(dogs)
+    changes = found.row_changes(1, 2)
+    assert [old.answer for old, _ in changes.changed] == ["breed 9"]
+    told = "Run 2 against run 1: 0 rows added, 1 removed, 1 with another answer, 8 the same."
+    assert found.row_verdicts == (told,)
+    assert told in repr(found)
+    assert told in found._repr_html_()
+
+
+def test_rows_that_are_gone_cannot_be_compared(dogs):
+    started(dogs, "ftjob-1")
+    started(dogs, "ftjob-2", training_sha256="b" * 64)
+    assert runs(dogs).row_verdicts == ()
+    with pytest.raises(DataError, match="training data of run 1 is not in the project's folder"):
+        runs(dogs).row_changes(1, 2)
 
 
 def test_a_job_recorded_twice_is_one_run(dogs):

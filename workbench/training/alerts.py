@@ -95,7 +95,9 @@ def _of_the_cost(progress: "Progress", cost_cap: CostCap | None) -> Iterator[tup
 
 def _of_the_curve(progress: "Progress") -> Iterator[tuple[str, str, int]]:
     """What a diagnosis warns of; one that is little sure of itself waits for the job's end."""
-    found = diagnose(progress.curve)
+    epochs = progress.job.hyperparameters.n_epochs if progress.job.hyperparameters else None
+    whole = progress.job.status == "succeeded"  # of a part nobody knows how many epochs it covers
+    found = diagnose(progress.curve, n_epochs=epochs if whole and isinstance(epochs, int) else None)
     kind = _WARNINGS.get(found.verdict)
     if kind and (found.confidence != "low" or progress.ended):
         first = found.evidence[0]

@@ -1,5 +1,6 @@
 """The data of a job, kept in the project: what is uploaded, what was mended on the way, and their hashes."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,19 +24,23 @@ def keep_data(
 ) -> Entry:
     """Save the two files and every change behind them, and write down which bytes they are.
 
-    The changes hold what was replaced, personal data too; they stay in the project's folder.
+    They lie in a folder of their own, named by their content, so that what a later run is trained on never
+    takes the place of what an earlier one was. The changes hold what was replaced, personal data too;
+    they stay in the project's folder.
     """
-    project.save("data/training.jsonl", training.to_jsonl())
-    project.save("data/validation.jsonl", validation.to_jsonl())
+    both = hashlib.sha256(f"{training.sha256} {validation.sha256}".encode()).hexdigest()
+    folder = f"data/{both[:12]}"
+    project.save(f"{folder}/training.jsonl", training.to_jsonl())
+    project.save(f"{folder}/validation.jsonl", validation.to_jsonl())
     for number, repair in enumerate(repairs, 1):
-        project.save(f"data/repair-{number}.jsonl", changes_to_jsonl(repair.changes))
+        project.save(f"{folder}/repair-{number}.jsonl", changes_to_jsonl(repair.changes))
     return project.record(
         "dataset",
         source=str(source),
-        training_file="data/training.jsonl",
+        training_file=f"{folder}/training.jsonl",
         training_sha256=training.sha256,
         training_examples=len(training),
-        validation_file="data/validation.jsonl",
+        validation_file=f"{folder}/validation.jsonl",
         validation_sha256=validation.sha256,
         validation_examples=len(validation),
         repairs=[repair.record for repair in repairs],

@@ -5,6 +5,7 @@ Read from the entries of a project's record; the service adds what it knows.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,8 @@ class Run:
     scores: tuple[Score, ...] = ()
     """One for each model of the run that was tested, the oldest first."""
     curve: "Curve | None" = None
+    training_file: Path | None = None
+    """What it was trained on, in the project's folder; ``None`` where that is not there any more."""
 
 
 def recorded_run(

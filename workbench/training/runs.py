@@ -4,13 +4,18 @@ Read from the record; with a client the service adds where each job stands, the 
 itself, its curve and its bill. Nothing is started or judged here.
 """
 
+import hashlib
+import html
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import openai
 
 from workbench.catalog import provider_at
+from workbench.dataset import Dataset, parse_jsonl
+from workbench.dataset.versions import RowChanges, row_changes
 from workbench.errors import DataError
 from workbench.project import JSON, Entry
 from workbench.tables import table
@@ -56,6 +61,23 @@ class Runs:
     def data_diff(self) -> Mapping[str, tuple[JSON, ...]]:
         """What differs in the data: hashes, counts, and the file it came from."""
         return _differing([run.data for run in self.runs])
+
+    def row_changes(self, before: int, after: int) -> RowChanges:
+        """Which rows of the training data differ between two runs, given by their numbers."""
+        return row_changes(*(_trained_on(self[number]) for number in (before, after)))
+
+    @property
+    def row_verdicts(self) -> tuple[str, ...]:
+        """Of each run on other data than the run before: what came and what went, in a sentence."""
+        pairs = zip(self.runs, self.runs[1:], strict=False)
+        return tuple(
+            f"Run {after.number} against run {before.number}: "
+            f"{self.row_changes(before.number, after.number).verdict}"
+            for before, after in pairs
+            if before.data.get("training data") != after.data.get("training data")
+            and before.training_file
+            and after.training_file
+        )
 
     @property
     def curves(self) -> "Mapping[str, Curve]":
@@ -118,7 +140,7 @@ class Runs:
         lines = [
             " · ".join(filter(None, (self.name(run), run.status, *map(str, run.scores)))) for run in self.runs
         ]
-        return "\n".join((*lines, self.verdict))
+        return "\n".join((*lines, *self.row_verdicts, self.verdict))
 
     def _repr_html_(self) -> str:
         if not self.runs:
@@ -150,7 +172,12 @@ class Runs:
         first = {**self.runs[0].configuration, **self.runs[0].data}
         same = [(name, value) for name, value in first.items() if name not in changed and value is not None]
         shared = table("The same in all of them", ("", "value"), same) if len(self.runs) > 1 else ""
-        return table(f"{len(self.runs)} runs of {self.project}. {self.verdict}", columns, rows) + shared
+        rows_told = "".join(f"<p>{html.escape(verdict)}</p>" for verdict in self.row_verdicts)
+        return (
+            table(f"{len(self.runs)} runs of {self.project}. {self.verdict}", columns, rows)
+            + rows_told
+            + shared
+        )
 
 
 def runs(project: "Project", client: "OpenAI | None" = None) -> Runs:
@@ -168,6 +195,7 @@ def runs(project: "Project", client: "OpenAI | None" = None) -> Runs:
     for number, (id, job) in enumerate(jobs.items(), start=1):
         dataset = datasets.get(job.facts.get("training_sha256"), NOTHING)
         run = recorded_run(number, job, dataset, curves.get(id, ()), comparisons.get(id, ()))
+        run = replace(run, training_file=_kept_file(project, dataset))
         if client and run.configuration.get("provider") == provider_at(str(client.base_url)).name:
             run = _asked(run, client)
         found.append(run)
@@ -180,6 +208,26 @@ def _asked(run: Run, client: "OpenAI") -> Run:
     except openai.NotFoundError:  # deleted there, or the record is of another account
         return run
     return asked_run(run, progress)
+
+
+def _kept_file(project: "Project", dataset: Mapping[str, JSON]) -> Path | None:
+    """The training file of a dataset on record, if it still holds the very bytes."""
+    if "training_file" not in dataset:
+        return None
+    file = project.path / str(dataset["training_file"])
+    if not file.is_file():
+        return None
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    return file if found == dataset.get("training_sha256") else None
+
+
+def _trained_on(run: Run) -> Dataset:
+    if run.training_file is None:
+        raise DataError(
+            f"The training data of run {run.number} is not in the project's folder any more, so its rows "
+            "cannot be compared."
+        )
+    return parse_jsonl(run.training_file.read_bytes(), run.training_file.name)
 
 
 def _by_job(entries: Sequence[Entry]) -> Mapping[str, Sequence[Entry]]:

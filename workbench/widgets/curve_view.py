@@ -6,6 +6,7 @@ of progress, or a curve. Headless (``WORKBENCH_HEADLESS=1``) a line of text says
 stands, and one static output comes at the end; outside a notebook that is text too.
 """
 
+import asyncio
 import base64
 import html
 import json
@@ -101,50 +102,76 @@ def watch(
     An interrupt stops the watching and never the job: run the cell again to watch on. While the service
     does not tell epochs or tokens, steps are drawn in their place.
     """
-    look, window, drawn, now, told = Look(axis, scale), _Window(), 0.0, None, ""
-    try:
+    with _Window(Look(axis, scale)) as window:
         for now in progress:
-            told = _told(now)
-            if time.monotonic() - drawn >= window.pause:
-                window.show(_plot(now, told, look))
-                drawn = time.monotonic()
-    except BaseException:
-        told = f"No longer watched: {told}. The job goes on without us; run this cell again to watch on."
-        raise
-    finally:
-        if now is not None:
-            window.show_last(_plot(now, told, look))
-    if now is None:
-        raise DataError("There is nothing to watch; give watch what follow(client, job) gives.")
-    return now.job
+            window.look_at(now)
+    return window.job
+
+
+def watch_in_background(
+    progress: "Iterable[Progress]", *, axis: "Axis" = "step", scale: "Scaling" = "linear"
+) -> "asyncio.Task[FineTuningJob]":
+    """Watch a job below this cell while I work on in others; the task's ``result()`` is the job at its end.
+
+    For a notebook, whose event loop it uses: the drawing goes on whenever the kernel is not busy with a
+    cell. ``cancel()`` on the task stops the watching and never the job.
+    """
+    return asyncio.get_running_loop().create_task(_watched(progress, Look(axis, scale)))
+
+
+async def _watched(progress: "Iterable[Progress]", look: Look) -> "FineTuningJob":
+    looks = iter(progress)
+    with _Window(look) as window:
+        # Waiting for the service is a thread's business; the drawing stays here.
+        while (now := await asyncio.to_thread(next, looks, None)) is not None:
+            window.look_at(now)
+    return window.job
 
 
 class _Window:
     """The place below the cell, drawn over again and again; the only thing here that is not a value."""
 
-    def __init__(self) -> None:
+    def __init__(self, look: Look) -> None:
         # A kernel shows pictures; a terminal, IPython's too, would print each of them.
         shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
         self._kernel = getattr(shell, "kernel", None) is not None
         self._live = self._kernel and setting("WORKBENCH_HEADLESS") != "1"
+        self._pause = _BETWEEN_DRAWINGS if self._live else _BETWEEN_LINES
+        self._look, self._drawn = look, 0.0
+        self._now: Progress | None = None
         self._handle: DisplayHandle | None = None
 
     @property
-    def pause(self) -> float:
-        return _BETWEEN_DRAWINGS if self._live else _BETWEEN_LINES
+    def job(self) -> "FineTuningJob":
+        if self._now is None:
+            raise DataError("There is nothing to watch; give watch what follow(client, job) gives.")
+        return self._now.job
 
-    def show(self, picture: CurvePlot) -> None:
-        if self._live:
-            self._draw(picture.live())
-        elif self._kernel:
-            print(picture.title, file=sys.stderr, flush=True)
+    def __enter__(self) -> "_Window":
+        return self
 
-    def show_last(self, picture: CurvePlot) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._now is None:
+            return
+        told = _told(self._now)
+        if kind:
+            told = f"No longer watched: {told}. The job goes on without us; run this cell again to watch on."
+        last = _plot(self._now, told, self._look)
         if self._kernel:
             # JupyterLab never redraws a plotly output, so the figure comes only now, in the drawing's place.
-            self._draw(picture._repr_mimebundle_())
+            self._draw(last._repr_mimebundle_())
         else:
-            print(picture)
+            print(last)
+
+    def look_at(self, now: "Progress") -> None:
+        self._now = now
+        if time.monotonic() - self._drawn < self._pause:
+            return
+        if self._live:
+            self._draw(_plot(now, _told(now), self._look).live())
+        elif self._kernel:
+            print(_told(now), file=sys.stderr, flush=True)
+        self._drawn = time.monotonic()
 
     def _draw(self, bundle: dict[str, object]) -> None:
         from IPython.display import display
