@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import nbformat
 import pytest
 
 from workbench import ROOT
@@ -53,11 +54,26 @@ def prepared(home: Path) -> Path:
     return home
 
 
+def beside_other_work() -> nbformat.NotebookNode:
+    """A notebook in which somebody watches a job and works on."""
+    sources = [
+        "from workbench import connect, follow, open_project, watch_in_background\n"
+        'job = open_project("gql").need("job", "04_launch").facts["job_id"]',
+        "watched = watch_in_background(follow(connect(), job))",
+        'print("worked on, and watched:", not watched.done())',
+    ]
+    return nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source) for source in sources],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    )
+
+
 @pytest.fixture(scope="module")
 def lab(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """JupyterLab on a copy of the notebooks; its address with a place for a notebook's name."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    nbformat.write(beside_other_work(), folder / "notebooks" / "background.ipynb")
     settings = folder / "settings" / "@jupyterlab"
     for plugin, content in {
         "notebook-extension/tracker": '{"windowingMode": "none"}',  # else only cells in view exist
@@ -171,6 +187,15 @@ def test_a_person_watches_a_job_learn(page: "Page", lab: str, tmp_path: Path):
     for name in ("training", "validation", "held-out answers"):
         assert watched.get_by_text(name, exact=True).is_visible()
     assert "training seconds" in outputs(page, "outcome(done)").inner_text()
+
+
+def test_a_person_works_on_while_a_job_is_watched(page: "Page", lab: str):
+    run_all(page, lab, "background.ipynb")
+    page.wait_for_function("() => window.ran !== undefined")
+    beside = outputs(page, 'print("worked on, and watched:", not watched.done())')
+    assert beside.inner_text().strip() == "worked on, and watched: True"
+    watched = outputs(page, "watched = watch_in_background(follow(connect(), job))")
+    assert "· succeeded · step " in watched.locator(".gtitle").text_content()
 
 
 def test_a_person_reads_the_curve_in_a_picture_and_in_words(page: "Page", lab: str, tmp_path: Path):

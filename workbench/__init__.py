@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .training.progress import follow_all as follow_all
     from .widgets.curve_view import plot as plot
     from .widgets.curve_view import watch as watch
+    from .widgets.curve_view import watch_in_background as watch_in_background
     from .widgets.questionnaire import questionnaire as questionnaire
     from .widgets.review import review as review
 
@@ -80,7 +81,7 @@ _ROOMS = {
     ".evaluation.evaluate": ("evaluate", "Evaluation"),
     ".evaluation.comparing.compare": ("compare", "Comparison"),
     ".evaluation.graders": ("grader",),
-    ".widgets.curve_view": ("watch", "plot"),
+    ".widgets.curve_view": ("watch", "watch_in_background", "plot"),
     ".widgets.review": ("review",),
     ".widgets.questionnaire": ("questionnaire",),
     ".errors": ("DataError", "SetupError", "WorkbenchError"),

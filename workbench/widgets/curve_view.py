@@ -116,12 +116,14 @@ def watch_in_background(
     For a notebook, whose event loop it uses: the drawing goes on whenever the kernel is not busy with a
     cell. ``cancel()`` on the task stops the watching and never the job.
     """
-    return asyncio.get_running_loop().create_task(_watched(progress, Look(axis, scale)))
+    window = _Window(Look(axis, scale))
+    window.open()  # a notebook takes what comes later only for what the cell itself has shown
+    return asyncio.get_running_loop().create_task(_watched(progress, window))
 
 
-async def _watched(progress: "Iterable[Progress]", look: Look) -> "FineTuningJob":
+async def _watched(progress: "Iterable[Progress]", window: "_Window") -> "FineTuningJob":
     looks = iter(progress)
-    with _Window(look) as window:
+    with window:
         # Waiting for the service is a thread's business; the drawing stays here.
         while (now := await asyncio.to_thread(next, looks, None)) is not None:
             window.look_at(now)
@@ -162,6 +164,10 @@ class _Window:
             self._draw(last._repr_mimebundle_())
         else:
             print(last)
+
+    def open(self) -> None:
+        if self._kernel:
+            self._draw({"text/plain": "Waiting for the first news of the job."})
 
     def look_at(self, now: "Progress") -> None:
         self._now = now

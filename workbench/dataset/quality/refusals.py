@@ -43,7 +43,9 @@ _REFUSALS = (
     r"(?:很?抱歉|对不起)[^。\n]{0,20}(?:无法|不能)",
     r"(?:申し訳|すみません)[^。\n]{0,40}(?:できません|しかねます)",
 )
-_REFUSAL = re.compile("|".join(f"(?:{refusal})" for refusal in _REFUSALS))
+REFUSAL_PATTERN = "|".join(f"(?:{refusal})" for refusal in _REFUSALS)
+"""How an answer in lower case begins that declines; a regular expression."""
+_REFUSAL = re.compile(REFUSAL_PATTERN)
 
 REFUSAL = Finding(
     "info", "refusal", "", "the answer is a refusal", "keep it only if the model should refuse here"
