@@ -31,7 +31,7 @@ ANSWER_TOKENS = 96  # what is asked for has at most a few dozen
 def read_probes(path: str | Path | None = None) -> Dataset:
     """Read a table of probes; ``None`` is the set that comes with the workbench.
 
-    The category of each is its metadata. Raises ``DataError`` with the row whose check is none.
+    Raises ``DataError`` with the row whose check is none.
     """
     probes = read(path or DATA / "probes" / "probes.csv", question="question", answer="check")
     return replace(probes, examples=tuple(map(_checked, probes)))
@@ -54,7 +54,7 @@ def probe(
     """Ask ``model`` every probe and check its answers; ``prompt`` may put a system message in front.
 
     Base and tuned model are probed alike, with what stands in front of users' questions in use, or with
-    nothing. Each item's cluster is its category.
+    nothing. Each item's ``more`` holds its category.
     """
     asked = read_probes() if probes is None else probes
     return evaluate(
@@ -64,7 +64,6 @@ def probe(
         probe_grader(),
         prompt=prompt,
         max_tokens=ANSWER_TOKENS,
-        cluster="category",
         concurrency=concurrency,
         cache=cache,
     )
@@ -88,4 +87,5 @@ def _checked(example: Example) -> Example:
     if "refuses" in wanted:
         wanted["refusal"] = REFUSAL_PATTERN
     answer: Message = {**example.messages[-1], "content": json.dumps(wanted, ensure_ascii=False)}
-    return replace(example, messages=(*example.prompt, answer))
+    told = {**example.more, "category": example.metadata["category"]}
+    return replace(example, messages=(*example.prompt, answer), more=told)

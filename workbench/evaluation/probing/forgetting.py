@@ -1,0 +1,98 @@
+"""What the tuned model forgot: base and tuned on the same probes, by category.
+
+Tuning on one task can cost others: following instructions, and declining what does harm, which even
+harmless training data weakens (Qi et al. 2023, arXiv 2310.03693).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from workbench.errors import DataError
+from workbench.evaluation.comparing.noninferiority import NonInferiority, noninferior
+from workbench.evaluation.evaluation import Evaluation
+from workbench.project import JSON
+from workbench.tables import table
+
+MARGIN = 0.05
+"""The loss on probes that is acceptable unless said otherwise; ours, as small as 120 of them can tell."""
+SHOWN = 10
+
+
+@dataclass(frozen=True, repr=False)
+class Forgetting:
+    """Two models on the same probes, as a whole and by category."""
+
+    whole: NonInferiority
+    categories: Mapping[str, NonInferiority]
+
+    @property
+    def outcome(self) -> Literal["not worse", "worse", "inconclusive"]:
+        """``worse`` when all or any category are; ``not worse`` when that is shown of all together."""
+        worse = [*self.categories.values(), self.whole]
+        return "worse" if any(found.outcome == "worse" for found in worse) else self.whole.outcome
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The categories that got worse by more than the margin."""
+        return tuple(name for name, found in self.categories.items() if found.outcome == "worse")
+
+    @property
+    def verdict(self) -> str:
+        """Say it in a sentence or two."""
+        lost = f" Lost: {', '.join(self.lost)}." if self.lost else ""
+        return f"{self.whole.verdict}{lost}"
+
+    @property
+    def facts(self) -> dict[str, JSON]:
+        """The same as JSON."""
+        by_category = {name: found.facts for name, found in self.categories.items()}
+        told: dict[str, JSON] = {"outcome": self.outcome, "verdict": self.verdict}
+        return {**self.whole.facts, **told, "categories": by_category}
+
+    def __repr__(self) -> str:
+        """The verdict, then each category."""
+        lines = [f"{name}: {found.verdict}" for name, found in self.categories.items()]
+        return "\n".join((self.verdict, *lines))
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                name,
+                f"{found.comparison.base.correct} of {found.comparison.items}",
+                f"{found.comparison.tuned.correct} of {found.comparison.items}",
+                found.comparison.broken,
+                found.comparison.fixed,
+                found.outcome,
+            )
+            for name, found in (*self.categories.items(), ("all", self.whole))
+        ]
+        columns = ("probes", "base right", "tuned right", "lost", "gained", "within the margin")
+        pairs = zip(self.whole.comparison.base.items, self.whole.comparison.tuned.items, strict=True)
+        lost = [
+            (str(base.more.get("category")), base.question, base.answer, tuned.answer)
+            for base, tuned in pairs
+            if tuned.score < base.score
+        ]
+        if not lost:
+            return table(self.verdict, columns, rows)
+        caption = f"{min(SHOWN, len(lost))} of {len(lost)} probes that were lost"
+        shown = table(caption, ("probes", "question", "base answer", "tuned answer"), lost[:SHOWN])
+        return table(self.verdict, columns, rows) + shown
+
+
+def forgotten(base: Evaluation, tuned: Evaluation, *, margin: float = MARGIN) -> Forgetting:
+    """Compare what ``probe`` gave for the two models; ``margin`` is the loss, a share, that is acceptable.
+
+    Choose the margin before you look. Raises ``DataError`` when the two answered different probes.
+    """
+    names = dict.fromkeys(str(item.more.get("category", "")) for item in base.items)
+    if "" in names:
+        raise DataError("An item has no category, so these are no probes; evaluate them with probe(…).")
+    by_category = {name: noninferior(_only(base, name), _only(tuned, name), margin=margin) for name in names}
+    return Forgetting(noninferior(base, tuned, margin=margin), by_category)
+
+
+def _only(evaluation: Evaluation, category: str) -> Evaluation:
+    kept = tuple(item for item in evaluation.items if item.more.get("category") == category)
+    return replace(evaluation, items=kept)
