@@ -108,10 +108,15 @@ def test_a_run_that_does_not_tell_the_axis_is_named():
         overlay({"a": run(20), "b": silent}, "epoch")
 
 
-@pytest.mark.parametrize("number", [0, MOST + 1])
-def test_none_and_too_many_are_refused(number):
-    with pytest.raises(DataError, match=f"{number} curves cannot be laid over each other; give 1 to 8"):
-        overlay({f"run {each}": run(20) for each in range(number)})
+def test_none_is_refused():
+    with pytest.raises(DataError, match="There is no curve to draw"):
+        overlay({})
+
+
+def test_of_more_than_can_be_told_apart_the_last_are_drawn():
+    shown = overlay({f"run {each}": run(20) for each in range(MOST + 2)})
+    assert [*shown.curves] == [f"run {each}" for each in range(2, MOST + 2)]
+    assert "8 runs by step, 2 older ones left out" in words(shown.svg)
 
 
 def test_runs_that_measured_nothing_say_so():

@@ -57,6 +57,11 @@ class Kept:
         """Their names, newest first; each can be asked like any other model."""
         return [checkpoint.fine_tuned_model_checkpoint for checkpoint in self.checkpoints]
 
+    @property
+    def steps(self) -> list[int]:
+        """Where each was saved, newest first."""
+        return [checkpoint.step_number for checkpoint in self.checkpoints]
+
     def __repr__(self) -> str:
         """Name one a line."""
         return "\n".join(f"step {c.step_number}: {c.fine_tuned_model_checkpoint}" for c in self.checkpoints)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workbench.dataset.examples import counted
 from workbench.errors import DataError
 from workbench.training.curves.axes import axes_of
 from workbench.widgets.curve_drawing import drawn
@@ -65,6 +66,8 @@ class Overlay:
 
     curves: "Mapping[str, Curve]"
     look: Look = STEPS
+    left_out: int = 0
+    """Older curves that are not drawn."""
 
     @property
     def svg(self) -> str:
@@ -93,18 +96,19 @@ class Overlay:
 def overlay(curves: "Mapping[str, Curve]", axis: "Axis" = "step", *, scale: Scaling = "linear") -> Overlay:
     """Lay curves over each other; their names are those of the runs, as ``runs(project, client).curves`` has.
 
-    ``axis``: ``step``, ``epoch`` or ``tokens``. ``scale``: of losses, ``linear`` or ``log``. At most 8
-    curves, each of which tells the axis; else a ``DataError``.
+    ``axis``: ``step``, ``epoch`` or ``tokens``. ``scale``: of losses, ``linear`` or ``log``. Nobody can
+    tell more than 8 apart, so of more the last are drawn. Raises ``DataError`` when there is none, or when
+    one does not tell the axis.
     """
-    if not 1 <= len(curves) <= MOST:
-        raise DataError(f"{len(curves)} curves cannot be laid over each other; give 1 to {MOST}.")
-    look = Look(axis, scale)
-    silent = [name for name, curve in curves.items() if axis not in axes_of(curve)]
+    if not curves:
+        raise DataError("There is no curve to draw; give those of runs(project, client).curves.")
+    look, drawn_ones = Look(axis, scale), dict([*curves.items()][-MOST:])
+    silent = [name for name, curve in drawn_ones.items() if axis not in axes_of(curve)]
     if silent:
         raise DataError(
             f"{silent[0]} tells no {axis.removesuffix('s')}s; draw all along 'step', or leave it out."
         )
-    return Overlay(dict(curves), look)
+    return Overlay(drawn_ones, look, len(curves) - len(drawn_ones))
 
 
 def _picture(shown: Overlay) -> Picture:
@@ -121,7 +125,8 @@ def _picture(shown: Overlay) -> Picture:
         )
         if found:
             panels.append((panel, found))
-    heading = f"{len(shown.curves)} runs by {shown.look.axis}"
+    heading = f"{counted(len(shown.curves), 'run')} by {shown.look.axis}"
+    heading += f", {shown.left_out} older ones left out" if shown.left_out else ""
     told = " ".join(_told(panel, found) for panel, found in panels) or "Nothing has been measured yet."
     end = max((float(line.x[-1]) for _, found in panels for line in found), default=0.0)
     return Picture(heading, told, tuple(panels), shown.look.axis, shown.look.scaling, end)
