@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import openai
@@ -21,7 +22,10 @@ USAGE = {"prompt_tokens": 1_200, "completion_tokens": 3, "total_tokens": 1_203}
 class Busy:
     """A service that refuses the first tries of every question and says when to come again."""
 
-    def __init__(self, refusals: int, usage: dict[str, object] | None = None, **headers: str) -> None:
+    def __init__(
+        self, refusals: int, usage: dict[str, object] | None = None, code: str = "", **headers: str
+    ) -> None:
+        self.code = code
         self.refusals, self.usage, self.headers = refusals, USAGE if usage is None else usage, headers
         self.tried: list[float] = []
         app = Starlette(routes=[Route("/v1/chat/completions", self.complete, methods=["POST"])])
@@ -34,6 +38,8 @@ class Busy:
         self.tried.append(time.monotonic())
         if len(self.tried) <= self.refusals:
             error = {"error": {"message": "too many requests"}}
+            if self.code:
+                return JSONResponse({"error": {"message": "no", "code": self.code}}, status_code=400)
             headers = {name.replace("_", "-"): value for name, value in self.headers.items()}
             return JSONResponse(error, status_code=429, headers=headers)
         choice = {"index": 0, "message": {"role": "assistant", "content": "4"}, "finish_reason": "stop"}
@@ -98,3 +104,26 @@ def test_a_line_that_is_no_answer_costs_that_question_and_no_more(tmp_path):
     cache.write_text(f'["no", "answer"]\n{{"key": "{question().key}"}}\nno JSON\n\n')
     assert answers(service.client(), question(), cache=cache)[0].text == "4"
     assert len(service.tried) == 1
+
+
+def test_a_refusal_about_the_question_is_an_answer_with_a_problem_and_is_not_kept(tmp_path):
+    service, cache = Busy(1, code="context_length_exceeded"), tmp_path / "answers.jsonl"
+    [refused] = answers(service.client(max_retries=0), question(), cache=cache)
+    assert refused.problem == "the service refused the question (context_length_exceeded)"
+    assert (refused.text, refused.finish_reason, cache.exists()) == ("", "refused", False)
+    assert answers(service.client(max_retries=0), question(), cache=cache)[0].text == "4"
+
+
+def test_further_fields_make_another_question_and_those_kept_before_there_were_any_are_still_found():
+    plain = question()
+    # The sha256 of model, messages, max_tokens and temperature as JSON with sorted keys.
+    assert plain.key == "13e7267c96d45c4f5d4359731998acc6bd166c665d5c35b91128c833dfc7ff8a"
+    assert replace(plain, more={"top_p": 0.5}).key != plain.key
+
+
+def test_what_is_left_after_an_error_is_told_with_it(tmp_path):
+    service = Busy(10, retry_after_ms="1")
+    with pytest.raises(openai.RateLimitError) as raised:
+        answers(service.client(max_retries=0), question(), cache=tmp_path / "answers.jsonl")
+    told = f"0 of 1 answers are kept in {tmp_path / 'answers.jsonl'}; run it again to go on."
+    assert raised.value.__notes__ == [told]

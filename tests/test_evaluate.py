@@ -1,9 +1,10 @@
 """Evaluate: the real client against a small service that counts what it is asked."""
 
-import json
+import math
+import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 
 import openai
 import pytest
@@ -19,8 +20,7 @@ from workbench.errors import DataError
 from workbench.evaluation.asking.prompts import Prompt, nearest
 from workbench.evaluation.asking.retrieval import Documents, Gold, Passage
 from workbench.evaluation.evaluate import Evaluation, evaluate
-from workbench.evaluation.graders import grader
-from workbench.evaluation.statistics.intervals import wilson
+from workbench.evaluation.graders import Limits, grader
 
 EXACT = grader("exact")
 
@@ -40,11 +40,20 @@ def dataset(count: int) -> Dataset:
     return Dataset("sums.csv", tuple(rows))
 
 
+ODD = """
+def grade(sample, item):
+    if item["answer"] == "6":
+        return 1 / 0
+    return {"0": 1, "2": 5, "4": "good"}[item["answer"]]
+"""
+
+
 class Service:
     """A chat service of one thought; it remembers what it was asked."""
 
     def __init__(self, reply: Callable[[str], str | int]) -> None:
-        self.reply = reply  # a text, or the status of a refusal
+        # A text, or the status of a refusal.
+        self.reply_to = lambda body: reply(body["messages"][-1]["content"])
         self.asked: list[dict[str, object]] = []
         app = Starlette(routes=[Route("/v1/chat/completions", self.complete, methods=["POST"])])
         self.http = TestClient(app, base_url="http://testserver/v1/")
@@ -55,7 +64,9 @@ class Service:
     async def complete(self, request: Request) -> JSONResponse:
         body = await request.json()
         self.asked.append(body)
-        said = self.reply(body["messages"][-1]["content"])
+        said = self.reply_to(body)
+        if said == "content_filter":
+            return JSONResponse({"error": {"code": said, "message": "filtered"}}, status_code=400)
         if isinstance(said, int):
             return JSONResponse({"error": {"message": f"refused with {said}"}}, status_code=said)
         choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
@@ -155,19 +166,24 @@ def test_a_refused_question_raises_the_clients_error_and_loses_no_other_answer(t
 
 
 def test_an_interrupt_keeps_what_was_answered_and_sends_no_more(tmp_path):
-    cache, service = tmp_path / "answers.jsonl", Service(double)
-    stop = {
-        "type": "python",
-        "name": "stop",
-        "source": "def grade(sample, item):\n    raise KeyboardInterrupt",
-    }
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(service.client, "nano", dataset(50), stop, cache=cache, concurrency=1)
+    cache, asked = tmp_path / "answers.jsonl", []
+
+    def interrupting(question: str) -> str:
+        asked.append(question)
+        if len(asked) == 20:
+            signal.raise_signal(signal.SIGINT)  # Ctrl-C, as the system sends it
+        return double(question)
+
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        evaluate(Service(interrupting).client, "nano", dataset(500), EXACT, cache=cache, concurrency=2)
     kept = len(cache.read_text().splitlines())
-    assert kept == len(service.asked)
+    assert 20 <= kept == len(asked) < 500
+    assert interrupted.value.__notes__ == [
+        f"{kept} of 500 answers are kept in {cache}; run it again to go on."
+    ]
     again = Service(double)
-    assert evaluate(again.client, "nano", dataset(50), EXACT, cache=cache).score == 1.0
-    assert len(again.asked) == 50 - kept
+    assert evaluate(again.client, "nano", dataset(500), EXACT, cache=cache).score == 1.0
+    assert len(again.asked) == 500 - kept
 
 
 def test_a_torn_last_line_of_the_cache_costs_one_question_and_no_more(tmp_path):
@@ -204,24 +220,21 @@ def test_a_grader_that_cannot_read_the_items_is_told_before_anything_is_asked():
     assert service.asked == []
 
 
-def test_a_score_outside_0_to_1_is_refused():
-    five = {"type": "python", "name": "five", "source": "def grade(sample, item):\n    return 5"}
-    with pytest.raises(DataError, match=r"grader 'five' gave 5 for item .*; a score lies between"):
-        evaluate(Service(double).client, "nano", dataset(1), five)
+def test_what_a_grader_does_wrong_is_a_problem_of_that_item_and_everything_else_is_kept():
+    odd = {"type": "python", "name": "odd", "source": ODD}
+    evaluation = evaluate(Service(double).client, "nano", dataset(4), odd)
+    assert [item.score for item in evaluation.items[:1]] == [1.0]
+    assert [math.isnan(item.score) for item in evaluation.items] == [False, True, True, True]
+    assert [item.answer for item in evaluation.items] == ["0", "2", "4", "6"]
+    assert evaluation.items[1].problem == "the grader gave 5, and a score lies between 0 and 1"
+    assert "'good'" in evaluation.items[2].problem
+    assert "ZeroDivisionError" in evaluation.items[3].problem
+    assert (evaluation.score, evaluation.correct, len(evaluation.graded)) == (1.0, 1, 1)
 
 
 def test_an_empty_dataset_is_refused():
     with pytest.raises(DataError, match=r"sums.csv has no examples"):
         evaluate(Service(double).client, "nano", dataset(0), EXACT)
-
-
-def test_an_evaluation_comes_back_from_disk_as_it_was(tmp_path):
-    prompt = Prompt("few-shot", system="Sümmen <ü>", shots=dataset(2))
-    evaluation = evaluate(Service(wrong_for_odd).client, "nano", dataset(3), EXACT, prompt=prompt)
-    path = evaluation.save(tmp_path / "evaluations" / "base.jsonl")
-    assert Evaluation.load(path) == evaluation
-    assert [file.name for file in path.parent.iterdir()] == ["base.jsonl"]
-    assert json.loads(path.read_text(encoding="utf-8").splitlines()[0])["items"] == 3
 
 
 @pytest.mark.parametrize(
@@ -242,40 +255,6 @@ def test_what_a_prompt_looks_up_comes_back_from_disk_and_asks_the_same(tmp_path,
     assert loaded.prompt.messages(rows[0]) == prompt.messages(rows[0])
 
 
-def test_an_evaluation_saved_before_cached_tokens_were_counted_is_still_read(tmp_path):
-    path = evaluate(Service(double).client, "nano", dataset(1), EXACT).save(tmp_path / "base.jsonl")
-    path.write_text(path.read_text().replace(', "cached_tokens": 0', ""))
-    assert Evaluation.load(path).cached_tokens == 0
-
-
-def test_a_missing_short_or_foreign_file_is_no_evaluation(tmp_path):
-    path = evaluate(Service(double).client, "nano", dataset(3), EXACT).save(tmp_path / "base.jsonl")
-    lines = path.read_text().splitlines(keepends=True)
-    with pytest.raises(DataError, match=r"There is no evaluation .*other.jsonl"):
-        Evaluation.load(tmp_path / "other.jsonl")
-    for content, told in (
-        ("".join(lines[:-1]), "has 2 of its 3 items"),
-        (lines[1], "is not a saved evaluation"),
-        ("question,answer\n", "is not a saved evaluation"),
-        ("", "is not a saved evaluation"),
-    ):
-        Path(path).write_text(content)
-        with pytest.raises(DataError, match=told):
-            Evaluation.load(path)
-
-
-def test_an_evaluation_shows_score_interval_and_failures_escaped():
-    evaluation = evaluate(Service(wrong_for_odd).client, "nano", dataset(10), EXACT)
-    page = evaluation._repr_html_()
-    assert "50.0 % (95 % interval 24–76), 5 of 10 right" in page
-    assert "5 of 5 failures" in page
-    assert "&lt;b&gt;no&lt;/b&gt;" in page
-    assert "<b>no" not in page
-    assert list(evaluation.failing.failures["origin"]) == [f"sums.csv:{line}" for line in (3, 5, 7, 9, 11)]
-    assert repr(evaluation) == "<Evaluation of nano: 50.0 % (95 % interval 24–76), 5 of 10 right>"
-    assert evaluation.frame.shape == (10, 11)
-
-
 def test_an_answer_that_never_came_is_empty_and_wrong():
     def nothing(question: str) -> str:
         return ""
@@ -283,21 +262,159 @@ def test_an_answer_that_never_came_is_empty_and_wrong():
     assert evaluate(Service(nothing).client, "nano", dataset(2), EXACT).score == 0.0
 
 
-@pytest.mark.parametrize(
-    ("correct", "items", "low", "high"),
-    # scipy 1.17.1: binomtest(correct, items).proportion_ci(method="wilson")
-    [
-        (0, 50, 0.0, 0.07134759913335872),
-        (6, 50, 0.056176001509322726, 0.23804817383202986),
-        (47, 50, 0.8378290831116182, 0.979385029651026),
-        (50, 50, 0.9286524008666412, 1.0),
-        (1, 1, 0.20654931437723745, 1.0),
-    ],
-)
-def test_wilson_is_scipys(correct, items, low, high):
-    assert wilson(correct / items, items) == pytest.approx((low, high), abs=1e-12)
+def test_several_samples_have_a_seed_each_and_their_mean_is_the_items_score(tmp_path):
+    service = Service(lambda question: "0")
+    service.reply_to = lambda body: "0" if body["seed"] else "no"
+    evaluation = evaluate(
+        service.client,
+        "nano",
+        dataset(1),
+        EXACT,
+        samples=4,
+        temperature=0.7,
+        cache=tmp_path / "answers.jsonl",
+    )
+    [item] = evaluation.items
+    assert sorted(body["seed"] for body in service.asked) == [0, 1, 2, 3]
+    assert {body["temperature"] for body in service.asked} == {0.7}
+    assert [sample.score for sample in item.samples] == [0.0, 1.0, 1.0, 1.0]
+    assert (item.score, item.answer, evaluation.correct) == (0.75, "no", 0)
 
 
-def test_wilson_is_on_the_safe_side_for_scores_between_0_and_1():
-    # Twenty scores of 0.5: whatever their spread, the interval of ten right in twenty.
-    assert wilson(0.5, 20) == pytest.approx((0.29929801, 0.70070199), abs=1e-8)
+def test_more_samples_later_ask_only_for_those_that_are_missing(tmp_path):
+    service, cache = Service(double), tmp_path / "answers.jsonl"
+    evaluate(service.client, "nano", dataset(3), EXACT, samples=2, temperature=1.0, cache=cache)
+    evaluate(service.client, "nano", dataset(3), EXACT, samples=3, temperature=1.0, cache=cache)
+    assert len(service.asked) == 9
+
+
+@pytest.mark.parametrize(("samples", "temperature"), [(2, 0.0), (0, 1.0)])
+def test_samples_that_could_not_differ_are_refused(samples, temperature):
+    with pytest.raises(DataError, match=r"samples is [02]"):
+        evaluate(Service(double).client, "nano", dataset(1), EXACT, samples=samples, temperature=temperature)
+
+
+def test_a_column_says_which_items_belong_together():
+    rows = [replace(row, metadata={"page": "a.pdf" if n < 2 else ""}) for n, row in enumerate(dataset(3))]
+    found = evaluate(Service(double).client, "nano", Dataset("d", tuple(rows)), EXACT, cluster="page")
+    assert [item.cluster for item in found.items] == ["a.pdf", "a.pdf", ""]
+    with pytest.raises(DataError, match=r"sums.csv has no column 'page' to go by; it has answer."):
+        evaluate(Service(double).client, "nano", dataset(1), EXACT, cluster="page")
+
+
+def test_repeated_questions_belong_together_and_others_do_not():
+    rows = dataset(3)
+    found = evaluate(Service(double).client, "nano", Dataset("d", (*rows, rows[0])), EXACT)
+    first, second, third, again = (item.cluster for item in found.items)
+    assert (second, third) == ("", "")
+    assert first == again != ""
+
+
+def test_a_question_that_the_service_will_not_take_is_a_problem_and_is_asked_again_by_a_rerun(tmp_path):
+    cache = tmp_path / "answers.jsonl"
+    service = Service(lambda question: "content_filter" if question == "2 x 1?" else double(question))
+    found = evaluate(service.client, "nano", dataset(3), EXACT, cache=cache)
+    assert found.problems == {"the service refused the question (content_filter)": 1}
+    assert (found.score, [item.answer for item in found.items]) == (1.0, ["0", "", "4"])
+    allowed = Service(double)
+    assert evaluate(allowed.client, "nano", dataset(3), EXACT, cache=cache).correct == 3
+    assert len(allowed.asked) == 1
+
+
+def test_an_error_that_ends_it_says_how_many_answers_are_kept(tmp_path):
+    cache = tmp_path / "answers.jsonl"
+    service = Service(lambda question: 401 if question == "2 x 3?" else double(question))
+    with pytest.raises(openai.AuthenticationError) as raised:
+        evaluate(service.client, "nano", dataset(4), EXACT, cache=cache, concurrency=1)
+    assert raised.value.__notes__ == [f"3 of 4 answers are kept in {cache}; run it again to go on."]
+    with pytest.raises(openai.AuthenticationError) as raised:
+        evaluate(service.client, "nano", dataset(4), EXACT, concurrency=1)
+    assert raised.value.__notes__ == [
+        "3 of 4 answers had come, and none is kept; give a cache= to keep them."
+    ]
+
+
+def test_a_grader_that_hangs_is_stopped_and_soon_not_waited_for_any_more():
+    forever = "def grade(sample, item):\n    while True:\n        pass\n"
+    hangs = {"type": "python", "name": "hangs", "source": forever}
+    found = evaluate(Service(double).client, "nano", dataset(80), hangs, limits=Limits(seconds=0.5))
+    told = dict(found.problems)
+    assert [item.answer for item in found.items[:3]] == ["0", "2", "4"]
+    given_up = told.pop("not graded, as the grader hung on 3 answers before")
+    [(why, hung)] = told.items()
+    assert why == "it ran longer than 0.5 seconds"
+    assert hung + given_up == 80
+    assert 3 <= hung < 40
+
+
+JUDGE = {
+    "type": "score_model",
+    "name": "judge",
+    "model": "large",
+    "input": [{"role": "user", "content": "Is {{sample.output_text}} right for {{item.question}}?"}],
+    "sampling_params": {"temperature": 0, "max_completions_tokens": 20},
+}
+
+
+def test_a_judge_is_asked_through_the_same_client_once_for_each_answer(tmp_path):
+    cache = tmp_path / "answers.jsonl"
+    service = Service(lambda question: "Score: 1" if question.startswith("Is ") else double(question))
+    found = evaluate(service.client, "nano", dataset(3), JUDGE, cache=cache)
+    assert (found.score, len(service.asked)) == (1.0, 6)
+    assert "large gave 1" in found.items[0].reason
+    assert evaluate(service.client, "nano", dataset(3), JUDGE, cache=cache) == found
+    assert len(service.asked) == 6
+
+
+def test_a_judge_may_live_at_another_service():
+    model, judge = Service(double), Service(lambda question: "Score: 0.5")
+    found = evaluate(model.client, "nano", dataset(2), JUDGE, judge=judge.client)
+    assert (found.score, len(model.asked), len(judge.asked)) == (0.5, 2, 2)
+    assert {body["model"] for body in judge.asked} == {"large"}
+    assert {body["max_completion_tokens"] for body in judge.asked} == {20}
+
+
+def test_a_judge_that_talks_nonsense_is_a_problem_of_that_answer():
+    service = Service(double)
+    replies = {"Is 0 ": "Score: 1", "Is 2 ": "Who knows?"}
+    judge = Service(lambda question: replies[question[:5]])
+    found = evaluate(service.client, "nano", dataset(2), JUDGE, judge=judge.client)
+    assert (found.score, len(found.graded), found.items[1].answer) == (1.0, 1, "2")
+    assert sum(found.problems.values()) == 1
+
+
+def test_a_judge_that_is_gone_stops_it_and_the_answers_are_kept(tmp_path):
+    cache, service = tmp_path / "answers.jsonl", Service(double)
+    with pytest.raises(openai.NotFoundError, match="refused with 404"):
+        evaluate(
+            service.client,
+            "nano",
+            dataset(30),
+            JUDGE,
+            judge=Service(lambda q: 404).client,
+            cache=cache,
+            concurrency=1,
+        )
+    assert len(cache.read_text().splitlines()) == len(service.asked) < 30
+
+
+def test_a_judges_scale_must_be_that_of_an_evaluation():
+    service = Service(double)
+    with pytest.raises(DataError, match=r'"calculate_output": "\(judge - 1\) / 4"'):
+        evaluate(service.client, "nano", dataset(1), {**JUDGE, "range": [1, 5]})
+    assert service.asked == []
+
+
+def test_a_grader_reads_the_reference_fields_of_an_example_for_reinforcement():
+    rows = [
+        Example(
+            ({"role": "user", "content": f"2 x {n}?"},),
+            f"rft.jsonl:{n + 1}",
+            {"answer": str(2 * n), "hint": "even"},
+        )
+        for n in range(2)
+    ]
+    reads = {**EXACT, "reference": "{{item.answer}}{{item.hint}}"}
+    service = Service(lambda question: f"{double(question).strip()}even")
+    found = evaluate(service.client, "nano", Dataset("rft.jsonl", tuple(rows)), reads)
+    assert (found.score, found.items[1].reference, found.items[1].more) == (1.0, "2", {"hint": "even"})

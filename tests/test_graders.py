@@ -1,13 +1,31 @@
 """Graders: OpenAI's grader JSON, checked and run."""
 
-import json
+import math
+from collections.abc import Iterator
 from typing import get_args, get_type_hints
 
 import pytest
-from openai.types.graders import PythonGraderParam, StringCheckGraderParam
+from openai.types.fine_tuning.alpha.grader_run_response import MetadataErrors
+from openai.types.graders import PythonGraderParam, StringCheckGraderParam, TextSimilarityGraderParam
 
 from workbench.errors import DataError
-from workbench.evaluation.graders import check_grader, grade, grader
+from workbench.evaluation.graders import (
+    BadGraderError,
+    check_grader,
+    close_sandboxes,
+    grade,
+    graded,
+    passes,
+    threshold,
+)
+from workbench.evaluation.graders.grades import NO_ERRORS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    close_sandboxes()
+
 
 ITEM = {"question": "How many?", "answer": "42", "origin": "faq.csv:2"}
 
@@ -21,6 +39,15 @@ def string_check(operation: str = "eq", **changes: object) -> dict[str, object]:
         "operation": operation,
     }
     return plain | changes
+
+
+def similarity(metric: str) -> dict[str, object]:
+    texts = {"input": "{{sample.output_text}}", "reference": "{{item.answer}}"}
+    return {"type": "text_similarity", "name": "close", "evaluation_metric": metric, **texts}
+
+
+def multi(formula: str, **graders: object) -> dict[str, object]:
+    return {"type": "multi", "name": "both", "graders": graders, "calculate_output": formula}
 
 
 def python(body: str) -> dict[str, object]:
@@ -83,13 +110,25 @@ def test_check_grader_tries_the_templates_on_every_item():
     ("broken", "told"),
     [
         ("exact", r'not str; take a ready-made one with grader\("exact"\)'),
-        ({}, "grader.type is None; this version grades string_check and python."),
+        ({}, "grader.type is None; there are string_check, text_similarity, python, score_model"),
         ({"type": ["a"]}, r"grader.type is \['a'\]"),
         (string_check("equals"), "grader.operation is 'equals'; use eq, ne, like, ilike."),
         (string_check(reference=7), "grader.reference is 7; a string_check grader needs a text there."),
         ({"type": "python", "name": "mine"}, "grader.source is missing; a python grader needs a text there."),
         (string_check(input="{{output}}"), r"grader.input has the template \{\{output\}\}; write"),
         (string_check(input="{{item.rows[0]}}"), r"grader.input has the template"),
+        ({"type": "endpoint", "url": "x"}, "grader.type is 'endpoint', which only Azure can call"),
+        (string_check(pass_threshold="high"), "grader.pass_threshold is 'high'; it is the lowest score"),
+        (
+            string_check(input="{{sample.text}}"),
+            r"\{\{sample.text\}\}; a sample has output_text, output_json",
+        ),
+        (string_check(input="{{sample.choices.0}}"), "only output_json has named fields below it"),
+        (
+            similarity("cosine"),
+            "grader.evaluation_metric is 'cosine', which compares embeddings .* use rouge_l",
+        ),
+        (similarity("rouge_6"), "grader.evaluation_metric is 'rouge_6'; use fuzzy_match, bleu"),
         (python("return ("), "grader.source does not load: SyntaxError"),
         ({"type": "python", "name": "mine", "source": "x = 1"}, "defines no function grade"),
         ({"type": "python", "name": "mine", "source": "import nowhere_1"}, "ModuleNotFoundError.*, line 1"),
@@ -145,39 +184,147 @@ def test_a_python_grader_cannot_end_the_program():
 
 @pytest.mark.parametrize("result", ["'1'", "None", "float('nan')", "float('inf')", "[1]"])
 def test_a_score_that_is_no_finite_number_is_refused(result):
-    with pytest.raises(DataError, match="grade must return a finite number"):
+    with pytest.raises(DataError, match="it must return a finite number"):
         grade(python(f"return {result}"), "42", ITEM)
 
 
-def test_exact_is_letter_by_letter():
-    assert grade(grader("exact"), "42", ITEM) == 1.0
-    assert grade(grader("exact"), "42 ", ITEM) == 0.0
+# What a grade tells
 
 
-def test_gql_compares_meaning_and_gql_valid_only_grammar():
-    item = {"answer": "customers ~ vip = yes ~ year < 2022 -> count per segment"}
-    same = "customers  ~ year < 2022 ~ vip = yes -> count per segment"
-    other = "customers ~ vip = yes -> count"
-    assert grade(grader("gql"), same, item) == 1.0
-    assert grade(grader("gql"), other, item) == 0.0
-    assert grade(grader("gql_valid"), other, item) == 1.0
-    assert grade(grader("gql_valid"), "SELECT count(*) FROM customers", item) == 0.0
+@pytest.mark.parametrize(
+    ("operation", "said", "reason"),
+    [
+        ("eq", "42", "'42' is '42'"),
+        ("eq", "43", "'43' is not '42'"),
+        ("ne", "43", "'43' is not '42'"),
+        ("ne", "42", "'42' is '42'"),
+        ("like", "It is 42!", "'42' is in 'It is 42!'"),
+        ("ilike", "x" * 90, f"'42' is not in '{'x' * 80}…'"),
+    ],
+)
+def test_a_grade_says_why(operation, said, reason):
+    assert graded(string_check(operation), said, ITEM).reason == reason
 
 
-def test_a_reference_that_is_no_query_stops_the_gql_grader_with_its_item():
-    item = {"answer": "SELECT 1", "origin": "faq.csv:9"}
-    with pytest.raises(DataError, match=r"grader 'gql' stopped at item faq.csv:9: GqlError: at character 1"):
-        grade(grader("gql"), "customers -> count", item)
+def test_a_grade_of_an_answer_that_is_not_the_json_it_should_be_is_the_lowest_and_says_so():
+    grade = graded(string_check(input="{{sample.output_json.total}}"), "forty-two", ITEM)
+    assert (grade.score, grade.problem) == (0.0, "")
+    assert grade.reason == "{{sample.output_json.total}} finds nothing in the answer"
+    assert grade.errors == {**NO_ERRORS, "sample_parse_error": True}
 
 
-def test_ready_made_graders_are_json_and_independent_of_each_other():
-    for name in ("exact", "gql", "gql_valid"):
-        assert json.loads(json.dumps(grader(name)))["name"] == name
-        check_grader(grader(name))
-    grader("exact")["operation"] = "ne"
-    assert grader("exact")["operation"] == "eq"
+def test_an_item_without_the_field_is_not_graded():
+    grade = graded(string_check(reference="{{item.anwser}}"), "42", ITEM)
+    assert math.isnan(grade.score)
+    assert (
+        str(grade)
+        == "not graded: {{item.anwser}} finds nothing in item faq.csv:2; it has question, answer, origin"
+    )
+    assert grade.errors["invalid_variable_error"] is True
 
 
-def test_an_unknown_ready_made_grader_is_told_with_those_there_are():
-    with pytest.raises(DataError, match="no ready-made grader 'exakt'; there are exact, gql, gql_valid"):
-        grader("exakt")
+def test_python_that_raises_is_the_code_s_fault_and_keeps_the_rest_going():
+    mine = python("return 1 / (sample['output_text'] != 'zero')")
+    grade = graded(mine, "zero", ITEM)
+    assert grade.problem == "ZeroDivisionError: division by zero, line 2 of grader.source"
+    assert grade.errors["python_grader_runtime_error_details"] == grade.problem
+    assert graded(mine, "one", ITEM).reason == "mine gave 1"
+
+
+def test_python_that_dies_is_told_by_its_kind():
+    errors = graded(python("import os; os._exit(1)"), "", ITEM).errors
+    assert errors == {
+        **NO_ERRORS,
+        "python_grader_server_error": True,
+        "python_grader_server_error_type": "exit",
+    }
+
+
+def test_a_python_grader_may_explain_itself():
+    mine = python("return 0.5")
+    mine["source"] += "def explain(sample, item):\n    return 'half of ' + item['answer']\n"
+    assert graded(mine, "", ITEM).reason == "half of 42"
+
+
+def test_a_similarity_is_told_with_both_texts():
+    grade = graded(similarity("fuzzy_match"), "sitting", {"answer": "kitten"})
+    assert grade.reason == "fuzzy_match of 'sitting' and 'kitten' is 0.62"
+
+
+def test_the_errors_are_those_of_the_openai_client():
+    aliases = {field.alias or name for name, field in MetadataErrors.model_fields.items()}
+    assert set(NO_ERRORS) == aliases
+
+
+def test_the_measures_are_those_of_the_openai_client_but_for_the_one_that_needs_embeddings():
+    for metric in get_args(get_type_hints(TextSimilarityGraderParam)["evaluation_metric"]):
+        if metric != "cosine":
+            check_grader(similarity(metric))
+
+
+# Several graders at once
+
+
+def test_a_multi_grader_calculates_from_the_scores_by_name():
+    mine = multi("0.25 * exact + 0.75 * min(close, 0.5)", exact=string_check(), close=python("return 0.8"))
+    grade = graded(mine, "42", ITEM)
+    assert grade.score == 0.625
+    assert grade.sub_scores == {"exact": 1.0, "close": 0.8}
+    assert grade.reason == (
+        "0.25 * exact + 0.75 * min(close, 0.5) = 0.625, with exact = 1, close = 0.8 "
+        "(exact: '42' is '42'; close: mine gave 0.8)"
+    )
+
+
+def test_a_multi_grader_has_no_score_when_one_in_it_has_none():
+    mine = multi("exact + close", exact=string_check(), close=python("raise ValueError('no')"))
+    grade = graded(mine, "42", ITEM)
+    assert grade.problem == "close: ValueError: no, line 2 of grader.source"
+    assert grade.sub_scores["exact"] == 1.0
+    assert grade.errors["python_grader_runtime_error"] is True
+
+
+def test_a_formula_without_a_value_is_not_graded():
+    grade = graded(multi("1 / exact", exact=string_check()), "43", ITEM)
+    assert grade.problem == "the formula 1 / exact divides by zero, with exact = 0"
+    assert grade.errors["formula_parse_error"] is True
+
+
+@pytest.mark.parametrize(
+    ("broken", "path", "told"),
+    [
+        (multi("a", a=string_check("is")), "grader.graders.a.operation", "is 'is'; use eq"),
+        (multi("a + c", a=string_check()), "grader.calculate_output", "names 'c'; the graders are a"),
+        (multi("a +", a=string_check()), "grader.calculate_output", "cannot be read: invalid syntax"),
+        (multi("a", a=multi("b", b=string_check())), "grader.graders.a", "none inside another"),
+        (multi("a", **{"a b": string_check()}), "grader.graders", "'a b'; a formula can only name letters"),
+        (multi("1"), "grader.graders", "an object of graders by name"),
+        (multi("a", a=7), "grader.graders.a", "not int"),
+        (multi("a", a=python("return (")), "grader.graders.a.source", "does not load: SyntaxError"),
+        (multi("a", a=string_check(input="{{x}}")), "grader.graders.a.input", "has the template"),
+    ],
+)
+def test_what_is_wrong_inside_a_multi_grader_has_its_path(broken, path, told):
+    with pytest.raises(BadGraderError, match=told) as caught:
+        check_grader(broken)
+    assert caught.value.path == path
+
+
+def test_the_items_are_checked_for_all_graders_of_a_multi_grader():
+    mine = multi("a", a=string_check(reference="{{item.other}}"))
+    with pytest.raises(DataError, match=r"\{\{item.other\}\} finds nothing in item faq.csv:2"):
+        check_grader(mine, [ITEM])
+
+
+# Passing
+
+
+def test_a_score_passes_from_the_threshold_on():
+    mine = string_check(pass_threshold=0.5)
+    assert threshold(mine) == 0.5
+    assert [passes(mine, score) for score in (0.49, 0.5, float("nan"))] == [False, True, False]
+
+
+def test_without_a_threshold_only_the_full_score_passes():
+    assert threshold(string_check()) is None
+    assert [passes(string_check(), score) for score in (0.99, 1.0)] == [False, True]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench import connect, headless, settings
-from workbench.commands import curves, data, decide, jobs, models
+from workbench.commands import curves, data, decide, evaluate, jobs, models
 from workbench.commands.shell import AsJson, Home, OneSentence, Pairs
 from workbench.errors import DataError, SetupError
 
@@ -40,6 +40,7 @@ decide.add_to(app)
 models.add_to(app)
 jobs.add_to(app)
 curves.add_to(app)
+evaluate.add_to(app)
 app.add_typer(service, name="service")
 
 Port = Annotated[int | None, typer.Option(help="The port to listen on; else a free one.")]
@@ -133,12 +134,17 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
     raise typer.Exit(0 if address is not None else 1)
 
 
-@service.command("run")
-def run_service(port: Port = None, home: Home = None) -> None:
-    """Run the local service in the foreground; its key is WORKBENCH_LOCAL_KEY, or drawn."""
+@service.command(
+    "run",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,  # --help too is answered there, with every fault that can be rehearsed
+)
+def run_service(asked: typer.Context) -> None:
+    """Run the local service in the foreground, with quotas, faults or a faster clock as --help lists them."""
     from workbench.local import __main__ as foreground
 
-    foreground.serve(_folder(home), port=port)
+    ended = foreground.main(asked.args, program="python -m workbench service run")
+    raise typer.Exit(2 if ended else 0)
 
 
 def _folder(home: Path | None) -> Path:

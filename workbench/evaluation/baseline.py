@@ -64,7 +64,8 @@ class Ladder:
     @property
     def best(self) -> Evaluation:
         """The rung with the highest score; of equal ones the shortest prompt."""
-        return max((rung.evaluation for rung in self.rungs), key=lambda e: (e.score, -e.prompt_tokens))
+        measured = (rung.evaluation for rung in self.rungs)
+        return max(measured, key=lambda e: (bool(e.graded), e.score, -e.prompt_tokens))  # nan is no score
 
     @property
     def all(self) -> tuple[Rung, ...]:

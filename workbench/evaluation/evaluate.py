@@ -1,24 +1,33 @@
 """Evaluate: ask a model every question of a dataset, grade the answers, keep both."""
 
-import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import os
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import closing
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from workbench.dataset.examples import Dataset
 from workbench.errors import DataError
-from workbench.evaluation.asking.answers import Answer, Request, ask
+from workbench.evaluation.asking.answers import Answer, Request, ask, note_of
+from workbench.evaluation.asking.judges import judging
+from workbench.evaluation.asking.kept import Kept
+from workbench.evaluation.asking.progress import progress_bar
 from workbench.evaluation.asking.prompts import AS_TRAINED, Prompt
 from workbench.evaluation.evaluation import Evaluation as Evaluation
-from workbench.evaluation.evaluation import Item as Item
-from workbench.evaluation.graders import Grader, check_grader, grade
-from workbench.settings import setting
+from workbench.evaluation.graders import Ask, Grade, Grader, Limits, check_grader, graded
+from workbench.evaluation.items import Item as Item
+from workbench.evaluation.items import Sample
+from workbench.evaluation.questions import Question, questions
+from workbench.project import JSON
 
 if TYPE_CHECKING:
     from openai import OpenAI
+
+_PATIENCE = 3  # answers on which a python grader may hang
 
 
 def evaluate(
@@ -28,82 +37,180 @@ def evaluate(
     grader: Grader,
     *,
     prompt: Prompt = AS_TRAINED,
+    samples: int = 1,
     max_tokens: int = 64,
     temperature: float = 0.0,
+    cluster: str | None = None,
+    judge: "OpenAI | None" = None,
+    limits: Limits | None = None,
     concurrency: int = 32,
     cache: str | Path | None = None,
 ) -> Evaluation:
     """Ask ``model`` every question of ``dataset`` and grade what it says.
 
-    Answers and references lose the white space around them before grading.
-    ``concurrency`` questions are under way at a time; ``cache`` is a file that
-    keeps every answer, so that an interrupted run goes on and a rerun is free.
-    Grader and items are checked before the first question is sent.
+    Answers and references lose the white space around them before grading. Each of several ``samples`` has
+    a seed of its own; they need a ``temperature`` above 0. ``cluster`` names the column that says which
+    items belong together (a document, a template); without it, repeated questions do. A grader that asks a
+    model asks ``judge``, else ``client``; one in Python may use as much time and memory as ``limits`` say,
+    else as the service allows: two minutes an answer.
 
-    Raises ``DataError`` for a grader that cannot grade these items or scores
-    outside 0 to 1, and the client's own errors, once what was on its way is kept.
+    ``concurrency`` questions are under way at a time, and as many judgements; ``cache`` is a file that keeps
+    every answer and every judge's reply, so that an interrupted run goes on and a rerun is free. An item
+    that the service refuses to answer, or that cannot be graded, has no score and says why.
+
+    Raises ``DataError``, before the first question is sent, for a grader that cannot grade these items; and
+    the client's own errors, once what was on its way is kept.
     """
-    if not len(dataset):
-        raise DataError(f"{dataset.name} has no examples; there is nothing to ask.")
-    questions = [
-        {"question": example.question, "answer": example.answer.strip(), "origin": example.origin}
+    import openai
+
+    check_samples(samples, temperature)
+    asked = questions(dataset, cluster)
+    check_grader(grader, [question.fields for question in asked])
+    check_scale(grader)
+    seeds: list[int | None] = [None] if samples == 1 else list(range(samples))
+    requests = [
+        Request(model, prompt.messages(example), max_tokens, temperature, seed)
         for example in dataset
+        for seed in seeds
     ]
-    check_grader(grader, questions)
-    ids = _ids(questions)
-    requests = [Request(model, prompt.messages(example), max_tokens, temperature) for example in dataset]
-    items: dict[int, Item] = {}
-    with closing(ask(client, requests, concurrency=concurrency, cache=cache)) as answers:
-        for place, answer in progress_bar(answers, len(requests), prompt.name):
-            items[place] = _graded(ids[place], questions[place], answer, grader)
-    in_order = tuple(items[place] for place in range(len(requests)))
-    return Evaluation(model, prompt, json.loads(json.dumps(grader)), in_order, max_tokens, temperature)
+    # A judge is waited for like the model; all else is work for this machine's processors.
+    at_once = concurrency if _asks_a_model(grader) else min(concurrency, os.cpu_count() or 1)
+    kept = Kept(cache)
+    items = [question.fields for question in asked for _ in seeds]
+    scored = _scoring(grader, items, judging(judge or client, kept), limits or Limits())
+    with closing(ask(client, requests, concurrency=concurrency, cache=kept)) as answers:
+        try:
+            found = _graded(answers, scored, len(requests), prompt.name, at_once)
+        except (openai.OpenAIError, KeyboardInterrupt) as error:
+            answers.close()  # waits for those on their way
+            if not getattr(error, "__notes__", ()):
+                error.add_note(note_of(requests, kept))
+            raise
+    answered = (
+        item_of(question, found[place * samples : (place + 1) * samples])
+        for place, question in enumerate(asked)
+    )
+    return Evaluation(model, prompt, json.loads(json.dumps(grader)), tuple(answered), max_tokens, temperature)
 
 
-def _ids(questions: Sequence[Mapping[str, str]]) -> list[str]:
-    """Name each item by its content; a repeated one gets its number behind."""
-    seen: Counter[str] = Counter()
-    ids = []
-    for item in questions:
-        content = json.dumps([item["question"], item["answer"]])
-        short = hashlib.sha256(content.encode()).hexdigest()[:12]
-        seen[short] += 1
-        ids.append(short if seen[short] == 1 else f"{short}-{seen[short]}")
-    return ids
-
-
-def _graded(id: str, item: Mapping[str, str], answer: Answer, grader: Grader) -> Item:
-    said = answer.text.strip()
-    score = grade(grader, said, item)
-    if not 0 <= score <= 1:
+def check_samples(samples: int, temperature: float) -> None:
+    """Refuse several answers that could not differ, and none."""
+    if samples < 1:
+        raise DataError(f"samples is {samples}; ask for 1 answer to each question, or more.")
+    if samples > 1 and temperature <= 0:
         raise DataError(
-            f"grader {grader['name']!r} gave {score:g} for item {item['origin']}; "
-            "a score lies between 0 and 1, so divide by the largest one."
+            f"samples is {samples} and temperature {temperature:g}; answers to one question differ only at "
+            "a temperature above 0."
         )
+
+
+def check_scale(grader: Grader) -> None:
+    """Refuse a judge's scale that is not 0 to 1, before anybody is asked."""
+    scale = grader.get("range") if grader.get("type") == "score_model" else None
+    if isinstance(scale, list | tuple) and len(scale) == 2 and list(scale) != [0, 1]:
+        low, high = scale
+        raise DataError(
+            f"grader.range is {list(scale)}, and an evaluation's scores lie between 0 and 1; put the grader "
+            f'into a multi grader that says "calculate_output": "(judge - {low}) / {high - low}".'
+        )
+
+
+def on_scale(score: float, problem: str) -> tuple[float, str]:
+    """The score, if it lies between 0 and 1; else none, and why."""
+    if problem or math.isnan(score):
+        return math.nan, problem or "the grader gave no score"
+    if not 0 <= score <= 1:
+        return math.nan, f"the grader gave {score:g}, and a score lies between 0 and 1"
+    return score, ""
+
+
+def item_of(question: Question, samples: Sequence[Sample]) -> Item:
+    """Put a question and its answers together; of several, the graded ones make up the score."""
+    first = samples[0]
+    scores = [sample.score for sample in samples if not math.isnan(sample.score)]
     return Item(
-        id=id,
-        origin=item["origin"],
-        question=item["question"],
-        reference=item["answer"],
-        answer=said,
-        score=score,
-        seconds=answer.seconds,
-        prompt_tokens=answer.prompt_tokens,
-        completion_tokens=answer.completion_tokens,
-        finish_reason=answer.finish_reason,
-        cached_tokens=answer.cached_tokens,
+        id=question.id,
+        origin=question.origin,
+        question=question.text,
+        reference=question.reference,
+        answer=first.answer,
+        score=fmean(scores) if scores else math.nan,
+        seconds=first.seconds,
+        prompt_tokens=first.prompt_tokens,
+        completion_tokens=first.completion_tokens,
+        finish_reason=first.finish_reason,
+        cached_tokens=first.cached_tokens,
+        cluster=question.cluster,
+        reason=first.reason,
+        problem="" if scores else first.problem,
+        samples=tuple(samples) if len(samples) > 1 else (),
+        more=question.more,
     )
 
 
-def progress_bar(
-    answers: Iterable[tuple[int, Answer]], total: int, what: str
-) -> Iterable[tuple[int, Answer]]:
-    """Show how far it is, if it takes longer than two seconds; what comes from the cache does not."""
-    from tqdm.auto import tqdm as widget
-    from tqdm.std import tqdm as text
+def _asks_a_model(grader: Grader) -> bool:
+    inner = grader.get("graders")
+    graders = inner.values() if isinstance(inner, Mapping) else (grader,)
+    return any(each["type"] in ("score_model", "label_model") for each in graders)
 
-    # Headless, a line of text now and then: whoever runs the notebook shows it, and keeps it short.
-    if setting("WORKBENCH_HEADLESS") == "1":
-        return text(answers, total=total, desc=what, unit="item", mininterval=5, delay=2)
-    bar: Iterable[tuple[int, Answer]] = widget(answers, total=total, desc=what, unit="item", delay=2)
-    return bar
+
+def _scoring(
+    grader: Grader, items: Sequence[Mapping[str, JSON]], judges: Ask, limits: Limits
+) -> Callable[[int, Answer], Sample]:
+    """What grades the answer at a place; a grader that hangs again and again is not waited for any more."""
+    hung = 0
+
+    def scored(place: int, answer: Answer) -> Sample:
+        nonlocal hung
+        said = answer.text.strip()
+        if answer.problem:
+            return Sample(said, math.nan, "", math.nan, 0, 0, answer.finish_reason, problem=answer.problem)
+        if hung >= _PATIENCE:
+            grade = Grade(math.nan, "", f"not graded, as the grader hung on {_PATIENCE} answers before")
+        else:
+            grade = graded(grader, said, items[place], ask=judges, limits=limits)
+            hung += grade.errors["python_grader_server_error_type"] == "timeout"
+        score, problem = on_scale(grade.score, grade.problem)
+        return Sample(
+            said,
+            score,
+            grade.reason,
+            answer.seconds,
+            answer.prompt_tokens,
+            answer.completion_tokens,
+            answer.finish_reason,
+            answer.cached_tokens,
+            problem,
+        )
+
+    return scored
+
+
+def _graded(
+    answers: Generator[tuple[int, Answer], None, None],
+    scored: Callable[[int, Answer], Sample],
+    total: int,
+    what: str,
+    at_once: int,
+) -> list[Sample]:
+    """Grade each answer as it comes, beside the asking: a judge takes as long as the model does."""
+    failed: list[Future[Sample]] = []
+    grading: dict[Future[Sample], int] = {}
+
+    def note_failure(done: Future[Sample]) -> None:
+        if not done.cancelled() and done.exception() is not None:
+            failed.append(done)
+
+    pool = ThreadPoolExecutor(max_workers=at_once)
+    try:
+        for place, answer in progress_bar(answers, total, what):
+            one = pool.submit(scored, place, answer)
+            grading[one] = place
+            one.add_done_callback(note_failure)
+            if failed:
+                failed[0].result()  # the judge's service is gone: ask no more
+        ready = progress_bar(as_completed(grading), total, f"{what}, graded")
+        found = {grading[done]: done.result() for done in ready}
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return [found[place] for place in range(total)]

@@ -4,8 +4,11 @@ A later notebook, a report and a gate in CI read the record; none of them asks
 a model again.
 """
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.evidence import evidence
 from workbench.evaluation.failing.labels import Labels
 from workbench.project import JSON, Entry, Project
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from workbench.evaluation.baseline import Ladder
     from workbench.evaluation.comparing.compare import Comparison
     from workbench.evaluation.failing.failures import Failures
+    from workbench.evaluation.gate import Gate
 
 
 def open_labels(project: Project) -> Labels:
@@ -40,7 +44,7 @@ def record_baseline(
         name = f"evaluations/baseline-{number}.jsonl"
         project.save(name, rung.evaluation.to_jsonl())
         role = {id(rungs.gold): "gold", id(rungs.teacher): "teacher"}.get(id(rung), "rung")
-        kept.append({**rung.facts, "role": role, "evaluation": name})
+        kept.append({**_known(rung.facts), "role": role, "evaluation": name})
         if rung.evaluation is rungs.best:
             best = name
     listed: dict[str, JSON] = {}
@@ -54,44 +58,78 @@ def record_baseline(
         test_sha256=test_sha256,
         rungs=kept,
         best_prompt=rungs.best.prompt.name,
-        best_score=rungs.best.score,
+        best_score=_number(rungs.best.score),
         best_evaluation=best,
         evidence=evidence(rungs, failures, context_tokens=context_tokens),
         **listed,
     )
 
 
+def baseline_evaluations(project: Project) -> dict[str, Evaluation]:
+    """The evaluations of 01_baseline by prompt; a larger model's under its own name."""
+    kept = project.need("baseline", "01_baseline").facts["rungs"]
+    rungs = [rung for rung in kept if isinstance(rung, Mapping)] if isinstance(kept, Sequence) else []
+    return {
+        str(rung["prompt" if rung.get("role", "rung") == "rung" else "model"]): Evaluation.load(
+            project.path / str(rung["evaluation"])
+        )
+        for rung in rungs
+        if rung.get("role") != "gold"  # nobody has the right passage at hand in use
+    }
+
+
+def looks(project: Project, tuned_model: str) -> int:
+    """How many tuned models of this project were judged on its test, ``tuned_model`` among them.
+
+    The best of many looks too good, so a comparison is corrected for all of them.
+    """
+    judged = {str(entry.facts["tuned_model"]) for entry in project.entries("comparison")}
+    return len(judged | {tuned_model})
+
+
 def record_comparison(
-    project: Project, comparison: "Comparison", *, job_id: str, training_seconds: float
+    project: Project,
+    comparison: "Comparison",
+    *,
+    job_id: str,
+    training_seconds: float,
+    gate: "Gate | None" = None,
 ) -> Entry:
-    """Keep both evaluations and the verdict, with the job that made the difference."""
+    """Keep both evaluations, those of each job in files of their own, the verdict and the gate's."""
     base, tuned = comparison.base, comparison.tuned
-    project.save("evaluations/base.jsonl", base.to_jsonl())
-    project.save("evaluations/tuned.jsonl", tuned.to_jsonl())
+    files = {name: f"evaluations/{job_id}/{name}.jsonl" for name in ("base", "tuned")}
+    project.save(files["base"], base.to_jsonl())
+    project.save(files["tuned"], tuned.to_jsonl())
     return project.record(
         "comparison",
-        base_model=base.model,
+        **_known(comparison.facts),
         base_prompt=base.prompt.name,
-        base_score=base.score,
-        base_low=base.interval.low,
-        base_high=base.interval.high,
-        base_evaluation="evaluations/base.jsonl",
-        tuned_model=tuned.model,
+        base_low=_number(base.interval.low),
+        base_high=_number(base.interval.high),
+        base_evaluation=files["base"],
         tuned_prompt=tuned.prompt.name,
-        tuned_score=tuned.score,
-        tuned_low=tuned.interval.low,
-        tuned_high=tuned.interval.high,
-        tuned_evaluation="evaluations/tuned.jsonl",
-        items=comparison.items,
-        fixed=comparison.fixed,
-        broken=comparison.broken,
-        difference=comparison.difference,
-        low=comparison.interval.low,
-        high=comparison.interval.high,
-        p_value=comparison.p_value,
-        outcome=comparison.outcome,
-        verdict=comparison.verdict,
+        tuned_low=_number(tuned.interval.low),
+        tuned_high=_number(tuned.interval.high),
+        tuned_evaluation=files["tuned"],
         grader=str(base.grader["name"]),
         job_id=job_id,
         training_seconds=training_seconds,
+        **({} if gate is None else {"gate": _known(gate.facts)}),
     )
+
+
+def _known(facts: Mapping[str, JSON]) -> dict[str, JSON]:
+    return {name: _finite(value) for name, value in facts.items()}
+
+
+def _finite(value: JSON) -> JSON:
+    """The record is JSON, which has no ``nan``: what nobody knows is ``None``."""
+    if isinstance(value, Mapping):
+        return _known(value)
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return _number(value) if isinstance(value, float) else value
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

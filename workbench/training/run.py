@@ -39,7 +39,7 @@ class Score:
     difference: float
     """To the base model on the same items, from -1 to 1."""
     outcome: str
-    """``better`` or ``worse`` than the base model, or ``no significant difference``."""
+    """To the base model: ``better``, ``worse``, ``inconclusive`` …, as the comparison said."""
 
     def __str__(self) -> str:
         """``84 % (78–89)``."""

@@ -63,8 +63,11 @@ class Documents:
 
     def texts(self, example: Example) -> tuple[str, ...]:
         """At most ``k`` passages that share words with the question, the best first."""
-        found = self._index.best(example.question, self.k, ())
-        return tuple(self.passages[place].text for place in found)
+        return tuple(self.passages[place].text for place in self.places(example.question))
+
+    def places(self, text: str) -> list[int]:
+        """Where among the passages those stand that share words with a text, the best first."""
+        return self._index.best(text, self.k, ())
 
     @cached_property
     def _index(self) -> "_Index":

@@ -1,186 +1,122 @@
 """Compare: is the tuned model really better, or was it luck?
 
-Both answered the same items, so the comparison is paired: what counts are the
-items that flipped. A frozen comparison holds both evaluations and says what was
-fixed and what was broken, with an exact test and an interval of the difference.
+Both answered the same items, so the comparison is paired: what counts is how
+each item's score changed, with items that belong together taken together, and
+with a correction for everything that was tried on them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal
 
 from workbench.errors import DataError
-from workbench.evaluation.evaluate import Evaluation, Item
-from workbench.evaluation.statistics.intervals import Interval, items_needed, mcnemar, newcombe
-from workbench.tables import table
+from workbench.evaluation.comparing.comparison import Comparison as Comparison
+from workbench.evaluation.comparing.pairing import Missing, Pairs, leaked_among, pair, ungraded
+from workbench.evaluation.comparing.verdicts import Verdict
+from workbench.evaluation.evaluation import Evaluation
+from workbench.evaluation.statistics.differences import Difference, difference
+from workbench.evaluation.statistics.multiplicity import holm
 
-if TYPE_CHECKING:
-    import pandas
+MINIMUM = 0.02
+"""The smallest difference that matters unless you say otherwise: 2 points."""
 
-Outcome = Literal["better", "worse", "no significant difference"]
 
-_LEVEL = 0.05  # of the two-sided exact test
-_SHOWN = 5  # flips of each kind under a summary; all of them are in .flips
+def compare(
+    base: Evaluation,
+    tuned: Evaluation,
+    *,
+    also: Sequence[Evaluation] = (),
+    minimum: float = MINIMUM,
+    looked_at: int = 1,
+    p_values: Sequence[float] = (),
+    leaked: Collection[str] = (),
+    missing: Missing = "refuse",
+) -> Comparison:
+    """Compare two evaluations of the same items, paired by item.
+
+    ``minimum`` is the smallest difference that matters, a share from 0 to 1; choose it before you look.
+
+    Everything that was tried on these items counts as a look, and the p-value is corrected for all of
+    them (Holm): further evaluations in ``also``, which are compared with ``base`` too; ``p_values`` of
+    comparisons made elsewhere; or just how many there were, ``looked_at``.
+
+    ``leaked`` are ids or origins of items that the model may have seen in training: they do not count,
+    and the score with them is told. Items that cannot be graded do not count either. Items that only one
+    of the two answered are refused unless ``missing="leave out"``.
+
+    Raises ``DataError`` when there is nothing to compare, or when it would not be fair.
+    """
+    _check(minimum, looked_at, p_values)
+    found = [_measured(base, each, leaked, missing) for each in (tuned, *also)]
+    looks = max(looked_at, len(found) + len(p_values))
+    # Looks of which nothing is known but their number count as if they had found nothing.
+    family = [each.counted.p_value for each in found] + list(p_values)
+    corrected = holm(family + [1.0] * (looks - len(family)))
+    first, *others = (
+        _compared(each, Verdict(each.counted, p, minimum, looks))
+        for each, p in zip(found, corrected, strict=False)
+    )
+    return replace(first, also=tuple(others))
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two models on the same right-or-wrong items, in the same order."""
+class _Measured:
+    """One pair of evaluations, down to the items that count."""
 
-    base: Evaluation
-    tuned: Evaluation
-
-    @property
-    def items(self) -> int:
-        """How many items both answered."""
-        return len(self.base.items)
-
-    @cached_property
-    def fixed(self) -> int:
-        """Items that the base model had wrong and the tuned one has right."""
-        return sum(tuned.score > base.score for base, tuned in self._pairs())
-
-    @cached_property
-    def broken(self) -> int:
-        """Items that the base model had right and the tuned one has wrong."""
-        return sum(tuned.score < base.score for base, tuned in self._pairs())
-
-    @property
-    def difference(self) -> float:
-        """The tuned score less the base score, from -1 to 1."""
-        return (self.fixed - self.broken) / self.items
-
-    @cached_property
-    def interval(self) -> Interval:
-        """The difference's 95 % interval by Newcombe's method 10."""
-        both = sum(base.score == tuned.score == 1 for base, tuned in self._pairs())
-        return newcombe(both, self.broken, self.fixed, self.items - both - self.broken - self.fixed)
-
-    @cached_property
-    def p_value(self) -> float:
-        """McNemar's exact test: how often chance alone splits the flips this unevenly, two-sided."""
-        return mcnemar(self.broken, self.fixed)
-
-    @property
-    def outcome(self) -> Outcome:
-        """The verdict in one word or four: a difference counts when the exact test's p is at most 0.05."""
-        if self.p_value > _LEVEL:
-            return "no significant difference"
-        return "better" if self.difference > 0 else "worse"
-
-    @property
-    def verdict(self) -> str:
-        """Say it in a sentence or two, with the numbers."""
-        numbers = (
-            f"{self.tuned.correct} of {self.items} items right against {self.base.correct} "
-            f"({_points(self.difference)} points, 95 % interval {_points(self.interval.low)} to "
-            f"{_points(self.interval.high)}, exact McNemar {_p(self.p_value)})"
-        )
-        flips = f"It fixed {self.fixed} and broke {self.broken}."
-        if self.outcome != "no significant difference":
-            return f"The tuned model is {self.outcome}: {numbers}. {flips}"
-        return f"No significant difference: {numbers}. {flips} {self._more()}"
-
-    @property
-    def flips(self) -> "pandas.DataFrame":
-        """The items whose verdict changed, right → wrong first."""
-        import pandas
-
-        columns = ["flip", "origin", "question", "reference", "base_answer", "tuned_answer"]
-        return pandas.DataFrame(self._flips(), columns=columns)
-
-    def __repr__(self) -> str:
-        """Show the verdict."""
-        return f"<Comparison: {self.verdict}>"
-
-    def _repr_html_(self) -> str:
-        sides = [
-            (
-                name,
-                side.model,
-                side.prompt.name,
-                f"{100 * side.score:.1f} % ({side.interval})",
-                side.correct,
-                f"{side.prompt_tokens:.0f}",
-                f"{side.seconds_p50:.2f} s",
-            )
-            for name, side in (("base", self.base), ("tuned", self.tuned))
-        ]
-        columns = ("", "model", "prompt", "score (95 %)", "right", "prompt tokens", "median time")
-        flips = self._flips()
-        shown = flips[: min(self.broken, _SHOWN)] + flips[self.broken : self.broken + _SHOWN]
-        rows = table(
-            f"{len(shown)} of {len(flips)} flips, right → wrong first; all of them are in .flips",
-            ("flip", "origin", "question", "reference", "base answer", "tuned answer"),
-            shown,
-        )
-        return table(self.verdict, columns, sides) + (rows if flips else "")
-
-    def _pairs(self) -> Iterator[tuple[Item, Item]]:
-        return zip(self.base.items, self.tuned.items, strict=True)
-
-    def _flips(self) -> list[tuple[str, str, str, str, str, str]]:
-        flips = [
-            (
-                "right → wrong" if tuned.score < base.score else "wrong → right",
-                base.origin,
-                base.question,
-                base.reference,
-                base.answer,
-                tuned.answer,
-            )
-            for base, tuned in self._pairs()
-            if base.score != tuned.score
-        ]
-        return sorted(flips, key=lambda flip: flip[0])
-
-    def _more(self) -> str:
-        discordant = (self.fixed + self.broken) / self.items
-        if not self.difference:
-            return "They are equally good on these items."
-        more = max(items_needed(self.difference, discordant) - self.items, 1)
-        return f"If the difference is truly this large, about {more:,} more items would show it (80 % power)."
+    pairs: Pairs
+    counted: Difference
+    with_leaked: Difference | None
+    worst: Difference | None
+    """With the items that have no score, as if all had gone against the tuned model."""
 
 
-def compare(base: Evaluation, tuned: Evaluation) -> Comparison:
-    """Compare two evaluations of the same items, paired by item.
-
-    Raises ``DataError`` when the items or the graders differ, or when a score
-    is neither 0 nor 1: McNemar's test needs right or wrong.
-    """
-    if base.grader != tuned.grader:
+def _measured(base: Evaluation, tuned: Evaluation, leaked: Collection[str], missing: Missing) -> _Measured:
+    pairs = pair(base, tuned, missing=missing)
+    seen, unknown = leaked_among(pairs, leaked), ungraded(pairs)
+    if len(unknown | seen) == len(pairs.base.items):
+        problems = [item.problem for side in (pairs.tuned, pairs.base) for item in side.items if item.problem]
         raise DataError(
-            f"The base model was graded by {base.grader['name']!r} and the tuned one by "
-            f"{tuned.grader['name']!r}, or by another version of it; evaluate both with one grader."
+            "There is no item to compare: none has a score from both models"
+            f"{f' ({problems[0]})' if problems else ''}. Evaluate again."
         )
-    answered = {"base": _by_id(base), "tuned": _by_id(tuned)}
-    for name, other in (("base", "tuned"), ("tuned", "base")):
-        missing = [item for id, item in answered[other].items() if id not in answered[name]]
-        if missing:
-            first = ", ".join(f"{item.id} ({item.origin})" for item in missing[:_SHOWN])
-            raise DataError(
-                f"The {name} model did not answer {len(missing)} of the {other} model's items: "
-                f"{first}{', …' if len(missing) > _SHOWN else ''}. Evaluate both on the same dataset."
-            )
-    for item in (*base.items, *tuned.items):
-        if item.score not in (0, 1):
-            raise DataError(
-                f"grader {base.grader['name']!r} gave {item.score:g} for item {item.origin}; "
-                "compare needs right (1) or wrong (0), so use a grader that decides."
-            )
-    if not base.items:
-        raise DataError("There is no item to compare; both evaluations are empty.")
-    return Comparison(base, replace(tuned, items=tuple(answered["tuned"][item.id] for item in base.items)))
+    graded = pairs.without(unknown, "not scored for both models")
+    kept = graded.without(seen - unknown, "leaked into the training data")
+    return _Measured(
+        kept,
+        _difference(kept),
+        _difference(graded) if seen - unknown else None,
+        _difference(_lost(pairs.without(seen, "leaked"))) if unknown - seen else None,
+    )
 
 
-def _by_id(evaluation: Evaluation) -> Mapping[str, Item]:
-    return {item.id: item for item in evaluation.items}
+def _lost(pairs: Pairs) -> Pairs:
+    """Every missing score goes against the tuned model: 1 for the base and 0 for the tuned one."""
+
+    def scored(side: Evaluation, missing: float) -> Evaluation:
+        items = (item if item.score == item.score else replace(item, score=missing) for item in side.items)
+        return replace(side, items=tuple(items))
+
+    return replace(pairs, base=scored(pairs.base, 1.0), tuned=scored(pairs.tuned, 0.0))
 
 
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "−")
+def _difference(pairs: Pairs) -> Difference:
+    base, tuned = ([item.score for item in side.items] for side in (pairs.base, pairs.tuned))
+    return difference(base, tuned, pairs.clusters)
 
 
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+def _compared(found: _Measured, judged: Verdict) -> Comparison:
+    worst = None
+    if found.worst is not None:
+        p = min(1.0, found.worst.p_value * judged.looks)
+        worst = replace(judged, difference=found.worst, p_value=p).outcome
+    pairs = found.pairs
+    return Comparison(pairs.base, pairs.tuned, judged, pairs.left_out, found.with_leaked, worst)
+
+
+def _check(minimum: float, looked_at: int, p_values: Sequence[float]) -> None:
+    if not 0 < minimum < 1:
+        raise DataError(f"minimum is {minimum:g}; give a share between 0 and 1, such as 0.02 for 2 points.")
+    if looked_at < 1:
+        raise DataError(f"looked_at is {looked_at}; it counts this comparison too, so it is at least 1.")
+    wrong = [p for p in p_values if not 0 <= p <= 1]
+    if wrong:
+        raise DataError(f"p_values has {wrong[0]:g}; a p-value lies between 0 and 1.")

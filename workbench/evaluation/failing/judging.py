@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from workbench.decide.situation import FAILURES, Failure
 from workbench.evaluation.asking.answers import Request, ask
-from workbench.evaluation.evaluate import progress_bar
+from workbench.evaluation.asking.progress import progress_bar
 from workbench.evaluation.failing.failures import Failed, Failures
 from workbench.evaluation.failing.labels import Labels
 

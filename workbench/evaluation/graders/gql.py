@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 TABLES: Mapping[str, Mapping[str, str]] = {
     "orders": {
@@ -98,6 +99,7 @@ class Query:
     take: int | None = None
 
 
+@lru_cache(maxsize=16)  # a grade and its reason look at the same two
 def parse(text: str) -> Query:
     """Read one query; ``GqlError`` names the first place where it stops being GQL.
 
@@ -132,6 +134,19 @@ def same_meaning(answer: str, reference: str) -> bool:
 def grade(sample: Mapping[str, object], item: Mapping[str, object]) -> float:
     """1.0 for an answer that means what the item's ``answer`` means, else 0.0."""
     return float(same_meaning(str(sample["output_text"]), str(item["answer"])))
+
+
+def explain(sample: Mapping[str, object], item: Mapping[str, object]) -> str:
+    """Whether the answer asks for something else, or is no query at all."""
+    answer = str(sample["output_text"])
+    wrong = problem(answer)
+    if wrong is not None:
+        return f"not a query: {wrong}"
+    return (
+        "it means the same"
+        if same_meaning(answer, str(item["answer"]))
+        else "a query that means something else"
+    )
 
 
 # One token each. No two patterns can start at the same place and no repeat is nested in another, so reading

@@ -1,1 +1,1 @@
-"""How sure one may be: intervals, tests for paired answers, and how many items a difference needs."""
+"""How sure may one be? Intervals, tests for paired answers, how many items a difference needs, agreement."""

@@ -1,18 +1,16 @@
-"""How sure may I be? Intervals and the test for shares of right answers.
+"""Between which values does the truth lie? Intervals for shares of right answers.
 
-Formulas with their sources. The pairs are items that two models answered:
-``first_only`` counts those that only the first had right, and so on.
+Formulas with their sources. ``paired`` has the tests that go with them, and
+``differences`` says which interval fits which data.
 """
 
 import math
+from statistics import NormalDist
 from typing import NamedTuple
-
-_Z95 = 1.959963984540054  # the normal quantile of a two-sided 95 % interval
-_Z80 = 0.8416212335729143  # the normal quantile of 80 % power
 
 
 class Interval(NamedTuple):
-    """A 95 % interval, as shares between 0 and 1 (or between -1 and 1 for a difference)."""
+    """An interval, as shares between 0 and 1 (or between -1 and 1 for a difference)."""
 
     low: float
     high: float
@@ -22,7 +20,7 @@ class Interval(NamedTuple):
         return f"{100 * self.low:.0f}–{100 * self.high:.0f}"
 
 
-def wilson(mean: float, n: int) -> Interval:
+def wilson(mean: float, n: int, *, confidence: float = 0.95) -> Interval:
     """Between which values does the true score lie, if I saw this mean on ``n`` items?
 
     Wilson's score interval (Wilson 1927, JASA 22:209). For right-or-wrong items
@@ -30,24 +28,15 @@ def wilson(mean: float, n: int) -> Interval:
     between 0 and 1 it is on the safe side, as no such score varies more than a
     right-or-wrong one of the same mean.
     """
-    centre = (mean + _Z95**2 / (2 * n)) / (1 + _Z95**2 / n)
-    half = _Z95 * (mean * (1 - mean) / n + _Z95**2 / (4 * n * n)) ** 0.5 / (1 + _Z95**2 / n)
+    z = quantile(confidence)
+    centre = (mean + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * (mean * (1 - mean) / n + z**2 / (4 * n * n)) ** 0.5 / (1 + z**2 / n)
     return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
-def mcnemar(first_only: int, second_only: int) -> float:
-    """How often would chance alone split the flips this unevenly? Exact and two-sided.
-
-    McNemar's exact test is the binomial test of the flips against one half;
-    without a flip there is nothing to explain, and p is 1.
-    """
-    from scipy.stats import binomtest
-
-    flips = first_only + second_only
-    return float(binomtest(second_only, flips, 0.5).pvalue) if flips else 1.0
-
-
-def newcombe(both: int, first_only: int, second_only: int, neither: int) -> Interval:
+def newcombe(
+    both: int, first_only: int, second_only: int, neither: int, *, confidence: float = 0.95
+) -> Interval:
     """Between which values does the second share of right items less the first lie, for the same items?
 
     Method 10 of Newcombe 1998, "Improved confidence intervals for the
@@ -67,20 +56,16 @@ def newcombe(both: int, first_only: int, second_only: int, neither: int) -> Inte
     corrected = max(covered - n / 2, 0.0) if covered > 0 else covered
     phi = corrected / math.sqrt(margins) if margins else 0.0
     p1, p2 = first / n, second / n
-    (l1, u1), (l2, u2) = wilson(p1, n), wilson(p2, n)
+    (l1, u1), (l2, u2) = wilson(p1, n, confidence=confidence), wilson(p2, n, confidence=confidence)
     return Interval(
         p2 - p1 - _joined(p2 - l2, u1 - p1, phi),
         p2 - p1 + _joined(u2 - p2, p1 - l1, phi),
     )
 
 
-def items_needed(difference: float, discordant: float) -> int:
-    """How many items show this difference in 80 of 100 tests, when this share of them flips?
-
-    n = (z sqrt(psi) + z80 sqrt(psi - d^2))^2 / d^2, two-sided at 5 % (Connor 1987, Biometrics 43:207-211).
-    """
-    spread = _Z95 * math.sqrt(discordant) + _Z80 * math.sqrt(discordant - difference**2)
-    return math.ceil((spread / difference) ** 2)
+def quantile(confidence: float) -> float:
+    """How many standard errors a two-sided interval of a normal value reaches: 1.96 for 0.95."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def _joined(a: float, b: float, phi: float) -> float:

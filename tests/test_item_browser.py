@@ -1,0 +1,207 @@
+"""The item browser from Python's side: which items come first, what one shows, what is left headless."""
+
+import math
+import time
+from dataclasses import replace
+
+import pytest
+
+from workbench.dataset.examples import Dataset, Example
+from workbench.evaluation.asking.prompts import Prompt
+from workbench.evaluation.comparing.compare import Comparison, compare
+from workbench.evaluation.comparing.pairing import pair
+from workbench.evaluation.evaluation import Evaluation, Item
+from workbench.evaluation.graders import grader
+from workbench.widgets.item_browser import ItemBrowser, browse
+from workbench.widgets.item_browser_page import LONGEST, diffed
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+QUESTIONS = (
+    "May I return the kettle?",
+    "Where is parcel 4711?",
+    "Is it <b>blue</b>?",
+    "Do you ship to Norway?",
+)
+PROMPT = Prompt("as trained", system="Be <i>brief</i>.")
+
+
+def evaluation(model: str, *scores: float, questions: tuple[str, ...] = QUESTIONS) -> Evaluation:
+    items = [
+        Item(
+            *(f"q{n}", f"test.jsonl:{n}", question, "Yes, within 30 days.", f"{model} says {score:g}"),
+            *(score, 0.25, 40, 6, "stop"),
+            reason="it is <exact>" if score else "another answer",
+        )
+        for n, (question, score) in enumerate(zip(questions, scores, strict=True), start=1)
+    ]
+    return Evaluation(model, PROMPT, grader("exact"), tuple(items), 64, 0.0)
+
+
+TRAINING = Dataset(
+    "train.jsonl",
+    tuple(
+        Example(({"role": "user", "content": question}, {"role": "assistant", "content": answer}), origin)
+        for question, answer, origin in (
+            ("May I return the kettle I bought?", "No, <never>.", "train.jsonl:7"),
+            ("Where is parcel 4711?", "In Oslo.", "train.jsonl:8"),
+            ("Good morning", "Hello!", "train.jsonl:9"),
+        )
+    ),
+)
+
+
+@pytest.fixture
+def comparison() -> Comparison:
+    return compare(evaluation("small", 1, 0, 0, 1), evaluation("tuned", 0, 1, 0, 1))
+
+
+@pytest.fixture
+def window(comparison: Comparison) -> ItemBrowser:
+    return browse(comparison, training=TRAINING)
+
+
+def view(window: ItemBrowser) -> str:
+    return str(window.children[1].value)
+
+
+def questions(window: ItemBrowser) -> list[str]:
+    return [base.question for base, _ in window.items]
+
+
+def test_it_opens_with_what_got_worse(window):
+    assert questions(window) == ["May I return the kettle?"]
+    assert "<b>right → wrong</b> · test.jsonl:1 · q1" in view(window)
+    assert [name for name, _ in window.which.options] == [
+        "right → wrong (1)",
+        "wrong → right (1)",
+        "both wrong (1)",
+        "scores differ (2)",
+        "no score (0)",
+        "all (4)",
+    ]
+
+
+def test_filters_choose_and_the_worst_difference_comes_first(window):
+    window.which.value = "both wrong"
+    assert questions(window) == ["Is it <b>blue</b>?"]
+    window.which.value = "scores differ"
+    assert questions(window) == ["May I return the kettle?", "Where is parcel 4711?"]
+    window.which.value = "no score"
+    assert view(window) == "<p>No such item.</p>"
+
+
+def test_without_a_regression_it_opens_with_what_differs_and_else_with_all():
+    better = compare(evaluation("small", 0, 0, 0, 0), evaluation("tuned", 0, 1, 0, 0))
+    assert questions(browse(better)) == ["Where is parcel 4711?"]
+    same = compare(evaluation("small", 0, 0, 0, 0), evaluation("tuned", 0, 0, 0, 0))
+    assert len(browse(same).items) == 4
+
+
+def test_numbers_and_buttons_lead_through_and_end_at_the_ends(window):
+    window.which.value = "all"
+    back, on = window.children[0].children[-2:]
+    back.click()
+    assert window.number.value == 1
+    for _ in range(5):
+        on.click()
+    assert window.number.value == 4
+    assert "Do you ship to Norway?" in view(window)
+    window.which.value = "both wrong"
+    assert (window.number.value, window.number.max) == (1, 1)
+    assert "test.jsonl:3" in view(window)
+
+
+def test_words_choose_whatever_their_case(window):
+    window.which.value = "all"
+    window.words.value = "NORWAY small"
+    assert questions(window) == ["Do you ship to Norway?"]
+
+
+def test_an_item_shows_reason_tokens_time_and_prompt(window):
+    shown = view(window)
+    assert "<b>score 1</b>: it is &lt;exact&gt;" in shown
+    assert "<b>score 0</b>: another answer" in shown
+    assert "40 tokens asked · 6 answered · 0.25 s" in shown
+    assert "Be &lt;i&gt;brief&lt;/i&gt;." in shown
+
+
+def test_the_training_rows_most_like_it_are_there_with_file_and_line(window, unstyled):
+    shown = unstyled(view(window))
+    assert '<th scope="row">train.jsonl:7</th><td></td><td>May I return the kettle I bought?</td>' in shown
+    assert "No, &lt;never&gt;." in shown
+    window.which.value = "wrong → right"
+    assert '<th scope="row">train.jsonl:8</th><td>the same question</td>' in unstyled(view(window))
+
+
+def test_a_question_like_no_training_row_says_so():
+    one = evaluation("small", 1, questions=("Xylophone?",)), evaluation("tuned", 0, questions=("Xylophone?",))
+    assert "No training row shares a word with this question." in view(
+        browse(compare(*one), training=TRAINING)
+    )
+
+
+def test_what_could_not_be_graded_is_found_with_its_problem():
+    base, tuned = evaluation("small", 1, 1, 1, 1), evaluation("tuned", 1, 1, 1, 1)
+    failed = replace(tuned.items[0], score=math.nan, reason="", problem="the judge refused", seconds=math.nan)
+    broken = replace(tuned, items=(failed, *tuned.items[1:]))
+    window = browse(pair(base, broken, missing="refuse"))
+    window.which.value = "no score"
+    assert "<b>no score</b>. the judge refused" in view(window)
+
+
+# The words of an answer against the reference
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "shown"),
+    [
+        ("by noon", "by noon", "by noon"),
+        ("by night", "by noon", "by <del>noon</del><ins>night</ins>"),
+        ("by noon, surely", "by noon", "by noon<ins>, surely</ins>"),
+        ("noon", "by noon", "<del>by </del>noon"),
+        ("a < b", "a > b", "a <del>&gt;</del><ins>&lt;</ins> b"),
+        ("", "by noon", "<del>by noon</del>"),
+        ("\ud83d", "x", "<del>x</del><ins>?</ins>"),
+    ],
+)
+def test_added_words_are_marked_and_missing_ones_too(answer, reference, shown):
+    assert diffed(answer, reference) == shown
+
+
+def test_texts_too_long_to_compare_are_shown_as_they_are():
+    long = "a b " * 10_000
+    assert diffed(long, long).endswith("<p>(too long to compare word for word)</p>")
+    assert len(diffed("x" * 10 * LONGEST, "")) < LONGEST + 100
+
+
+def test_without_a_reference_the_tuned_answer_is_compared_with_the_base_one():
+    sides = [evaluation("small", 1, questions=("Why?",)), evaluation("tuned", 0, questions=("Why?",))]
+    sides = [replace(side, items=(replace(side.items[0], reference=""),)) for side in sides]
+    shown = view(browse(compare(*sides)))
+    assert "There is no reference; the tuned answer is shown against the base one." in shown
+    assert "<del>small</del><ins>tuned</ins> says" in shown
+
+
+# Without a browser, and with many items
+
+
+def test_headless_it_is_a_table_of_the_first_items(window, monkeypatch, unstyled):
+    monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
+    shown = window._repr_mimebundle_()
+    assert set(shown) == {"text/plain", "text/html"}
+    assert shown["text/plain"] == "4 items: 1 right → wrong, 1 wrong → right, 1 both wrong"
+    assert "<td>train.jsonl:7</td>" in unstyled(shown["text/html"])
+    monkeypatch.setenv("WORKBENCH_HEADLESS", "")
+    assert WIDGET in window._repr_mimebundle_()
+
+
+def test_ten_thousand_items_open_at_once_and_only_one_is_drawn():
+    many = tuple(f"Question {n}?" for n in range(10_000))
+    base = evaluation("small", *([1.0] * 10_000), questions=many)
+    tuned = evaluation("tuned", *([0.0] * 10_000), questions=many)
+    pairs = pair(base, tuned, missing="refuse")
+    started = time.process_time()
+    window = browse(pairs)
+    assert time.process_time() - started < 2
+    assert view(window).count("Question ") == 1
+    assert len(view(window)) < 10_000

@@ -1,0 +1,218 @@
+"""Is a model good, and is a tuned one better? In a shell, with an exit code that CI can refuse a model by.
+
+Exit code 0: it passes. 1: the gate refuses it. 2: nothing can be said, because a file, a grader or a service
+stands in the way; a sentence says which. An interrupted ``evaluate`` (130) goes on where it was.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from workbench import settings
+from workbench.commands.shell import AsJson
+from workbench.errors import DataError
+
+if TYPE_CHECKING:
+    from workbench.evaluation.asking.prompts import Prompt
+    from workbench.evaluation.evaluation import Evaluation
+    from workbench.evaluation.graders import Grader
+
+REFUSED, INTERRUPTED = 1, 130
+
+Provider = Annotated[str | None, typer.Option(help="local, azure or openai; else WORKBENCH_PROVIDER.")]
+Column = typer.Option(help="A column, or a template like '{title}: {body}'; else guessed.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Offer these commands."""
+    app.command("evaluate")(evaluate_file)
+    app.command("compare")(compare_files)
+
+
+def evaluate_file(
+    data: Annotated[Path, typer.Argument(help="The questions with their right answers.")],
+    model: Annotated[str, typer.Option(help="The model, or on Azure the deployment.")],
+    grader: Annotated[
+        str, typer.Option(metavar="NAME|FILE.json", help="A ready-made grader, or one in OpenAI's JSON.")
+    ] = "exact",
+    question: Annotated[str | None, Column] = None,
+    answer: Annotated[str | None, Column] = None,
+    system: Annotated[
+        str | None, typer.Option(help="The instructions, in place of each example's own.")
+    ] = None,
+    prompt: Annotated[
+        Path | None,
+        typer.Option(help="A text with the instructions, or an evaluation whose whole prompt is used."),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="So many answers to each question.")] = 1,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help="Above 0 for several samples.")] = 0.0,
+    max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 64,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Rows with the same value belong together.")
+    ] = None,
+    first: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N rows.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="So many questions at a time.")] = 32,
+    on_service: Annotated[
+        bool, typer.Option("--on-service", help="Let the service's Evals API ask and grade.")
+    ] = False,
+    provider: Annotated[
+        str | None, typer.Option(help="local, azure or openai; else WORKBENCH_PROVIDER.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Keep the evaluation: .jsonl or .parquet.")
+    ] = None,
+    at_least: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="SHARE", help="The lowest mean score that passes.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a model every question and grade its answers; exit code 1: the score is below --at-least.
+
+    All answers are kept, so that a second run asks only what is missing. For the gate, an item that could
+    not be graded scores 0.
+    """
+    from workbench import connect
+    from workbench.dataset.reading import read
+    from workbench.evaluation.evals import evaluate_on_service
+    from workbench.evaluation.evaluate import evaluate
+
+    dataset = read(data, question=question, answer=answer)
+    dataset = dataset.take(len(dataset) if first is None else first)
+    chosen, asked_with = _grader(grader), _prompt(system, prompt)
+    client = connect(provider)
+    try:
+        if on_service:
+            found = evaluate_on_service(
+                client,
+                model,
+                dataset,
+                chosen,
+                prompt=asked_with,
+                samples=samples,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                cluster=cluster,
+            )
+        else:
+            found = evaluate(
+                client,
+                model,
+                dataset,
+                chosen,
+                prompt=asked_with,
+                samples=samples,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                cluster=cluster,
+                concurrency=concurrency,
+                cache=settings.home() / "evaluations" / "answers.jsonl",
+            )
+    except KeyboardInterrupt as error:
+        typer.echo("\n".join(["Stopped.", *getattr(error, "__notes__", ())]), err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if output is not None:
+        found.to_parquet(output) if output.suffix == ".parquet" else found.save(output)
+    for problem, items in found.problems.items():
+        typer.echo(f"{items} could not be graded: {problem}", err=True)
+    reached = sum(item.score for item in found.graded) / len(found.items)
+    passed = at_least is None or reached >= at_least
+    gate = {"at_least": at_least, "passed": passed}
+    typer.echo(json.dumps({**found.facts, **gate}) if as_json else _told(found, at_least, passed))
+    raise typer.Exit((0 if passed else REFUSED) if found.graded else 2)
+
+
+def compare_files(
+    base: Annotated[Path, typer.Argument(help="The base model's evaluation, or lines of id and score.")],
+    tuned: Annotated[Path, typer.Argument(help="The tuned model's, of the same items.")],
+    also: Annotated[
+        list[Path] | None, typer.Option(help="A further model of which this one was chosen; repeat for more.")
+    ] = None,
+    minimum: Annotated[
+        float, typer.Option(min=0, max=100, metavar="POINTS", help="The smallest difference that matters.")
+    ] = 2.0,
+    looked_at: Annotated[
+        int, typer.Option(min=1, metavar="K", help="So many models, checkpoints or prompts were tried on it.")
+    ] = 1,
+    leaked: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Items seen in training: an id or origin a line.")
+    ] = None,
+    missing: Annotated[
+        Literal["refuse", "leave-out"], typer.Option(help="What to do with items that only one answered.")
+    ] = "refuse",
+    must: Annotated[
+        Literal["better", "not-worse"],
+        typer.Option(help="better: by what matters; not-worse: no loss that matters is possible."),
+    ] = "better",
+    as_json: AsJson = False,
+) -> None:
+    """Is the tuned model better than the base model? Exit code 1: it is not shown to be what it --must be."""
+    from workbench.evaluation.comparing.compare import compare
+    from workbench.evaluation.comparing.noninferiority import NonInferiority
+    from workbench.evaluation.comparing.scores import read_scores
+
+    comparison = compare(
+        read_scores(base),
+        read_scores(tuned),
+        also=[read_scores(path) for path in also or ()],
+        minimum=minimum / 100,
+        looked_at=looked_at,
+        leaked=() if leaked is None else _lines_of(leaked),
+        missing="refuse" if missing == "refuse" else "leave out",
+    )
+    guarded = NonInferiority(comparison, minimum / 100)
+    passed = guarded.outcome == "not worse" if must == "not-worse" else comparison.outcome == "better"
+    said = comparison.verdict if must == "better" else f"{guarded.verdict}\n{comparison.verdict}"
+    facts = {**comparison.facts, "not_worse": guarded.facts, "must": must, "passed": passed}
+    typer.echo(json.dumps(facts) if as_json else said)
+    raise typer.Exit(0 if passed else REFUSED)
+
+
+def _grader(given: str) -> "Grader":
+    """A ready-made one by its name, or what stands in a file."""
+    from workbench.evaluation.graders import grader
+
+    if not given.endswith(".json"):
+        return grader(given)
+    content = _text(Path(given))
+    try:
+        found: object = json.loads(content)
+    except ValueError as error:
+        raise DataError(f"{given} is not JSON: {error}.") from None
+    if not isinstance(found, dict):
+        raise DataError(
+            f'{given} should hold one grader, a JSON object such as {{"type": "string_check", …}}.'
+        )
+    return found
+
+
+def _prompt(system: str | None, file: Path | None) -> "Prompt":
+    from workbench.evaluation.asking.prompts import AS_TRAINED, Prompt
+    from workbench.evaluation.evaluation import Evaluation
+
+    if system is not None and file is not None:
+        raise DataError("--system and --prompt both say what the instructions are; give one of them.")
+    if file is None:
+        return AS_TRAINED if system is None else Prompt("system", system=system)
+    if file.suffix in (".jsonl", ".parquet"):
+        return Evaluation.load(file).prompt
+    return Prompt(file.stem, system=_text(file).strip())
+
+
+def _lines_of(file: Path) -> list[str]:
+    return [line.strip() for line in _text(file).splitlines() if line.strip()]
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 text.") from error
+
+
+def _told(found: "Evaluation", at_least: float | None, passed: bool) -> str:
+    gate = "" if at_least is None else f" {'At' if passed else 'Not at'} least {100 * at_least:g} %."
+    return f"{found!r}{gate}"

@@ -1,0 +1,199 @@
+"""Choose between two answers without knowing which model gave which: one key, and the next question comes.
+
+The browser never learns a model's name, and each key that decides is on disk before
+the next question comes. What has been preferred is in ``preferences``, at any moment
+and for any cell. Headless, and wherever no browser answers, it is a table.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import anywidget
+import traitlets
+
+from workbench.dataset.examples import ROWS_SHOWN, counted
+from workbench.errors import WorkbenchError
+from workbench.evaluation.evaluation import Evaluation
+from workbench.evaluation.preferring.matches import SIDES, Match, Side, matches
+from workbench.evaluation.preferring.preferences import Preferences, preferences
+from workbench.evaluation.preferring.ratings import Choice, Rating, Ratings
+from workbench.settings import setting
+from workbench.tables import table
+from workbench.widgets.review_row import LONGEST, shown
+
+_PLACES = ("first", "second")
+_TOLD: dict[str, str] = {"first": "answer 1", "second": "answer 2", "skip": "skipped"}
+
+
+def blind_review(
+    base: Evaluation,
+    tuned: Evaluation,
+    *,
+    ratings: Ratings,
+    rater: str = "",
+    seed: int = 0,
+    sample: int | None = None,
+) -> "BlindReview":
+    """Let me say which answers are better; it opens at the first question that I have not rated.
+
+    Questions come in random order, and so do the two answers; both are the same again for the same
+    ``rater`` and ``seed``. ``sample`` draws so many questions. Several people rate one after the other, or
+    at once, into the same ``ratings``, each by a name of their own.
+    """
+    return BlindReview(base, tuned, ratings, rater, seed, sample)
+
+
+class BlindReview(anywidget.AnyWidget):
+    """The window: one question, two answers, and the keys that choose."""
+
+    _esm = Path(__file__).with_name("blind_review.js")
+    row = traitlets.Dict().tag(sync=True)
+    """What the browser shows: plain values of the one question in view, and no model's name."""
+
+    def __init__(
+        self,
+        base: Evaluation,
+        tuned: Evaluation,
+        ratings: Ratings,
+        rater: str,
+        seed: int,
+        sample: int | None,
+    ) -> None:
+        """Open at the first question that is still open."""
+        self._base, self._tuned, self._ratings = base, tuned, ratings
+        self._rater, self._seed = rater, seed
+        self._asked = matches(base, tuned, seed=seed, sample=sample).asked
+        self._notes: dict[str, str] = {}  # of questions that are not rated yet
+        self._answers = 0
+        rated = self._rated()
+        self._at = next((n for n, m in enumerate(self._asked) if m.key not in rated), len(self._asked))
+        super().__init__(row=self._view("", ""))
+        self.on_msg(self._hear)
+
+    @property
+    def preferences(self) -> Preferences:
+        """What all people prefer by now; this lifts the blindfold, so look when you have finished."""
+        return preferences(self._base, self._tuned, self._ratings)
+
+    def open(self) -> None:
+        """Tell the browser that there is a widget; headless there is none to tell."""
+        if setting("WORKBENCH_HEADLESS") != "1":
+            super().open()
+
+    def __repr__(self) -> str:
+        """How far it is; nothing of who leads, which would sway the next choice."""
+        return f"Blind review of {counted(len(self._asked), 'question')}: {self._standing()}"
+
+    def _repr_html_(self) -> str:
+        rated, rows = self._rated(), []
+        for match in self._asked[:ROWS_SHOWN]:
+            answers = match.in_order(self._first(match, rated))
+            rows.append((match.question, *answers, _TOLD.get(picked := self._picked(match, rated), picked)))
+        caption = repr(self) + (f", the first {ROWS_SHOWN}" if len(self._asked) > ROWS_SHOWN else "")
+        return table(caption, ("question", "answer 1", "answer 2", "better"), rows)
+
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, object], dict[str, object]]:
+        still = {"text/plain": repr(self), "text/html": self._repr_html_()}
+        live, facts = ({}, {}) if self.comm is None else super()._repr_mimebundle_() or ({}, {})
+        return {**live, **still}, facts
+
+    def _hear(self, _widget: object, content: Mapping[str, object], _buffers: object) -> None:
+        """Do what a key asked for, and show what comes of it, also when it cannot be saved."""
+        said = trouble = ""
+        try:
+            said = self._do(content)
+        except WorkbenchError as error:
+            trouble = f"Not saved. {error}"
+        self.row = self._view(said, trouble)
+
+    def _do(self, content: Mapping[str, object]) -> str:
+        place = content.get("row")
+        if not isinstance(place, int) or not 0 <= place <= len(self._asked):
+            return ""
+        # The question the person was looking at, which is another one if two keys came quickly.
+        self._at = place
+        match content.get("do"), content.get("value"):
+            case "back", _:
+                self._at = max(place - 1, 0)
+                return "" if place else "This is the first question."
+            case _ if place == len(self._asked):
+                return ""
+            case "next", _:
+                self._at = place + 1
+            case "choose", ("first" | "second" | "tie" | "both bad" | "skip") as said:
+                self._choose(self._asked[place], said)
+                self._at = place + 1
+                return "Skipped." if said == "skip" else "Saved."
+            case "note", str(text):
+                return self._note(self._asked[place], text.strip())
+        return ""
+
+    def _choose(self, match: Match, said: str) -> None:
+        rated = self._rated()
+        first = self._first(match, rated)
+        second = SIDES[1 - SIDES.index(first)]
+        choices: dict[str, Choice] = {"first": first, "second": second, "tie": "tie", "both bad": "both bad"}
+        self._rate(match, Rating(choices.get(said, "skip"), first, note=self._noted(match, rated)))
+
+    def _note(self, match: Match, text: str) -> str:
+        rating = self._rated().get(match.key)
+        if rating is None:
+            self._notes[match.key] = text
+            return "The note is saved with your choice."
+        self._rate(match, Rating(rating.choice, rating.first, note=text))
+        return "Note saved."
+
+    def _rate(self, match: Match, rating: Rating) -> None:
+        self._ratings.rate(match, rating.choice, first=rating.first, rater=self._rater, note=rating.note)
+
+    def _rated(self) -> dict[str, Rating]:
+        """What this person has rated, by the question's key."""
+        latest = self._ratings.latest.items()
+        return {key: rating for (key, rater), rating in latest if rater == self._rater}
+
+    def _first(self, match: Match, rated: Mapping[str, Rating]) -> Side:
+        """Whose answer comes first: as it was when it was rated, else as the lot falls."""
+        rating = rated.get(match.key)
+        return (rating and rating.first) or match.first_for(self._rater, self._seed)
+
+    def _picked(self, match: Match, rated: Mapping[str, Rating]) -> str:
+        rating = rated.get(match.key)
+        if rating is None or rating.choice not in SIDES:
+            return rating.choice if rating else ""
+        return _PLACES[rating.choice != rating.first]
+
+    def _noted(self, match: Match, rated: Mapping[str, Rating]) -> str:
+        rating = rated.get(match.key)
+        return rating.note if rating else self._notes.get(match.key, "")
+
+    def _standing(self) -> str:
+        rated = self._rated()
+        mine = [rated[match.key].choice for match in self._asked if match.key in rated]
+        skipped = mine.count("skip")
+        by = f" by {self._rater}" if self._rater else ""
+        still = len(self._asked) - len(mine)
+        return f"{len(mine) - skipped:,} rated{by}, {skipped:,} skipped, {still:,} open"
+
+    def _view(self, said: str, trouble: str) -> dict[str, object]:
+        """All that the browser needs to know of the question in view."""
+        self._answers += 1
+        view: dict[str, object] = {
+            "answers": self._answers,  # so that a key that changes nothing is answered as well
+            "at": self._at,
+            "of": len(self._asked),
+            "standing": self._standing(),
+            "said": said,
+            "trouble": trouble,
+        }
+        if self._at == len(self._asked):
+            return view
+        match, rated = self._asked[self._at], self._rated()
+        texts = (match.question, match.reference, *match.in_order(self._first(match, rated)))
+        question, reference, one, other = (shown(text[:LONGEST]) for text in texts)
+        return view | {
+            "question": question,
+            "reference": reference,
+            "texts": [one, other],
+            "picked": self._picked(match, rated),
+            "note": shown(self._noted(match, rated)),
+        }
