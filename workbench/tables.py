@@ -29,8 +29,9 @@ class Listing:
 def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Write an HTML table, safe for any text; the first cell of each row is its header."""
     left = 'style="text-align:left;vertical-align:top"'
-    # pre-wrap: answers keep their line breaks, and long ones wrap.
-    wrap = 'style="text-align:left;vertical-align:top;white-space:pre-wrap;max-width:28em"'
+    # pre-wrap: answers keep their line breaks, and long ones wrap, within a word if need be.
+    wrapped = "white-space:pre-wrap;overflow-wrap:break-word;max-width:28em"
+    wrap = f'style="text-align:left;vertical-align:top;{wrapped}"'
     head = "".join(f'<th scope="col" {left}>{_cell(column)}</th>' for column in columns)
     body = "".join(
         f'<tr><th scope="row" {left}>{_cell(first)}</th>'

@@ -175,7 +175,7 @@ def field(
 
     ``costs`` are US dollars a request by name, hosting included where you pay for it; what is not there
     is looked up for ``service`` (``azure``, ``local``). ``against``: ``cost``, ``seconds`` or ``tokens``;
-    None takes costs if all are known, else seconds, else tokens. Raises ``DataError`` when the questions
+    None takes costs if all are known, else tokens. Raises ``DataError`` when the questions
     or graders differ, or nothing could be graded.
     """
     if not candidates:
@@ -211,11 +211,12 @@ def _best(
 
 
 def _axis(candidates: Sequence[Candidate]) -> Against:
-    """Costs say most; on this machine all are 0, and then what one waits for."""
+    """Costs say most; where all are 0 or one is not known, tokens, of which costs and waiting are made.
+
+    Seconds were measured with many questions at once, so they say more of that than of the candidates.
+    """
     costs = [candidate.cost for candidate in candidates]
-    if all(cost is not None for cost in costs) and any(costs):
-        return "cost"
-    return "tokens" if any(math.isnan(each.evaluation.seconds_p50) for each in candidates) else "seconds"
+    return "cost" if all(cost is not None for cost in costs) and any(costs) else "tokens"
 
 
 def _measured(candidate: Candidate) -> tuple[str, ...]:
