@@ -17,6 +17,8 @@ from workbench.training.hints import hinted
 from workbench.training.launching.costs import CostCap
 
 if TYPE_CHECKING:
+    from openai.types.fine_tuning import FineTuningJob
+
     from workbench.training.progress import Progress
 
 # Of the verdicts on a curve, those that somebody may want to stop the job for.
@@ -95,10 +97,14 @@ def _of_the_cost(progress: "Progress", cost_cap: CostCap | None) -> Iterator[tup
 
 def _of_the_curve(progress: "Progress") -> Iterator[tuple[str, str, int]]:
     """What a diagnosis warns of; one that is little sure of itself waits for the job's end."""
-    epochs = progress.job.hyperparameters.n_epochs if progress.job.hyperparameters else None
-    whole = progress.job.status == "succeeded"  # of a part nobody knows how many epochs it covers
-    found = diagnose(progress.curve, n_epochs=epochs if whole and isinstance(epochs, int) else None)
+    found = diagnose(progress.curve, n_epochs=_epochs(progress.job))
     kind = _WARNINGS.get(found.verdict)
     if kind and (found.confidence != "low" or progress.ended):
         first = found.evidence[0]
         yield kind, f"{found.title}: {first.sentence}", first.step or progress.curve.steps
+
+
+def _epochs(job: "FineTuningJob") -> int | None:
+    """How many epochs the curve covers; nobody knows it of a part, nor while "auto" (-1) stands there."""
+    chosen = job.hyperparameters.n_epochs if job.hyperparameters else None
+    return chosen if isinstance(chosen, int) and chosen > 0 and job.status == "succeeded" else None
