@@ -65,6 +65,27 @@ def test_a_refused_question_is_asked_again_when_the_service_said():
     assert third - second >= 0.3
 
 
+def test_a_reasoning_model_gets_the_longest_answer_by_the_name_it_knows():
+    sent = []
+
+    async def complete(request: HttpRequest) -> JSONResponse:
+        body = await request.json()
+        sent.append({name: value for name, value in body.items() if name.startswith("max_")})
+        if "max_tokens" in body:
+            error = {"message": "no", "code": "unsupported_parameter", "param": "max_tokens"}
+            return JSONResponse({"error": error}, status_code=400)
+        choice = {"index": 0, "message": {"role": "assistant", "content": "4"}, "finish_reason": "stop"}
+        return JSONResponse(
+            {"id": "c", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+        )
+
+    app = Starlette(routes=[Route("/v1/chat/completions", complete, methods=["POST"])])
+    http = TestClient(app, base_url="http://testserver/v1/")
+    client = OpenAI(base_url="http://testserver/v1/", api_key="test", http_client=http)
+    assert answers(client, question())[0].text == "4"
+    assert sent == [{"max_tokens": 8}, {"max_completion_tokens": 8}]
+
+
 def test_the_wait_for_a_free_place_is_no_part_of_the_answers_time():
     [answer] = answers(Busy(1, retry_after="0.5").client(), question())
     assert answer.seconds < 0.4

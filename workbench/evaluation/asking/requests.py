@@ -9,13 +9,15 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from workbench.project import JSON
 
 if TYPE_CHECKING:
     from openai import OpenAI
-    from openai.types.chat import ChatCompletionMessageParam
+    from openai._legacy_response import LegacyAPIResponse
+    from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 
 # Many at once meet the rate limit as a matter of course. The client waits between two tries as long as
 # Retry-After says (up to two minutes), else from half a second to eight; ten tries outlast a minute's quota.
@@ -78,14 +80,7 @@ def fetch(client: "OpenAI", request: Request) -> Answer:
     import openai
 
     try:
-        received = client.chat.completions.with_raw_response.create(
-            model=request.model,
-            messages=cast("list[ChatCompletionMessageParam]", request.messages),
-            max_tokens=openai.omit if request.max_tokens is None else request.max_tokens,
-            temperature=openai.omit if request.temperature is None else request.temperature,
-            seed=openai.omit if request.seed is None else request.seed,
-            extra_body=request.more,
-        )
+        received = _sent(client, request)
     except openai.BadRequestError as error:
         if error.code not in _ABOUT_THE_QUESTION:
             raise
@@ -111,6 +106,26 @@ def patient(client: "OpenAI") -> "OpenAI":
 
     chosen = client.max_retries != DEFAULT_MAX_RETRIES
     return client if chosen else client.with_options(max_retries=RETRIES)
+
+
+def _sent(client: "OpenAI", request: Request) -> "LegacyAPIResponse[ChatCompletion]":
+    """Send it; reasoning models know the longest answer by another name, and say so."""
+    import openai
+
+    send = partial(
+        client.chat.completions.with_raw_response.create,
+        model=request.model,
+        messages=cast("list[ChatCompletionMessageParam]", request.messages),
+        temperature=openai.omit if request.temperature is None else request.temperature,
+        seed=openai.omit if request.seed is None else request.seed,
+        extra_body=request.more,
+    )
+    try:
+        return send(max_tokens=openai.omit if request.max_tokens is None else request.max_tokens)
+    except openai.BadRequestError as error:
+        if (error.code, error.param) != ("unsupported_parameter", "max_tokens"):
+            raise
+    return send(max_completion_tokens=request.max_tokens)
 
 
 def _writable(text: str) -> str:
