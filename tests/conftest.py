@@ -45,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "WORKBENCH_MODEL": "nano",
         "WORKBENCH_PROVIDER": "local",
         "WORKBENCH_HEADLESS": "1",
+        "OMP_NUM_THREADS": "1",  # models this small gain nothing from more, and lose much beside other work
         "IPYTHONDIR": str(temporary / "ipython"),
     }
 

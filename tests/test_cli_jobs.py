@@ -59,7 +59,7 @@ def ends(client: OpenAI, store: Store, job: str) -> Callable[..., str]:
         id = client.fine_tuning.jobs.create(
             model="nano", training_file=client.fine_tuning.jobs.retrieve(job).training_file
         ).id
-        store.update_job(id, status=status, **fields)
+        store.jobs.update(id, status=status, **fields)
         return id
 
     return ended

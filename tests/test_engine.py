@@ -13,14 +13,13 @@ from workbench.local.engine.encoding import (
     IGNORED,
     Row,
     batches,
-    collate,
     encode,
     encode_dataset,
     encode_prompt,
 )
-from workbench.local.engine.generate import GREEDY, Batch, Sampling, answers
-from workbench.local.engine.model import Base, hidden_states, load_base, logits
+from workbench.local.engine.model import Base, load_base, logits
 from workbench.local.engine.nano import build_nano
+from workbench.local.engine.packing import hidden_states, pack
 from workbench.local.engine.trainer import ADAPTER, Plan, SftRun, learnt_loss, schedule_share
 
 WORDS = ("red", "blue", "green", "pink", "gold", "gray", "teal", "lime", "rose", "navy", "plum", "mint")
@@ -94,10 +93,22 @@ def test_a_prompt_is_the_start_of_the_conversation_it_asks_to_continue(base: Bas
     assert encode(base.tokenizer, messages).tokens[: len(prompt)] == tuple(prompt)
 
 
-def test_padding_and_prompt_carry_no_label() -> None:
-    ids, labels = collate([Row((5, 6, 7), (False, True, True)), Row((8,), (True,))], padding=0)
-    assert ids.tolist() == [[5, 6, 7], [8, 0, 0]]
-    assert labels.tolist() == [[IGNORED, 6, 7], [8, IGNORED, IGNORED]]
+def test_a_line_of_conversations_teaches_no_prompt_and_no_neighbour() -> None:
+    packed = pack([Row((5, 6, 7), (False, True, True)), Row((8, 9), (True, True))], torch.device("cpu"))
+    assert packed.ids.tolist() == [[5, 6, 7, 8, 9]]
+    assert packed.targets.tolist() == [6, 7, IGNORED, 9, IGNORED]
+    assert packed.layout.positions.tolist() == [[0, 1, 2, 0, 1]]
+    assert packed.layout.owners.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_conversations_in_one_line_are_read_as_each_is_alone(base: Base) -> None:
+    rows = rows_of(base)[:3]
+    with torch.no_grad():
+        together = hidden_states(base.model, pack(rows, base.model.device))
+        alone = [hidden_states(base.model, pack([row], base.model.device)) for row in rows]
+        plain = [base.model.get_decoder()(torch.tensor([row.tokens])).last_hidden_state[0] for row in rows]
+    torch.testing.assert_close(together, torch.cat(alone))
+    torch.testing.assert_close(together, torch.cat(plain))
 
 
 def test_a_conversation_the_template_cannot_write_is_named_by_its_line(base: Base) -> None:
@@ -149,6 +160,11 @@ def test_the_learning_rate_warms_up_and_decays_linearly() -> None:
 # Against PEFT, TRL and transformers
 
 
+def read(base: Base, word: int) -> torch.Tensor:
+    """What the decoder makes of one conversation."""
+    return hidden_states(base.model, pack([rows_of(base)[word]], base.model.device))
+
+
 def trained(base: Base, **changes: object) -> SftRun:
     run = SftRun(base, plan(**changes), rows_of(base), [], None)
     list(run)
@@ -163,7 +179,7 @@ def test_a_saved_adapter_means_the_same_to_peft(base: Base, folder: Path, tmp_pa
     lora.save_adapter(base.model, ADAPTER, tmp_path, base_model="nano")
     ids = torch.tensor([rows_of(base)[0].tokens])
     with torch.no_grad():
-        ours = logits(base.model, hidden_states(base.model, ids))
+        ours = logits(base.model, read(base, 0))[None]
         plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         untouched = plain(ids).logits
         theirs = PeftModel.from_pretrained(plain, tmp_path)(ids).logits
@@ -178,16 +194,12 @@ def test_a_loaded_adapter_answers_like_the_one_that_was_saved(
     lora.save_adapter(base.model, ADAPTER, tmp_path, base_model="nano")
     other = load_base("nano", folder, dtype=torch.float32)
     lora.load_adapter(other.model, "tuned", tmp_path)
-    ids = torch.tensor([rows_of(base)[3].tokens])
     with torch.no_grad():
         lora.use(other.model, "tuned")
-        tuned = hidden_states(other.model, ids)
-        torch.testing.assert_close(tuned, hidden_states(base.model, ids))
+        torch.testing.assert_close(read(other, 3), read(base, 3))
         lora.use(other.model, None)
         lora.use(base.model, None)
-        torch.testing.assert_close(
-            hidden_states(other.model, ids), hidden_states(base.model, ids), rtol=0, atol=0
-        )
+        torch.testing.assert_close(read(other, 3), read(base, 3), rtol=0, atol=0)
 
 
 @pytest.mark.filterwarnings("ignore")  # TRL's and accelerate's own deprecations
@@ -220,30 +232,18 @@ def test_the_loss_and_its_gradients_equal_trl(base: Base, folder: Path, tmp_path
     batch = trainer.data_collator(examples)
     theirs = trainer.compute_loss(trainer.model, batch)
     theirs.backward()
-    ids, labels = collate(rows, padding=0)
-    ours, accuracy, learnt = learnt_loss(base, ids, labels)
-    ours.backward()
+    ours = learnt_loss(base, rows)
+    ours.loss.backward()
 
-    torch.testing.assert_close(ours, theirs)
-    assert learnt == int((batch["labels"] != -100).sum())
-    assert 0 <= accuracy <= 1
-    name, layer = next(iter(lora.layers(base.model)))
-    their_gradient = dict(trainer.model.named_parameters())[
-        f"base_model.model.{name}.lora_B.default.weight"
-    ].grad
-    torch.testing.assert_close(layer.branches[ADAPTER].b.grad, their_gradient)
-
-
-def test_greedy_answers_equal_transformers_generate(base: Base, folder: Path) -> None:
-    trained(base, n_epochs=20)
-    prompts = [encode_prompt(base.tokenizer, conversation(word)[:-1]) for word in WORDS]
-    ours = answers(base, prompts, max_tokens=12)
-    for prompt, text in zip(prompts, ours, strict=True):
-        ids = torch.tensor([prompt])
-        theirs = base.model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False
-        )
-        assert text == base.tokenizer.decode(theirs[0, len(prompt) :], skip_special_tokens=True)
+    torch.testing.assert_close(ours.loss, theirs)
+    assert ours.tokens == int((batch["labels"] != -100).sum())
+    assert 0 <= ours.accuracy <= 1
+    their_parameters = dict(trainer.model.named_parameters())
+    for name, layer in lora.layers(base.model):
+        branch = layer.branches[ADAPTER]
+        for factor, gradient in (("A", branch.a.grad), ("B", branch.b.grad)):
+            theirs = their_parameters[f"base_model.model.{name}.lora_{factor}.default.weight"].grad
+            torch.testing.assert_close(gradient, theirs)
 
 
 # Training
@@ -264,7 +264,8 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(folder: Path, t
         base = load_base("nano", folder, dtype=torch.float32)
         return SftRun(base, plan(n_epochs=4), rows_of(base), rows_of(base)[:4], None)
 
-    whole = [step.metrics for step in fresh()]
+    uninterrupted = fresh()
+    whole = [step.metrics for step in uninterrupted]
     first = fresh()
     half = []
     for step in first:
@@ -275,40 +276,4 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(folder: Path, t
     second = fresh()
     second.restore(tmp_path / "state.pt")
     assert half + [step.metrics for step in second] == whole
-
-
-# Generation
-
-
-def test_rows_answered_together_answer_as_they_would_alone(base: Base) -> None:
-    trained(base, n_epochs=20)
-    prompts = [encode_prompt(base.tokenizer, conversation(word)[:-1]) for word in WORDS]
-    prompts.append(
-        encode_prompt(base.tokenizer, [{"role": "user", "content": "something much longer than the rest"}])
-    )
-    together = answers(base, prompts, max_tokens=10)
-    alone = [answers(base, [prompt], max_tokens=10)[0] for prompt in prompts]
-    assert together == alone
-
-
-def test_a_shared_start_is_read_once(base: Base) -> None:
-    prompts = [encode_prompt(base.tokenizer, conversation(word)[:-1]) for word in ("red", "rose")]
-    batch = Batch(base, prompts, [GREEDY, GREEDY])
-    assert base.tokenizer.decode(prompts[0][: batch.shared]).endswith("say r")
-
-
-def test_a_seed_repeats_a_draw_and_another_seed_does_not(base: Base) -> None:
-    prompt = encode_prompt(base.tokenizer, conversation("red")[:-1])
-
-    def drawn(seed: int) -> list[int]:
-        batch = Batch(base, [prompt], [Sampling(temperature=1.0, top_p=0.9, seed=seed)])
-        return [token for _ in range(20) if batch.live for _, token in batch.step()]
-
-    assert drawn(1) == drawn(1)
-    assert drawn(1) != drawn(2)
-
-
-def test_a_tiny_top_p_leaves_only_the_likeliest_token(base: Base) -> None:
-    prompt = encode_prompt(base.tokenizer, conversation("red")[:-1])
-    greedy, nucleus = Batch(base, [prompt], [GREEDY]), Batch(base, [prompt], [Sampling(1.0, 1e-6, seed=0)])
-    assert [greedy.step() for _ in range(5)] == [nucleus.step() for _ in range(5)]
+    assert second.trace.visits == uninterrupted.trace.visits

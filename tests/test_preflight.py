@@ -443,7 +443,7 @@ def test_a_full_queue_does_not_hide_the_job_that_is_there(local, home):
     job = start_job(local, DOGS, model="nano")
     store = Store(home / "service")
     for _ in range(20):
-        store.add_job({"model": "nano", "training_file": "file-x", "hyperparameters": {}, "seed": 1})
+        store.jobs.add({"model": "nano", "training_file": "file-x", "hyperparameters": {}, "seed": 1})
     store.close()
     there = preflight(local, DOGS, model="nano")
     assert [error.rule for error in there.errors] == ["queue"]

@@ -84,10 +84,12 @@ def training_file(client: OpenAI) -> str:
 def tune(client: OpenAI, home: Path, name: str) -> str:
     """Make ``name`` a tuned model, as a worker would."""
     store = Store(home)
-    job = store.add_job({"model": "nano", "training_file": "file-x", "hyperparameters": {}, "seed": 1})["id"]
-    store.add_checkpoint(job, 10, f"{name}:ckpt-step-10", {"train_loss": 1.0}, store.adapter_folder(job, 10))
-    store.add_checkpoint(job, 20, name, {"train_loss": 0.5}, store.adapter_folder(job, 20))
-    store.update_job(job, status="succeeded", fine_tuned_model=name)
+    job = store.jobs.add({"model": "nano", "training_file": "file-x", "hyperparameters": {}, "seed": 1})["id"]
+    store.checkpoints.add(
+        job, 10, f"{name}:ckpt-step-10", {"train_loss": 1.0}, store.checkpoints.folder(job, 10)
+    )
+    store.checkpoints.add(job, 20, name, {"train_loss": 0.5}, store.checkpoints.folder(job, 20))
+    store.jobs.update(job, status="succeeded", fine_tuned_model=name)
     store.close()
     return job
 
@@ -482,13 +484,7 @@ def supervised(hyperparameters: dict[str, object] | None = None, **more: object)
             "method.supervised.grader.type",
             "a python grader is not run during local training",
         ),
-        ({"method": {"type": "dpo"}}, "method.type", "local training by dpo is not built yet"),
-        (
-            {"method": {"type": "reinforcement"}},
-            "method.type",
-            "local training by reinforcement is not built yet",
-        ),
-        ({"method": {"type": "magic"}}, "method.type", "should be 'supervised'"),
+        ({"method": {"type": "magic"}}, "method.type", "should be 'supervised', 'dpo' or 'reinforcement'"),
         (supervised() | {"hyperparameters": {"n_epochs": 1}}, None, "not in both"),
         ({"suffix": "v1.0"}, "suffix", "no dots"),
         ({"suffix": "x" * 41}, "suffix", "1 to 40"),
@@ -501,7 +497,6 @@ def supervised(hyperparameters: dict[str, object] | None = None, **more: object)
         ),
         ({"metadata": {"key": 1}}, "metadata.key", "valid string"),
         ({"trainingType": "cheap"}, "trainingType", "developerTier"),
-        ({"integrations": [{"type": "wandb"}]}, "integrations", "at most 0 items"),
     ],
 )
 def test_a_job_that_cannot_be_done_is_refused_with_the_place(
@@ -570,7 +565,7 @@ def test_events_and_checkpoints_come_newest_first_in_pages(client: OpenAI, home:
     job = tune(client, home, "nano.ft-1")
     store = Store(home)
     for step in range(1, 25):
-        store.add_event(job, f"Step {step}: training loss=1.0", type="metrics", data={"step": step})
+        store.events.add(job, f"Step {step}: training loss=1.0", type="metrics", data={"step": step})
     store.close()
     page = client.fine_tuning.jobs.list_events(job)
     assert (len(page.data), page.has_more, page.data[0].data) == (20, True, {"step": 24})
@@ -584,11 +579,11 @@ def test_events_and_checkpoints_come_newest_first_in_pages(client: OpenAI, home:
 
 def test_the_result_file_grows_and_is_read_like_any_other(client: OpenAI, home: Path) -> None:
     store = Store(home)
-    job = store.add_job({"model": "nano", "training_file": "file-x", "hyperparameters": {}, "seed": 1})["id"]
-    store.update_job(job, status="running")
+    job = store.jobs.add({"model": "nano", "training_file": "file-x", "hyperparameters": {}, "seed": 1})["id"]
+    store.jobs.update(job, status="running")
     (file_id,) = client.fine_tuning.jobs.retrieve(job).result_files
     assert client.files.content(file_id).text.count("\n") == 1
-    store.add_metrics(job, 1, {"train_loss": 2.5, "train_mean_token_accuracy": 0.5})
+    store.metrics.add(job, 1, {"train_loss": 2.5, "train_mean_token_accuracy": 0.5})
     assert client.files.content(file_id).text.splitlines()[1] == "1,2.5,0.5,,,,"
     assert client.files.retrieve(file_id).bytes == len(client.files.content(file_id).content)
     assert [file.id for file in client.files.list(purpose="fine-tune-results")] == [file_id]
@@ -708,11 +703,8 @@ def test_text_parts_and_developer_messages_are_understood(client: OpenAI, worker
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools comes later"),
-        ({"response_format": {"type": "json_object"}}, "response_format comes later"),
-        ({"logprobs": True}, "logprobs comes later"),
-        ({"frequency_penalty": 0.5}, "frequency_penalty comes later"),
-        ({"store": True}, "store comes later"),
+        ({"reasoning_effort": "high"}, "reasoning_effort comes later"),
+        ({"frequency_penalty": 2.5}, "less than or equal to 2"),
         ({"temperature": 2.1}, "less than or equal to 2"),
         ({"top_p": -0.1}, "greater than or equal to 0"),
         ({"max_tokens": 0}, "greater than or equal to 1"),
@@ -721,8 +713,8 @@ def test_text_parts_and_developer_messages_are_understood(client: OpenAI, worker
         ({"stop": ["a", "b", "c", "d", "e"]}, "at most 4 items"),
         ({"stream_options": {"include_usage": True}}, "stream_options need stream"),
         ({"messages": []}, "at least 1 item"),
-        ({"messages": [{"role": "robot", "content": "x"}]}, "'system', 'user' or 'assistant'"),
-        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "tool messages come later"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "'system', 'user', 'assistant' or 'tool'"),
+        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "'messages.0.tool_call_id'"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "images, audio and files"),
         ({"messages": [{"role": "user"}]}, "'messages.0.content'"),
         ({"model": None}, "Missing required parameter: 'model'"),
@@ -736,6 +728,23 @@ def test_what_would_change_the_answer_is_obeyed_or_refused(
     assert answer.status_code == 400
     assert finding in answer.json()["error"]["message"]
     assert workers.asked == []
+
+
+def test_what_is_wished_for_reaches_the_model(client: OpenAI, workers: EchoWorkers) -> None:
+    client.chat.completions.create(
+        model="nano",
+        messages=ask("hi"),
+        presence_penalty=0.5,
+        frequency_penalty=-1,
+        logit_bias={"7": -3},
+        logprobs=True,
+        top_logprobs=4,
+        response_format={"type": "json_object"},
+    )
+    (asked,) = workers.asked
+    assert (asked.presence_penalty, asked.frequency_penalty) == (0.5, -1.0)
+    assert (asked.logit_bias, asked.top_logprobs) == (((7, -3.0),), 4)
+    assert asked.schema == '{"type": "object"}'
 
 
 def test_what_changes_nothing_is_accepted(http: TestClient) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import DataError, SetupError
-from workbench.local.storage.database import is_disk_full
+from workbench.local.storage.disk import is_disk_full
 from workbench.local.storage.store import Store
 
 JOB = {"model": "nano", "training_file": "file-1", "hyperparameters": {"n_epochs": -1}, "seed": 7}
@@ -27,8 +27,8 @@ def contents(store: Store) -> list[str]:
 
 
 def test_a_file_is_kept_byte_for_byte(store: Store) -> None:
-    file = store.add_file("faq.jsonl", "fine-tune", [b'{"a": 1}\n', b'{"a": 2}\n'])
-    assert store.file_path(file["id"]).read_bytes() == b'{"a": 1}\n{"a": 2}\n'
+    file = store.files.add("faq.jsonl", "fine-tune", [b'{"a": 1}\n', b'{"a": 2}\n'])
+    assert store.files.path(file["id"]).read_bytes() == b'{"a": 1}\n{"a": 2}\n'
     assert (file["bytes"], file["filename"], file["status"]) == (18, "faq.jsonl", "processed")
     assert len(file["id"]) == len("file-") + 32
 
@@ -39,132 +39,132 @@ def test_an_upload_that_breaks_off_leaves_nothing(store: Store) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(OSError, match="No space left") as caught:
-        store.add_file("big.jsonl", "fine-tune", chunks())
+        store.files.add("big.jsonl", "fine-tune", chunks())
     assert is_disk_full(caught.value)
-    assert store.files(after=None, limit=10) == ([], False)
+    assert store.files.page(after=None, limit=10) == ([], False)
     assert contents(store) == []
 
 
 def test_a_full_database_is_told_as_a_full_disk_and_loses_nothing(store: Store) -> None:
-    kept = store.add_file("first.jsonl", "fine-tune", [b"1"])
+    kept = store.files.add("first.jsonl", "fine-tune", [b"1"])
     store._db.all("PRAGMA max_page_count = 1")  # SQLite's own way to have no room
 
     def add_until_full() -> None:
         for _ in range(1000):
-            store.add_file("second.jsonl", "fine-tune", [b"2"])
+            store.files.add("second.jsonl", "fine-tune", [b"2"])
 
     with pytest.raises(sqlite3.OperationalError, match="full") as caught:
         add_until_full()
     assert is_disk_full(caught.value)
-    files, _ = store.files(after=None, limit=10_000)
+    files, _ = store.files.page(after=None, limit=10_000)
     assert files[-1] == kept
     assert contents(store) == sorted(file["id"] for file in files)
 
 
 def test_files_come_in_pages_newest_first(store: Store) -> None:
-    ids = [store.add_file(f"{number}.jsonl", "fine-tune", [b"x"])["id"] for number in range(5)]
-    first, more = store.files(after=None, limit=2)
+    ids = [store.files.add(f"{number}.jsonl", "fine-tune", [b"x"])["id"] for number in range(5)]
+    first, more = store.files.page(after=None, limit=2)
     assert ([file["id"] for file in first], more) == ([ids[4], ids[3]], True)
-    rest, more = store.files(after=ids[3], limit=3)
+    rest, more = store.files.page(after=ids[3], limit=3)
     assert ([file["id"] for file in rest], more) == ([ids[2], ids[1], ids[0]], False)
-    upward, more = store.files("fine-tune", after=ids[0], limit=1, order="asc")
+    upward, more = store.files.page("fine-tune", after=ids[0], limit=1, order="asc")
     assert ([file["id"] for file in upward], more) == ([ids[1]], True)
 
 
 def test_a_page_after_an_unknown_id_is_an_error(store: Store) -> None:
     with pytest.raises(DataError, match="no 'file-nowhere' in this list"):
-        store.files(after="file-nowhere", limit=1)
+        store.files.page(after="file-nowhere", limit=1)
 
 
 @pytest.mark.parametrize("name", ["../service.db", "file-../../x", "file-" + "g" * 32, "file-", ""])
 def test_no_id_leads_out_of_the_store(store: Store, name: str) -> None:
     with pytest.raises(DataError, match="no file id"):
-        store.file_path(name)
+        store.files.path(name)
 
 
 def test_a_deleted_file_stays_readable_for_the_job_that_needs_it(store: Store) -> None:
-    file = store.add_file("faq.jsonl", "fine-tune", [b"x"])
-    job = store.add_job(JOB | {"training_file": file["id"]})
-    assert store.delete_file(file["id"])
-    assert store.file(file["id"]) is None
+    file = store.files.add("faq.jsonl", "fine-tune", [b"x"])
+    job = store.jobs.add(JOB | {"training_file": file["id"]})
+    assert store.files.delete(file["id"])
+    assert store.files.get(file["id"]) is None
     store.tidy()
-    assert store.file_path(file["id"]).read_bytes() == b"x"
-    store.update_job(job["id"], status="cancelled")
+    assert store.files.path(file["id"]).read_bytes() == b"x"
+    store.jobs.update(job["id"], status="cancelled")
     store.tidy()
     assert contents(store) == []
 
 
 def test_deleting_twice_deletes_once(store: Store) -> None:
-    file = store.add_file("faq.jsonl", "fine-tune", [b"x"])
-    assert [store.delete_file(file["id"]), store.delete_file(file["id"])] == [True, False]
+    file = store.files.add("faq.jsonl", "fine-tune", [b"x"])
+    assert [store.files.delete(file["id"]), store.files.delete(file["id"])] == [True, False]
     assert contents(store) == []
 
 
 def test_tidying_removes_what_a_killed_service_left(store: Store) -> None:
     (store.root / "incoming" / "half").write_bytes(b"half an upload")
     (store.root / "files" / ("file-" + "0" * 32)).write_bytes(b"never answered")
-    file = store.add_file("faq.jsonl", "fine-tune", [b"x"])
+    file = store.files.add("faq.jsonl", "fine-tune", [b"x"])
     store.tidy()
     assert contents(store) == [file["id"]]
 
 
 def test_a_new_job_waits_and_says_so(store: Store) -> None:
-    job = store.add_job(JOB | {"suffix": None})
+    job = store.jobs.add(JOB | {"suffix": None})
     assert job["status"] == "pending"
     assert "suffix" not in job
-    assert store.job(job["id"]) == job
-    events, more = store.events(job["id"], after=None, limit=20)
+    assert store.jobs.get(job["id"]) == job
+    events, more = store.events.page(job["id"], after=None, limit=20)
     assert [event["message"] for event in events] == ["Job enqueued. Waiting for jobs ahead to complete."]
     assert not more
 
 
 def test_the_first_of_two_status_changes_wins(store: Store) -> None:
-    job = store.add_job(JOB)
-    assert store.update_job(job["id"], expect={"pending", "running"}, status="cancelled")
-    assert store.update_job(job["id"], expect={"pending", "running"}, status="succeeded") is None
-    assert store.job(job["id"])["status"] == "cancelled"
+    job = store.jobs.add(JOB)
+    assert store.jobs.update(job["id"], expect={"pending", "running"}, status="cancelled")
+    assert store.jobs.update(job["id"], expect={"pending", "running"}, status="succeeded") is None
+    assert store.jobs.get(job["id"])["status"] == "cancelled"
 
 
 def test_jobs_are_taken_up_in_the_order_they_came(store: Store) -> None:
-    first, second, third = (store.add_job(JOB)["id"] for _ in range(3))
-    store.update_job(second, status="running")
-    assert [job["id"] for job in store.jobs_in("pending")] == [first, third]
-    assert [job["id"] for job in store.jobs_in("pending", "running")] == [first, second, third]
+    first, second, third = (store.jobs.add(JOB)["id"] for _ in range(3))
+    store.jobs.update(second, status="running")
+    assert [job["id"] for job in store.jobs.in_states("pending")] == [first, third]
+    assert [job["id"] for job in store.jobs.in_states("pending", "running")] == [first, second, third]
 
 
 def test_resolved_hyperparameters_show_in_both_places(store: Store) -> None:
     method = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": -1}}}
-    job = store.add_job(JOB | {"method": method})
-    changed = store.update_job(job["id"], hyperparameters={"n_epochs": 3})
+    job = store.jobs.add(JOB | {"method": method})
+    changed = store.jobs.update(job["id"], hyperparameters={"n_epochs": 3})
     assert changed["hyperparameters"] == {"n_epochs": 3}
     assert changed["method"] == {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 3}}}
 
 
 def test_a_failed_job_tells_why_and_when(store: Store) -> None:
-    job = store.add_job(JOB)
-    failed = store.fail_job(job["id"], code="invalid_n_examples", message="too few", param="training_file")
+    job = store.jobs.add(JOB)
+    failed = store.jobs.fail(job["id"], code="invalid_n_examples", message="too few", param="training_file")
     assert failed["error"] == {"code": "invalid_n_examples", "message": "too few", "param": "training_file"}
     assert failed["finished_at"] >= job["created_at"]
-    assert store.fail_job(job["id"], code="other", message="later") is None
+    assert store.jobs.fail(job["id"], code="other", message="later") is None
 
 
 def test_jobs_are_found_by_their_metadata(store: Store) -> None:
     odd = 'it\'s "odd" [key]'
-    store.add_job(JOB | {"metadata": {odd: "other"}})
-    wanted = store.add_job(JOB | {"metadata": {odd: "value", "more": "yes"}})
-    store.add_job(JOB)
-    assert store.jobs(after=None, limit=5, metadata={odd: "value"}) == ([wanted], False)
-    assert store.jobs(after=None, limit=5, metadata={odd: "value", "more": "no"}) == ([], False)
+    store.jobs.add(JOB | {"metadata": {odd: "other"}})
+    wanted = store.jobs.add(JOB | {"metadata": {odd: "value", "more": "yes"}})
+    store.jobs.add(JOB)
+    assert store.jobs.page(after=None, limit=5, metadata={odd: "value"}) == ([wanted], False)
+    assert store.jobs.page(after=None, limit=5, metadata={odd: "value", "more": "no"}) == ([], False)
 
 
 def test_a_step_stands_in_the_results_once_and_late_numbers_join_it(store: Store) -> None:
-    job = store.add_job(JOB)["id"]
-    store.update_job(job, status="running")
-    store.add_metrics(job, 1, {"train_loss": 2.5, "train_mean_token_accuracy": 0.25})
-    store.add_metrics(job, 2, {"train_loss": 2.0, "valid_loss": float("nan")})
-    store.add_metrics(job, 1, {"train_loss": 9.9, "full_valid_loss": 1.5})
-    assert store.last_step(job) == 2
-    assert store.results_csv(job).decode().splitlines() == [
+    job = store.jobs.add(JOB)["id"]
+    store.jobs.update(job, status="running")
+    store.metrics.add(job, 1, {"train_loss": 2.5, "train_mean_token_accuracy": 0.25})
+    store.metrics.add(job, 2, {"train_loss": 2.0, "valid_loss": float("nan")})
+    store.metrics.add(job, 1, {"train_loss": 9.9, "full_valid_loss": 1.5})
+    assert store.metrics.last_step(job) == 2
+    assert store.metrics.csv(job).decode().splitlines() == [
         "step,train_loss,train_mean_token_accuracy,valid_loss,valid_mean_token_accuracy,"
         "full_valid_loss,full_valid_mean_token_accuracy",
         "1,2.5,0.25,,,1.5,",
@@ -173,32 +173,32 @@ def test_a_step_stands_in_the_results_once_and_late_numbers_join_it(store: Store
 
 
 def test_the_result_file_grows_with_its_job(store: Store) -> None:
-    job = store.add_job(JOB)["id"]
-    (file_id,) = store.update_job(job, status="running")["result_files"]
-    header = store.file(file_id)["bytes"]
-    store.add_metrics(job, 1, {"train_loss": 2.5})
-    assert store.file(file_id)["bytes"] == header + len("1,2.5,,,,,\n")
-    store.update_job(job, status="succeeded")
-    assert store.file(file_id) == store.files("fine-tune-results", after=None, limit=1)[0][0]
-    assert store.file(file_id)["bytes"] == len(store.results_csv(job))
-    assert store.job_of_result_file(file_id) == job
+    job = store.jobs.add(JOB)["id"]
+    (file_id,) = store.jobs.update(job, status="running")["result_files"]
+    header = store.files.get(file_id)["bytes"]
+    store.metrics.add(job, 1, {"train_loss": 2.5})
+    assert store.files.get(file_id)["bytes"] == header + len("1,2.5,,,,,\n")
+    store.jobs.update(job, status="succeeded")
+    assert store.files.get(file_id) == store.files.page("fine-tune-results", after=None, limit=1)[0][0]
+    assert store.files.get(file_id)["bytes"] == len(store.metrics.csv(job))
+    assert store.files.job_of(file_id) == job
 
 
 def test_a_graded_job_has_a_reward_column(store: Store) -> None:
     supervised = {"hyperparameters": {}, "grader": {"type": "string_check"}}
-    job = store.add_job(JOB | {"method": {"type": "supervised", "supervised": supervised}})["id"]
-    store.add_metrics(job, 5, {"train_loss": 1.0, "full_valid_mean_reward": 0.75})
-    header, line = store.results_csv(job).decode().splitlines()
+    job = store.jobs.add(JOB | {"method": {"type": "supervised", "supervised": supervised}})["id"]
+    store.metrics.add(job, 5, {"train_loss": 1.0, "full_valid_mean_reward": 0.75})
+    header, line = store.metrics.csv(job).decode().splitlines()
     assert header.endswith(",full_valid_mean_token_accuracy,full_valid_mean_reward")
     assert line == "5,1.0,,,,,,0.75"
 
 
 def test_a_repeated_event_is_written_once(store: Store) -> None:
-    job = store.add_job(JOB)["id"]
+    job = store.jobs.add(JOB)["id"]
     for loss in ("2.5", "2.6"):
-        store.add_event(job, f"Step 1: training loss={loss}", type="metrics", data={"step": 1}, key="step-1")
-        store.add_event(job, "Training started.")
-    events, _ = store.events(job, after=None, limit=20)
+        store.events.add(job, f"Step 1: training loss={loss}", type="metrics", data={"step": 1}, key="step-1")
+        store.events.add(job, "Training started.")
+    events, _ = store.events.page(job, after=None, limit=20)
     assert [event["message"] for event in events] == [
         "Training started.",
         "Step 1: training loss=2.5",
@@ -209,13 +209,13 @@ def test_a_repeated_event_is_written_once(store: Store) -> None:
 
 
 def test_events_page_from_the_newest_back(store: Store) -> None:
-    job, other = store.add_job(JOB)["id"], store.add_job(JOB)["id"]
+    job, other = store.jobs.add(JOB)["id"], store.jobs.add(JOB)["id"]
     for number in range(4):
-        store.add_event(job, f"line {number}")
-        store.add_event(other, f"line {number}")
-    page, more = store.events(job, after=None, limit=3)
+        store.events.add(job, f"line {number}")
+        store.events.add(other, f"line {number}")
+    page, more = store.events.page(job, after=None, limit=3)
     assert ([event["message"] for event in page], more) == (["line 3", "line 2", "line 1"], True)
-    rest, more = store.events(job, after=page[-1]["id"], limit=3)
+    rest, more = store.events.page(job, after=page[-1]["id"], limit=3)
     assert [event["message"] for event in rest] == [
         "line 0",
         "Job enqueued. Waiting for jobs ahead to complete.",
@@ -223,46 +223,48 @@ def test_events_page_from_the_newest_back(store: Store) -> None:
     assert not more
 
 
-def test_the_newest_checkpoints_stay_usable(store: Store) -> None:
-    job = store.add_job(JOB)["id"]
+def test_a_forgotten_checkpoint_takes_its_adapter_with_it(store: Store) -> None:
+    job = store.jobs.add(JOB)["id"]
     for step in (10, 20, 30, 40):
-        folder = store.adapter_folder(job, step)
+        folder = store.checkpoints.folder(job, step)
         folder.mkdir(parents=True)
         name = "nano.ft-abc" if step == 40 else f"nano.ft-abc:ckpt-step-{step}"
-        store.add_checkpoint(job, step, name, {"train_loss": 1 / step}, folder)
-        store.keep_checkpoints(job, 3)
-    page, more = store.checkpoints(job, after=None, limit=2)
+        store.checkpoints.add(job, step, name, {"train_loss": 1 / step}, folder)
+    store.checkpoints.forget(job, 10)
+    store.checkpoints.forget(job, 10)
+    page, more = store.checkpoints.page(job, after=None, limit=2)
     assert ([row["fine_tuned_model_checkpoint"] for row in page], more) == (
         ["nano.ft-abc", "nano.ft-abc:ckpt-step-30"],
         True,
     )
     assert page[0]["metrics"] == {"step": 40, "train_loss": 0.025}
-    assert [model.name for model in store.tuned_models()] == [
+    assert [model.name for model in store.checkpoints.models()] == [
         "nano.ft-abc:ckpt-step-20",
         "nano.ft-abc:ckpt-step-30",
         "nano.ft-abc",
     ]
-    assert [step for step in (10, 20, 30, 40) if store.adapter_folder(job, step).exists()] == [20, 30, 40]
-    assert store.adapter_of("nano.ft-abc:ckpt-step-10") is None
+    assert [step for step in (10, 20, 30, 40) if store.checkpoints.folder(job, step).exists()] == [20, 30, 40]
+    assert store.checkpoints.model("nano.ft-abc:ckpt-step-10") is None
 
 
 def test_a_model_tuned_further_keeps_its_first_base(store: Store) -> None:
-    first = store.add_job(JOB)["id"]
-    store.add_checkpoint(first, 1, "nano.ft-one", {}, store.adapter_folder(first, 1))
-    second = store.add_job(JOB | {"model": "nano.ft-one"})["id"]
-    store.add_checkpoint(second, 2, "nano.ft-two", {}, store.adapter_folder(second, 2))
-    assert store.adapter_of("NANO.FT-TWO") == ("nano", store.adapter_folder(second, 2))
+    first = store.jobs.add(JOB)["id"]
+    store.checkpoints.add(first, 1, "nano.ft-one", {}, store.checkpoints.folder(first, 1))
+    second = store.jobs.add(JOB | {"model": "nano.ft-one"})["id"]
+    store.checkpoints.add(second, 2, "nano.ft-two", {}, store.checkpoints.folder(second, 2))
+    model = store.checkpoints.model("NANO.FT-TWO")
+    assert (model.base_model, model.path) == ("nano", store.checkpoints.folder(second, 2))
 
 
 def test_a_checkpoint_saved_again_after_a_crash_is_the_same_one(store: Store) -> None:
-    job = store.add_job(JOB)["id"]
+    job = store.jobs.add(JOB)["id"]
     for loss in (1.0, 1.0):
-        store.add_checkpoint(job, 5, "nano.ft-x", {"train_loss": loss}, store.adapter_folder(job, 5))
-    assert len(store.checkpoints(job, after=None, limit=10)[0]) == 1
+        store.checkpoints.add(job, 5, "nano.ft-x", {"train_loss": loss}, store.checkpoints.folder(job, 5))
+    assert len(store.checkpoints.page(job, after=None, limit=10)[0]) == 1
 
 
 def test_what_one_process_wrote_another_reads(home: Path, store: Store) -> None:
-    job = store.add_job(JOB)["id"]
+    job = store.jobs.add(JOB)["id"]
     children = [
         multiprocessing.get_context("spawn").Process(
             target=write_steps, args=(home, job, range(start, 41, 2))
@@ -274,16 +276,16 @@ def test_what_one_process_wrote_another_reads(home: Path, store: Store) -> None:
     for child in children:
         child.join()
     assert [child.exitcode for child in children] == [0, 0]
-    assert store.last_step(job) == 40
-    assert len(store.results_csv(job).splitlines()) == 41
-    assert len(store.events(job, after=None, limit=100)[0]) == 41
+    assert store.metrics.last_step(job) == 40
+    assert len(store.metrics.csv(job).splitlines()) == 41
+    assert len(store.events.page(job, after=None, limit=100)[0]) == 41
 
 
 def write_steps(home: Path, job: str, steps: range) -> None:
     store = Store(home)
     for step in steps:
-        store.add_metrics(job, step, {"train_loss": 1.0})
-        store.add_event(job, f"Step {step}")
+        store.metrics.add(job, step, {"train_loss": 1.0})
+        store.events.add(job, f"Step {step}")
     store.close()
 
 
@@ -297,7 +299,7 @@ def test_a_file_that_is_no_database_is_named(home: Path) -> None:
 def test_a_truncated_database_is_found_before_it_is_used(home: Path) -> None:
     store = Store(home)
     for _ in range(200):
-        store.add_job(JOB)
+        store.jobs.add(JOB)
     store.close()
     database = home / "service" / "service.db"
     database.write_bytes(database.read_bytes()[: 8 * 4096])

@@ -110,11 +110,11 @@ def test_the_log_tells_the_story_in_azures_words(finished: Progress) -> None:
         "Job enqueued. Waiting for jobs ahead to complete.",
         "Preprocessing running for file training file.",
         "Preprocessing completed for file training file.",
-        "Preprocessing running for file validation file.",
         "Preprocessing completed for file validation file.",
         "Job started.",
         "Data Import started.",
         "Finetuning started.",
+        "Job queued, waiting for GPUs.",
         "Training started.",
         f"Created results file: {results}",
     ]

@@ -19,7 +19,7 @@ from workbench.catalog.prices import Price, prices_in
 from workbench.catalog.regions import Regions
 from workbench.catalog.sources import Conflict, Remark, Source
 from workbench.errors import SetupError
-from workbench.settings import ROOT, home, setting
+from workbench.settings import ROOT, home, models_in, setting
 
 HERE = Path(__file__).parent
 
@@ -32,13 +32,13 @@ def model(name: str) -> Model:
     """What is known of the model called so?
 
     It may carry a version (``gpt-4.1-2025-04-14``) or be a tuned one (``ft:gpt-4o-mini-2024-07-18:me::1``,
-    ``gpt-4.1-2025-04-14.ft-0a1b``): then its base model's facts are given. ``SetupError`` names all that
-    are not retired.
+    ``gpt-4.1-2025-04-14.ft-0a1b``): then its base model's facts are given. Of a folder under
+    ``WORKBENCH_MODELS`` only its name is known. ``SetupError`` names all that are not retired.
     """
     wanted = base_name(name).lower()
     all_of_them = models()
     known = {known.lower(): each for each in all_of_them for known in (each.name, *each.aliases)}
-    found = known.get(wanted) or known.get(_VERSION.sub("", wanted))
+    found = known.get(wanted) or known.get(_VERSION.sub("", wanted)) or _in_a_folder(base_name(name))
     if found is None:
         there_are = ", ".join(each.name for each in all_of_them if not each.retired)
         raise SetupError(
@@ -46,6 +46,14 @@ def model(name: str) -> Model:
             "The name of a deployment does not tell its model: give the name of the model behind it."
         )
     return found
+
+
+def _in_a_folder(name: str) -> Model | None:
+    """A base model of one's own: a Hugging Face folder that the local service trains by this name."""
+    is_path = not name or name.startswith((".", "/")) or ".." in name
+    folder = models_in(home()) / name
+    here = not is_path and (folder / "config.json").is_file()
+    return Model(name, service="local", methods=("sft",), open_weights=True) if here else None
 
 
 def models() -> tuple[Model, ...]:

@@ -24,6 +24,7 @@ class Provider:
     training_type: str | None = None  # sent as trainingType, a field only Azure has
     deploy_before_use: bool = False
     grades_while_training: bool = False  # takes a grader in a supervised job and reports held-out accuracy
+    tells_lessons: bool = False  # tells of each training example what the model made of it
 
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
@@ -35,6 +36,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
                 hosts=("localhost",),
                 base_model="SmolLM2-135M-Instruct",  # "nano" rehearses in seconds
                 grades_while_training=True,
+                tells_lessons=True,
             ),
             Provider(
                 name="azure",

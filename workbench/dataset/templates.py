@@ -27,12 +27,13 @@ class Place(NamedTuple):
 
 def places(text: str) -> tuple[Place, ...]:
     """Which templates does this text have, in order?"""
-    return tuple(_place(match) for match in _TEMPLATE.finditer(text))
+    return tuple(_place(match) for match in _TEMPLATE.finditer(text, 0, _end(text)))
 
 
 def filled(text: str, written: Callable[[str], str]) -> str:
     """The text with each template replaced by what ``written`` gives for it."""
-    return _TEMPLATE.sub(lambda match: written(match[0]), text)
+    end = _end(text)
+    return _TEMPLATE.sub(lambda match: written(match[0]), text[:end]) + text[end:]
 
 
 def value_at(path: tuple[str, ...], values: Mapping[str, object]) -> object:
@@ -93,6 +94,11 @@ def item_reads(source: str) -> frozenset[tuple[str, ...]]:
             reads.update(filter(None, (_read(node, item) for node in ast.walk(function))))
     # Of item["meta"]["answer"] only the whole is told, not item["meta"] again.
     return frozenset(read for read in reads if not any(o[: len(read)] == read and o != read for o in reads))
+
+
+def _end(text: str) -> int:
+    """Where the last template ends; a million brackets that nothing closes are not tried one by one."""
+    return text.rfind("}}") + 2 if "}}" in text else 0
 
 
 def _place(match: re.Match[str]) -> Place:

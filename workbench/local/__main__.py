@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from filelock import FileLock, Timeout
 
 from workbench.errors import SetupError
 from workbench.local.api.app import create_app
+from workbench.local.clock import Clock
+from workbench.local.faults import described, read_faults
 from workbench.local.process import (
     ALREADY_RUNS,
     HOST,
@@ -27,13 +30,16 @@ from workbench.local.process import (
     read_record,
     write_record,
 )
+from workbench.local.quota import quota_name
+from workbench.local.rehearsal import Rehearsal
 from workbench.settings import VERSION, models_in, setting
+from workbench.settings import home as usual_home
 
 LOG_BOUND = 4 * 1024 * 1024
 LOG_KEPT = 1024 * 1024
 
 
-def serve(home: Path, *, port: int | None = None) -> None:
+def serve(home: Path, *, port: int | None = None, rehearsal: Rehearsal | None = None) -> None:
     """Run the service of ``home`` until somebody stops it, on ``port`` or a free one.
 
     Raises ``SetupError`` when the home is taken or damaged, or the port in use.
@@ -48,7 +54,7 @@ def serve(home: Path, *, port: int | None = None) -> None:
         previous = read_record(home)
         key = _key(previous)
         with _listen(port, previous) as listener:
-            app = create_app(home, key, models=models_in(home))
+            app = create_app(home, key, models=models_in(home), rehearsal=rehearsal)
             bound = listener.getsockname()[1]
             record = Record(f"http://{HOST}:{bound}", bound, os.getpid(), _started(), key, VERSION)
             config = uvicorn.Config(
@@ -140,14 +146,28 @@ def _taken(home: Path) -> str:
     )
 
 
-def main() -> int:
-    """Read the command line and serve."""
-    parser = argparse.ArgumentParser(prog="python -m workbench.local", description="The local service.")
-    parser.add_argument("--home", type=Path, required=True, help="the folder that holds all its state")
+def main(words: Sequence[str] | None = None, *, program: str = "python -m workbench.local") -> int:
+    """Read the command line, or ``words``, and serve."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="The local service.",
+        epilog=f"faults:\n{described()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--home", type=Path, help="the folder that holds all its state; else WORKBENCH_HOME")
     parser.add_argument("--port", type=int, help="the port to listen on; else a free one")
-    asked = parser.parse_args()
+    parser.add_argument(
+        "--quota", type=quota_name, default="local", help="jobs and files: local, azure or off"
+    )
+    parser.add_argument("--strict", action="store_true", help="a model answers only when it is deployed")
+    parser.add_argument("--clock", type=float, default=1.0, metavar="FACTOR", help="time runs so much faster")
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="NAME[=VALUE]", help="may be given more than once"
+    )
     try:
-        serve(asked.home.resolve(), port=asked.port)
+        asked = parser.parse_args(words)
+        rehearsal = Rehearsal(asked.quota, asked.strict, Clock(asked.clock), read_faults(asked.fault))
+        serve((asked.home or usual_home()).resolve(), port=asked.port, rehearsal=rehearsal)
     except SetupError as error:
         print(error, file=sys.stderr)
         return ALREADY_RUNS if isinstance(error, AlreadyRunningError) else 2

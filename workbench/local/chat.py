@@ -18,22 +18,50 @@ class ChatRequest:
     n: int = 1
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    presence_penalty: float = 0.0  # taken off the score of every token said before
+    frequency_penalty: float = 0.0  # the same, once for each time
+    logit_bias: tuple[tuple[int, float], ...] = ()  # (token, added to its score)
+    top_logprobs: int | None = None  # how many likely tokens to tell with each; None: no log-probabilities
+    schema: str | None = None  # a JSON schema, as JSON, that the answer keeps to
+    tools: tuple[dict[str, Any], ...] = ()  # in the API's form, those the model may call
+    calls: tuple[str, ...] = ()  # names of tools one of which must be called; empty: the model decides
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """A token of an answer, its log-probability as the model saw it, and its likeliest rivals."""
+
+    token: str
+    bytes: tuple[int, ...]
+    logprob: float
+    top: tuple["Likelihood", ...] = ()
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call of the function ``name``; ``arguments`` is JSON as the model wrote it."""
+
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True)
 class Delta:
-    """The next piece of text of answer number ``index``."""
+    """The next piece of text of answer number ``index``, and its tokens if they are asked for."""
 
     index: int
     text: str
+    likelihoods: tuple[Likelihood, ...] = ()
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One whole answer; ``finish_reason`` is ``stop`` or ``length``."""
+    """One whole answer; ``finish_reason`` is ``stop``, ``length`` or ``tool_calls``."""
 
     text: str
     finish_reason: str
+    likelihoods: tuple[Likelihood, ...] | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True)

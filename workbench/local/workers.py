@@ -1,14 +1,17 @@
 """The service's side of its child processes: starts them, watches them, starts them again.
 
-One child trains at a time, one answers chats; both come from a forkserver that has torch
+A child trains one job, another answers chats; all come from a forkserver that has torch
 loaded already (0.5 s instead of 7). Everything a training child needs is in the store, so a
 killed child or service goes on from the last saved step.
 """
 
 import asyncio
+import errno
 import itertools
 import multiprocessing
 import os
+import sqlite3
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +20,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from workbench.local.chat import ChatError, ChatRequest, Completion, Delta
+from workbench.local.storage.disk import is_disk_full
+from workbench.local.storage.jobs import FINISHED
 from workbench.local.storage.store import Store
 
 # Set before torch loads. Spinning OpenMP threads starve each other on a shared machine (2 threads
@@ -31,9 +36,9 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 PRELOADED = ["workbench.local.engine.training_worker", "workbench.local.engine.chat_worker"]
-TRAINING_AT_ONCE = 1  # two jobs on the same cores each take more than twice as long
 DEATHS_WITHOUT_PROGRESS = 3
 GRACE = 15.0  # seconds to finish the step at hand, before a child is killed
+RETRY = 5.0  # seconds until a full disk is tried again
 
 
 @dataclass
@@ -50,10 +55,11 @@ class _Asked:
 class Workers:
     """The children of one service; made, started and stopped with it."""
 
-    def __init__(self, store: Store, models: Path) -> None:
+    def __init__(self, store: Store, models: Path, *, training_at_once: int = 1) -> None:
         """Start nothing yet; ``models`` is the folder of base weights."""
         self._store = store
         self._models = models
+        self._training_at_once = training_at_once
         self._context = multiprocessing.get_context("forkserver")
         self._look = asyncio.Event()
         self._stopping = False
@@ -83,7 +89,7 @@ class Workers:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def wake(self) -> None:
-        """A job was created or cancelled: look at the queue."""
+        """A job was created, cancelled, paused or resumed: look at the queue."""
         self._look.set()
 
     async def complete(self, request: ChatRequest) -> Completion:
@@ -103,15 +109,24 @@ class Workers:
     async def _tend_jobs(self) -> None:
         while not self._stopping:
             self._look.clear()
-            for job_id in [*self._training]:
-                job = self._store.job(job_id)
-                if job and job["status"] == "cancelled":
-                    self._run(self._end(self._training[job_id]))
-            unfinished = [*self._store.jobs_in("running"), *self._store.jobs_in("pending")]
-            waiting = [job["id"] for job in unfinished if job["id"] not in self._training]
-            for job_id in waiting[: TRAINING_AT_ONCE - len(self._training)]:
-                await self._start_training(job_id)
-            await self._look.wait()
+            try:
+                await self._look_at_jobs()
+            except sqlite3.Error as error:  # a disk that is full or ill may be well again
+                print(f"The jobs cannot be looked at: {error}.", file=sys.stderr)
+                await asyncio.sleep(RETRY)
+            else:
+                await self._look.wait()
+
+    async def _look_at_jobs(self) -> None:
+        for job_id in [*self._training]:
+            job = self._store.jobs.get(job_id)
+            if job is None or job["status"] == "cancelled":
+                self._run(self._end(self._training[job_id]))
+        begun = self._store.jobs.in_states("running", "pausing")
+        queue = [*begun, *self._store.jobs.in_states("pending", "resuming")]
+        waiting = [job["id"] for job in queue if job["id"] not in self._training]
+        for job_id in waiting[: max(0, self._training_at_once - len(self._training))]:
+            await self._start_training(job_id)
 
     async def _start_training(self, job_id: str) -> None:
         child = self._context.Process(
@@ -126,20 +141,41 @@ class Workers:
 
     async def _watch_training(self, job_id: str, child: ForkServerProcess) -> None:
         await asyncio.to_thread(child.join)
-        del self._training[job_id]
-        job = self._store.job(job_id)
-        if not self._stopping and job and job["status"] in ("pending", "running"):
-            step, deaths = self._store.last_step(job_id), 1
-            if job_id in self._deaths and self._deaths[job_id][0] == step:
-                deaths += self._deaths[job_id][1]
-            self._deaths[job_id] = (step, deaths)
-            if deaths >= DEATHS_WITHOUT_PROGRESS:
-                message = (
-                    f"The training process ended {deaths} times at step {step} (exit code {child.exitcode}); "
-                    "most often the machine has too little memory. service.log has the last words."
-                )
-                self._store.fail_job(job_id, code="internalFailure", message=message)
-        self._look.set()
+        try:
+            job = self._store.jobs.get(job_id)
+            if job is None or job["status"] in FINISHED:
+                self._store.jobs.forget_state(job_id)
+            elif job["status"] != "paused" and not self._stopping:
+                await self._note_death(job_id, child.exitcode)
+        finally:
+            del self._training[job_id]
+            self._look.set()
+
+    async def _note_death(self, job_id: str, exit_code: int | None) -> None:
+        """A training process ended and its job did not: another one tries, unless that is in vain."""
+        step, deaths = self._store.metrics.last_step(job_id), 1
+        if job_id in self._deaths and self._deaths[job_id][0] == step:
+            deaths += self._deaths[job_id][1]
+        self._deaths[job_id] = (step, deaths)
+        if exit_code == errno.ENOSPC:
+            message = f"The disk is full at step {step}; free some space and start the job again."
+            await self._give_up(job_id, "insufficient_storage", message)
+        elif deaths >= DEATHS_WITHOUT_PROGRESS:
+            message = (
+                f"The training process ended {deaths} times at step {step} (exit code {exit_code}); "
+                "most often the machine has too little memory. service.log has the last words."
+            )
+            await self._give_up(job_id, "internalFailure", message)
+
+    async def _give_up(self, job_id: str, code: str, message: str) -> None:
+        while not self._stopping:
+            try:
+                self._store.jobs.fail(job_id, code=code, message=message)
+                return
+            except sqlite3.Error as error:
+                if not is_disk_full(error):
+                    raise
+                await asyncio.sleep(RETRY)
 
     async def _end(self, child: ForkServerProcess) -> None:
         if child.is_alive():
@@ -178,7 +214,8 @@ class Workers:
                 self._chat = (child, ours)
                 self._run(self._listen(child, ours))
             with suppress(BrokenPipeError, ConnectionResetError):  # it just ended: _listen asks its successor
-                self._chat[1].send(message)
+                # In a thread: the pipe is full while a model loads or a long prompt is read.
+                await asyncio.to_thread(self._chat[1].send, message)
 
     async def _listen(self, child: ForkServerProcess, connection: Connection) -> None:
         while True:

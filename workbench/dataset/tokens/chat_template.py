@@ -5,8 +5,9 @@ learnt, up to and with the token that ends its turn; a turn of ``weight`` 0 is r
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -44,16 +45,77 @@ def written(tokenizer: "PreTrainedTokenizerFast", messages: Sequence[Message]) -
         text.encode()  # half a surrogate pair has no tokens
         for index, message in enumerate(messages):
             if message.get("role") == "assistant" and message.get("weight", 1):
-                start = len(as_text(tokenizer, messages[:index], answer_next=True))
+                prompt = as_text(tokenizer, messages[:index], answer_next=True)
                 turn = as_text(tokenizer, messages[: index + 1], answer_next=False)
-                # Line breaks after the end-of-turn token belong to the template, not to the answer.
-                learnt.append((start, len(turn.rstrip())))
+                begin = _alike(prompt, text)
+                said = message.get("content")
+                told = isinstance(said, str) and text[begin:].lstrip().startswith(said.strip())
+                if begin < len(prompt) and not told:
+                    raise DataError(
+                        f"this model's chat template writes messages[{index}] otherwise than it asks for it, "
+                        "so what to learn cannot be told; let the conversation end there."
+                    )
+                end = _end_of_turn(tokenizer, text, begin, turn, message)
+                learnt.append((begin, end))
     except (TemplateError, TypeError, UnicodeEncodeError) as error:  # templates add whatever they are given
         raise DataError(
             f"this model's chat template cannot write the conversation ({error}); "
             "use a role and a text in every message."
         ) from None
     return Conversation(text, tuple(learnt))
+
+
+def opening(tokenizer: "PreTrainedTokenizerFast") -> str:
+    """What the template puts before an assistant's words that the model would otherwise have to say.
+
+    A channel (gpt-oss) or an empty thought (Qwen 3): an answer that begins behind it comes at once.
+    Nothing with most templates.
+    """
+    return _opening(tokenizer, str(tokenizer.chat_template))
+
+
+@lru_cache(maxsize=16)
+def _opening(tokenizer: "PreTrainedTokenizerFast", template: str) -> str:
+    asked: Message = {"role": "user", "content": "?"}
+    said = "Forty-two."
+    text = as_text(tokenizer, (asked, {"role": "assistant", "content": said}), answer_next=False)
+    prompt = as_text(tokenizer, (asked,), answer_next=True)
+    before = text[len(prompt) : text.find(said)] if text.startswith(prompt) else ""
+    return before if before.strip() else ""
+
+
+def _end_of_turn(
+    tokenizer: "PreTrainedTokenizerFast", text: str, begin: int, turn: str, message: Message
+) -> int:
+    """Where the assistant's turn that begins at ``begin`` ends: behind the token that ends it.
+
+    ``turn`` is the text up to and with that turn as if it were the last; templates may write more behind a
+    last turn (Phi-3), or other tokens (gpt-oss).
+    """
+    said = message.get("content")
+    if isinstance(said, str) and said.strip() and not message.get("tool_calls"):
+        before = opening(tokenizer)
+        found = text.find(said.strip(), begin + len(before) * text.startswith(before, begin))
+        if found >= 0:
+            end = found + len(said.strip())
+            closed = _added_token(tokenizer, len(tokenizer)).match(text, end)
+            return closed.end() if closed else end
+    # Line breaks after the end-of-turn token belong to the template, not to the answer.
+    return len(text[: _alike(turn, text)].rstrip())
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters both texts begin with."""
+    if other.startswith(one):
+        return len(one)
+    return next(n for n, (a, b) in enumerate(zip(f"{one}\0", f"{other}\1", strict=False)) if a != b)
+
+
+@lru_cache(maxsize=16)
+def _added_token(tokenizer: "PreTrainedTokenizerFast", size: int) -> re.Pattern[str]:
+    """Matches one token that is no piece of ordinary text, and the blanks before it."""
+    tokens = sorted((str(token) for token in tokenizer.added_tokens_decoder.values()), key=len, reverse=True)
+    return re.compile(rf"\s*(?:{'|'.join(map(re.escape, tokens))})" if tokens else r"(?!)")
 
 
 def as_text(tokenizer: "PreTrainedTokenizerFast", messages: Sequence[Message], *, answer_next: bool) -> str:

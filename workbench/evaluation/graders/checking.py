@@ -162,7 +162,7 @@ def _label_model(grader: Grader, path: str) -> None:
         raise BadGraderError(
             f"{path}.labels", "is a list of two or more texts that differ by more than capitals"
         )
-    strange = [label for label in passing if label not in labels]
+    strange = sorted(set(passing) - set(labels))
     if not passing or strange:
         finding = f"has {strange[0]!r}, which is no label" if strange else "is empty"
         raise BadGraderError(

@@ -28,7 +28,7 @@ from workbench.evaluation.graders.judges import (
 )
 from workbench.evaluation.graders.python import LIMITS, run_python
 from workbench.evaluation.graders.sandboxes import Limits
-from workbench.evaluation.graders.similarity import similarity
+from workbench.evaluation.graders.similarity import TooLongError, similarity
 
 # "like" and "ilike" ask whether the input contains the reference.
 _OPERATIONS: Mapping[str, tuple[Callable[[str, str], bool], str, str]] = {
@@ -114,6 +114,8 @@ def _graded(grader: Grader, case: Case, ask: Ask | None, limits: Limits) -> Grad
                 return _text_similarity(grader, case)
     except UnfilledError as error:
         return ungraded(str(error), "invalid_variable_error")
+    except TooLongError as error:
+        return ungraded(str(error))
     except UnsaidError as error:
         lowest = range_of(grader)[0] if grader["type"] == "score_model" else 0.0
         return Grade(lowest, str(error), errors=flagged("sample_parse_error"))

@@ -52,8 +52,8 @@ def run_python(source: str, output_text: str, item: Mapping[str, object], limits
         return Ran(float("nan"), "", f"it {error}", error.kind)
     score = reply.get("score")
     if isinstance(score, float) and math.isfinite(score):
-        return Ran(score, str(reply.get("reason", "")), "", "")
-    return Ran(float("nan"), "", str(reply.get("problem", "it replied with no score")), "code")
+        return Ran(score, _said(reply.get("reason", "")), "", "")
+    return Ran(float("nan"), "", _said(reply.get("problem", "it replied with no score")), "code")
 
 
 def load_problem(source: str, limits: Limits = LIMITS) -> str:
@@ -197,7 +197,12 @@ class _Pool:
 def _load(sandbox: Sandbox, source: str) -> None:
     problem = sandbox.ask(as_line({"source": source})).get("problem")
     if problem is not None:
-        raise _Unloadable(str(problem))
+        raise _Unloadable(_said(problem))
+
+
+def _said(text: object) -> str:
+    """A stranger's words without halves of characters, which neither a file nor an answer can hold."""
+    return str(text).encode("utf-8", "replace").decode()
 
 
 _current: _Pool | None = None

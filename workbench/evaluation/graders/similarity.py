@@ -7,14 +7,29 @@ and all cut a text into words, so they say little about languages written withou
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
+LONGEST = 200_000  # characters
+MOST_PAIRS = 16_000_000  # of words, one from each text: 128 MB and some seconds for ROUGE-L
 ROUGE = ("rouge_1", "rouge_2", "rouge_3", "rouge_4", "rouge_5", "rouge_l")
+COMPARE_ALL = ("meteor", "rouge_l")  # each word with each
+
+
+class TooLongError(ValueError):
+    """Two texts whose comparison would take minutes, or all the memory."""
 
 
 def similarity(metric: str, text: str, reference: str) -> float:
-    """How alike they are by one of ``METRICS``: 0 is not at all, 1 is the same."""
+    """How alike they are by one of ``METRICS``: 0 is not at all, 1 is the same; raises ``TooLongError``."""
+    _check_length(metric, text, reference)
     if not text.split() or not reference.split():
         return float(text.split() == reference.split())  # not every package takes an empty text
     return min(max(METRICS[metric](text, reference), 0.0), 1.0)
+
+
+def _check_length(metric: str, text: str, reference: str) -> None:
+    if max(len(text), len(reference)) > LONGEST:
+        raise TooLongError(f"{metric} compares texts of at most {LONGEST:,} characters")
+    if metric in COMPARE_ALL and len(text.split()) * len(reference.split()) > MOST_PAIRS:
+        raise TooLongError(f"{metric} compares texts of at most {MOST_PAIRS:,} pairs of words")
 
 
 def _fuzzy_match(text: str, reference: str) -> float:

@@ -20,10 +20,24 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workbench.local.api.chat import Answerer, ChatApi
+from workbench.local.api.checkpoints import CheckpointsApi
+from workbench.local.api.completions import CompletionsApi
+from workbench.local.api.deployments import DeploymentsApi
+from workbench.local.api.evals.evals import EvalsApi
+from workbench.local.api.evals.examining import Examiner
+from workbench.local.api.evals.runs import EvalRunsApi
+from workbench.local.api.evals.working import EvalWork
+from workbench.local.api.faults import FaultsAtTheDoor
 from workbench.local.api.files import FilesApi
+from workbench.local.api.graders import GradersApi
 from workbench.local.api.jobs import JobsApi
+from workbench.local.api.judging import ask_here
 from workbench.local.api.models import ModelsApi
 from workbench.local.api.refusals import HANDLERS, Refusal, respond
+from workbench.local.api.resource import ResourceApi
+from workbench.local.api.serving import Serving
+from workbench.local.api.uploads import UploadsApi
+from workbench.local.rehearsal import Rehearsal
 from workbench.local.storage.store import Store
 from workbench.settings import VERSION
 
@@ -38,31 +52,58 @@ class Workforce(Answerer, Protocol):
         """End; what is unfinished goes on at the next start."""
 
     def wake(self) -> None:
-        """A job was created or cancelled."""
+        """A job was created, cancelled, paused or resumed."""
 
 
 def create_app(
-    home: Path, key: str, *, models: Path | None = None, workers: Workforce | None = None
+    home: Path,
+    key: str,
+    *,
+    models: Path | None = None,
+    workers: Workforce | None = None,
+    rehearsal: Rehearsal | None = None,
 ) -> Starlette:
     """The service over ``home``, opened by ``key``; base weights in ``models``, else ``home/models``.
 
     One at a time over the same ``home``. Raises ``SetupError`` when what lies there cannot be read.
     """
-    store = Store(home)
+    rehearsal = rehearsal or Rehearsal()
+    store = Store(home, rehearsal.clock, models=models)
     store.tidy()
     if workers is None:
         from workbench.local.workers import Workers
 
-        workers = Workers(store, models or home / "models")
-    chat = ChatApi(store, workers)
-    rooms = (FilesApi(store), JobsApi(store, workers.wake), ModelsApi(store), chat)
+        at_once = rehearsal.limits.training
+        workers = Workers(store, store.models, training_at_once=at_once)
+    serving = Serving(store, rehearsal)
+    chat = ChatApi(store, workers, serving)
+    evals = EvalWork(store)
+    graders = GradersApi(workers, serving)
+    jobs = JobsApi(store, workers.wake, rehearsal.limits)
+    rooms = (
+        FilesApi(store, rehearsal.limits),
+        UploadsApi(store, rehearsal.limits),
+        jobs,
+        CheckpointsApi(store),
+        ModelsApi(store),
+        chat,
+        CompletionsApi(store),
+        EvalsApi(store, graders, evals),
+        EvalRunsApi(store, serving, evals),
+        graders,
+    )
     routes = [route for room in rooms for route in room.routes]
+    dated = [*chat.deployment_routes, *jobs.dated_routes, *routes]
     crew = workers
 
     @asynccontextmanager
     async def open_hours(_: Starlette) -> AsyncIterator[None]:
         await crew.start()
+        judge = ask_here(crew, serving, rehearsal.faults)
+        await evals.start(Examiner(crew, serving, rehearsal.faults, judge, graders))
         yield
+        await evals.stop()
+        graders.close()
         await crew.stop()
         store.close()
 
@@ -72,9 +113,11 @@ def create_app(
             Mount("/openai/v1", routes=routes),
             Mount("/api/projects/{project}/openai/v1", routes=routes),
             Mount("/v1", routes=routes),
-            Mount("/openai", routes=[*chat.deployment_routes, *routes], middleware=[Middleware(_Dated)]),
+            Mount("/openai", routes=dated, middleware=[Middleware(_Dated)]),
+            *DeploymentsApi(store, rehearsal).routes,
+            *ResourceApi(store).routes,
         ],
-        middleware=[Middleware(_Door, key=key)],
+        middleware=[Middleware(_Door, key=key), Middleware(FaultsAtTheDoor, rehearsal=rehearsal)],
         exception_handlers=HANDLERS,
         lifespan=open_hours,
     )

@@ -5,22 +5,22 @@ import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from workbench.local.api.chat_answers import Body, first_chunk, last_chunk, next_chunk, usage, whole_answer
 from workbench.local.api.chat_request import CompletionRequest
-from workbench.local.api.models import find_model
+from workbench.local.api.faults import faults_of
 from workbench.local.api.refusals import Refusal, invalid, show
 from workbench.local.api.requests import read_json
+from workbench.local.api.serving import Served, Serving
 from workbench.local.chat import ChatError, ChatRequest, Completion, Delta
-from workbench.local.storage.rows import JSON
 from workbench.local.storage.store import Store
 
 Answer = TypeVar("Answer")
-Body: TypeAlias = dict[str, JSON]
 
 
 class Answerer(Protocol):
@@ -36,10 +36,11 @@ class Answerer(Protocol):
 class ChatApi:
     """The part of the API that is about answers."""
 
-    def __init__(self, store: Store, answerer: Answerer) -> None:
-        """Answer with the models of ``store``, run by ``answerer``."""
+    def __init__(self, store: Store, answerer: Answerer, serving: Serving) -> None:
+        """Answer under the names of ``serving``, by ``answerer``; ``store`` keeps what is to be kept."""
         self._store = store
         self._answerer = answerer
+        self._serving = serving
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -57,19 +58,14 @@ class ChatApi:
         name = request.path_params.get("deployment") or asked.model
         if not name:
             raise invalid("Missing required parameter: 'model'.", "model")
-        model = find_model(self._store, name)
-        if model is None:
-            message = (
-                "The API deployment for this resource does not exist: this service has no model "
-                f"{name[:80]!r} (GET /models lists those it has)."
-            )
-            raise Refusal(404, "DeploymentNotFound", message, "model")
+        served = self._serving.find(name, faults_of(request))
+        model = served.model
         chat = asked.of(model)
         head: Body = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model.name}
         if not asked.stream:
             completion = await _unless_gone(request, self._answerer.complete(chat))
-            return JSONResponse(_whole(head, completion))
-        pieces = self._answerer.stream(chat)
+            return JSONResponse(self._keep(asked, served, whole_answer(head, completion)))
+        pieces = self._noting(asked, served, head, self._answerer.stream(chat))
         # Whatever is wrong with the request shows at the first piece, while a status can still be sent.
         first = await _unless_gone(request, anext(pieces))
         with_usage = asked.stream_options is not None and asked.stream_options.include_usage
@@ -77,6 +73,27 @@ class ChatApi:
         return StreamingResponse(
             events, media_type="text/event-stream", headers={"cache-control": "no-cache"}
         )
+
+    def _keep(self, asked: CompletionRequest, served: Served, whole: Body) -> Body:
+        """Note that an answer is complete, and keep it if that was asked for."""
+        self._serving.note_answer(served)
+        if asked.store:
+            whole = whole | {"metadata": dict(asked.metadata or {})}
+            self._store.completions.add(whole, asked.of(served.model).messages)
+        return whole
+
+    async def _noting(
+        self, asked: CompletionRequest, served: Served, head: Body, pieces: AsyncIterator[Delta | Completion]
+    ) -> AsyncIterator[Delta | Completion]:
+        """The same pieces; the whole answer is kept as if it had not been a stream."""
+        try:
+            async for piece in pieces:
+                if isinstance(piece, Completion):
+                    self._keep(asked, served, whole_answer(head, piece))
+                yield piece
+        finally:
+            if isinstance(pieces, AsyncGenerator):
+                await pieces.aclose()
 
 
 async def _unless_gone(request: Request, work: Awaitable[Answer]) -> Answer:
@@ -99,19 +116,6 @@ async def _departure(request: Request) -> None:
         pass
 
 
-def _whole(head: Body, completion: Completion) -> Body:
-    choices: list[JSON] = [
-        {
-            "index": index,
-            "message": {"role": "assistant", "content": choice.text, "refusal": None},
-            "finish_reason": choice.finish_reason,
-            "logprobs": None,
-        }
-        for index, choice in enumerate(completion.choices)
-    ]
-    return head | {"object": "chat.completion", "choices": choices, "usage": _usage(completion)}
-
-
 async def _stream(
     head: Body, n: int, first: Delta | Completion, pieces: AsyncIterator[Delta | Completion], with_usage: bool
 ) -> AsyncIterator[str]:
@@ -120,14 +124,14 @@ async def _stream(
     piece = first
     try:
         for index in range(n):
-            yield _event(head | {"choices": [_chunk(index, {"role": "assistant", "content": ""})]})
+            yield _event(first_chunk(head, index))
         while isinstance(piece, Delta):
-            yield _event(head | {"choices": [_chunk(piece.index, {"content": piece.text})]})
+            yield _event(next_chunk(head, piece))
             piece = await anext(pieces)
         for index, choice in enumerate(piece.choices):
-            yield _event(head | {"choices": [_chunk(index, {}, choice.finish_reason)]})
+            yield _event(last_chunk(head, index, choice))
         if with_usage:
-            yield _event(head | {"choices": [], "usage": _usage(piece)})
+            yield _event(head | {"choices": [], "usage": usage(piece)})
         yield "data: [DONE]\n\n"
     except ChatError as error:
         yield _event(show(Refusal(error.status, error.code, error.message)))
@@ -136,18 +140,5 @@ async def _stream(
             await pieces.aclose()
 
 
-def _chunk(index: int, delta: Body, finish_reason: str | None = None) -> Body:
-    return {"index": index, "delta": delta, "finish_reason": finish_reason, "logprobs": None}
-
-
 def _event(body: Body) -> str:
     return f"data: {json.dumps(body)}\n\n"
-
-
-def _usage(completion: Completion) -> Body:
-    return {
-        "prompt_tokens": completion.prompt_tokens,
-        "completion_tokens": completion.completion_tokens,
-        "total_tokens": completion.prompt_tokens + completion.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": completion.cached_tokens},
-    }

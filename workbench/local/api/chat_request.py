@@ -1,14 +1,17 @@
-"""What a chat completion may be asked for, and what of OpenAI's API is refused because it comes later.
+"""What a chat completion may be asked for, and what of OpenAI's API no model here can do.
 
 A field that would change the answer is obeyed or refused, never ignored. Fields that change
 nothing here (who asks, caching, priorities) are accepted.
 """
 
+import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, Field
 from pydantic import model_validator as check_whole
 
+from workbench.local.api.chat_messages import FunctionName, Message, Tool, ToolChoice, check_order
+from workbench.local.api.metadata import Metadata
 from workbench.local.api.models import Model
 from workbench.local.api.requests import Shape
 from workbench.local.chat import ChatRequest
@@ -16,27 +19,17 @@ from workbench.local.chat import ChatRequest
 MAX_TOKENS_UNASKED = 1024
 
 LATER: dict[str, tuple[object, ...]] = {
-    # Not obeyed yet: the values with which each may be sent nevertheless.
+    # Not obeyed: the values with which each may be sent nevertheless.
     "audio": (),
-    "frequency_penalty": (0,),
     "function_call": ("none",),
     "functions": ([],),
-    "logit_bias": ({},),
-    "logprobs": (False,),
     "modalities": (["text"],),
     "moderation": (),
-    "presence_penalty": (0,),
     "reasoning_effort": ("none",),
-    "response_format": ({"type": "text"},),
-    "store": (False,),
-    "tool_choice": ("none",),
-    "tools": ([],),
-    "top_logprobs": (0,),
     "verbosity": (),
     "web_search_options": (),
 }
 HARMLESS = (
-    "metadata",
     "parallel_tool_calls",
     "prediction",
     "prompt_cache_key",
@@ -48,35 +41,10 @@ HARMLESS = (
 )
 
 
-def _plain_text(content: object) -> object:
-    """The text of a message's content; a list of text parts is one text."""
-    if not isinstance(content, list):
-        return content
-    texts = []
-    for part in content:
-        if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
-            raise ValueError("a string or a list of text parts; images, audio and files are not read")
-        texts.append(part["text"])
-    return "".join(texts)
-
-
-def _known_role(role: object) -> object:
-    if role in ("tool", "function"):
-        raise ValueError("tool messages come later; system, developer, user and assistant are understood")
-    return "system" if role == "developer" else role
-
-
-class Message(Shape):
-    """One turn of the conversation."""
-
-    role: Annotated[Literal["system", "user", "assistant"], BeforeValidator(_known_role)]
-    content: Annotated[str, BeforeValidator(_plain_text)]
-    name: str | None = None
-    refusal: None = None
-    tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
-    function_call: None = None
-    audio: None = None
-    annotations: list[Any] | None = None
+def _token_bias(biases: dict[str, float]) -> dict[str, float]:
+    if not all(token.isascii() and token.isdigit() and len(token) < 10 for token in biases):
+        raise ValueError("a token is a whole number, written as text")
+    return biases
 
 
 class StreamOptions(Shape):
@@ -84,6 +52,35 @@ class StreamOptions(Shape):
 
     include_usage: bool = False
     include_obfuscation: bool = False
+
+
+class SchemaFormat(Shape):
+    """A named JSON schema for the answer."""
+
+    name: FunctionName
+    description: str | None = None
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    strict: bool | None = None
+
+
+class ResponseFormat(Shape):
+    """What the answer looks like."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: SchemaFormat | None = None
+
+    @check_whole(mode="after")
+    def _has_its_schema(self) -> Self:
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise ValueError("json_schema comes with the type json_schema, and only with it")
+        return self
+
+    def schema_text(self) -> str | None:
+        """The JSON schema that the answer keeps to; ``None`` for text."""
+        if self.type == "text":
+            return None
+        schema = self.json_schema.schema_ if self.json_schema else None
+        return json.dumps({"type": "object"} if schema is None else schema)
 
 
 class CompletionRequest(Shape):
@@ -98,8 +95,20 @@ class CompletionRequest(Shape):
     n: Annotated[int, Field(ge=1, le=128)] | None = None
     stop: str | Annotated[list[str], Field(min_length=1, max_length=4)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    logit_bias: (
+        Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], AfterValidator(_token_bias)] | None
+    ) = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    response_format: ResponseFormat | None = None
+    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    store: bool | None = None  # keep the answer, to be listed by its metadata
+    metadata: Metadata | None = None
 
     @check_whole(mode="before")
     @classmethod
@@ -117,7 +126,32 @@ class CompletionRequest(Shape):
             raise ValueError("set max_completion_tokens or max_tokens, not both")
         if self.stream_options and not self.stream:
             raise ValueError("stream_options need stream to be true")
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("top_logprobs need logprobs to be true")
+        check_order(self.messages)
+        self._check_tools()
         return self
+
+    def _check_tools(self) -> None:
+        names = [tool.function.name for tool in self.tools or ()]
+        if len(set(names)) < len(names):
+            raise ValueError("two tools have the same name")
+        choice = self.tool_choice
+        if choice in ("auto", "required") and not names:
+            raise ValueError("tool_choice needs tools")
+        if isinstance(choice, ToolChoice) and choice.function.name not in names:
+            raise ValueError(f"tool_choice names {choice.function.name!r}, which is not among the tools")
+        if self._offered() and self.response_format and self.response_format.type != "text":
+            raise ValueError("response_format and tools cannot be combined here; send one of them")
+
+    def _offered(self) -> list[Tool]:
+        return [] if self.tool_choice == "none" else self.tools or []
+
+    def _demanded(self) -> tuple[str, ...]:
+        if isinstance(self.tool_choice, ToolChoice):
+            return (self.tool_choice.function.name,)
+        every = tuple(tool.function.name for tool in self.tools or ())
+        return every if self.tool_choice == "required" else ()
 
     def of(self, model: Model) -> ChatRequest:
         """The request as ``model`` gets it."""
@@ -126,11 +160,18 @@ class CompletionRequest(Shape):
             model=model.name,
             base_model=model.base_model,
             adapter=model.adapter,
-            messages=tuple({"role": message.role, "content": message.content} for message in self.messages),
+            messages=tuple(message.turn() for message in self.messages),
             max_tokens=self.max_completion_tokens or self.max_tokens or MAX_TOKENS_UNASKED,
             temperature=1.0 if self.temperature is None else self.temperature,
             top_p=1.0 if self.top_p is None else max(self.top_p, 1e-6),
             n=self.n or 1,
             stop=tuple(text for text in stop if text),
             seed=self.seed,
+            presence_penalty=self.presence_penalty or 0.0,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            logit_bias=tuple((int(token), bias) for token, bias in (self.logit_bias or {}).items()),
+            top_logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+            schema=self.response_format.schema_text() if self.response_format else None,
+            tools=tuple(tool.model_dump(exclude_none=True) for tool in self._offered()),
+            calls=self._demanded(),
         )

@@ -6,8 +6,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from workbench.local.api.refusals import not_found
-from workbench.local.engine.weights import BASE_MODELS
+from workbench.local.api.refusals import Refusal, not_found
+from workbench.local.engine.bases import base_models, find_base
+from workbench.local.storage.jobs import UNFINISHED
 from workbench.local.storage.rows import JSON
 from workbench.local.storage.store import Store
 
@@ -31,11 +32,11 @@ class Model(NamedTuple):
 
 def find_model(store: Store, name: str) -> Model | None:
     """The model of this name, upper and lower case alike."""
-    for base_model in BASE_MODELS:
-        if base_model.lower() == name.lower():
-            return Model(base_model, base_model, None)
-    tuned = store.tuned_model(name)
-    return Model(tuned.name, tuned.base_model, str(tuned.path)) if tuned else None
+    tuned = store.checkpoints.model(name)
+    if tuned:
+        return Model(tuned.name, tuned.base_model, str(tuned.path))
+    base_model = find_base(name, store.models)
+    return Model(base_model, base_model, None) if base_model else None
 
 
 class ModelsApi:
@@ -48,7 +49,12 @@ class ModelsApi:
     @property
     def routes(self) -> list[BaseRoute]:
         """Where each call is found."""
-        return [Route("/models", self.list_models), Route("/models/{name:path}", self.show_model)]
+        one = "/models/{name:path}"
+        return [
+            Route("/models", self.list_models),
+            Route(one, self.show_model, methods=["GET"]),
+            Route(one, self.delete_model, methods=["DELETE"]),
+        ]
 
     async def list_models(self, _: Request) -> Response:
         """List all models, base models first."""
@@ -60,13 +66,41 @@ class ModelsApi:
         for model in self._all():
             if str(model["id"]).lower() == name.lower():
                 return JSONResponse(model)
-        raise not_found("model", name, "model")
+        base_model = find_base(name, self._store.models)  # of the hub's cache, which is not listed
+        if base_model is None:
+            raise not_found("model", name, "model")
+        return JSONResponse(_show(base_model, BASES_SINCE))
+
+    async def delete_model(self, request: Request) -> Response:
+        """Delete a tuned model or checkpoint that nobody uses."""
+        name = request.path_params["name"]
+        model = find_model(self._store, name)
+        if model is None:
+            raise not_found("model", name, "model")
+        if model.adapter is None:
+            raise Refusal(403, "forbidden", f"{model.name} is a base model; only tuned models are deleted.")
+        user = self._user_of(model)
+        if user:
+            raise Refusal(409, "conflict", f"{model.name} cannot be deleted: {user}.", "model")
+        self._store.checkpoints.delete_model(model.name)
+        return JSONResponse({"id": model.name, "object": "model", "deleted": True})
+
+    def _user_of(self, model: Model) -> str | None:
+        """Who needs this model, as a clause; ``None`` when nobody does."""
+        deployments = self._store.deployments.of_model(model.name)
+        if deployments:
+            return f"it is deployed as {deployments[0].name}; delete that deployment first"
+        tuned = self._store.checkpoints.model(model.name)
+        for job in self._store.jobs.in_states(*UNFINISHED):
+            if (tuned and job["id"] == tuned.job_id) or job["model"] == model.name:
+                return f"job {job['id']} is {job['status']} and needs it; cancel that first or wait for it"
+        return None
 
     def _all(self) -> list[dict[str, JSON]]:
-        bases = [_show(name, BASES_SINCE) for name in BASE_MODELS]
+        bases = [_show(name, BASES_SINCE) for name in base_models(self._store.models)]
         tuned = [
             _show(model.name, model.created_at) | {"model": model.base_model, "fine_tune": model.job_id}
-            for model in self._store.tuned_models()
+            for model in self._store.checkpoints.models()
         ]
         return bases + tuned
 

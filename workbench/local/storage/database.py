@@ -1,10 +1,9 @@
-"""The one database file of the service: its tables, its transactions, its complaints.
+"""The one database file of the service: its transactions, its pages, its complaints.
 
 Server and worker processes have the same file open at the same time. A change is on the disk
 when its transaction ends.
 """
 
-import errno
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -15,49 +14,6 @@ from typing import Literal
 from workbench.errors import DataError, SetupError
 
 VERSION = 1
-SCHEMA = """
-CREATE TABLE files (
-    n INTEGER PRIMARY KEY AUTOINCREMENT,    -- the order of arrival; pages continue from here
-    id TEXT NOT NULL UNIQUE,
-    filename TEXT NOT NULL,
-    purpose TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
-    bytes INTEGER,                          -- NULL: a result file that still grows with its job
-    job_id TEXT UNIQUE REFERENCES jobs (id) -- set: rendered from this job's metrics, nothing on disk
-) STRICT;
-CREATE TABLE jobs (
-    n INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    body TEXT NOT NULL,                     -- the job as the API shows it
-    status TEXT NOT NULL AS (json_extract(body, '$.status'))
-) STRICT;
-CREATE INDEX jobs_by_status ON jobs (status, n);
-CREATE TABLE events (
-    n INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    job_id TEXT NOT NULL REFERENCES jobs (id),
-    body TEXT NOT NULL
-) STRICT;
-CREATE INDEX events_by_job ON events (job_id, n);
-CREATE TABLE metrics (
-    job_id TEXT NOT NULL REFERENCES jobs (id),
-    step INTEGER NOT NULL,
-    body TEXT NOT NULL,
-    PRIMARY KEY (job_id, step)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE checkpoints (
-    n INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    job_id TEXT NOT NULL REFERENCES jobs (id),
-    step INTEGER NOT NULL,
-    created_at INTEGER NOT NULL,
-    model TEXT NOT NULL UNIQUE COLLATE NOCASE,
-    base_model TEXT NOT NULL,
-    folder TEXT NOT NULL,                   -- relative to the service's folder, so that a home can be moved
-    metrics TEXT NOT NULL,
-    UNIQUE (job_id, step)
-) STRICT;
-"""
 
 
 class Database:
@@ -158,12 +114,10 @@ class Database:
         with self.change() as connection:
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
             if version == 0:
-                # One by one: executescript would commit the transaction first.
-                for statement in SCHEMA.split(";\n"):
-                    connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {VERSION}")
                 version = VERSION
             for room in tables:
+                # One by one: executescript would commit the transaction first.
                 for statement in room.split(";\n"):
                     connection.execute(statement)
         return version
@@ -173,10 +127,3 @@ class Database:
             f"{self.path} is damaged ({finding}). Put back a copy of it, or move it and its -wal and -shm "
             "companions away to start afresh; uploads and adapters beside it are untouched."
         )
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether this is SQLite's or the operating system's way to say that no space is left."""
-    if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -1,4 +1,4 @@
-"""The shapes that the API shows: what a file, a job, an event and a checkpoint look like in JSON."""
+"""The shapes that the API shows: what files, uploads, jobs, events and checkpoints look like in JSON."""
 
 from typing import NotRequired, TypeAlias, TypedDict
 
@@ -15,6 +15,30 @@ class StoredFile(TypedDict):
     object: str
     purpose: str
     status: str
+    expires_at: NotRequired[int]
+
+
+class Upload(TypedDict):
+    """A file that comes in parts; ``file`` is there once it is whole."""
+
+    id: str
+    object: str
+    bytes: int
+    created_at: int
+    filename: str
+    purpose: str
+    status: str  # pending, completed, cancelled, expired
+    expires_at: int
+    file: NotRequired[StoredFile]
+
+
+class UploadPart(TypedDict):
+    """One part of an upload."""
+
+    id: str
+    object: str
+    created_at: int
+    upload_id: str
 
 
 class JobError(TypedDict):

@@ -1,0 +1,382 @@
+"""Base models of other families: tiny random ones of the real architectures, trained, saved and asked."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from openai import OpenAI
+from starlette.testclient import TestClient
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    GPT2Config,
+    GptOssConfig,
+    LlamaConfig,
+    MambaConfig,
+    MistralConfig,
+    Phi3Config,
+    PreTrainedConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from workbench import catalog
+from workbench.dataset import Dataset, Example
+from workbench.errors import SetupError
+from workbench.local.api.app import create_app
+from workbench.local.engine import lora
+from workbench.local.engine.bases import base_folder, base_models, find_base
+from workbench.local.engine.encoding import Row, encode, encode_prompt
+from workbench.local.engine.generate import answers
+from workbench.local.engine.model import Base, load_base, logits
+from workbench.local.engine.nano import build_nano
+from workbench.local.engine.packing import hidden_states, keeps_apart, pack
+from workbench.local.engine.trainer import ADAPTER, Plan, SftRun
+from workbench.training.jobs import start_job
+from workbench.training.progress import follow
+
+KEY = "the-key-of-this-test"
+SMALL = {
+    "vocab_size": 288,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.2,
+    "pad_token_id": 0,
+}
+PLAN = Plan(n_epochs=1, batch_size=2, learning_rate_multiplier=1.0, seed=0, eval_interval=100, eval_samples=0)
+
+# The chat templates of the families, without their parts for tools.
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+LLAMA_2 = (
+    "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token + '[INST] ' + m.content + ' [/INST]' }}"
+    "{% else %}{{ ' ' + m.content + ' ' + eos_token }}{% endif %}{% endfor %}"
+)
+LLAMA_31 = (
+    "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m.role + '<|end_header_id|>\n\n'"
+    " + m.content | trim + '<|eot_id|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+PHI_3 = (
+    "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
+)
+QWEN_3 = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}"
+    "{% if m.role == 'assistant' and loop.last %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+    "{{ m.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+GEMMA = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}"
+    "{{ raise_exception('System role not supported') }}{% endif %}"
+    "{{ '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\n' + m.content | trim"
+    " + '<end_of_turn>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
+HARMONY = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}"
+    "{{ '<|start|>assistant<|channel|>final<|message|>' + m.content"
+    " + ('<|return|>' if loop.last and not add_generation_prompt else '<|end|>') }}"
+    "{% else %}{{ '<|start|>' + m.role + '<|message|>' + m.content + '<|end|>' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start|>assistant' }}{% endif %}"
+)
+FAMILIES: dict[str, tuple[PreTrainedConfig, str, str]] = {  # name -> architecture, template, end of turn
+    "llama-2": (LlamaConfig(**SMALL), LLAMA_2, "</s>"),
+    "llama-3.1": (
+        LlamaConfig(
+            **SMALL,
+            rope_parameters={
+                "rope_type": "llama3",
+                "rope_theta": 500000.0,
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 64,
+            },
+        ),
+        LLAMA_31,
+        "<|eot_id|>",
+    ),
+    "mistral": (MistralConfig(**SMALL, sliding_window=16), LLAMA_2, "</s>"),
+    "phi-3": (Phi3Config(**SMALL), PHI_3, "<|end|>"),
+    "qwen-2": (Qwen2Config(**SMALL), CHATML, "<|im_end|>"),
+    "qwen-3": (Qwen3Config(**SMALL, head_dim=16), QWEN_3, "<|im_end|>"),
+    "gemma-2": (
+        Gemma2Config(
+            **SMALL, head_dim=16, query_pre_attn_scalar=16, sliding_window=16, attn_logit_softcapping=2.0
+        ),
+        GEMMA,
+        "<end_of_turn>",
+    ),
+    "gpt-oss": (
+        GptOssConfig(**SMALL, head_dim=16, num_local_experts=4, num_experts_per_tok=2, sliding_window=16),
+        HARMONY,
+        "<|return|>",
+    ),
+}
+
+
+def build(folder: Path, config: PreTrainedConfig, template: str | None, end: str = "</s>") -> Path:
+    """A random model of an architecture, with a byte-level tokenizer that has its family's special tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({letter: number for number, letter in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<s>", "</s>", "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>"]
+    special += ["<|end_header_id|>", "<|eot_id|>", "<|user|>", "<|assistant|>", "<|end|>", "<start_of_turn>"]
+    special += ["<end_of_turn>", "<|start|>", "<|channel|>", "<|message|>", "<|return|>"]
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in ("<think>", "</think>")])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<s>",
+        "eos_token": "</s>" if end == "</s>" else "<|endoftext|>",
+        "model_max_length": 512,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    if template:
+        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    home = tmp_path_factory.mktemp("families")
+
+    def folder(name: str) -> Path:
+        if not (home / name).exists():
+            build(home / name, *FAMILIES[name])
+        return home / name
+
+    return folder
+
+
+def load(folder: Path) -> Base:
+    return load_base(folder.name, folder, dtype=torch.float32)
+
+
+def exchange(number: int) -> list[dict[str, object]]:
+    return [
+        {"role": "user", "content": f"say {number}"},
+        {"role": "assistant", "content": f"number {number}"},
+        {"role": "user", "content": "and the one after it, please"},
+        {"role": "assistant", "content": f"number {number + 1}"},
+    ]
+
+
+def learnt(base: Base, messages: list[dict[str, object]]) -> str:
+    row = encode(base.tokenizer, messages)
+    return base.tokenizer.decode(
+        [token for token, is_learnt in zip(*row_pairs(row), strict=True) if is_learnt]
+    )
+
+
+def row_pairs(row: Row) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    return row.tokens, row.learnt
+
+
+# What is learnt, by template
+
+
+LEARNT = {
+    "llama-2": " number 1 </s> number 2 </s>",
+    "llama-3.1": "number 1<|eot_id|>number 2<|eot_id|>",
+    "mistral": " number 1 </s> number 2 </s>",
+    "phi-3": "number 1<|end|>number 2<|end|>",
+    "qwen-2": "number 1<|im_end|>number 2<|im_end|>",
+    "qwen-3": "number 1<|im_end|><think>\n\n</think>\n\nnumber 2<|im_end|>",
+    "gemma-2": "number 1<end_of_turn>number 2<end_of_turn>",
+    "gpt-oss": ("<|channel|>final<|message|>number 1<|end|><|channel|>final<|message|>number 2<|return|>"),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_each_family_learns_is_what_it_has_to_say_and_the_end_of_its_turn(
+    family: Callable[[str], Path], name: str
+) -> None:
+    assert learnt(load(family(name)), exchange(1)) == LEARNT[name]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_prompt_goes_up_to_the_first_word_of_the_answer(family: Callable[[str], Path], name: str) -> None:
+    base = load(family(name))
+    prompt = encode_prompt(base.tokenizer, exchange(1)[:3])
+    whole = encode(base.tokenizer, exchange(1)).tokens
+    assert whole[: len(prompt)] == tuple(prompt)
+    assert base.tokenizer.decode(whole[len(prompt) :]).lstrip().startswith("number 2")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_end_of_a_turn_ends_an_answer(family: Callable[[str], Path], name: str) -> None:
+    base = load(family(name))
+    assert base.tokenizer.convert_tokens_to_ids(FAMILIES[name][2]) in base.stop_tokens
+
+
+# Training
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_conversations_in_one_line_are_read_as_transformers_reads_each_alone(
+    family: Callable[[str], Path], name: str
+) -> None:
+    base = load(family(name))
+    plain = AutoModelForCausalLM.from_pretrained(
+        family(name), dtype=torch.float32, attn_implementation="eager"
+    )
+    rows = [encode(base.tokenizer, exchange(number)) for number in (1, 20, 300)]
+    with torch.no_grad():
+        ours = hidden_states(base.model, pack(rows, torch.device("cpu")))
+        theirs = [plain.get_decoder()(torch.tensor([row.tokens])).last_hidden_state[0] for row in rows]
+    torch.testing.assert_close(ours, torch.cat(theirs), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")  # PEFT uses what transformers deprecates
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_adapter_of_each_family_means_the_same_to_peft_and_answers(
+    family: Callable[[str], Path], name: str, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+
+    base = load(family(name))
+    rows = [encode(base.tokenizer, exchange(number)) for number in range(6)]
+    steps = list(SftRun(base, PLAN, rows, [], None))
+    assert len(steps) == 3
+    lora.save_adapter(base.model, ADAPTER, tmp_path, base_model=name)
+    plain = AutoModelForCausalLM.from_pretrained(family(name), dtype=torch.float32)
+    ids = torch.tensor([rows[0].tokens])
+    with torch.no_grad():
+        ours = logits(base.model, hidden_states(base.model, pack(rows[:1], torch.device("cpu"))))
+        untouched = plain(ids).logits[0]
+        theirs = PeftModel.from_pretrained(plain, tmp_path)(ids).logits[0]
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert (ours - untouched).abs().max() > 1e-3
+    said = answers(base, [encode_prompt(base.tokenizer, exchange(1)[:1])], max_tokens=4)
+    assert isinstance(said[0], str)
+
+
+def test_long_conversations_are_read_the_same_with_the_kernel_that_stores_no_scores(
+    family: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = load(family("mistral"))
+    rows = [encode(base.tokenizer, exchange(number)) for number in (1, 300)]
+    with torch.no_grad():
+        short = hidden_states(base.model, pack(rows, torch.device("cpu")))
+        monkeypatch.setattr("workbench.local.engine.packing.LONG", 8)
+        long = hidden_states(base.model, pack(rows, torch.device("cpu")))
+    torch.testing.assert_close(short, long)
+
+
+def test_layers_that_do_not_attend_are_found_out(tmp_path: Path) -> None:
+    config = MambaConfig(vocab_size=288, hidden_size=32, num_hidden_layers=2, initializer_range=0.2)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    assert not keeps_apart(model)
+
+
+def test_the_service_trains_the_experts_neighbours_only_and_says_which(
+    family: Callable[[str], Path], tmp_path: Path
+) -> None:
+    base = load(family("gpt-oss"))
+    lora.add_adapter(base.model, ADAPTER, seed=0)
+    lora.save_adapter(base.model, ADAPTER, tmp_path, base_model="gpt-oss")
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert config["target_modules"] == ["k_proj", "o_proj", "q_proj", "v_proj"]
+
+
+# What cannot be a base
+
+
+def test_a_model_without_a_chat_template_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    folder = build(tmp_path / "plain", LlamaConfig(**SMALL), None)
+    with pytest.raises(SetupError, match=r"plain has no chat template.*chat_template\.jinja"):
+        load_base("plain", folder)
+
+
+def test_a_model_without_linear_layers_is_refused(tmp_path: Path) -> None:
+    config = GPT2Config(vocab_size=288, n_embd=32, n_layer=1, n_head=2, n_positions=128)
+    folder = build(tmp_path / "gpt2", config, CHATML, "<|im_end|>")
+    with pytest.raises(SetupError, match="no linear layers"):
+        load_base("gpt2", folder)
+
+
+def test_a_folder_without_weights_is_refused_with_its_path(tmp_path: Path) -> None:
+    folder = build(tmp_path / "half", LlamaConfig(**SMALL), CHATML, "<|im_end|>")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(SetupError, match=r"The base model half in .*half cannot be loaded"):
+        load_base("half", folder)
+
+
+# Names
+
+
+def test_folders_beside_the_built_in_models_are_bases_by_their_names(tmp_path: Path) -> None:
+    build_nano(tmp_path / "mine")
+    build_nano(tmp_path / "org" / "small")
+    assert base_models(tmp_path) == ("SmolLM2-135M-Instruct", "nano", "mine", "org/small")
+    assert find_base("ORG/Small", tmp_path) == "org/small"
+    assert base_folder("org/small", tmp_path) == tmp_path / "org" / "small"
+
+
+def test_the_catalogue_knows_a_folder_as_a_local_model(home: Path) -> None:
+    build_nano(home / "models" / "mine")
+    assert catalog.model("mine.ft-0a1b").service == "local"
+    assert catalog.model("mine").methods == ("sft",)
+
+
+@pytest.mark.parametrize("name", ["../secrets", "/etc", "org/../../x", "a/b/c", "", "missing", "org/missing"])
+def test_a_name_that_leads_nowhere_says_where_bases_come_from(name: str, tmp_path: Path) -> None:
+    assert find_base(name, tmp_path) is None
+    with pytest.raises(SetupError, match=r"There is no base model .*'hf download org/name'"):
+        base_folder(name, tmp_path)
+
+
+def test_a_model_in_the_hubs_cache_is_a_base_by_its_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = tmp_path / "models--org--tiny" / "snapshots" / "abc"
+    build_nano(snapshot)
+    reference = tmp_path / "models--org--tiny" / "refs" / "main"
+    reference.parent.mkdir()
+    reference.write_text("abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert find_base("org/tiny", tmp_path / "models") == "org/tiny"
+    assert base_folder("org/tiny", tmp_path / "models") == snapshot
+
+
+# On the service
+
+
+@pytest.fixture(scope="module")
+def client(family: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAI]:
+    folders = tmp_path_factory.mktemp("models")
+    shutil.copytree(family("phi-3"), folders / "acme" / "phi-3-tiny")
+    app = create_app(tmp_path_factory.mktemp("home"), KEY, models=folders)
+    with TestClient(app) as http:
+        yield OpenAI(base_url="http://127.0.0.1/openai/v1/", api_key=KEY, http_client=http, max_retries=0)
+
+
+def test_a_base_in_a_folder_is_listed_trained_and_asked(client: OpenAI) -> None:
+    assert "acme/phi-3-tiny" in [model.id for model in client.models.list()]
+    data = Dataset("numbers", tuple(Example(tuple(exchange(n)), f"numbers:{n}") for n in range(12)))
+    *_, done = follow(client, start_job(client, data, model="acme/phi-3-tiny", n_epochs=1), poll_seconds=0.05)
+    assert done.job.status == "succeeded", done.job.error
+    assert str(done.job.fine_tuned_model).startswith("acme/phi-3-tiny.ft-")
+    completion = client.chat.completions.create(
+        model=str(done.job.fine_tuned_model), messages=[{"role": "user", "content": "say 3"}], max_tokens=4
+    )
+    assert completion.usage is not None
+    assert completion.usage.completion_tokens <= 4

@@ -1,0 +1,321 @@
+"""Requests for answers at the desk of one model, and the process around it, on the nano model."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing import Pipe
+from pathlib import Path
+
+import pytest
+import torch
+from desk_service import nano, nano_with_tools
+from test_generate import save_random_adapter
+
+from workbench.local.chat import ChatError, ChatRequest, Choice, Completion, Delta, ToolCall
+from workbench.local.engine.chat_worker import ChatWorker
+from workbench.local.engine.desk import Desk, Piece
+from workbench.local.engine.model import Base, load_base
+from workbench.local.engine.nano import build_nano
+from workbench.local.engine.tools import read_calls
+
+ASKED = ChatRequest("nano", "nano", None, ({"role": "user", "content": "say red"},), 12, temperature=0.0)
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"enum": ["Rome", "Oslo"]}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("models") / "nano"
+    build_nano(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def base(folder: Path) -> Base:
+    return nano(folder)
+
+
+@pytest.fixture(scope="module")
+def caller(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    return nano(nano_with_tools(tmp_path_factory.mktemp("tools") / "nano"))
+
+
+def served(desk: Desk, *requests: ChatRequest, streamed: bool = False) -> dict[int, list[Piece]]:
+    """All that each request gets."""
+    for number, request in enumerate(requests):
+        desk.take(number, request, streamed=streamed)
+    pieces: dict[int, list[Piece]] = defaultdict(list)
+    while desk.busy:
+        for number, piece in desk.turn():
+            pieces[number].append(piece)
+    return pieces
+
+
+def answer(desk: Desk, request: ChatRequest) -> Completion:
+    (piece,) = served(desk, request)[0]
+    assert isinstance(piece, Completion)
+    return piece
+
+
+def refusal(desk: Desk, request: ChatRequest) -> ChatError:
+    with pytest.raises(ChatError) as caught:
+        desk.take(0, request, streamed=False)
+    return caught.value
+
+
+# Answers
+
+
+def test_an_answer_has_its_tokens_counted(base: Base) -> None:
+    completion = answer(Desk(base), ASKED)
+    assert (completion.choices[0].finish_reason, completion.completion_tokens) == ("length", 12)
+    assert completion.prompt_tokens == len("_user\nsay red_\n_assistant\n")  # _ is one special token
+
+
+def test_requests_that_wait_together_are_answered_together_each_as_it_asked(base: Base) -> None:
+    desk = Desk(base)
+    short = replace(ASKED, max_tokens=3, messages=({"role": "user", "content": "another question"},))
+    alone = [answer(desk, ASKED), answer(desk, short)]
+    together = served(desk, ASKED, short)
+    assert [replace(together[n][0], cached_tokens=0) for n in (0, 1)] == [
+        replace(one, cached_tokens=0) for one in alone
+    ]
+
+
+def test_answers_end_at_a_stop_sequence_that_is_not_shown(base: Base) -> None:
+    whole = answer(Desk(base), replace(ASKED, max_tokens=40)).choices[0].text
+    stop = whole[10:13]
+    choice = answer(Desk(base), replace(ASKED, max_tokens=40, stop=(stop,))).choices[0]
+    assert choice == Choice(whole[: whole.index(stop)], "stop")
+
+
+def test_a_stream_never_shows_what_may_become_a_stop_sequence(base: Base) -> None:
+    whole = answer(Desk(base), replace(ASKED, max_tokens=40)).choices[0].text
+    request = replace(ASKED, max_tokens=40, stop=(whole[10:16],))
+    *deltas, completion = served(Desk(base), request, streamed=True)[0]
+    assert isinstance(completion, Completion)
+    said = "".join(delta.text for delta in deltas if isinstance(delta, Delta))
+    assert said == completion.choices[0].text == whole[: whole.index(whole[10:16])]
+
+
+def test_a_stream_is_the_answer_in_pieces_without_half_characters(base: Base) -> None:
+    # One byte a token: a letter such as é takes two steps.
+    schema = json.dumps({"enum": ["é ü 日本"]})
+    request = replace(ASKED, schema=schema, max_tokens=40)
+    *deltas, completion = served(Desk(base), request, streamed=True)[0]
+    assert isinstance(completion, Completion)
+    pieces = [delta.text for delta in deltas if isinstance(delta, Delta)]
+    assert pieces == ['"', "é", " ", "ü", " ", "日", "本", '"']
+    assert completion.choices[0] == Choice('"é ü 日本"', "stop")
+
+
+def test_several_answers_differ_and_a_seed_repeats_them_all(base: Base) -> None:
+    request = replace(ASKED, n=3, temperature=1.0, seed=5)
+    first, second = answer(Desk(base), request), answer(Desk(base), request)
+    assert first.choices == second.choices
+    assert len({choice.text for choice in first.choices}) == 3
+    assert first.completion_tokens == sum(12 for _ in range(3))
+
+
+def test_more_answers_than_fit_at_once_are_written_one_after_the_other(base: Base) -> None:
+    assert len(answer(Desk(base), replace(ASKED, n=40, max_tokens=2)).choices) == 40
+
+
+def test_log_probabilities_come_with_bytes_and_rivals(base: Base) -> None:
+    choice = answer(Desk(base), replace(ASKED, schema='{"const": "é"}', top_logprobs=2)).choices[0]
+    assert choice.likelihoods is not None
+    assert [one.bytes for one in choice.likelihoods] == [(34,), (195,), (169,), (34,)]
+    half = "\N{REPLACEMENT CHARACTER}"
+    assert [one.token for one in choice.likelihoods] == ['"', half, half, '"']
+    assert [len(one.top) for one in choice.likelihoods] == [2, 2, 2, 2]
+    assert all(one.logprob <= 0 for one in choice.likelihoods)
+
+
+# Bounds
+
+
+def test_little_memory_makes_requests_wait_for_each_other(base: Base) -> None:
+    per_token = 2 * 2 * 2 * 16 * base.model.dtype.itemsize  # keys and values, layers, heads, width
+    desk = Desk(base, memory=100 * per_token)
+    desk.take(0, replace(ASKED, max_tokens=40), streamed=True)
+    desk.take(1, replace(ASKED, max_tokens=40), streamed=True)
+    order = []
+    while desk.busy:
+        order += [number for number, piece in desk.turn() if isinstance(piece, Completion)]
+        order += ["both"] if len(desk.writing) == 2 else []
+    assert order == [0, 1]
+
+
+def test_a_client_that_leaves_frees_its_place(base: Base) -> None:
+    desk = Desk(base)
+    desk.take(0, replace(ASKED, n=3, max_tokens=1000), streamed=True)
+    desk.take(1, replace(ASKED, n=40, max_tokens=1000), streamed=False)
+    for _ in desk.turn():
+        pass
+    desk.leave(0)
+    desk.leave(1)
+    assert not desk.busy
+
+
+def test_a_conversation_beyond_the_context_is_refused(base: Base) -> None:
+    error = refusal(Desk(base), replace(ASKED, messages=({"role": "user", "content": "x" * 9000},)))
+    assert (error.status, error.code) == (400, "context_length_exceeded")
+    assert "maximum context length is 8192 tokens" in error.message
+
+
+def test_messages_that_the_template_cannot_write_are_refused(base: Base) -> None:
+    error = refusal(Desk(base), replace(ASKED, messages=({"role": "user", "content": "\ud800"},)))
+    assert (error.status, error.code) == (400, "invalid_request_error")
+
+
+def test_a_tuned_model_that_was_deleted_is_refused(base: Base, tmp_path: Path) -> None:
+    error = refusal(Desk(base), replace(ASKED, model="mine", adapter=str(tmp_path / "gone")))
+    assert (error.status, error.message) == (404, "The model 'mine' no longer exists.")
+
+
+def test_a_bias_for_a_token_that_does_not_exist_is_refused(base: Base) -> None:
+    error = refusal(Desk(base), replace(ASKED, logit_bias=((259, 1.0),)))
+    assert "token 259, but nano has the tokens 0 to 258" in error.message
+
+
+# Adapters
+
+
+def test_tuned_models_answer_beside_their_base(folder: Path, tmp_path: Path) -> None:
+    tuned = [
+        replace(ASKED, model=name, adapter=str(save_random_adapter(tmp_path / name, folder, seed)))
+        for seed, name in enumerate("ab")
+    ]
+    base = load_base("nano", folder, dtype=torch.float32)
+    alone = [answer(Desk(base), request).choices for request in (ASKED, *tuned)]
+    together = served(Desk(base), ASKED, *tuned)
+    assert [together[number][0].choices for number in range(3)] == alone
+    assert len(set(alone)) == 3
+
+
+def test_the_adapters_kept_are_bounded(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.local.engine.desk.ADAPTERS_KEPT", 2)
+    desk = Desk(nano(folder))
+    for seed, name in enumerate("abc"):
+        answer(desk, replace(ASKED, adapter=str(save_random_adapter(tmp_path / name, folder, seed))))
+    assert desk.adapters == [str(tmp_path / "b"), str(tmp_path / "c")]
+
+
+# Tools
+
+
+def test_a_template_that_knows_no_tools_is_told_from_one_that_does(base: Base) -> None:
+    error = refusal(Desk(base), replace(ASKED, tools=(WEATHER,)))
+    assert error.message.startswith("The chat template of nano ignores tools;")
+
+
+def test_calls_in_earlier_turns_are_not_left_out_in_silence(base: Base) -> None:
+    called = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    messages = (*ASKED.messages, {"role": "assistant", "content": "", "tool_calls": [called]})
+    error = refusal(Desk(base), replace(ASKED, messages=messages))
+    assert "ignores tool_calls in messages" in error.message
+
+
+def test_tools_and_their_results_reach_the_model(caller: Base) -> None:
+    called = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
+    messages = (
+        *ASKED.messages,
+        {"role": "assistant", "content": "", "tool_calls": [called]},
+        {"role": "tool", "content": "sunny", "tool_call_id": "1"},
+    )
+    completion = answer(Desk(caller), replace(ASKED, messages=messages, tools=(WEATHER,)))
+    said = len(json.dumps(WEATHER)) + len('{"name": "weather", "arguments": {"city": "Rome"}}') + len("sunny")
+    assert completion.prompt_tokens > said
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_demanded_call_is_made_with_arguments_of_its_schema(caller: Base, temperature: float) -> None:
+    request = replace(
+        ASKED, tools=(WEATHER,), calls=("weather",), temperature=temperature, seed=1, max_tokens=200
+    )
+    (choice,) = answer(Desk(caller), request).choices
+    (call,) = choice.tool_calls
+    assert (choice.text, choice.finish_reason, call.name) == ("", "tool_calls", "weather")
+    assert json.loads(call.arguments)["city"] in ("Rome", "Oslo")
+
+
+def test_a_stream_shows_no_half_call(caller: Base) -> None:
+    request = replace(ASKED, tools=(WEATHER,), calls=("weather",), max_tokens=200)
+    (completion,) = served(Desk(caller), request, streamed=True)[0]
+    assert isinstance(completion, Completion)
+
+
+@pytest.mark.parametrize(
+    ("text", "rest", "calls"),
+    [
+        ("just text", "just text", ()),
+        ('<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>', "", (ToolCall("f", '{"a": 1}'),)),
+        (
+            'Two:\n<tool_call>{"name": "f", "arguments": {}}</tool_call><tool_call>{"name": "g"}</tool_call>',
+            "Two:",
+            (ToolCall("f", "{}"), ToolCall("g", "{}")),
+        ),
+        ("<tool_call>{broken}</tool_call>", "<tool_call>{broken}</tool_call>", ()),
+        ('<tool_call>{"name": 3}</tool_call>', '<tool_call>{"name": 3}</tool_call>', ()),
+    ],
+)
+def test_calls_are_told_from_text(text: str, rest: str, calls: tuple[ToolCall, ...]) -> None:
+    assert read_calls(text) == (rest, calls)
+
+
+# Grammars
+
+
+def test_an_answer_cut_short_says_so_though_it_has_a_schema(base: Base) -> None:
+    choice = answer(Desk(base), replace(ASKED, schema='{"type": "object"}', max_tokens=1)).choices[0]
+    assert choice == Choice("{", "length")
+
+
+def test_a_schema_that_cannot_be_followed_is_refused(base: Base) -> None:
+    error = refusal(Desk(base), replace(ASKED, schema='{"type": "objekt"}'))
+    assert error.status == 400
+    assert error.message.startswith("The JSON schema in response_format cannot be followed:")
+
+
+# The process
+
+
+def test_the_worker_survives_what_it_must_refuse_and_ends_when_nobody_asks(models: Path) -> None:
+    ours, theirs = Pipe()
+    ours.send(("ask", 1, replace(ASKED, schema="{")))
+    ours.send(("ask", 2, replace(ASKED, base_model="no such model")))
+    ours.send(("leave", 7, None))
+    ours.send(("stream", 3, replace(ASKED, max_tokens=2)))
+    ChatWorker(models, theirs, patience=0.0).run()
+    theirs.close()
+    said: dict[int, list[Piece]] = defaultdict(list)
+    while ours.poll():
+        try:
+            number, piece = ours.recv()
+        except EOFError:
+            break
+        said[number].append(piece)
+    assert {number: type(pieces[-1]) for number, pieces in said.items()} == {
+        1: ChatError,
+        2: ChatError,
+        3: Completion,
+    }

@@ -1,0 +1,1 @@
+"""Evals over HTTP: what is asked, on which lines of which file, and what came out."""

@@ -1,0 +1,130 @@
+"""Graders over HTTP: is this grader one, and what does it give for this answer?
+
+Python graders run in sandboxes, judges are the service's own models. Grading has threads of its own, so
+that a grader which takes its two minutes keeps nobody waiting.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from workbench.evaluation.graders import BadGraderError, Grade, Grader, check_grader, close_sandboxes, graded
+from workbench.local.api.chat import Answerer
+from workbench.local.api.faults import faults_of
+from workbench.local.api.judging import ask_here
+from workbench.local.api.refusals import Refusal, invalid
+from workbench.local.api.requests import Shape, read_json
+from workbench.local.api.serving import Serving
+from workbench.local.faults import Faults
+from workbench.local.storage.rows import JSON
+
+AT_ONCE = 16  # answers that are graded; most of the time they wait for a judge or a sandbox
+
+Result = TypeVar("Result")
+
+
+class ValidateRequest(Shape):
+    """A grader to look at."""
+
+    grader: dict[str, Any]
+
+
+class RunRequest(Shape):
+    """A grader to try on one answer; templates read ``item`` and ``sample``."""
+
+    grader: dict[str, Any]
+    model_sample: str
+    item: dict[str, Any] | None = None
+
+
+class GradersApi:
+    """The part of the API that is about graders."""
+
+    def __init__(self, answerer: Answerer, serving: Serving) -> None:
+        """Ask the judges under the names of ``serving``, by ``answerer``."""
+        self._answerer = answerer
+        self._serving = serving
+        self._threads = ThreadPoolExecutor(AT_ONCE, "grade")
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """Where each call is found."""
+        return [
+            Route("/fine_tuning/alpha/graders/validate", self.validate, methods=["POST"]),
+            Route("/fine_tuning/alpha/graders/run", self.run, methods=["POST"]),
+        ]
+
+    async def validate(self, request: Request) -> Response:
+        """Check a grader; it comes back as it was sent."""
+        asked = await read_json(request, ValidateRequest)
+        await self._check(asked.grader, faults_of(request))
+        return JSONResponse({"grader": asked.grader})
+
+    async def run(self, request: Request) -> Response:
+        """Grade one answer; what goes wrong with it is told in ``metadata.errors``, its reward is 0 then."""
+        asked = await read_json(request, RunRequest)
+        faults = faults_of(request)
+        await self._check(asked.grader, faults)
+        ask = ask_here(self._answerer, self._serving, faults)
+        grade = await self.in_thread(
+            lambda: graded(asked.grader, asked.model_sample, asked.item or {}, ask=ask)
+        )
+        return JSONResponse(_shown(asked.grader, grade))
+
+    async def in_thread(self, work: Callable[[], Result]) -> Result:
+        """Do what grades, beside the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def close(self) -> None:
+        """End what is being graded."""
+        close_sandboxes()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _check(self, grader: Grader, faults: Faults) -> None:
+        try:
+            await self.in_thread(lambda: check_grader(grader))
+        except BadGraderError as error:
+            raise invalid(str(error), error.path) from None
+        for path, model in _judges(grader):
+            try:
+                self._serving.find(model, faults)
+            except Refusal as refusal:
+                raise Refusal(refusal.status, refusal.code, refusal.message, path) from None
+
+
+def _judges(grader: Grader) -> Iterator[tuple[str, str]]:
+    """The models that are asked, each with its place."""
+    inner = grader.get("graders")
+    every = {"grader": grader}
+    if isinstance(inner, Mapping):
+        every |= {f"grader.graders.{name}": one for name, one in inner.items()}
+    for path, one in every.items():
+        if one["type"] in ("score_model", "label_model"):
+            yield f"{path}.model", str(one["model"])
+
+
+def _shown(grader: Grader, grade: Grade) -> dict[str, JSON]:
+    """The grade as the API shows it; a score that there is not is null among others, 0 as the reward."""
+    scores: dict[str, JSON] = {
+        name: None if math.isnan(score) else score for name, score in grade.sub_scores.items()
+    }
+    return {
+        "reward": grade.score if grade.graded else 0.0,
+        "metadata": {
+            "name": str(grader["name"]),
+            "type": str(grader["type"]),
+            "errors": {**grade.errors, "other_error": bool(grade.problem) and not any(grade.errors.values())},
+            "execution_time": grade.seconds,
+            "scores": scores,
+            "token_usage": sum(grade.tokens.values()) if grade.tokens else None,
+            "sampled_model_name": grade.model,
+        },
+        "sub_rewards": scores,
+        "model_grader_token_usage_per_model": dict(grade.tokens),
+    }

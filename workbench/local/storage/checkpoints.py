@@ -1,0 +1,133 @@
+"""The saved states of jobs that can be used as models, by the names that Azure gives them."""
+
+import json
+import shutil
+import sqlite3
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from workbench.local.storage.database import Database
+from workbench.local.storage.events import finite
+from workbench.local.storage.ids import derived_id
+from workbench.local.storage.jobs import UNFINISHED, Jobs
+from workbench.local.storage.rows import Checkpoint
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS checkpoints (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    job_id TEXT NOT NULL REFERENCES jobs (id),
+    step INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    model TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    base_model TEXT NOT NULL,
+    folder TEXT NOT NULL,                   -- relative to the service's folder, so that a home can be moved
+    metrics TEXT NOT NULL,
+    UNIQUE (job_id, step)
+) STRICT;
+"""
+
+
+class TunedModel(NamedTuple):
+    """A model this store can serve: a base model and the folder of the adapter that changes it."""
+
+    name: str
+    base_model: str
+    path: Path
+    job_id: str
+    created_at: int
+
+
+class Checkpoints:
+    """The checkpoints of all jobs of one service, and the tuned models among them."""
+
+    def __init__(self, db: Database, root: Path, jobs: Jobs) -> None:
+        """Keep them in ``db``, their adapters in ``root/adapters``."""
+        self._db, self._root, self._jobs = db, root, jobs
+        (root / "adapters").mkdir(parents=True, exist_ok=True)
+
+    def folder(self, job_id: str, step: int) -> Path:
+        """Where this job saves its adapter of this step; the folder is the worker's to make."""
+        return self._root / "adapters" / job_id / f"step-{step}"
+
+    def add(self, job_id: str, step: int, model_name: str, metrics: Mapping[str, float], path: Path) -> None:
+        """Make the adapter in ``path``, a folder of ``folder``, usable as ``model_name``."""
+        job = self._jobs.need(job_id)
+        tuned = self.model(job["model"])
+        base_model = tuned.base_model if tuned else job["model"].partition(".ft-")[0]
+        with self._db.change() as db:
+            db.execute(
+                "INSERT INTO checkpoints (id, job_id, step, created_at, model, base_model, folder, metrics)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_id, step) DO UPDATE"
+                " SET model = excluded.model, folder = excluded.folder, metrics = excluded.metrics",
+                (
+                    derived_id("ftchkpt", job_id, str(step)),
+                    job_id,
+                    step,
+                    int(time.time()),
+                    model_name,
+                    base_model,
+                    path.relative_to(self._root).as_posix(),
+                    json.dumps({"step": step, **finite(metrics)}),
+                ),
+            )
+
+    def page(self, job_id: str, *, after: str | None, limit: int) -> tuple[list[Checkpoint], bool]:
+        """A page of the job's checkpoints, newest first, and whether more follow."""
+        rows, more = self._db.page("checkpoints", "job_id = ?", (job_id,), after=after, limit=limit)
+        return [_show(row) for row in rows], more
+
+    def of_job(self, job_id: str, checkpoint_id: str) -> Checkpoint | None:
+        """One checkpoint of a job by its id or by its name as a model, or ``None``."""
+        row = self._db.one(
+            "SELECT * FROM checkpoints WHERE job_id = ? AND (id = ? OR model = ?)",
+            (job_id, checkpoint_id, checkpoint_id),
+        )
+        return _show(row) if row else None
+
+    def forget(self, job_id: str, step: int) -> None:
+        """Take a checkpoint away, and its adapter; nothing happens when there is none."""
+        with self._db.change() as db:
+            db.execute("DELETE FROM checkpoints WHERE job_id = ? AND step = ?", (job_id, step))
+        shutil.rmtree(self.folder(job_id, step), ignore_errors=True)
+
+    def model(self, name: str) -> TunedModel | None:
+        """The tuned model or checkpoint of this name, upper and lower case alike, or ``None``."""
+        row = self._db.one("SELECT * FROM checkpoints WHERE model = ?", (name,))
+        return self._show_model(row) if row else None
+
+    def models(self) -> list[TunedModel]:
+        """All tuned models and checkpoints, oldest first."""
+        return [self._show_model(row) for row in self._db.all("SELECT * FROM checkpoints ORDER BY n")]
+
+    def delete_model(self, name: str) -> None:
+        """Forget a tuned model or checkpoint, and its adapter."""
+        row = self._db.one("SELECT job_id, step FROM checkpoints WHERE model = ?", (name,))
+        if row is not None:
+            self.forget(row["job_id"], row["step"])
+
+    def tidy(self) -> None:
+        """Remove adapters that no checkpoint needs; a job that goes on may be about to name its own."""
+        needed = {self._root / row["folder"] for row in self._db.all("SELECT folder FROM checkpoints")}
+        going_on = {job["id"] for job in self._jobs.in_states(*UNFINISHED)}
+        for folder in (self._root / "adapters").glob("*/*"):
+            if folder not in needed and folder.parent.name not in going_on:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _show_model(self, row: sqlite3.Row) -> TunedModel:
+        path = self._root / row["folder"]
+        return TunedModel(row["model"], row["base_model"], path, row["job_id"], row["created_at"])
+
+
+def _show(row: sqlite3.Row) -> Checkpoint:
+    return {
+        "id": row["id"],
+        "created_at": row["created_at"],
+        "fine_tuned_model_checkpoint": row["model"],
+        "fine_tuning_job_id": row["job_id"],
+        "metrics": json.loads(row["metrics"]),
+        "object": "fine_tuning.job.checkpoint",
+        "step_number": row["step"],
+    }
