@@ -27,6 +27,7 @@ BODIES = {
     "a list of lists, 16 MB": b"[" + b"[]," * (MOST // 3) + b"[]]",
     "numbers for messages, 16 MB": b'{"model": "nano", "messages": [' + b"0," * (MOST // 2) + b"0]}",
     "unknown fields, 16 MB": b"{" + b",".join(b'"f%d":1' % n for n in range(MOST // 13)) + b"}",
+    "as many unknown fields as are read": b"{" + b",".join(b'"f%d":1' % n for n in range(131_000)) + b"}",
     "the same field, 16 MB": b"{" + b'"model":1,' * (MOST // 10) + b'"model":1}',
     "one name, 16 MB": b'{"' + b"a" * MOST + b'": 1}',
     "one text, 16 MB": b'{"model": "' + b"a" * MOST + b'"}',

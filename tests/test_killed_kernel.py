@@ -1,4 +1,4 @@
-"""04_launch in a kernel that is killed at random, in each of its cells: there is one job, whatever happens."""
+"""04_launch in a kernel that is killed at random, in each of its cells: there is one job all the same."""
 
 import random
 import signal

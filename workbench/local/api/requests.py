@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from workbench.local.api.refusals import Refusal, invalid, too_large
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
-MAX_JSON_VALUES = 100_000  # each may be wrong, and every mistake costs more than a right value
+MAX_JSON_VALUES = 128 * 1024  # each may be wrong, and every mistake costs more than a right value
 MAX_PAGE = 10_000
 PROBLEMS_SHOWN = 5
 
