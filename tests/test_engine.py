@@ -277,16 +277,3 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(folder: Path, t
     second.restore(tmp_path / "state.pt")
     assert half + [step.metrics for step in second] == whole
     assert second.trace.visits == uninterrupted.trace.visits
-
-
-@pytest.mark.parametrize("threads", [2, 4])
-def test_the_curve_does_not_depend_on_the_number_of_threads(base: Base, folder: Path, threads: int) -> None:
-    usual = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        alone = [step.metrics for step in SftRun(base, plan(), rows_of(base), [], None)]
-        torch.set_num_threads(threads)
-        other = load_base("nano", folder, dtype=torch.float32)
-        assert [step.metrics for step in SftRun(other, plan(), rows_of(other), [], None)] == alone
-    finally:
-        torch.set_num_threads(usual)

@@ -185,29 +185,26 @@ def speeds() -> None:
 
 
 def threads() -> None:
-    """Wall time with one thread and with up to two, alone and beside a process that never rests."""
+    """Wall time with one thread and with two, alone and beside a process that never rests."""
     usual = torch.get_num_threads()
     for where in ("alone", "with a busy neighbour"):
         busy = [sys.executable, "-c", "while True: pass"]
         neighbour = subprocess.Popen(busy) if where != "alone" else None
         try:
             taken: dict[int, list[float]] = {1: [], 2: []}
-            runs = {}
-            for count in taken:  # a run takes at most as many threads as there are when it begins
+            steps = ours()
+            for turn in range(2 * ROUNDS + 2):
+                count = 1 + turn % 2
                 torch.set_num_threads(count)
-                runs[count] = ours()
-                next(runs[count])
-            for _ in range(4 * ROUNDS):
-                for count, steps in runs.items():
-                    before = time.perf_counter()
-                    tokens = next(steps)
-                    taken[count].append((time.perf_counter() - before) / tokens)
+                before = time.perf_counter()
+                tokens = next(steps)
+                taken[count].append((time.perf_counter() - before) / tokens)
         finally:
             if neighbour:
                 neighbour.kill()
                 neighbour.wait()
-        ratio = sum(taken[1][ROUNDS:]) / sum(taken[2][ROUNDS:])
-        print(f"wall time, 1 thread / up to 2, {where:21} {ratio:.2f}")
+        ratio = median(taken[1][1:]) / median(taken[2][1:])
+        print(f"wall time, 1 thread / 2, {where:21} {ratio:.2f}")
     torch.set_num_threads(usual)
 
 

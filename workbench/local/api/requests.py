@@ -88,7 +88,7 @@ def show_page(rows: list[Any], more: bool) -> JSONResponse:
 
 
 def _check_number_of_values(body: bytearray) -> None:
-    """Refuse more values than are looked at, before they take a hundred times the room that they have here."""
+    """Refuse more values than are looked at, before they take a hundred times the room they have here."""
     if _values(body) > MAX_JSON_VALUES and _values(_TEXT.sub(b"", body)) > MAX_JSON_VALUES:
         message = f"The request has more than {MAX_JSON_VALUES:,} values, the most that are read."
         raise Refusal(413, "invalidPayload", message)

@@ -23,7 +23,6 @@ from workbench.local.engine import lora
 from workbench.local.engine.encoding import IGNORED, Row, batches
 from workbench.local.engine.generate import answers
 from workbench.local.engine.model import Base, logits
-from workbench.local.engine.pace import Pace
 from workbench.local.engine.packing import hidden_states, pack
 from workbench.local.engine.trace import Trace
 
@@ -107,7 +106,7 @@ class SftRun:
 
     def __iter__(self) -> Iterator[Step]:
         """Train from where the run stands to its end, one step at a time."""
-        plan, total, pace = self.plan, len(self.schedule), Pace()
+        plan, total = self.plan, len(self.schedule)
         epoch_ends = {
             math.ceil(len(self.training) * epoch / plan.batch_size): epoch
             for epoch in range(1, plan.n_epochs + 1)
@@ -116,9 +115,8 @@ class SftRun:
             for group in self.optimizer.param_groups:
                 group["lr"] = LEARNING_RATE * plan.learning_rate_multiplier * schedule_share(number, total)
             chosen = self.schedule[number - 1]
-            with pace.step(sum(len(self.training[row].tokens) for row in chosen)):
-                measured = learnt_loss(self.base, [self.training[row] for row in chosen])
-                measured.loss.backward()
+            measured = learnt_loss(self.base, [self.training[row] for row in chosen])
+            measured.loss.backward()
             loss = measured.loss.item()
             if not math.isfinite(loss):
                 raise WorkbenchError(
