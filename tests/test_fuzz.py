@@ -20,14 +20,14 @@ from schemathesis.schemas import APIOperation
 from starlette.testclient import TestClient
 from unbroken import V1, assert_no_failure, one_of_each, send
 
-from workbench.local.api.chat_request import CompletionRequest
-from workbench.local.api.checkpoints import CopyRequest
-from workbench.local.api.completions import CompletionChange
-from workbench.local.api.deployment_request import DeploymentChange, DeploymentRequest
+from workbench.local.api.chat.chat_request import CompletionRequest
+from workbench.local.api.chat.completions import CompletionChange
+from workbench.local.api.deployments.deployment_request import DeploymentChange, DeploymentRequest
 from workbench.local.api.evals.asked import EvalChange, EvalRequest, RunRequest
-from workbench.local.api.importing import ImportRequest
-from workbench.local.api.job_request import JobRequest
-from workbench.local.api.uploads import Completion, NewUpload
+from workbench.local.api.files.importing import ImportRequest
+from workbench.local.api.files.uploads import Completion, NewUpload
+from workbench.local.api.jobs.checkpoints import CopyRequest
+from workbench.local.api.jobs.job_request import JobRequest
 from workbench.local.rehearsal import Rehearsal
 
 DEPLOYMENT = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a/deployments"

@@ -19,24 +19,24 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from workbench.local.api.chat import Answerer, ChatApi
-from workbench.local.api.checkpoints import CheckpointsApi
-from workbench.local.api.completions import CompletionsApi
-from workbench.local.api.deployments import DeploymentsApi
+from workbench.local.api.chat.chat import Answerer, ChatApi
+from workbench.local.api.chat.completions import CompletionsApi
+from workbench.local.api.deployments.deployments import DeploymentsApi
+from workbench.local.api.deployments.resource import ResourceApi
+from workbench.local.api.deployments.serving import Serving
 from workbench.local.api.evals.evals import EvalsApi
 from workbench.local.api.evals.examining import Examiner
 from workbench.local.api.evals.runs import EvalRunsApi
 from workbench.local.api.evals.working import EvalWork
 from workbench.local.api.faults import FaultsAtTheDoor
-from workbench.local.api.files import FilesApi
-from workbench.local.api.graders import GradersApi
-from workbench.local.api.jobs import JobsApi
-from workbench.local.api.judging import ask_here
+from workbench.local.api.files.files import FilesApi
+from workbench.local.api.files.uploads import UploadsApi
+from workbench.local.api.graders.graders import GradersApi
+from workbench.local.api.graders.judging import ask_here
+from workbench.local.api.jobs.checkpoints import CheckpointsApi
+from workbench.local.api.jobs.jobs import JobsApi
 from workbench.local.api.models import ModelsApi
 from workbench.local.api.refusals import HANDLERS, Refusal, respond
-from workbench.local.api.resource import ResourceApi
-from workbench.local.api.serving import Serving
-from workbench.local.api.uploads import UploadsApi
 from workbench.local.rehearsal import Rehearsal
 from workbench.local.storage.store import Store
 from workbench.settings import VERSION

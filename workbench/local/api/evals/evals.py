@@ -10,7 +10,7 @@ from workbench.evaluation.graders import BadGraderError, Grader, check_grader
 from workbench.local.api.evals.asked import EvalChange, EvalRequest
 from workbench.local.api.evals.lines import check_schema
 from workbench.local.api.evals.working import EvalWork
-from workbench.local.api.graders import GradersApi
+from workbench.local.api.graders.graders import GradersApi
 from workbench.local.api.refusals import invalid, not_found
 from workbench.local.api.requests import read_json, read_order, read_page, show_page
 from workbench.local.storage.evals import Body

@@ -8,15 +8,15 @@ from typing import Any, cast
 from workbench.errors import DataError
 from workbench.evaluation.graders import Grade, Grader, graded, passes
 from workbench.evaluation.graders.judges import Ask
-from workbench.local.api.chat import Answerer
-from workbench.local.api.chat_answers import whole_answer
-from workbench.local.api.chat_request import CompletionRequest
+from workbench.local.api.chat.chat import Answerer
+from workbench.local.api.chat.chat_answers import whole_answer
+from workbench.local.api.chat.chat_request import CompletionRequest
+from workbench.local.api.deployments.serving import Serving
 from workbench.local.api.evals.asked import Answers, Questions
 from workbench.local.api.evals.lines import messages_for
-from workbench.local.api.graders import GradersApi
+from workbench.local.api.graders.graders import GradersApi
 from workbench.local.api.refusals import Refusal
 from workbench.local.api.requests import check_shape
-from workbench.local.api.serving import Serving
 from workbench.local.chat import ChatError, Completion
 from workbench.local.faults import Faults
 from workbench.local.storage.eval_runs import Line

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from workbench.local.api.deployments.serving import Serving
 from workbench.local.api.evals.asked import FileSource, Questions, RunRequest
 from workbench.local.api.evals.evals import find_eval
 from workbench.local.api.evals.examining import question
@@ -17,7 +18,6 @@ from workbench.local.api.evals.working import EvalWork
 from workbench.local.api.faults import faults_of
 from workbench.local.api.refusals import Refusal, invalid, not_found
 from workbench.local.api.requests import read_json, read_order, read_page, show_page
-from workbench.local.api.serving import Serving
 from workbench.local.storage.evals import Body
 from workbench.local.storage.rows import JSON
 from workbench.local.storage.store import Store

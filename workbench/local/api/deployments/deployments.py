@@ -22,17 +22,24 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from workbench.local.api.deployment_request import (
+from workbench.local.api.deployments.deployment_request import (
     DeploymentChange,
     DeploymentRequest,
     check_model,
     check_name,
 )
+from workbench.local.api.deployments.resource import (
+    ACCOUNTS,
+    LOCATION,
+    PROVIDER,
+    SUBSCRIPTION,
+    account_id,
+    check_version,
+)
 from workbench.local.api.faults import faults_of
 from workbench.local.api.models import Model, find_model
 from workbench.local.api.refusals import Refusal
 from workbench.local.api.requests import read_json
-from workbench.local.api.resource import ACCOUNTS, LOCATION, PROVIDER, SUBSCRIPTION, account_id, check_version
 from workbench.local.faults import harms
 from workbench.local.rehearsal import Rehearsal
 from workbench.local.storage.deployments import Deployment

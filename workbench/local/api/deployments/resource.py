@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from workbench.local.api.deployment_request import SKUS, formats_of
+from workbench.local.api.deployments.deployment_request import SKUS, formats_of
 from workbench.local.api.models import Model, find_model
 from workbench.local.api.refusals import Refusal
 from workbench.local.engine.bases import base_models

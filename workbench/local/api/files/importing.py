@@ -9,7 +9,7 @@ import ipaddress
 from io import BufferedWriter
 from urllib.parse import urlsplit
 
-from workbench.local.api.purposes import Purpose
+from workbench.local.api.files.purposes import Purpose
 from workbench.local.api.refusals import Refusal, invalid, too_large
 from workbench.local.api.requests import Shape
 from workbench.local.storage.disk import is_disk_full

@@ -11,12 +11,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from workbench.local.api.chat_answers import Body, first_chunk, last_chunk, next_chunk, usage, whole_answer
-from workbench.local.api.chat_request import CompletionRequest
+from workbench.local.api.chat.chat_answers import (
+    Body,
+    first_chunk,
+    last_chunk,
+    next_chunk,
+    usage,
+    whole_answer,
+)
+from workbench.local.api.chat.chat_request import CompletionRequest
+from workbench.local.api.deployments.serving import Served, Serving
 from workbench.local.api.faults import faults_of
 from workbench.local.api.refusals import Refusal, invalid, show
 from workbench.local.api.requests import read_json
-from workbench.local.api.serving import Served, Serving
 from workbench.local.chat import ChatError, ChatRequest, Completion, Delta
 from workbench.local.storage.store import Store
 

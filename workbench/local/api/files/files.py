@@ -7,11 +7,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from workbench.local.api.importing import ImportRequest, fetch
-from workbench.local.api.purposes import NewFile, need_room
+from workbench.local.api.files.importing import ImportRequest, fetch
+from workbench.local.api.files.purposes import NewFile, need_room
+from workbench.local.api.files.upload import MAX_FILE_BYTES, UploadForm, base_name
 from workbench.local.api.refusals import not_found
 from workbench.local.api.requests import check_shape, read_json, read_order, read_page, show_page
-from workbench.local.api.upload import MAX_FILE_BYTES, UploadForm, base_name
 from workbench.local.quota import Quota
 from workbench.local.storage.rows import JSON
 from workbench.local.storage.store import Store

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route
 from workbench.errors import DataError
 from workbench.evaluation.graders import check_grader
 from workbench.local.api.faults import faults_of
-from workbench.local.api.job_request import JobRequest
+from workbench.local.api.jobs.job_request import JobRequest
 from workbench.local.api.metadata import read_metadata
 from workbench.local.api.models import Model, find_model
 from workbench.local.api.refusals import Refusal, invalid, not_found

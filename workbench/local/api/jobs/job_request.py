@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field
 from pydantic import model_validator as check_whole
 
+from workbench.local.api.jobs.methods import Hyperparameters, Method, Supervised
 from workbench.local.api.metadata import Metadata
-from workbench.local.api.methods import Hyperparameters, Method, Supervised
 from workbench.local.api.requests import Shape
 from workbench.local.storage.rows import JSON
 

@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from workbench.local.api.purposes import NewFile, need_room
+from workbench.local.api.files.purposes import NewFile, need_room
+from workbench.local.api.files.upload import MAX_PART_BYTES, UploadForm, base_name
 from workbench.local.api.refusals import Refusal, invalid, not_found
 from workbench.local.api.requests import Shape, read_json
-from workbench.local.api.upload import MAX_PART_BYTES, UploadForm, base_name
 from workbench.local.quota import Quota
 from workbench.local.storage.rows import Upload
 from workbench.local.storage.store import Store

@@ -15,12 +15,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from workbench.evaluation.graders import BadGraderError, Grade, Grader, check_grader, close_sandboxes, graded
-from workbench.local.api.chat import Answerer
+from workbench.local.api.chat.chat import Answerer
+from workbench.local.api.deployments.serving import Serving
 from workbench.local.api.faults import faults_of
-from workbench.local.api.judging import ask_here
+from workbench.local.api.graders.judging import ask_here
 from workbench.local.api.refusals import Refusal, invalid
 from workbench.local.api.requests import Shape, read_json
-from workbench.local.api.serving import Serving
 from workbench.local.faults import Faults
 from workbench.local.storage.rows import JSON
 

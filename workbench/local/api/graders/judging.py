@@ -6,11 +6,11 @@ Graders run in threads, models on the service's loop; this is the way from the o
 import asyncio
 
 from workbench.evaluation.graders.judges import Ask, Judged, JudgeError, Reply
-from workbench.local.api.chat import Answerer
-from workbench.local.api.chat_request import CompletionRequest
+from workbench.local.api.chat.chat import Answerer
+from workbench.local.api.chat.chat_request import CompletionRequest
+from workbench.local.api.deployments.serving import Serving
 from workbench.local.api.refusals import Refusal
 from workbench.local.api.requests import check_shape
-from workbench.local.api.serving import Serving
 from workbench.local.chat import ChatError
 from workbench.local.faults import Faults
 

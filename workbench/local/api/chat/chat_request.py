@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field
 from pydantic import model_validator as check_whole
 
-from workbench.local.api.chat_messages import FunctionName, Message, Tool, ToolChoice, check_order
+from workbench.local.api.chat.chat_messages import FunctionName, Message, Tool, ToolChoice, check_order
 from workbench.local.api.metadata import Metadata
 from workbench.local.api.models import Model
 from workbench.local.api.requests import Shape

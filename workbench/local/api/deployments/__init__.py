@@ -1,0 +1,1 @@
+"""Deployments, at the addresses of Azure's management API, and who answers under which name."""

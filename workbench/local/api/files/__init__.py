@@ -1,0 +1,1 @@
+"""Files over HTTP: whole, in parts, or fetched from an address on this machine."""

@@ -1,0 +1,1 @@
+"""Graders over HTTP, and the models that they ask."""
