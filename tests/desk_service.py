@@ -7,7 +7,7 @@ from pathlib import Path
 from idle_service import IdleWorkers
 
 from workbench.local.chat import ChatError, ChatRequest, Completion, Delta
-from workbench.local.engine.desk import Desk
+from workbench.local.engine.answering.desk import Desk
 from workbench.local.engine.model import Base, load_base
 from workbench.local.engine.nano import build_nano
 

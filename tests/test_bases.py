@@ -29,9 +29,9 @@ from workbench.dataset import Dataset, Example
 from workbench.errors import SetupError
 from workbench.local.api.app import create_app
 from workbench.local.engine import lora
+from workbench.local.engine.answering.generate import answers
 from workbench.local.engine.bases import base_folder, base_models, find_base
 from workbench.local.engine.encoding import Row, encode, encode_prompt
-from workbench.local.engine.generate import answers
 from workbench.local.engine.model import Base, load_base, logits
 from workbench.local.engine.nano import build_nano
 from workbench.local.engine.packing import hidden_states, keeps_apart, pack

@@ -13,11 +13,11 @@ from desk_service import nano, nano_with_tools
 from test_generate import save_random_adapter
 
 from workbench.local.chat import ChatError, ChatRequest, Choice, Completion, Delta, ToolCall
-from workbench.local.engine.chat_worker import ChatWorker
-from workbench.local.engine.desk import Desk, Piece
+from workbench.local.engine.answering.chat_worker import ChatWorker
+from workbench.local.engine.answering.desk import Desk, Piece
+from workbench.local.engine.answering.tools import read_calls
 from workbench.local.engine.model import Base, load_base
 from workbench.local.engine.nano import build_nano
-from workbench.local.engine.tools import read_calls
 
 ASKED = ChatRequest("nano", "nano", None, ({"role": "user", "content": "say red"},), 12, temperature=0.0)
 WEATHER = {
@@ -213,7 +213,7 @@ def test_tuned_models_answer_beside_their_base(folder: Path, tmp_path: Path) -> 
 
 
 def test_the_adapters_kept_are_bounded(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.local.engine.desk.ADAPTERS_KEPT", 2)
+    monkeypatch.setattr("workbench.local.engine.answering.desk.ADAPTERS_KEPT", 2)
     desk = Desk(nano(folder))
     for seed, name in enumerate("abc"):
         answer(desk, replace(ASKED, adapter=str(save_random_adapter(tmp_path / name, folder, seed))))

@@ -90,13 +90,13 @@ def test_a_model_that_is_better_and_has_lost_nothing_passes():
 
 def test_a_model_that_is_better_and_has_forgotten_much_is_refused():
     found = gate(BETTER, forgetting=probed(100))
-    assert found.verdict == "Do not deploy this model: nothing lost elsewhere."
+    assert found.verdict == "Do not deploy this model, it fails this: nothing lost elsewhere."
 
 
 def test_what_cannot_be_told_is_no_pass():
     found = gate(EQUAL, forgetting=probed(0))
     assert (EQUAL.outcome, found.result) == ("inconclusive", "open")
-    assert found.verdict == "Not yet: it is not shown that all is well (better at the task)."
+    assert found.verdict == "Not yet, this is not shown: better at the task."
 
 
 def test_a_worse_model_is_refused():

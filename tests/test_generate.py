@@ -19,14 +19,14 @@ from transformers import (
 
 from workbench.errors import DataError, SetupError
 from workbench.local.engine import lora
-from workbench.local.engine.adapters import Adapters
-from workbench.local.engine.cache import Slots
-from workbench.local.engine.constraint import Grammars
-from workbench.local.engine.generate import Batch, answers
+from workbench.local.engine.answering.adapters import Adapters
+from workbench.local.engine.answering.cache import Slots
+from workbench.local.engine.answering.constraint import Grammars
+from workbench.local.engine.answering.generate import Batch, answers
+from workbench.local.engine.answering.products import PackedLinear, pack
+from workbench.local.engine.answering.sampling import Sampler, Sampling, draw
 from workbench.local.engine.model import Base, load_base
 from workbench.local.engine.nano import build_nano
-from workbench.local.engine.products import PackedLinear, pack
-from workbench.local.engine.sampling import Sampler, Sampling, draw
 
 SIZE = {
     "vocab_size": 259, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4,

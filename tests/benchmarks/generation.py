@@ -30,14 +30,14 @@ from transformers.utils import logging
 
 from workbench import DATA, read
 from workbench.local.engine import lora
-from workbench.local.engine.adapters import Adapters
+from workbench.local.engine.answering.adapters import Adapters
+from workbench.local.engine.answering.constraint import Constraint, Grammars
+from workbench.local.engine.answering.generate import Batch
+from workbench.local.engine.answering.products import pack
+from workbench.local.engine.answering.sampling import Sampling
 from workbench.local.engine.bases import base_folder
-from workbench.local.engine.constraint import Constraint, Grammars
 from workbench.local.engine.encoding import encode_prompt
-from workbench.local.engine.generate import Batch
 from workbench.local.engine.model import Base, best_type, load_base
-from workbench.local.engine.products import pack
-from workbench.local.engine.sampling import Sampling
 from workbench.local.engine.weights import SMOLLM2
 from workbench.settings import home, models_in
 

@@ -47,8 +47,8 @@ class Gate:
             return "Nothing that was checked speaks against deploying this model."
         against = "; ".join(check.name for check in self.checks if check.result == self.result)
         if self.result == "refused":
-            return f"Do not deploy this model: {against}."
-        return f"Not yet: it is not shown that all is well ({against})."
+            return f"Do not deploy this model, it fails this: {against}."
+        return f"Not yet, this is not shown: {against}."
 
     @property
     def facts(self) -> dict[str, JSON]:

@@ -35,7 +35,7 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-PRELOADED = ["workbench.local.engine.training_worker", "workbench.local.engine.chat_worker"]
+PRELOADED = ["workbench.local.engine.training_worker", "workbench.local.engine.answering.chat_worker"]
 DEATHS_WITHOUT_PROGRESS = 3
 GRACE = 15.0  # seconds to finish the step at hand, before a child is killed
 RETRY = 5.0  # seconds until a full disk is tried again
@@ -249,6 +249,6 @@ def _train_in_child(home: Path, models: Path, job_id: str) -> None:
 
 
 def _chat_in_child(models: Path, connection: Connection) -> None:
-    from workbench.local.engine.chat_worker import serve
+    from workbench.local.engine.answering.chat_worker import serve
 
     serve(models, connection)

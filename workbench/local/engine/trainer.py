@@ -20,8 +20,8 @@ from torch.nn import functional
 from workbench.errors import WorkbenchError
 from workbench.evaluation.graders import grade
 from workbench.local.engine import lora
+from workbench.local.engine.answering.generate import answers
 from workbench.local.engine.encoding import IGNORED, Row, batches
-from workbench.local.engine.generate import answers
 from workbench.local.engine.model import Base, logits
 from workbench.local.engine.packing import hidden_states, pack
 from workbench.local.engine.trace import Trace

@@ -13,14 +13,14 @@ from typing import TypeAlias
 import psutil
 
 from workbench.local.chat import ChatError, ChatRequest, Completion, Delta
-from workbench.local.engine.adapters import Adapters
-from workbench.local.engine.answer import Answer
-from workbench.local.engine.cache import bytes_per_token
-from workbench.local.engine.constraint import Grammars
-from workbench.local.engine.generate import Batch, Drawn
+from workbench.local.engine.answering.adapters import Adapters
+from workbench.local.engine.answering.answer import Answer
+from workbench.local.engine.answering.cache import bytes_per_token
+from workbench.local.engine.answering.constraint import Grammars
+from workbench.local.engine.answering.generate import Batch, Drawn
+from workbench.local.engine.answering.products import pack
+from workbench.local.engine.answering.prompting import check, grammar_of, prompt_tokens
 from workbench.local.engine.model import Base
-from workbench.local.engine.products import pack
-from workbench.local.engine.prompting import check, grammar_of, prompt_tokens
 
 ROWS_AT_ONCE = 32
 ADAPTERS_KEPT = 16

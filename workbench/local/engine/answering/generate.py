@@ -11,14 +11,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.local.engine.adapters import Adapters
-from workbench.local.engine.attention import use_grouped
-from workbench.local.engine.cache import Slots, copied
-from workbench.local.engine.constraint import Constraint
+from workbench.local.engine.answering.adapters import Adapters
+from workbench.local.engine.answering.attention import use_grouped
+from workbench.local.engine.answering.cache import Slots, copied
+from workbench.local.engine.answering.constraint import Constraint
+from workbench.local.engine.answering.prefixes import BLOCK, Prefixes, shared
+from workbench.local.engine.answering.reading import Reading
+from workbench.local.engine.answering.sampling import GREEDY, Chances, Sampler, Sampling, draw
 from workbench.local.engine.model import Base, logits
-from workbench.local.engine.prefixes import BLOCK, Prefixes, shared
-from workbench.local.engine.reading import Reading
-from workbench.local.engine.sampling import GREEDY, Chances, Sampler, Sampling, draw
 
 READ_AT_ONCE = (
     512  # tokens of prompts between two steps: products are at full speed, answers wait half a second

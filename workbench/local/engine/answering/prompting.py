@@ -12,8 +12,8 @@ from jinja2 import TemplateError
 from workbench.dataset.tokens.chat_template import opening
 from workbench.errors import DataError
 from workbench.local.chat import ChatError, ChatRequest
-from workbench.local.engine import tools
-from workbench.local.engine.constraint import Grammars
+from workbench.local.engine.answering import tools
+from workbench.local.engine.answering.constraint import Grammars
 from workbench.local.engine.model import Base
 from workbench.local.storage.rows import JSON
 

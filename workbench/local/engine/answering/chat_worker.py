@@ -13,8 +13,8 @@ from transformers.utils import logging
 
 from workbench.errors import SetupError
 from workbench.local.chat import ChatError, ChatRequest
+from workbench.local.engine.answering.desk import Desk
 from workbench.local.engine.bases import base_folder
-from workbench.local.engine.desk import Desk
 from workbench.local.engine.model import load_base, use_threads
 
 PATIENCE = 600.0  # seconds without a request until the memory is given back

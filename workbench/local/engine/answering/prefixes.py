@@ -6,7 +6,7 @@ An evaluation asks a hundred questions behind the same instructions and examples
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from workbench.local.engine.cache import States, first_tokens
+from workbench.local.engine.answering.cache import States, first_tokens
 
 BLOCK = 16  # starts are shared in whole blocks of so many tokens, so that many prompts share the same one
 KEPT = 4096  # tokens in all; 92 MiB for SmolLM2

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from workbench.local.engine.cache import States, states_of
+from workbench.local.engine.answering.cache import States, states_of
 from workbench.local.engine.model import Base
 
 

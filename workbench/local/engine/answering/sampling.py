@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.local.engine.constraint import Constraint
+from workbench.local.engine.answering.constraint import Constraint
 
 NUCLEUS = 1024  # the likeliest tokens looked at first; sorting a whole vocabulary takes ten times as long
 

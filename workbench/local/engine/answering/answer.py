@@ -3,11 +3,11 @@
 from tokenizers.decoders import DecodeStream
 
 from workbench.local.chat import ChatRequest, Choice, Delta, Likelihood
-from workbench.local.engine import tools
-from workbench.local.engine.constraint import Constraint, Grammars
-from workbench.local.engine.generate import Drawn
+from workbench.local.engine.answering import tools
+from workbench.local.engine.answering.constraint import Constraint, Grammars
+from workbench.local.engine.answering.generate import Drawn
+from workbench.local.engine.answering.sampling import Sampling
 from workbench.local.engine.model import Base
-from workbench.local.engine.sampling import Sampling
 
 
 class Answer:
