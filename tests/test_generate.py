@@ -1,7 +1,7 @@
 """Generation against transformers: many prompts at once, that come and go, on several architectures."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -47,15 +47,6 @@ TEXTS = (
     "short",
     "something else entirely, and a good deal longer than all of the rest, so that windows are left behind",
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """On models this small, threads wait for each other longer than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import openai
 import pytest
-import torch
 from desk_service import DeskWorkers, nano, nano_with_tools
 from idle_service import KEY, client_of
 from openai import OpenAI
@@ -30,14 +29,6 @@ WEATHER = {
         },
     },
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

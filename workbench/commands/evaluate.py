@@ -5,6 +5,8 @@ stands in the way; a sentence says which. An interrupted ``evaluate`` (130) goes
 """
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -82,33 +84,22 @@ def evaluate_file(
     dataset = dataset.take(len(dataset) if first is None else first)
     chosen, asked_with = _grader(grader), _prompt(system, prompt)
     client = connect(provider)
+    cache = settings.home() / "evaluations" / "answers.jsonl"
+    asked: Callable[..., Evaluation] = partial(evaluate, concurrency=concurrency, cache=cache)
+    if on_service:
+        asked = evaluate_on_service  # it keeps its answers itself
     try:
-        if on_service:
-            found = evaluate_on_service(
-                client,
-                model,
-                dataset,
-                chosen,
-                prompt=asked_with,
-                samples=samples,
-                max_tokens=max_tokens,
-                temperature=temperature,
-                cluster=cluster,
-            )
-        else:
-            found = evaluate(
-                client,
-                model,
-                dataset,
-                chosen,
-                prompt=asked_with,
-                samples=samples,
-                max_tokens=max_tokens,
-                temperature=temperature,
-                cluster=cluster,
-                concurrency=concurrency,
-                cache=settings.home() / "evaluations" / "answers.jsonl",
-            )
+        found = asked(
+            client,
+            model,
+            dataset,
+            chosen,
+            prompt=asked_with,
+            samples=samples,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            cluster=cluster,
+        )
     except KeyboardInterrupt as error:
         typer.echo("\n".join(["Stopped.", *getattr(error, "__notes__", ())]), err=True)
         raise typer.Exit(INTERRUPTED) from None
