@@ -162,7 +162,7 @@ def wait_for_end(page: "Page", picture: Path) -> None:
     page.wait_for_function(READY)
     errors = page.locator("[data-mime-type='application/vnd.jupyter.stderr'], [data-mime-type*='error']")
     assert errors.all_inner_texts() == []
-    page.locator(".js-plotly-plot .gtitle").wait_for()
+    page.locator(".js-plotly-plot .gtitle").first.wait_for()
     page.set_viewport_size({"width": 1100, "height": 2400})
     page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0")
     page.screenshot(path=picture)

@@ -30,7 +30,7 @@ OUTLYING = 2.5
 """Robust standard deviations above which an example is suspicious, unless one asks for a number of them.
 
 Ours: in the measurement that ``suspicion`` tells of, all 18 answers of another question stood above it,
-9 and 10 of 18 small slips, and nothing else.
+10 and 7 of 18 small slips, and nothing else.
 """
 
 
