@@ -41,7 +41,8 @@ def suspicion(examples: Sequence[Losses]) -> list[float]:
     Taken is the mean logarithm of the losses from the second visit on, so at least two epochs are needed:
     at the first visit the model still knows too little. Of 5 % planted wrong answers among 358 pairs of
     the sample project (SmolLM2, 3 epochs, two seeds) the first 18 of this order held all 18 that had
-    another question's answer, and 13 and 15 of 18 with a small slip; chance is 1 (``tests/benchmarks/lessons.py``).
+    another question's answer, and 13 and 15 of 18 with a small slip; chance is 1
+    (``tests/benchmarks/lessons.py``).
     """
     costs = [
         fmean(math.log(max(loss, SMALLEST)) for loss in example.visits[1:]) if _known(example) else math.nan
