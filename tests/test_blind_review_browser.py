@@ -29,7 +29,7 @@ from workbench.evaluation.asking.prompts import Prompt
 from workbench.evaluation.comparing.pareto import field
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders import grader
-from workbench.evaluation.preferring.ratings import open_ratings
+from workbench.evaluation.records import open_ratings
 from workbench.widgets.blind_review import blind_review
 from workbench.widgets.item_browser import browse
 from workbench.widgets.quality_cost import quality_cost

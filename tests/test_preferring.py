@@ -16,8 +16,9 @@ from workbench.evaluation.preferring.agreeing import accord
 from workbench.evaluation.preferring.matches import Match, matches
 from workbench.evaluation.preferring.pairs import pairs
 from workbench.evaluation.preferring.preferences import preferences
-from workbench.evaluation.preferring.ratings import Choice, Rating, Ratings, open_ratings
+from workbench.evaluation.preferring.ratings import Choice, Rating, Ratings
 from workbench.evaluation.preferring.winning import Position, Wins, position
+from workbench.evaluation.records import open_ratings
 from workbench.project import Project
 
 PROMPT = Prompt("as trained")

@@ -5,12 +5,15 @@ a model again.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.evidence import evidence
 from workbench.evaluation.failing.labels import Labels
+from workbench.evaluation.preferring.ratings import Ratings
 from workbench.project import JSON, Entry, Project
 
 if TYPE_CHECKING:
@@ -23,6 +26,15 @@ if TYPE_CHECKING:
 def open_labels(project: Project) -> Labels:
     """Open what was said about this project's failures."""
     return Labels(project.path / "failures" / "labels.jsonl")
+
+
+def open_ratings(project: Project, name: str = "ratings") -> Ratings:
+    """Open the ratings of a project; one project can hold several files of them."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise DataError(
+            f"'{name}' cannot name ratings; use up to 64 letters (a-z, A-Z), digits, '_' and '-'."
+        )
+    return Ratings(project.path / "ratings" / f"{name}.jsonl")
 
 
 def record_baseline(

@@ -6,7 +6,6 @@ is found again after a restart, a new measurement or a different sample.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,7 +17,6 @@ from workbench import journal
 from workbench.dataset.examples import counted
 from workbench.errors import DataError
 from workbench.evaluation.preferring.matches import SIDES, Match, Side
-from workbench.project import Project
 from workbench.tables import table
 
 Choice: TypeAlias = Literal["base", "tuned", "tie", "both bad", "skip"]
@@ -135,12 +133,3 @@ class Ratings:
             )
         except DataError as error:
             raise DataError(f"{self.path} holds a line that is no rating: {error} Remove it.") from error
-
-
-def open_ratings(project: Project, name: str = "ratings") -> Ratings:
-    """Open the ratings of a project; one project can hold several files of them."""
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        raise DataError(
-            f"'{name}' cannot name ratings; use up to 64 letters (a-z, A-Z), digits, '_' and '-'."
-        )
-    return Ratings(project.path / "ratings" / f"{name}.jsonl")
