@@ -18,19 +18,10 @@ from idle_service import KEY
 from jsonschema import Draft202012Validator, ValidationError
 from openai import AzureOpenAI, OpenAI
 from openai._resource import SyncAPIResource
-from openai.types import (
-    EvalCreateResponse,
-    EvalDeleteResponse,
-    EvalListResponse,
-    EvalRetrieveResponse,
-    EvalUpdateResponse,
-    Upload,
-)
-from openai.types.evals import RunCreateResponse, RunDeleteResponse, RunRetrieveResponse
-from openai.types.evals.runs import OutputItemRetrieveResponse
+from openai.types import Upload
 from openai.types.uploads import UploadPart
 from starlette.testclient import TestClient
-from unbroken import EVAL, EXACT, LINES, V1, one_of_each
+from unbroken import EXACT, V1, one_of_each
 
 from workbench.local.api.app import create_app
 from workbench.local.chat import ChatRequest, Choice, Completion, Delta, Likelihood, ToolCall
@@ -291,10 +282,10 @@ def test_every_call_of_the_description_is_answered_or_refused_plainly(asked: Ask
         Draft202012Validator(schema("ErrorResponse", CLOSED)).validate(answer.json())
 
 
-# Uploads and evals, which the description's part leaves out, against the types of the official client
+# Uploads, which the description's part leaves out, against the types of the official client
 
 
-def test_uploads_and_evals_have_the_shapes_that_the_client_knows(http: TestClient) -> None:
+def test_uploads_have_the_shapes_that_the_client_knows(http: TestClient) -> None:
     def sent(method: str, path: str, **content: Any) -> Any:
         answer = http.request(method, V1 + path, **content)
         assert answer.is_success, answer.text
@@ -307,29 +298,6 @@ def test_uploads_and_evals_have_the_shapes_that_the_client_knows(http: TestClien
     Upload.model_validate(sent("POST", f"/uploads/{began.id}/complete", json=parts), strict=True)
     other = Upload.model_validate(sent("POST", "/uploads", json=upload), strict=True)
     Upload.model_validate(sent("POST", f"/uploads/{other.id}/cancel"), strict=True)
-
-    made = EvalCreateResponse.model_validate(sent("POST", "/evals", json=EVAL), strict=True)
-    path = f"/evals/{made.id}"
-    EvalRetrieveResponse.model_validate(sent("GET", path), strict=True)
-    EvalUpdateResponse.model_validate(sent("POST", path, json={"name": "b"}), strict=True)
-    for one in sent("GET", "/evals")["data"]:
-        EvalListResponse.model_validate(one, strict=True)
-    # The client's type has no null there, as the answers of the API have.
-    no_error = {"error": {"code": "", "message": ""}}
-    template = {"type": "template", "template": [{"role": "user", "content": "a"}]}
-    sampling = {"seed": 1, "max_completion_tokens": 5}
-    source = LINES | {"type": "completions", "model": "nano", "input_messages": template}
-    source |= {"sampling_params": sampling}
-    run = sent("POST", f"{path}/runs", json={"data_source": source})
-    RunCreateResponse.model_validate(run | no_error, strict=True)
-    while not (items := sent("GET", f"{path}/runs/{run['id']}/output_items")["data"]):
-        pass
-    for item in items:
-        item["sample"] |= no_error
-        OutputItemRetrieveResponse.model_validate(item, strict=True)
-    RunRetrieveResponse.model_validate(sent("GET", f"{path}/runs/{run['id']}") | no_error, strict=True)
-    RunDeleteResponse.model_validate(sent("DELETE", f"{path}/runs/{run['id']}"), strict=True)
-    EvalDeleteResponse.model_validate(sent("DELETE", path), strict=True)
 
 
 # The official client
@@ -379,16 +347,8 @@ def _deleted_model(here: Here) -> bool:
     return here.client.models.delete(here["model"]).deleted
 
 
-def _cancelled_run(here: Here) -> str:
-    with pytest.raises(openai.BadRequestError, match="it has ended: completed"):
-        here.client.evals.runs.cancel(here["run_id"], eval_id=here["eval_id"])
-    return here.client.evals.runs.retrieve(here["run_id"], eval_id=here["eval_id"]).status
-
-
 UPLOAD: Any = {"filename": "a", "bytes": 2, "mime_type": "x", "purpose": "fine-tune"}
 CHAT: Any = {"model": "nano", "messages": MESSAGES}
-NEW_EVAL: Any = EVAL
-SOURCE: Any = LINES
 GRADER: Any = EXACT
 # Every call of the client, and what comes of it: a value, or the name of one in ``Here``.
 CALLS: dict[str, tuple[Callable[[Here], object], object]] = {
@@ -486,37 +446,6 @@ CALLS: dict[str, tuple[Callable[[Here], object], object]] = {
         lambda h: h.client.chat.completions.messages.list(h["completion_id"]).data[0].content,
         "x",
     ),
-    "evals.create": (lambda h: h.client.evals.create(**NEW_EVAL).testing_criteria[0].name, "e"),
-    "evals.retrieve": (lambda h: h.client.evals.retrieve(h["eval_id"]).id, "eval_id"),
-    "evals.list": (lambda h: h.client.evals.list(order="desc", limit=1).data[0].id, "eval_id"),
-    "evals.update": (lambda h: h.client.evals.update(h["eval_id"], name="b").name, "b"),
-    "evals.delete": (lambda h: h.client.evals.delete(h["eval_id"]).deleted, True),
-    "evals.runs.create": (
-        lambda h: h.client.evals.runs.create(h["eval_id"], data_source=SOURCE).eval_id,
-        "eval_id",
-    ),
-    "evals.runs.retrieve": (
-        lambda h: h.client.evals.runs.retrieve(h["run_id"], eval_id=h["eval_id"]).id,
-        "run_id",
-    ),
-    "evals.runs.list": (lambda h: h.client.evals.runs.list(h["eval_id"]).data[0].id, "run_id"),
-    "evals.runs.cancel": (_cancelled_run, "completed"),
-    "evals.runs.delete": (
-        lambda h: h.client.evals.runs.delete(h["run_id"], eval_id=h["eval_id"]).run_id,
-        "run_id",
-    ),
-    "evals.runs.output_items.list": (
-        lambda h: h.client.evals.runs.output_items.list(h["run_id"], eval_id=h["eval_id"]).data[0].id,
-        "item_id",
-    ),
-    "evals.runs.output_items.retrieve": (
-        lambda h: (
-            h.client.evals.runs.output_items.retrieve(
-                h["item_id"], eval_id=h["eval_id"], run_id=h["run_id"]
-            ).status
-        ),
-        "pass",
-    ),
 }
 # Not offered: OpenAI's own, which Azure does not have.
 NOT_OFFERED: dict[str, Callable[[OpenAI], object]] = {
@@ -546,7 +475,7 @@ def of_azure(http: TestClient) -> OpenAI:
 
 def test_no_call_of_the_client_is_forgotten() -> None:
     client = OpenAI(api_key="none")
-    parts = ("files", "uploads", "fine_tuning", "models", "chat", "evals")
+    parts = ("files", "uploads", "fine_tuning", "models", "chat")
     there = {name for part in parts for name in methods(getattr(client, part), part)}
     assert there == CALLS.keys() | NOT_OFFERED.keys()
 

@@ -23,7 +23,6 @@ from unbroken import V1, assert_no_failure, one_of_each, send
 from workbench.local.api.chat.chat_request import CompletionRequest
 from workbench.local.api.chat.completions import CompletionChange
 from workbench.local.api.deployments.deployment_request import DeploymentChange, DeploymentRequest
-from workbench.local.api.evals.asked import EvalChange, EvalRequest, RunRequest
 from workbench.local.api.files.importing import ImportRequest
 from workbench.local.api.files.uploads import Completion, NewUpload
 from workbench.local.api.jobs.checkpoints import CopyRequest
@@ -42,18 +41,6 @@ MORE = (
     ("/files/import", "post", ImportRequest),
     ("/chat/completions/{completion_id}", "post", CompletionChange),
     ("/fine_tuning/jobs/{fine_tuning_job_id}/checkpoints/{checkpoint_id}/copy", "post", CopyRequest),
-    ("/evals", "post", EvalRequest),
-    ("/evals", "get", None),
-    ("/evals/{eval_id}", "get", None),
-    ("/evals/{eval_id}", "post", EvalChange),
-    ("/evals/{eval_id}", "delete", None),
-    ("/evals/{eval_id}/runs", "post", RunRequest),
-    ("/evals/{eval_id}/runs", "get", None),
-    ("/evals/{eval_id}/runs/{run_id}", "get", None),
-    ("/evals/{eval_id}/runs/{run_id}", "post", None),
-    ("/evals/{eval_id}/runs/{run_id}", "delete", None),
-    ("/evals/{eval_id}/runs/{run_id}/output_items", "get", None),
-    ("/evals/{eval_id}/runs/{run_id}/output_items/{item_id}", "get", None),
     ("/openai/deployments/{deployment}/chat/completions", "post", CompletionRequest),
     ("/openai/fine_tuning/jobs", "post", JobRequest),
     ("/openai/fine_tuning/jobs/{fine_tuning_job_id}", "delete", None),
@@ -62,7 +49,6 @@ MORE = (
     (f"{DEPLOYMENT}/{{deployment}}", "get", None),
     (f"{DEPLOYMENT}/{{deployment}}", "delete", None),
 )
-GRADERS = ("StringCheck", "TextSimilarity", "Python", "ScoreModel", "Multi")
 # Fields that must often be right for a request to get any further.
 KNOWN_VALUES: dict[str, dict[str, Any]] = {
     "model": {"enum": ["nano", "NANO", "KNOWN-model", "none"]},
@@ -72,11 +58,6 @@ KNOWN_VALUES: dict[str, dict[str, Any]] = {
     "part_ids": {"enum": [["KNOWN-part_id"]]},
     "bytes": {"enum": [1, 10, 8 * 1024**3]},
     "content_url": {"enum": ["http://127.0.0.1:1/x", "http://[::1%25lo]:1/", "http://localhost:1/\u00e9"]},
-    "testing_criteria": {
-        "type": "array",
-        "minItems": 1,
-        "items": {"anyOf": [{"$ref": f"{SCHEMAS}Grader{kind}"} for kind in GRADERS]},
-    },
     "messages": {
         "type": "array",
         "minItems": 1,

@@ -51,6 +51,18 @@ CREATE TABLE checkpoints (
 ) STRICT;
 PRAGMA user_version = 1;
 """
+# Tables of evals and their runs, which earlier versions kept.
+EVALS = """
+CREATE TABLE evals (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, body TEXT NOT NULL) STRICT;
+CREATE TABLE eval_runs (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    eval_id TEXT NOT NULL REFERENCES evals (id) ON DELETE CASCADE,
+    body TEXT NOT NULL
+) STRICT;
+INSERT INTO evals (id, body) VALUES ('eval_1', '{}');
+INSERT INTO eval_runs (id, eval_id, body) VALUES ('evalrun_1', 'eval_1', '{"status": "in_progress"}');
+"""
 UPLOADED, RESULTS, JOB = "file-" + "a" * 32, "file-" + "b" * 32, "ftjob-" + "c" * 32
 BODY = {
     "id": JOB,
@@ -136,3 +148,18 @@ def test_an_older_home_takes_what_came_later(home: Path) -> None:
     file = store.uploads.complete(upload["id"], [part["id"]])["file"]
     assert file["expires_at"] == file["created_at"] + 3600
     store.close()
+
+
+def test_an_older_home_with_evals_opens_and_keeps_them(home: Path) -> None:
+    first_home(home)
+    with sqlite3.connect(home / "service" / "service.db") as database:
+        database.executescript(EVALS)
+    database.close()
+    for _ in range(2):
+        store = Store(home)
+        store.tidy()
+        assert store.jobs.in_states("running") == [BODY]
+        store.close()
+    database = sqlite3.connect(home / "service" / "service.db")
+    assert database.execute("SELECT id, eval_id FROM eval_runs").fetchall() == [("evalrun_1", "eval_1")]
+    database.close()

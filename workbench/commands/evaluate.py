@@ -5,8 +5,6 @@ stands in the way; a sentence says which. An interrupted ``evaluate`` (130) goes
 """
 
 import json
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -56,9 +54,6 @@ def evaluate_file(
     ] = None,
     first: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N rows.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="So many questions at a time.")] = 32,
-    on_service: Annotated[
-        bool, typer.Option("--on-service", help="Let the service's Evals API ask and grade.")
-    ] = False,
     provider: Annotated[
         str | None, typer.Option(help="local, azure or openai; else WORKBENCH_PROVIDER.")
     ] = None,
@@ -77,7 +72,6 @@ def evaluate_file(
     """
     from workbench import connect
     from workbench.dataset.reading import read
-    from workbench.evaluation.evals import evaluate_on_service
     from workbench.evaluation.evaluate import evaluate
 
     dataset = read(data, question=question, answer=answer)
@@ -85,11 +79,8 @@ def evaluate_file(
     chosen, asked_with = _grader(grader), _prompt(system, prompt)
     client = connect(provider)
     cache = settings.home() / "evaluations" / "answers.jsonl"
-    asked: Callable[..., Evaluation] = partial(evaluate, concurrency=concurrency, cache=cache)
-    if on_service:
-        asked = evaluate_on_service  # it keeps its answers itself
     try:
-        found = asked(
+        found = evaluate(
             client,
             model,
             dataset,
@@ -99,6 +90,8 @@ def evaluate_file(
             max_tokens=max_tokens,
             temperature=temperature,
             cluster=cluster,
+            concurrency=concurrency,
+            cache=cache,
         )
     except KeyboardInterrupt as error:
         typer.echo("\n".join(["Stopped.", *getattr(error, "__notes__", ())]), err=True)

@@ -24,15 +24,10 @@ from workbench.local.api.chat.completions import CompletionsApi
 from workbench.local.api.deployments.deployments import DeploymentsApi
 from workbench.local.api.deployments.resource import ResourceApi
 from workbench.local.api.deployments.serving import Serving
-from workbench.local.api.evals.evals import EvalsApi
-from workbench.local.api.evals.examining import Examiner
-from workbench.local.api.evals.runs import EvalRunsApi
-from workbench.local.api.evals.working import EvalWork
 from workbench.local.api.faults import FaultsAtTheDoor
 from workbench.local.api.files.files import FilesApi
 from workbench.local.api.files.uploads import UploadsApi
 from workbench.local.api.graders.graders import GradersApi
-from workbench.local.api.graders.judging import ask_here
 from workbench.local.api.jobs.checkpoints import CheckpointsApi
 from workbench.local.api.jobs.jobs import JobsApi
 from workbench.local.api.models import ModelsApi
@@ -77,7 +72,6 @@ def create_app(
         workers = Workers(store, store.models, training_at_once=at_once)
     serving = Serving(store, rehearsal)
     chat = ChatApi(store, workers, serving)
-    evals = EvalWork(store)
     graders = GradersApi(workers, serving)
     jobs = JobsApi(store, workers.wake, rehearsal.limits)
     rooms = (
@@ -88,8 +82,6 @@ def create_app(
         ModelsApi(store),
         chat,
         CompletionsApi(store),
-        EvalsApi(store, graders, evals),
-        EvalRunsApi(store, serving, evals),
         graders,
     )
     routes = [route for room in rooms for route in room.routes]
@@ -99,10 +91,7 @@ def create_app(
     @asynccontextmanager
     async def open_hours(_: Starlette) -> AsyncIterator[None]:
         await crew.start()
-        judge = ask_here(crew, serving, rehearsal.faults)
-        await evals.start(Examiner(crew, serving, rehearsal.faults, judge, graders))
         yield
-        await evals.stop()
         graders.close()
         await crew.stop()
         store.close()

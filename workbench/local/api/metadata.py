@@ -1,4 +1,4 @@
-"""Metadata: up to 16 pairs of words that a client may hang on jobs, answers and evals, to find them by."""
+"""Metadata: up to 16 pairs of words that a client may hang on jobs and answers, to find them by."""
 
 import re
 from typing import Annotated, TypeAlias

@@ -13,8 +13,6 @@ from workbench.local.storage import (
     checkpoints,
     completions,
     deployments,
-    eval_runs,
-    evals,
     events,
     files,
     jobs,
@@ -26,7 +24,7 @@ from workbench.local.storage.database import Database
 
 TABLES = (
     *(jobs.TABLES, files.TABLES, uploads.TABLES, events.TABLES, metrics.TABLES, checkpoints.TABLES),
-    *(deployments.TABLES, completions.TABLES, evals.TABLES, eval_runs.TABLES, safety.TABLES),
+    *(deployments.TABLES, completions.TABLES, safety.TABLES),
 )
 
 
@@ -55,8 +53,6 @@ class Store:
         self.checkpoints = checkpoints.Checkpoints(self._db, self.root, self.jobs)
         self.deployments = deployments.Deployments(self._db, clock)
         self.completions = completions.Completions(self._db)
-        self.evals = evals.Evals(self._db)
-        self.eval_runs = eval_runs.EvalRuns(self._db)
         self.safety = safety.Safety(self._db)
 
     def close(self) -> None:
