@@ -19,6 +19,7 @@ from workbench.evaluation.failing.failures import failures
 from workbench.evaluation.records import record_baseline, record_comparison
 from workbench.project import Project
 
+VALID_GQL = grader("data/gql/gql.py:valid")
 GQL = "orders -> count"
 
 
@@ -54,7 +55,7 @@ def test_of_equal_rungs_the_shorter_prompt_is_best():
 
 def test_valid_is_the_share_of_well_formed_answers_right_or_not():
     answers = (GQL, "customers -> all", "How many?", "orders ->")
-    [rung] = ladder([evaluation("zero-shot", *answers)], valid=grader("gql_valid")).rungs
+    [rung] = ladder([evaluation("zero-shot", *answers)], valid=VALID_GQL).rungs
     assert rung.valid == 0.5
 
 
@@ -199,9 +200,9 @@ def test_more_shots_fit_if_twice_as_many_again_leave_room_for_the_answer():
 
 def test_failures_are_evidence_once_none_is_unlabelled():
     rungs = ladder([evaluation("zero-shot", "?", "customers -> all")])
-    assert "failures" not in evidence(rungs, failures(rungs, valid=grader("gql_valid")))
+    assert "failures" not in evidence(rungs, failures(rungs, valid=VALID_GQL))
     unreadable = ladder([evaluation("zero-shot", "?", "!")])
-    assert evidence(unreadable, failures(unreadable, valid=grader("gql_valid")))["failures"] == {"format": 1}
+    assert evidence(unreadable, failures(unreadable, valid=VALID_GQL))["failures"] == {"format": 1}
     right = ladder([evaluation("zero-shot", GQL)])
     assert "failures" not in evidence(right, failures(right))
 
@@ -223,7 +224,7 @@ def test_the_best_evaluation_is_found_again_through_the_record(project: Project)
 def test_failures_and_evidence_are_recorded_with_the_baseline(project: Project):
     base = evaluation("zero-shot", "?", GQL)
     rungs = ladder([base], teacher=evaluation("zero-shot", GQL, GQL, model="large"))
-    found = failures(rungs, valid=grader("gql_valid"))
+    found = failures(rungs, valid=VALID_GQL)
     facts = record_baseline(project, rungs, test_sha256="abc", failures=found).facts
     assert facts["evidence"]["failures"] == {"format": 1.0}
     assert facts["evidence"]["teacher_score"] == 1.0

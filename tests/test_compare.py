@@ -295,7 +295,7 @@ def test_an_id_that_stands_for_two_items_is_refused():
 
 def test_two_graders_cannot_be_compared():
     with pytest.raises(DataError, match="graded by 'exact' and the tuned one by 'gql'"):
-        compare(evaluation("1"), evaluation("1", "tuned", grader=grader("gql")))
+        compare(evaluation("1"), evaluation("1", "tuned", grader=grader("data/gql/gql.py")))
 
 
 def test_nothing_cannot_be_compared():

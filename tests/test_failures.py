@@ -102,18 +102,18 @@ def test_a_rule_is_silent_where_it_cannot_be_sure(answer: str, reference: str):
 
 
 def test_what_a_second_grader_does_not_take_is_wrong_in_form():
-    found = symptom(item("How many?", "orders -> count"), valid=grader("gql_valid"))
+    found = symptom(item("How many?", "orders -> count"), valid=grader("data/gql/gql.py:valid"))
     assert found == ("format", "gql_valid does not take it")
-    assert symptom(item("orders -> all", "orders -> count"), valid=grader("gql_valid")) is None
+    assert symptom(item("orders -> all", "orders -> count"), valid=grader("data/gql/gql.py:valid")) is None
 
 
 def test_where_a_well_formed_answer_can_be_wrong_in_one_way_only_a_rule_says_so():
     queries = ladder([measured("customers -> all", "How many?")])
-    found = failures(queries, valid=grader("gql_valid"), well_formed="instruction")
+    found = failures(queries, valid=grader("data/gql/gql.py:valid"), well_formed="instruction")
     assert kinds(found) == ["instruction", "format"]
     assert kinds(failures(queries, well_formed="instruction")) == [None, None]
     with pytest.raises(DataError, match="There is no failure 'speling'"):
-        failures(queries, valid=grader("gql_valid"), well_formed="speling")
+        failures(queries, valid=grader("data/gql/gql.py:valid"), well_formed="speling")
 
 
 def test_right_with_the_passage_and_wrong_without_is_missing_knowledge():

@@ -8,10 +8,9 @@ from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
+import gql
 import pytest
-
-from workbench.evaluation.graders import gql
-from workbench.evaluation.graders.gql import Filter, GqlError, Query, grade, parse, problem, same_meaning
+from gql import Filter, GqlError, Query, grade, parse, problem, same_meaning
 
 DATA = Path(__file__).parent.parent / "data" / "gql"
 EDGES = ("apostrophe", "space", "between", "contains", "single", "rough", "polite")

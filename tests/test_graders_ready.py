@@ -19,8 +19,6 @@ ALL = {
     "regex": {"pattern": r"^\d+$"},
     "json_schema": {"schema": {"type": "object", "required": ["a"]}},
     "numeric": {"tolerance": 0.5},
-    "gql": {},
-    "gql_valid": {},
 }
 # Microsoft Learn, "Reinforcement fine-tuning" (10/05/2026): what a python grader can import there.
 ON_AZURE = {"numpy", "scipy", "sympy", "pandas", "rapidfuzz", "sklearn", "rouge_score", "deepdiff"}
@@ -42,7 +40,7 @@ def test_ready_made_graders_are_json_and_independent_of_each_other():
 
 
 def test_every_source_imports_only_what_azure_has_and_is_short_enough():
-    for name, options in ALL.items():
+    for name, options in (ALL | {"data/gql/gql.py": {}}).items():
         source = str(grader(name, **options).get("source", ""))
         imported = {
             (node.names[0].name if isinstance(node, ast.Import) else node.module).split(".")[0]
@@ -69,7 +67,7 @@ def test_a_source_runs_without_the_workbench_and_under_any_name():
     [
         ("exakt", {}, "no ready-made grader 'exakt'; there are exact, normalised, contains, regex"),
         ("exact", {"pattern": "x"}, "The grader 'exact' takes no pattern"),
-        ("gql", {"tolerance": 0.0}, "The grader 'gql' takes no tolerance"),
+        ("mine.py", {"tolerance": 0.0}, "mine.py takes no schema, tolerance or pattern; write them into"),
         ("regex", {}, 'The grader "regex" needs a pattern'),
         ("regex", {"pattern": "("}, "pattern is no regular expression: missing"),
         ("json_schema", {}, 'The grader "json_schema" needs a schema'),
@@ -85,6 +83,82 @@ def test_a_source_runs_without_the_workbench_and_under_any_name():
 def test_what_cannot_be_made_is_told(name, options, told):
     with pytest.raises(DataError, match=told):
         grader(name, **options)
+
+
+# One's own, in a file
+
+
+def test_a_python_file_is_a_grader_under_its_name(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "def grade(sample, item):\n    return float(sample['output_text'] == item['answer'])\n"
+        "\n\ndef explain(sample, item):\n    return 'compared'\n\n\n"
+        "def short(sample, item):\n    return float(len(sample['output_text']) < 3)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+    for given in ("mine.py", tmp_path / "mine.py", "./mine.py:grade"):
+        mine = grader(given)
+        assert (mine["name"], mine["type"]) == ("mine", "python")
+        found = graded(mine, "yes", {"answer": "yes"})
+        assert (found.score, found.reason) == (1.0, "compared")
+    short = grader("mine.py:short")
+    assert (short["name"], grade(short, "yes", {}), grade(short, "no", {})) == ("mine_short", 0.0, 1.0)
+    assert graded(short, "no", {}).reason == "mine_short gave 1"
+
+
+def test_a_json_file_is_a_grader(tmp_path):
+    (tmp_path / "mine.json").write_text(json.dumps(grader("contains")), encoding="utf-8")
+    assert grader(tmp_path / "mine.json") == grader("contains")
+
+
+def test_a_relative_path_counts_from_the_repository_where_there_is_none_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert grader("data/gql/gql.py")["name"] == "gql"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "named", "told"),
+    [
+        ("mine.py", None, "mine.py", "mine.py cannot be read: No such file or directory."),
+        ("mine.py", b"\xff", "mine.py", "mine.py is not UTF-8 text; save it as UTF-8."),
+        (
+            "mine.py",
+            b"def score(sample, item):\n    return 1\n",
+            "mine.py",
+            "mine.py has no function grade(sample, item); it defines score. Add it, or name another one: "
+            "mine.py:NAME.",
+        ),
+        (
+            "mine.py",
+            b"A = 1\n",
+            "mine.py:valid",
+            "mine.py has no function valid(sample, item); it defines none",
+        ),
+        ("mine.py", b"def grade(:\n", "mine.py", "mine.py line 1 is not Python: invalid syntax."),
+        (
+            "mine.py",
+            b"import nowhere\n\n\ndef grade(sample, item):\n    return 1\n",
+            "mine.py",
+            "mine.py: grader.source does not load: ModuleNotFoundError: No module named 'nowhere', line 1",
+        ),
+        ("mine.json", b"{", "mine.json", "mine.json is not JSON: Expecting property name"),
+        ("mine.json", b"[]", "mine.json", "mine.json should hold one grader, a JSON object such as"),
+        ("mine.json", b'{"type": "exact"}', "mine.json", "mine.json: grader.type is 'exact'"),
+        (
+            "mine.json",
+            b"{}",
+            "mine.json:valid",
+            "mine.json is JSON and has no function 'valid'; give mine.json",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_with_its_name(tmp_path, monkeypatch, file, text, named, told):
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        (tmp_path / file).write_bytes(text)
+    with pytest.raises(DataError) as caught:
+        grader(named)
+    assert str(caught.value).startswith(told)
 
 
 # What each counts as right
@@ -207,20 +281,19 @@ def test_reading_a_long_text_takes_no_longer_than_its_length():
         last_number(text)
 
 
-def test_gql_compares_meaning_and_gql_valid_only_grammar():
+def test_the_samples_grader_compares_meaning_and_its_second_function_only_grammar():
     item = {"answer": "customers ~ vip = yes ~ year < 2022 -> count per segment"}
     same = "customers  ~ year < 2022 ~ vip = yes -> count per segment"
     other = "customers ~ vip = yes -> count"
-    assert graded(grader("gql"), same, item).reason == "it means the same"
-    assert graded(grader("gql"), other, item).reason == "a query that means something else"
-    assert grade(grader("gql"), other, item) == 0.0
-    assert grade(grader("gql_valid"), other, item) == 1.0
-    assert graded(grader("gql_valid"), "SELECT count(*) FROM customers", item).reason.startswith(
-        "at character 1: expected a table"
-    )
+    assert graded(grader("data/gql/gql.py"), same, item).reason == "it means the same"
+    assert graded(grader("data/gql/gql.py"), other, item).reason == "a query that means something else"
+    assert grade(grader("data/gql/gql.py"), other, item) == 0.0
+    assert grade(grader("data/gql/gql.py:valid"), other, item) == 1.0
+    assert grade(grader("data/gql/gql.py:valid"), "SELECT count(*) FROM customers", item) == 0.0
+    assert grader("data/gql/gql.py:valid")["name"] == "gql_valid"
 
 
 def test_a_reference_that_is_no_query_stops_the_gql_grader_with_its_item():
     item = {"answer": "SELECT 1", "origin": "faq.csv:9"}
     with pytest.raises(DataError, match=r"grader 'gql' stopped at item faq.csv:9: GqlError: at character 1"):
-        grade(grader("gql"), "customers -> count", item)
+        grade(grader("data/gql/gql.py"), "customers -> count", item)

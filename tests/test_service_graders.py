@@ -101,7 +101,7 @@ def errors(response: GraderRunResponse) -> dict[str, object]:
 
 
 def test_a_valid_grader_comes_back_as_it_was_sent(client: OpenAI):
-    for mine in (string_check(), python("return 1"), judged(range=[0, 5]), grader("gql")):
+    for mine in (string_check(), python("return 1"), judged(range=[0, 5]), grader("data/gql/gql.py")):
         answer = client.fine_tuning.alpha.graders.validate(grader=mine)
         assert isinstance(answer, GraderValidateResponse)
         assert answer.to_dict() == {"grader": mine}

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from defects import spoiled
+from gql import Query, parse
 from phrases import (
     BRANDS,
     COMPARED,
@@ -34,8 +35,6 @@ from phrases import (
     Table,
     Template,
 )
-
-from workbench.evaluation.graders.gql import Query, parse
 
 HERE = Path(__file__).parent
 SEED = 2026

@@ -28,6 +28,7 @@ from workbench.dataset.examples import Dataset, Example
 from workbench.evaluation.evaluate import evaluate
 from workbench.evaluation.graders import grader
 
+VALID = grader("data/gql/gql.py:valid")
 SECONDS = 0.2  # that an answer takes
 
 
@@ -119,7 +120,7 @@ def main() -> None:
             told("500 questions, 20 at a time", 5, run(500, "a", 20, exact))
             told("again: all answers are kept", 5, run(500, "a", 20, exact))
             told("500 questions and a judge, 20 at a time each", 5, run(500, "b", 20, judge))
-            told("500 questions and a grader in Python", 5, run(500, "c", 20, grader("gql_valid")))
+            told("500 questions and a grader in Python", 5, run(500, "c", 20, VALID))
             told("500 questions, asyncio, nothing kept or graded", 5, lambda: with_asyncio(address, 500, 20))
             told("5,000 questions, 100 at a time", 10, run(5_000, "d", 100, exact))
             told("5,000, asyncio, nothing kept or graded", 10, lambda: with_asyncio(address, 5_000, 100))

@@ -7,6 +7,7 @@ without a sandbox, and in a process started anew for each answer, stand beside t
 """
 
 import csv
+import runpy
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeAlias
 
-from workbench.evaluation.graders import Reply, close_sandboxes, gql, graded, grader
+from workbench.evaluation.graders import Reply, close_sandboxes, graded, grader
 from workbench.settings import DATA
 
 Case: TypeAlias = tuple[str, Mapping[str, object]]
@@ -70,9 +71,10 @@ def main() -> None:
         show(name, best(partial(all_of, one, CASES), ANSWERS))
     with ThreadPoolExecutor(4) as threads:
         parts = [CASES[part::4] for part in range(4)]
-        four = best(lambda: list(threads.map(partial(all_of, grader("gql")), parts)), ANSWERS)
+        four = best(lambda: list(threads.map(partial(all_of, grader("data/gql/gql.py")), parts)), ANSWERS)
     show("python in sandboxes, gql, four threads", four)
-    alone = best(lambda: [gql.grade({"output_text": said}, item) for said, item in CASES], ANSWERS)
+    grade = runpy.run_path(str(DATA / "gql" / "gql.py"))["grade"]
+    alone = best(lambda: [grade({"output_text": said}, item) for said, item in CASES], ANSWERS)
     show("gql in this process, without a sandbox", alone)
     for metric in ("bleu", "gleu", "meteor", "rouge_1", "rouge_l"):
         show(f"text_similarity, {metric}", best(partial(all_of, similarity(metric), CASES[:500]), 500))
@@ -93,7 +95,7 @@ KINDS = {
     },
     "score_model, the judge's own time aside": judge(),
     "python in a sandbox, the least there is": LEAST,
-    "python in a sandbox, gql": grader("gql"),
+    "python in a sandbox, gql": grader("data/gql/gql.py"),
 }
 
 

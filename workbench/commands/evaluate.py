@@ -17,7 +17,6 @@ from workbench.errors import DataError
 if TYPE_CHECKING:
     from workbench.evaluation.asking.prompts import Prompt
     from workbench.evaluation.evaluation import Evaluation
-    from workbench.evaluation.graders import Grader
 
 REFUSED, INTERRUPTED = 1, 130
 
@@ -35,7 +34,7 @@ def evaluate_file(
     data: Annotated[Path, typer.Argument(help="The questions with their right answers.")],
     model: Annotated[str, typer.Option(help="The model, or on Azure the deployment.")],
     grader: Annotated[
-        str, typer.Option(metavar="NAME|FILE.json", help="A ready-made grader, or one in OpenAI's JSON.")
+        str, typer.Option(metavar="NAME|FILE", help="A ready-made grader, or your own: mine.py or mine.json.")
     ] = "exact",
     question: Annotated[str | None, Column] = None,
     answer: Annotated[str | None, Column] = None,
@@ -73,10 +72,11 @@ def evaluate_file(
     from workbench import connect
     from workbench.dataset.reading import read
     from workbench.evaluation.evaluate import evaluate
+    from workbench.evaluation.graders import grader as grader_of
 
     dataset = read(data, question=question, answer=answer)
     dataset = dataset.take(len(dataset) if first is None else first)
-    chosen, asked_with = _grader(grader), _prompt(system, prompt)
+    chosen, asked_with = grader_of(grader), _prompt(system, prompt)
     client = connect(provider)
     cache = settings.home() / "evaluations" / "answers.jsonl"
     try:
@@ -151,24 +151,6 @@ def compare_files(
     facts = {**comparison.facts, "not_worse": guarded.facts, "must": must, "passed": passed}
     typer.echo(json.dumps(facts) if as_json else said)
     raise typer.Exit(0 if passed else REFUSED)
-
-
-def _grader(given: str) -> "Grader":
-    """A ready-made one by its name, or what stands in a file."""
-    from workbench.evaluation.graders import grader
-
-    if not given.endswith(".json"):
-        return grader(given)
-    content = _text(Path(given))
-    try:
-        found: object = json.loads(content)
-    except ValueError as error:
-        raise DataError(f"{given} is not JSON: {error}.") from None
-    if not isinstance(found, dict):
-        raise DataError(
-            f'{given} should hold one grader, a JSON object such as {{"type": "string_check", …}}.'
-        )
-    return found
 
 
 def _prompt(system: str | None, file: Path | None) -> "Prompt":

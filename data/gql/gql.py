@@ -1,8 +1,8 @@
-"""GQL, the query language of the sample in ``data/gql``: what a query means, or why it is none.
+"""GQL, the query language of this sample: what a query means, or why it is none; and the sample's grader.
 
-The language is invented, so no model has seen it; ``data/gql/reference.md`` is its one page. This file
-imports nothing beyond the standard library, because its own text is what a service runs as a Python
-grader: ``grade`` is the function that such a grader needs.
+The language is invented, so no model has seen it; ``reference.md`` is its one page. This file imports
+nothing beyond the standard library, because its own text is what a sandbox or a service runs as a Python
+grader: ``data/gql/gql.py`` grades by ``grade``, ``data/gql/gql.py:valid`` by ``valid``.
 """
 
 import re
@@ -134,6 +134,11 @@ def same_meaning(answer: str, reference: str) -> bool:
 def grade(sample: Mapping[str, object], item: Mapping[str, object]) -> float:
     """1.0 for an answer that means what the item's ``answer`` means, else 0.0."""
     return float(same_meaning(str(sample["output_text"]), str(item["answer"])))
+
+
+def valid(sample: Mapping[str, object], item: Mapping[str, object]) -> float:
+    """1.0 for an answer that is a query at all, else 0.0."""
+    return float(problem(str(sample["output_text"])) is None)
 
 
 def explain(sample: Mapping[str, object], item: Mapping[str, object]) -> str:
