@@ -76,6 +76,7 @@ def found(seen: list[Row], cut: int = 1_000) -> list[tuple[str, str, str, str, l
         ("paid with 378282246310005", "card", "378282246310005"),
         ("DE89 3704 0044 0532 0130 00 AND MORE", "iban", "DE89 3704 0044 0532 0130 00"),
         ("GB29NWBK60161331926819", "iban", "GB29NWBK60161331926819"),
+        ("OM81 0180 0000 0129 9123 456", "iban", "OM81 0180 0000 0129 9123 456"),  # SWIFT's own example
         ("from 203.45.113.200 again", "ip", "203.45.113.200"),
         ("the server is 93.184.2.34", "ip", "93.184.2.34"),
         ("[2a00:1450:4001:81b::200e]", "ip", "2a00:1450:4001:81b::200e"),
@@ -110,6 +111,9 @@ def test_personal_data_are_found(text, kind, value):
         "078-05-1120",  # printed in wallets in 1938
         "ISBN 978-3-16-148410-0",
         "529.982.247-26",
+        "111.111.111-11",  # its check digits are right, and nobody has it
+        "457-55-5462",  # printed in advertisements in 2006
+        "ZZ89 3704 0044 0532 0130 00",  # no such country
         "DNI 12345678A",
         "std::vector<int> a = b::c; 12:34:56:78",
         "2001:db8::1 is for documentation",

@@ -11,8 +11,12 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 import phonenumbers
+from stdnum import luhn, numdb
+from stdnum.br import cpf
+from stdnum.es import dni, nie
+from stdnum.iso7064 import mod_97_10
+from stdnum.us import ssn
 
-from workbench.dataset.quality import checksums
 from workbench.dataset.quality.spans import Span
 
 KINDS = {
@@ -60,6 +64,10 @@ _PHONE_CUE = re.compile(
 _CARD = re.compile(
     r"(?<![\w.+-])[2-6][0-9]{3}"
     r"(?:([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{4}|([ -])[0-9]{6}\2[0-9]{4,5}|[0-9]{9,15})(?!\w|-\w|\.[0-9])"
+)
+_CARD_NETWORK = re.compile(  # Visa, Mastercard, American Express, Discover, Diners, JCB, UnionPay
+    r"4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]|2[2-7])\d{14}|3[47]\d{13}|6(?:011|4[4-9]\d|5\d\d)\d{12}|"
+    r"3(?:0[0-5]|[68]\d)\d{11}|35\d{14}|62\d{14,17}"
 )
 _IBAN = re.compile(r"(?<!\w)[A-Z]{2}[0-9]{2}(?= ?[A-Z0-9]{4})")
 _SSN = re.compile(r"(?<![\w-])[0-9]{3}-[0-9]{2}-[0-9]{4}(?![\w-])")
@@ -179,32 +187,38 @@ def _phone(text: str, region: str | None) -> phonenumbers.PhoneNumber | None:
 
 
 def _is_card(found: re.Match[str]) -> bool:
-    grouped = any(found.groups())
-    return checksums.is_card(_digits(found.group())) and (grouped or not _OF_A_THING.search(_before(found)))
+    digits, grouped = _digits(found.group()), any(found.groups())
+    of_a_network = bool(_CARD_NETWORK.fullmatch(digits)) and luhn.is_valid(digits)
+    return of_a_network and (grouped or not _OF_A_THING.search(_before(found)))
 
 
 def _iban(found: re.Match[str]) -> Iterator[Span]:
-    length = checksums.IBAN_LENGTH.get(found.group()[:2])
-    whole = _characters(length).match(found.string, found.start()) if length else None
-    if whole and checksums.is_iban(whole.group().replace(" ", "")):
-        yield Span(whole.start(), whole.end(), "iban", "pii")
+    pattern = _characters(found.group()[:2])
+    if whole := pattern.match(found.string, found.start()) if pattern else None:
+        iban = whole.group().replace(" ", "")
+        if mod_97_10.is_valid(iban[4:] + iban[:4]):  # the first four characters stand last (ISO 13616)
+            yield Span(whole.start(), whole.end(), "iban", "pii")
 
 
 @cache
-def _characters(length: int) -> re.Pattern[str]:
-    return re.compile(rf"[A-Z0-9](?: ?[A-Z0-9]){{{length - 1}}}(?![A-Za-z0-9])")
+def _characters(country: str) -> re.Pattern[str] | None:
+    """As many as SWIFT's registry gives the country's IBAN; ``None`` for a country that has none."""
+    written = numdb.get("iban").info(country)[0][1].get("bban", "")  # "8!n10!n": eight digits, then ten
+    length = sum(map(int, re.findall(r"\d+", written)))
+    return re.compile(rf"[A-Z0-9](?: ?[A-Z0-9]){{{3 + length}}}(?![A-Za-z0-9])") if length else None
 
 
 def _is_ssn(found: re.Match[str]) -> bool:
-    return checksums.is_ssn(_digits(found.group()))
+    return ssn.is_valid(found.group())  # it has no check digit; one that may have been issued
 
 
 def _is_cpf(found: re.Match[str]) -> bool:
-    return checksums.is_cpf(_digits(found.group()))
+    return cpf.is_valid(found.group()) and len(set(_digits(found.group()))) > 1
 
 
 def _is_dni(found: re.Match[str]) -> bool:
-    return bool(_DNI_CUE.search(_before(found))) and checksums.is_dni(*found.groups())
+    number = "".join(found.groups())
+    return bool(_DNI_CUE.search(_before(found))) and (dni.is_valid(number) or nie.is_valid(number))
 
 
 def _is_ipv4(found: re.Match[str]) -> bool:
