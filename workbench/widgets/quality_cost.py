@@ -1,54 +1,49 @@
 """The chart of quality against cost: what is worth a choice, and what another candidate dominates.
 
-Candidates differ in marker and colour and bear their names; hollow or ringed
-ones are dominated. The same stands in words and in a table for those who see no chart.
+Candidates differ in marker and colour, and the legend names them with their scores; hollow ones are
+dominated. Where nothing interactive can be shown, the same stands in a table and in words.
 """
 
-import base64
 import html
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.evaluation.comparing.pareto import Field
+from workbench.evaluation.comparing.pareto import AXES, Candidate, Field
+from workbench.widgets.curve_figure import CLEAR, GRID
+from workbench.widgets.curve_series import BLUE, GREEN, GREY, PURPLE, VERMILLION
 from workbench.widgets.curve_view import PLOTLY
-from workbench.widgets.quality_cost_drawing import drawn
-from workbench.widgets.quality_cost_figure import figure
+from workbench.widgets.pen import MARKERS
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, "#E69F00", "#56B4E9", GREY, "#999933")
+_WIDE = 20  # times the lowest price; a wider range is drawn logarithmically
+
 
 @dataclass(frozen=True, repr=False)
 class QualityCost:
-    """A field as a notebook shows it: interactive where that works, else drawn with its table, else told."""
+    """A field as a notebook shows it: interactive where that works, else a table, else words."""
 
     field: Field
 
     @property
-    def svg(self) -> str:
-        """The drawing, which stands on its own."""
-        return drawn(self.field)
-
-    @property
     def figure(self) -> "go.Figure":
         """The interactive figure, to change as you like."""
-        return figure(self.field)
+        return _figure(self.field)
 
     def __repr__(self) -> str:
         """The sentences."""
         return repr(self.field)
 
     def _repr_html_(self) -> str:
-        encoded = base64.b64encode(self.svg.encode()).decode()
-        image = f'<img alt="{html.escape(repr(self))}" src="data:image/svg+xml;base64,{encoded}">'
-        return image + self.field._repr_html_()
+        return self.field._repr_html_()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
         return {
             PLOTLY: json.loads(self.figure.to_json()),
             "text/html": self._repr_html_(),
-            "image/svg+xml": self.svg,
             "text/plain": repr(self),
         }
 
@@ -56,3 +51,79 @@ class QualityCost:
 def quality_cost(field: Field) -> QualityCost:
     """Show me which candidates are worth a choice: scores with their intervals against what they cost."""
     return QualityCost(field)
+
+
+def _figure(field: Field) -> "go.Figure":
+    """Build the figure; below its title stands what is dominated, in words."""
+    import plotly.graph_objects as go
+
+    built = go.Figure()
+    frontier = field.frontier
+    built.add_scatter(
+        x=[candidate.price(field.against) for candidate in frontier],
+        y=[candidate.evaluation.score for candidate in frontier],
+        mode="lines",
+        line={"color": GREY, "dash": "dash", "width": 1.5, "shape": "hv"},
+        name="the frontier",
+        hoverinfo="skip",
+    )
+    looks = {c.name: (_COLOURS[n % 8], MARKERS[n % 8]) for n, c in enumerate(field.candidates)}
+    for candidate in field.placed:
+        built.add_scatter(**_point(field, candidate, *looks[candidate.name]))
+    axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID}
+    scale = {"type": "log", "dtick": "D2"} if _is_logarithmic(field) else {"rangemode": "tozero"}
+    dollars = "$" if field.against == "cost" else ""
+    built.update_xaxes(title=AXES[field.against], tickprefix=dollars, **scale, **axis)
+    built.update_yaxes(title="score, with its 95 % interval", tickformat=".0%", **axis)
+    told = ["hollow: dominated"] if field.placed else ["No candidate has a known price."]
+    told += [sentence for sentence in field.told if "dominated" in sentence]
+    built.update_layout(
+        template="none",
+        title={
+            "text": f"Score against {AXES[field.against]}",
+            "font": {"size": 14},
+            "x": 0.01,
+            "subtitle": {"text": "<br>".join(map(html.escape, told)), "font": {"size": 11}},
+        },
+        height=420 + 16 * len(told),
+        margin={"l": 70, "r": 30, "t": 60 + 16 * len(told), "b": 55},
+        font={"color": GREY},
+        showlegend=True,
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
+        modebar={"bgcolor": CLEAR, "color": GREY, "activecolor": BLUE},
+        hoverlabel={"bgcolor": "#222222", "font": {"color": "#eeeeee"}},
+    )
+    return built
+
+
+def _point(field: Field, candidate: Candidate, colour: str, shape: str) -> dict[str, object]:
+    """A candidate as one of Plotly's traces: its marker, its interval, and what is told of it."""
+    measured, name = candidate.evaluation, html.escape(candidate.name)
+    hollow = "-open" if field.better_than(candidate) else ""
+    return {
+        "x": [candidate.price(field.against)],
+        "y": [measured.score],
+        "name": f"{name} {100 * measured.score:.1f} %",
+        "mode": "markers",
+        "marker": {
+            "symbol": shape + hollow,
+            "size": 11,
+            "color": colour,
+            "line": {"width": 2, "color": colour},
+        },
+        "error_y": {
+            "array": [measured.interval.high - measured.score],
+            "arrayminus": [measured.score - measured.interval.low],
+            "color": colour,
+            "thickness": 1.5,
+        },
+        "hovertemplate": f"{name}<br>{100 * measured.score:.1f} % ({measured.interval} %)<br>"
+        f"{html.escape(field.told_price(candidate))}<extra></extra>",
+    }
+
+
+def _is_logarithmic(field: Field) -> bool:
+    """Whether prices differ so much that equal ratios should be equally far apart."""
+    prices = [candidate.price(field.against) for candidate in field.placed]
+    return bool(prices) and min(prices) > 0 and max(prices) > _WIDE * min(prices)
