@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, "#E69F00", "#56B4E9", GREY, "#999933")
 _WIDE = 20  # times the lowest price; a wider range is drawn logarithmically
+_NAME = 34  # letters in the legend
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,11 +101,12 @@ def _figure(field: Field) -> "go.Figure":
 def _point(field: Field, candidate: Candidate, colour: str, shape: str) -> dict[str, object]:
     """A candidate as one of Plotly's traces: its marker, its interval, and what is told of it."""
     measured, name = candidate.evaluation, html.escape(candidate.name)
+    short = name if len(candidate.name) <= _NAME else f"{html.escape(candidate.name[: _NAME - 1])}…"
     hollow = "-open" if field.better_than(candidate) else ""
     return {
         "x": [candidate.price(field.against)],
         "y": [measured.score],
-        "name": f"{name} {100 * measured.score:.1f} %",
+        "name": f"{short} {100 * measured.score:.1f} %",
         "mode": "markers",
         "marker": {
             "symbol": shape + hollow,
