@@ -10,7 +10,7 @@ from openai.types.fine_tuning import FineTuningJobEvent
 
 from workbench import DataError, read_curve
 from workbench.training.curves import result_file, results
-from workbench.training.curves.dialects import known
+from workbench.training.curves.result_file import known
 
 PLAIN = (
     b"step,train_loss,train_mean_token_accuracy,valid_loss,valid_mean_token_accuracy\n"

@@ -1,37 +1,95 @@
-"""The rows of a job's result file, of any length: read in blocks into compact columns.
+"""A job's result file, of any length and in any dialect, as a curve: read by pyarrow, put in order by pandas.
 
-Ten million rows fit. What is no table of numbers is told with its line; a last line
-that breaks off is left out, and the curve's notes say so.
+Azure gives plain UTF-8, OpenAI's platform wraps it in base64, and a spreadsheet saves it as UTF-16. What is
+no table of numbers is told with its line; a last line that breaks off is left out, and the curve's notes say
+so. Every reader of curves ends in ``tidied``: one row a step, rising, and gaps where nothing was measured.
 """
 
+import base64
+import binascii
+import codecs
+import csv
+import io
+import math
 import re
-from array import array
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, BinaryIO, Literal, NoReturn
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
-import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.csv
 
 from workbench.errors import DataError
-from workbench.training.curves.curve import LOSSES, Curve
-from workbench.training.curves.result_header import Written, opened
-from workbench.training.curves.tidying import Columns, tidied
+from workbench.training.curves.curve import (
+    ACCURACIES,
+    AXES,
+    FULL_PREFERENCES,
+    LENGTHS,
+    LOSSES,
+    PREFERENCES,
+    REWARDS,
+    Curve,
+)
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from _typeshed import WriteableBuffer
+
+NAMES = frozenset(("step", *AXES, *LOSSES, *ACCURACIES, *REWARDS, *PREFERENCES, *FULL_PREFERENCES, *LENGTHS))
+
+_ALIASES = {
+    # OpenAI's platform, in result files.
+    "train_accuracy": "train_mean_token_accuracy",
+    "valid_accuracy": "valid_mean_token_accuracy",
+    # Events of reinforcement jobs, where the flat names are missing.
+    "train_reward_mean": "train_mean_reward",
+    "valid_reward_mean": "full_valid_mean_reward",
+    "scores.train_reward_mean": "train_mean_reward",
+    "scores.valid_reward_mean": "full_valid_mean_reward",
+    "usage.samples.train_reasoning_tokens_mean": "reasoning_tokens_mean",
+    "usage.samples.valid_reasoning_tokens_mean": "valid_reasoning_tokens_mean",
+    # Hugging Face's Trainer, and TRL's on top of it.
+    "loss": "train_loss",
+    "mean_token_accuracy": "train_mean_token_accuracy",
+    "reward": "train_mean_reward",
+    "completions/mean_length": "completion_tokens_mean",
+    "num_input_tokens_seen": "tokens",
+    "num_tokens": "tokens",
+    "global_step": "step",
+}
+# Azure writes -1 where it measured nothing, and none of these can be below 0.
+_NOT_NEGATIVE = (*LOSSES, *ACCURACIES, *LENGTHS)
+_LARGEST_STEP = 2**53  # above it, numbers read as floats skip whole numbers
 
 _WORDS = ("", "-", "N/A", "n/a", "NA", "null", "NULL", "None")  # "not measured"; a NaN was measured
 _MISSING = [*_WORDS, *(f" {word}" for word in _WORDS)]
+_HEAD = 2**16  # bytes in which the header and the first row stand
 _BLOCK = 2**20  # bytes read at once; no line is longer
+_MOST_COLUMNS = 500  # a reinforcement job with many tools writes some dozens
 _MOST = 100_000_000  # cells: 800 MB
 
-_OPEN = "a quotation mark is never closed"
-
+_NAMES_STEP = re.compile(rb"[^\n]*\bstep\b", re.IGNORECASE)
+_OPEN = "is no table: a quotation mark is never closed; download it again."
 # As pyarrow 26 says it when it reads on one thread.
 _BAD_CELL = re.compile(r"CSV column #(\d+): Row #(\d+): .*?(?:invalid value '(.*)')?\Z", re.DOTALL)
+
+
+def known(column: str) -> str:
+    """The curve's name for a column: of ``train_accuracy`` it is ``train_mean_token_accuracy``.
+
+    Azure's documentation says "validation" where its files say "valid". A Trainer's ``eval_`` metrics are
+    means over the whole evaluation set, which the services call ``full_valid``. A name that nobody knows is
+    left as it is.
+    """
+    own = column.strip()
+    name = own.lower()
+    name = _ALIASES.get(name, name.replace("validation", "valid"))
+    if name.startswith("eval_"):
+        inner = name.removeprefix("eval_")
+        name = f"full_valid_{_ALIASES.get(inner, inner).removeprefix('train_')}"
+    return name if name in NAMES else own
 
 
 def read_result_file(file: BinaryIO, name: str) -> Curve:
@@ -39,132 +97,214 @@ def read_result_file(file: BinaryIO, name: str) -> Curve:
 
     Raises ``DataError`` with the line for what is no such file.
     """
-    written = opened(file, name)
-    texts = {place for place, cell in enumerate(written.first) if not _is_number(cell)}
-    texts = {place for place in texts if place < len(written.columns) and not written.is_known(place)}
-    rows = None
-    while rows is None:
+    written = _opened(file, name)
+    texts: set[int] = set()
+    while True:
         try:
-            rows = _Rows(written, frozenset(texts))
+            columns, notes = _columns(written, texts)
+            break
         except UnicodeError as error:
             raise DataError(f"{name} is not text; give the result file of a job.") from error
         except pa.ArrowInvalid as error:
             texts.add(_column_of_texts(written, error))  # and read again
-    curve = tidied(rows.columns(), written.place)
-    return replace(curve, notes=(*curve.notes, *rows.notes))
+    frame, undefined = pd.DataFrame(), pd.DataFrame()
+    for column in written.columns:
+        cells = columns.pop(0)  # and let go of it: ten million rows take 80 MB
+        values = cells.to_pandas()
+        if column in LOSSES and pa.compute.any(nan := pa.compute.is_nan(cells)).as_py():
+            marks = pa.compute.fill_null(nan, False).to_pandas()
+            undefined[column] = marks | undefined.get(column, False)
+        frame[column] = frame[column].where(frame[column].notna(), values) if column in frame else values
+    curve = tidied(frame, undefined, written.place)
+    return replace(curve, notes=(*curve.notes, *notes))
 
 
-class _Rows:
-    """All rows, in one array a column."""
+def tidied(frame: pd.DataFrame, undefined: pd.DataFrame, place: Callable[[int], str]) -> Curve:
+    """Make a curve of a frame with a column ``step``, a row a place; its rows are counted from 0.
 
-    def __init__(self, written: Written, texts: frozenset[int]) -> None:
-        self._written, self._texts = written, texts
-        self._numbers = {place: array("d") for place in range(len(written.columns)) if place not in texts}
-        self._words: dict[int, list[pa.Array]] = {place: [] for place in texts}
-        self._undefined: dict[int, list[NDArray[np.bool]]] = {}
-        self._short: pa.csv.InvalidRow | None = None
-        self._bad: pa.csv.InvalidRow | None = None
-        self._count = 0
-        try:
-            for batch in self._batches():
-                self._add(batch)
-        except pa.ArrowInvalid:
-            if self._bad:
-                self._tell(self._bad)
-            raise
-        if self._short and self._short.number != written.header + self._count + 1:
-            self._tell(self._short)
+    A NaN is a cell without a value; ``undefined`` marks, by the names of losses, the cells where NaN was
+    written. ``place`` tells where a row stands in its file. A step that is none raises ``DataError``.
+    """
+    notes = []
+    for name in _NOT_NEGATIVE:
+        if name not in frame:
+            continue
+        negative = (frame[name] < 0) & (frame[name] > -math.inf)
+        if odd := int((negative & (frame[name] != -1)).sum()):
+            notes.append(f"{name} is negative (rows: {odd:,}), which it cannot be: taken as not measured.")
+        if negative.any():
+            frame[name] = frame[name].mask(negative)
+    if frame["step"].isna().any():
+        frame = frame.dropna(how="all")
+        undefined = undefined.loc[frame.index] if len(undefined) else undefined
+    steps = frame.pop("step")
+    # A NaN is no step either, so what is asked is what a step must be.
+    wrong = steps[~((steps >= 0) & (steps <= _LARGEST_STEP) & (steps % 1 == 0))]
+    if len(wrong):
+        raise DataError(f"{place(wrong.index[0])}: step is '{wrong.iloc[0]:g}', not a step (a whole number).")
+    frame.index = pd.Index(steps.astype("int64"), name="step")
+    if len(undefined):
+        undefined.index = frame.index
+    if not frame.index.is_monotonic_increasing:
+        notes.append("The rows were not in the order of their steps; here they are.")
+        frame, undefined = frame.sort_index(kind="stable"), undefined.sort_index(kind="stable")
+    if repeats := int(frame.index.duplicated().sum()):
+        notes.append(f"Some steps are repeated (rows: {repeats:,}); the last value of each column counts.")
+        frame = frame.groupby(level=0).last() if len(frame.columns) else frame[~frame.index.duplicated()]
+        undefined = undefined.groupby(level=0).any() if len(undefined) else undefined
+    marks = {str(name): (undefined[name] & frame[name].isna()).to_numpy(dtype=bool) for name in undefined}
+    return Curve(frame, tuple(notes), marks)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was left out."""
-        if self._short is None or not self._short.text.strip():
-            return ()
-        return (f"The last line breaks off ('{self._short.text[:40]}') and was left out.",)
 
-    def columns(self) -> Columns:
-        """Hand the columns over."""
-        pa.default_memory_pool().release_unused()  # the blocks that were read are no longer needed
-        columns = Columns()
-        for place, name in enumerate(self._written.columns):
-            if place in self._texts:
-                columns.add(name, pa.chunked_array(self._words.pop(place), pa.string()).to_pandas().array)
-                continue
-            blocks = self._undefined.pop(place, [])
-            marks = np.concatenate(blocks) if any(block.any() for block in blocks) else None
-            columns.add(name, np.asarray(self._numbers.pop(place)), marks)
-        return columns
+@dataclass(frozen=True)
+class _Written:
+    """A result file of which the header is known."""
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        if not self._written.first:
-            return
-        places = [str(place) for place in range(len(self._written.columns))]
-        types = {place: pa.string() if int(place) in self._texts else pa.float64() for place in places}
-        yield from pa.csv.open_csv(
-            self._written.content(),
+    file: BinaryIO
+    name: str
+    wrapped: bool
+    encoding: str
+    header: int  # the line it stands in, from 1
+    columns: tuple[str, ...]  # under the curve's names
+    has_rows: bool
+
+    def content(self) -> BinaryIO:
+        """Open the CSV at its first byte."""
+        self.file.seek(0)
+        return io.BufferedReader(_Unwrapped(self.file), 4 * _BLOCK) if self.wrapped else self.file
+
+    def place(self, row: int) -> str:
+        """Tell where a row stands; rows are counted from 0 and without blank lines, lines as people do."""
+        text = io.TextIOWrapper(self.content(), self.encoding, errors="replace")
+        lines = (number for number, line in enumerate(text, 1) if number > self.header and line != "\n")
+        found = next(islice(lines, row, None))
+        text.detach()  # or it closes the file, which others read on
+        return f"{self.name} line {found}"
+
+
+def _opened(file: BinaryIO, name: str) -> _Written:
+    """Find out how a file is written; what is no text or has no steps raises ``DataError``."""
+    head = beginning = file.read(_HEAD)
+    wrapped = not _NAMES_STEP.match(head) and bool(_NAMES_STEP.match(_whole(head)))
+    if wrapped:
+        head = _whole(head)
+    encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    more = len(beginning) == _HEAD
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(head, final=not more)
+    except UnicodeError:
+        text = "\0"
+    if "\0" in text:
+        raise DataError(f"{name} is not text; give the result file of a job.")
+    filled = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()][:2]
+    if not filled and not more:
+        raise DataError(f"{name} is empty; a result file begins with a line like 'step,train_loss,…'.")
+    if len(filled) < 2 and more:
+        raise DataError(f"{name} is no table: its header does not end within 64 KB; download it again.")
+    columns = tuple(known(column) for column in next(csv.reader([filled[0][1]])))
+    if "step" not in columns:
+        shown = ", ".join(columns)[:80]
+        raise DataError(f"{name} has no column 'step'; it has {shown}. Give the result file of a job.")
+    if len(columns) > _MOST_COLUMNS:
+        raise DataError(
+            f"{name} has {len(columns):,} columns, more than {_MOST_COLUMNS}; keep those you need."
+        )
+    return _Written(file, name, wrapped, encoding, filled[0][0], columns, len(filled) > 1)
+
+
+def _columns(written: _Written, texts: set[int]) -> tuple[list[pa.ChunkedArray], tuple[str, ...]]:
+    """All rows, column by column, and a note of a last one that breaks off."""
+    names = range(len(written.columns))
+    types = {str(place): pa.string() if place in texts else pa.float64() for place in names}
+    if not written.has_rows:
+        return pa.schema(types).empty_table().columns, ()
+    odd: list[pa.csv.InvalidRow] = []
+
+    def uneven(row: pa.csv.InvalidRow) -> Literal["skip", "error"]:
+        """Pass over one short row, for it may be the last one, broken off."""
+        odd.append(row)
+        return "error" if len(odd) > 1 or row.actual_columns > row.expected_columns else "skip"
+
+    batches, count = [], 0
+    try:
+        reader = pa.csv.open_csv(
+            written.content(),
             read_options=pa.csv.ReadOptions(
                 use_threads=False,  # threads do not count rows
                 block_size=_BLOCK,
-                skip_rows=self._written.header,
-                column_names=places,
-                encoding=self._written.encoding,
+                skip_rows=written.header,
+                column_names=list(types),
+                encoding=written.encoding,
             ),
-            parse_options=pa.csv.ParseOptions(invalid_row_handler=self._uneven),
+            parse_options=pa.csv.ParseOptions(invalid_row_handler=uneven),
             convert_options=pa.csv.ConvertOptions(
                 column_types=types, null_values=_MISSING, strings_can_be_null=True
             ),
         )
-
-    def _add(self, batch: pa.RecordBatch) -> None:
-        self._count += len(batch)
-        if self._count * len(self._written.columns) > _MOST:
-            raise DataError(f"{self._written.name} has more than {_MOST:,} cells; keep the steps you need.")
-        for place, cells in enumerate(batch.columns):
-            if place in self._texts:
-                if pa.compute.any(pa.compute.match_substring(cells, "\n")).as_py():
-                    raise DataError(f"{self._written.name} is no table: {_OPEN}; download it again.")
-                self._words[place].append(cells)
-                continue
-            values = cells.to_numpy(zero_copy_only=False)
-            self._numbers[place].frombytes(memoryview(values).cast("B"))
-            if self._written.columns[place] in LOSSES:
-                nan = np.isnan(values) & cells.is_valid().to_numpy(zero_copy_only=False)
-                self._undefined.setdefault(place, []).append(nan)
-
-    def _uneven(self, row: pa.csv.InvalidRow) -> Literal["skip", "error"]:
-        """Pass over one short row, for it may be the last one, broken off."""
-        if self._short or row.actual_columns > row.expected_columns:
-            self._bad = self._short or row
-            return "error"
-        self._short = row
-        return "skip"
-
-    def _tell(self, row: pa.csv.InvalidRow) -> NoReturn:
-        place = self._written.place(row.number - self._written.header - 1)
+        for batch in reader:
+            batches.append(batch)
+            count += len(batch)
+            if count * len(types) > _MOST:
+                raise DataError(f"{written.name} has more than {_MOST:,} cells; keep the steps you need.")
+    except pa.ArrowInvalid:
+        if not odd or (len(odd) == 1 and odd[0].actual_columns < odd[0].expected_columns):
+            raise
+    too_long = odd and odd[0].actual_columns > odd[0].expected_columns
+    if odd and (too_long or len(odd) > 1 or odd[0].number != written.header + count + 1):
+        place = written.place(odd[0].number - written.header - 1)
         raise DataError(
-            f"{place} has {row.actual_columns} cells, others {row.expected_columns}, so this is no table; "
-            "download it again."
+            f"{place} has {odd[0].actual_columns} cells, others {odd[0].expected_columns}, so this is no "
+            "table; download it again."
         )
+    columns = pa.Table.from_batches(batches, pa.schema(types)).columns
+    if any(pa.compute.any(pa.compute.match_substring(columns[place], "\n")).as_py() for place in texts):
+        raise DataError(f"{written.name} {_OPEN}")
+    broken = odd[0].text.strip() if odd else ""
+    return columns, (f"The last line breaks off ('{odd[0].text[:40]}') and was left out.",) if broken else ()
 
 
-def _column_of_texts(written: Written, error: pa.ArrowInvalid) -> int:
+def _column_of_texts(written: _Written, error: pa.ArrowInvalid) -> int:
     """The column, unknown and so far taken for numbers, that has a text; any other finding is raised."""
     found = _BAD_CELL.search(str(error))
     if found is None:
         raise DataError(f"{written.name} is no table ({error}); download it again.") from error
     column, cell = int(found[1]), found[3] or ""
-    if not (written.is_known(column) or "\n" in cell):
+    name = written.columns[column]
+    if name not in NAMES and "\n" not in cell:
         return column
-    place, name = written.place(int(found[2]) - written.header - 1), written.columns[column]
+    place = written.place(int(found[2]) - written.header - 1)
     if "\n" in cell:
-        raise DataError(f"{place} is no table: {_OPEN}; download it again.") from error
+        raise DataError(f"{place} {_OPEN}") from error
     what = "a step (a whole number)" if name == "step" else "a number"
     raise DataError(f"{place}: {name} is '{cell[:40]}', not {what}.") from error
 
 
-def _is_number(cell: str) -> bool:
+def _whole(wrapped: bytes) -> bytes:
+    """Unwrap the part of base64 that is complete; nothing where it is none."""
+    letters = b"".join(wrapped.split())
     try:
-        float(cell)
-    except ValueError:
-        return cell in _MISSING
-    return True
+        return base64.b64decode(letters[: len(letters) // 4 * 4], validate=True)
+    except binascii.Error:
+        return b""
+
+
+class _Unwrapped(io.RawIOBase):
+    """What base64 wraps, read as it is asked for; an incomplete end is left out."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        room = memoryview(buffer).cast("B")
+        while read := self._file.read(len(room)):
+            letters = self._rest + b"".join(read.split())
+            whole = len(letters) // 4 * 4
+            self._rest = letters[whole:]
+            if found := _whole(letters[:whole]):
+                room[: len(found)] = found
+                return len(found)
+        return 0

@@ -12,12 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import pandas as pd
+
 from workbench.errors import DataError
-from workbench.training.curves.curve import Curve
-from workbench.training.curves.dialects import known
-from workbench.training.curves.result_file import read_result_file
-from workbench.training.curves.tidying import of_rows, tidied
-from workbench.training.curves.trainer_state import is_trainer_state, logged
+from workbench.training.curves.curve import LOSSES, Curve
+from workbench.training.curves.result_file import known, read_result_file, tidied
 
 if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJobEvent
@@ -64,8 +63,8 @@ def _read(file: BinaryIO, name: str) -> Curve:
         value: JSON = json.loads(content, parse_int=float)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name} is no JSON ({error}); save it again.") from error
-    if is_trainer_state(value):
-        return _curve(logged(value, name), name)
+    if isinstance(value, Mapping) and "log_history" in value:
+        return _curve(list(_logged(value["log_history"], name)), name)
     items = value.get("data") if isinstance(value, Mapping) else value
     if not isinstance(items, Sequence) or not all(_is_listed(item) for item in items):
         raise DataError(f"{name} has no events, checkpoints or log_history; give a list of a job's events.")
@@ -74,7 +73,31 @@ def _read(file: BinaryIO, name: str) -> Curve:
 
 def _curve(rows: Sequence[Mapping[str, float]], name: str) -> Curve:
     """Make a curve of rows; that they overlap and come newest first is their nature, and needs no note."""
-    return replace(tidied(of_rows(rows), lambda row: f"{name} {row + 1}"), notes=())
+    frame = pd.DataFrame(rows, columns=None if rows else ["step"], dtype=float)
+    written = pd.DataFrame([dict.fromkeys(row, 1.0) for row in rows]).notna()  # NaN, or nothing at all
+    losses = [loss for loss in LOSSES if loss in frame and (frame[loss].isna() & written[loss]).any()]
+    undefined = frame[losses].isna() & written[losses] if losses else pd.DataFrame()
+    return replace(tidied(frame, undefined, lambda row: f"{name} {row + 1}"), notes=())
+
+
+def _logged(history: "JSON", name: str) -> Iterator[dict[str, float]]:
+    """The measurements of a Trainer's log (``log_history`` of transformers 5, TRL's included), a row a line.
+
+    Its training numbers are means over the steps since the line before; what it calls ``eval_`` was measured
+    on the whole evaluation set. In reinforcement ``loss`` keeps its name: it is what the optimiser follows,
+    may be negative, and says nothing about how well answers are predicted.
+    """
+    if not isinstance(history, Sequence) or isinstance(history, str):
+        raise DataError(f"{name}: log_history is no list; give the trainer_state.json of a checkpoint.")
+    reinforced = any(isinstance(line, Mapping) and "reward" in line for line in history)
+    for number, line in enumerate(history):
+        if not isinstance(line, Mapping) or not isinstance(line.get("step"), float):
+            raise DataError(f"{name}: log_history[{number}] has no step; give what a Trainer saved.")
+        # The last line sums the run up: its train_loss is the mean over all steps, and belongs to none.
+        if "train_runtime" in line:
+            continue
+        numbers = {key: value for key, value in line.items() if isinstance(value, float)}
+        yield {key if reinforced and key == "loss" else known(key): value for key, value in numbers.items()}
 
 
 def _is_listed(item: "JSON") -> bool:
