@@ -1,6 +1,8 @@
 """A base model in memory: weights in the type this machine multiplies fastest, tokenizer, limits."""
 
+import inspect
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
@@ -8,7 +10,13 @@ from typing import cast
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Cache,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from workbench.dataset import Message
 from workbench.errors import DataError, SetupError
@@ -29,6 +37,26 @@ class Base:
     def text(self, tokens: list[int]) -> str:
         """What ``tokens`` say, without the special ones."""
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True))
+
+    def decode(self, ids: Tensor, positions: Tensor, cache: Cache, visible: Tensor | None = None) -> Tensor:
+        """The decoder's last layer (rows, length, hidden) for ``ids`` (rows, length), added to ``cache``.
+
+        ``visible`` (rows, slots) says which slots of ``cache`` each row may look at; without it, all before.
+        """
+        hidden: Tensor = self.model.get_decoder()(
+            input_ids=ids,
+            attention_mask=visible,
+            position_ids=positions,
+            use_cache=True,
+            **{self._cache_argument: cache},
+        ).last_hidden_state
+        return hidden
+
+    @cached_property
+    def _cache_argument(self) -> str:
+        """What the decoder calls its cache; ``past_key_values`` before transformers 5.24."""
+        parameters = inspect.signature(self.model.get_decoder().forward).parameters
+        return "past_key_values" if "past_key_values" in parameters else "cache"
 
 
 def load_base(name: str, folder: Path, *, dtype: torch.dtype | None = None) -> Base:

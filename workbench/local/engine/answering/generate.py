@@ -143,13 +143,12 @@ class Batch:
         """The decoder's output for the tokens drawn last (rows, hidden)."""
         device = self._base.model.device
         self._choose([row.adapter for row in self._running])
-        output: Tensor = self._base.model.get_decoder()(
-            input_ids=torch.tensor([[row.next] for row in self._running], device=device),
-            attention_mask=self._slots.visible(device),
-            position_ids=torch.tensor([[row.position] for row in self._running], device=device),
-            past_key_values=self._slots,
-            use_cache=True,
-        ).last_hidden_state
+        output = self._base.decode(
+            torch.tensor([[row.next] for row in self._running], device=device),
+            torch.tensor([[row.position] for row in self._running], device=device),
+            self._slots,
+            self._slots.visible(device),
+        )
         self._slots.written()
         for row in self._running:
             row.position += 1

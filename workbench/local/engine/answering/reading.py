@@ -54,12 +54,7 @@ class Reading:
         part, self._ids = self._ids[:, :width], self._ids[:, width:]
         width = part.shape[1]
         positions = torch.arange(self._at, self._at + width, device=part.device)[None]
-        hidden: Tensor = self._base.model.get_decoder()(
-            input_ids=part,
-            position_ids=positions.expand(self.rows, -1),
-            past_key_values=self._cache,
-            use_cache=True,
-        ).last_hidden_state
+        hidden = self._base.decode(part, positions.expand(self.rows, -1), self._cache)
         for row, length in enumerate(self._lengths):
             if self._at < length <= self._at + width:
                 self._last[row] = hidden[row, length - 1 - self._at]
