@@ -1,6 +1,8 @@
 """The sandbox of python graders: what a stranger's code may not do, and what becomes of us when it tries."""
 
+import ast
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,8 +17,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workbench.evaluation.graders.python import LIMITS, Ran, close_sandboxes, guards, load_problem, run_python
-from workbench.evaluation.graders.sandboxes import Limits
+import workbench
+from workbench.evaluation.graders import sandboxed
+from workbench.evaluation.graders.sandbox import (
+    LIMITS,
+    Limits,
+    Ran,
+    close_sandboxes,
+    guards,
+    load_problem,
+    run_python,
+)
 
 MB = 1024 * 1024
 BRIEF = Limits(seconds=1.5)
@@ -189,6 +200,97 @@ def test_many_files_have_an_end():
     assert (ran.kind, ran.problem) == ("disk", "it wrote more than 20 MB")
 
 
+@linux
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (
+            "import os\nkept = []\nfor n in range(9):\n"
+            "    kept.append(open('x', 'wb')); os.remove('x')\n"
+            "    kept[-1].write(bytes(10_000_000)); kept[-1].flush()",
+            "wrote more than 20 MB",
+        ),
+        (
+            "import ctypes, mmap, os\nc = ctypes.CDLL(None)\nc.mmap.restype = ctypes.c_void_p\n"
+            "n = os.open('x', os.O_RDWR | os.O_CREAT); os.truncate('x', 10_000_000)\n"
+            "c.mmap(None, 4096, 1, 1, n, ctypes.c_long(0)); os.remove('x'); os.close(n)",
+            "hid the files that it has open",
+        ),
+        ("import os\nfor n in range(20_000): os.mkdir(str(n))", "made more than 500 files and folders"),
+        ("for n in range(20_000): open(str(n), 'w').close()", "made more than 500 files and folders"),
+        (
+            "import os\nfor _ in range(100): os.mkdir('d'); os.chdir('d')",
+            "made more than 64 folders in each other",
+        ),
+        (
+            "import threading, time\nthreading.stack_size(65536)\n"
+            "for _ in range(2000): threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
+            "started more than 20 threads",
+        ),
+    ],
+    ids=["deleted files", "a file that is only mapped", "folders", "files", "depth", "threads"],
+)
+def test_what_no_limit_of_the_kernel_counts_has_an_end(body: str, problem: str):
+    start = time.monotonic()
+    ran = run(f"{body}\nimport time; time.sleep(30)", limits=Limits(disk=20 * MB, files=500, threads=20))
+    assert ran.problem == f"it {problem}"
+    assert time.monotonic() - start < 15
+
+
+@linux
+@pytest.mark.parametrize(
+    "left",
+    [
+        "import threading\ndef count():\n    while True: print('x', file=open('left', 'a'), flush=True)\n"
+        "threading.Thread(target=count, daemon=True).start()",
+        "import signal\ndef count(*_): print('x', file=open('left', 'a'), flush=True)\n"
+        "signal.signal(signal.SIGALRM, count); signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)",
+    ],
+    ids=["thread", "alarm"],
+)
+def test_nothing_goes_on_between_two_answers(left: str):
+    folder = Path(_folder_of_a_grader(f"if item:\n    return 1\n{left}\n"))
+    file = folder / "left"
+    deadline = time.monotonic() + 10
+    process = next(
+        child for child in psutil.Process().children() if child.is_running() and child.cwd() == str(folder)
+    )
+    while process.status() != psutil.STATUS_STOPPED and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert process.status() == psutil.STATUS_STOPPED
+    size = file.stat().st_size
+    time.sleep(0.1)
+    assert file.stat().st_size == size
+
+
+@linux
+def test_a_grader_that_was_stopped_goes_on_where_it_was():
+    body = "import os, time\nif item: time.sleep(0.3)\nreturn os.getpid()"
+    first = run(body).score
+    process = psutil.Process(int(first))
+    while process.status() != psutil.STATUS_STOPPED:
+        time.sleep(0.02)
+    assert run(body, item={"slow": True}).score == first
+
+
+@linux
+def test_what_an_idle_grader_left_open_ends_it():
+    body = (
+        "import os\nglobal kept\nkept = []\nfor n in range(4):\n"
+        "    kept.append(open('x', 'wb')); os.remove('x'); os.ftruncate(kept[-1].fileno(), 9_000_000)\n"
+        "return os.getpid()"
+    )
+    process = psutil.Process(int(run(body, limits=Limits(disk=20 * MB)).score))
+    assert psutil.wait_procs([process], timeout=10)[1] == []
+
+
+def test_a_folder_that_nobody_may_read_is_removed():
+    folder = Path(_folder_of_a_grader("import os\nos.mkdir('a', 0); os.close(os.open('c', os.O_CREAT, 0))\n"))
+    run("import os; os.mkdir('x', 0)")
+    close_sandboxes()
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize("ending", ["print('x' * 10**8)", "import os; os.write(1, bytes(10**8))"])
 def test_what_it_prints_goes_nowhere(ending: str):
     assert run(f"{ending}; return 1").score == 1
@@ -267,6 +369,41 @@ def test_a_forged_reply_is_no_score():
 
 
 @linux
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "b'[' * 30_000 + b'\\n'",
+        "b'{\"score\": ' + b'[' * 30_000 + b']' * 30_000 + b'}\\n'",
+        "b'{\"score\": 1, \"reason\": ' + b'[' * 200 + b']' * 200 + b'}\\n'",
+        "b'9' * 60_000 + b'\\n'",
+        "b'\\xff\\n'",
+        "b'[]\\n'",
+    ],
+)
+def test_a_reply_of_its_own_making_is_its_own_error(reply: str):
+    body = f"""
+        import os, time
+        for number in range(3, 256):
+            try: os.write(number, {reply})
+            except OSError: pass
+        time.sleep(20)
+    """
+    ran = run(body)
+    assert (ran.kind, ran.problem) == ("output", "it replied with something that is no reply")
+
+
+def test_a_problem_of_its_own_making_is_no_score():
+    body = """
+        import gc, io, time
+        for one in gc.get_objects():
+            if isinstance(one, io.BufferedWriter):
+                one.write(b'{"score": true}\\n'); one.flush()
+        time.sleep(20)
+    """
+    assert run(body).problem == "it replied with no score"
+
+
+@linux
 def test_a_reply_that_never_ends_is_ended():
     body = """
         import os, time
@@ -340,7 +477,7 @@ def test_closing_ends_every_process_and_removes_every_folder():
     folder = Path(_folder_of_a_grader())
     assert folder.is_dir()
     alive = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
-    ours = [child for child in alive if "sandbox.child" in " ".join(child.cmdline())]
+    ours = [child for child in alive if "sandboxed" in " ".join(child.cmdline())]
     assert ours
     close_sandboxes()
     assert not folder.exists()
@@ -359,15 +496,15 @@ def test_closing_stops_what_is_being_graded():
     assert (ran.kind, ran.problem) == ("closed", "it was stopped, because sandboxes were closed")
 
 
-def _folder_of_a_grader() -> str:
-    told = run("import os; raise ValueError(os.getcwd())").problem
+def _folder_of_a_grader(before: str = "") -> str:
+    told = run(f"{before}import os; raise ValueError(os.getcwd())").problem
     return told.removeprefix("ValueError: ").split(",")[0]
 
 
 @linux
 def test_a_grader_ends_with_its_parent_however_that_ends():
     code = (
-        "from workbench.evaluation.graders.python import run_python\n"
+        "from workbench.evaluation.graders.sandbox import run_python\n"
         "source = 'import os\\ndef grade(s, i):\\n    os.write(1, b\"\")\\n    while True: pass\\n'\n"
         "print('ready', flush=True)\n"
         "run_python(source, '', {})\n"
@@ -386,3 +523,27 @@ def test_a_grader_ends_with_its_parent_however_that_ends():
     assert (len(gone), alive) == (1, [])
     if folder.name.startswith("workbench-grader-"):
         folder.rmdir()  # nobody was left to do it
+
+
+# What runs inside, as a file
+
+
+def test_what_runs_inside_needs_nothing_but_the_standard_library():
+    tree = ast.parse(Path(sandboxed.__file__).read_text(encoding="utf-8"))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in imported} <= set(sys.stdlib_module_names)
+
+
+def test_grading_writes_nothing_into_the_package(tmp_path: Path):
+    package = Path(workbench.__file__).parent
+    shutil.copytree(package, tmp_path / "workbench", ignore=shutil.ignore_patterns("__pycache__"))
+    code = (
+        "from workbench.evaluation.graders.sandbox import close_sandboxes, run_python\n"
+        "print(run_python('def grade(s, i): return 1', '', {}).score)\nclose_sandboxes()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    run = [sys.executable, "-B", "-c", code]
+    done = subprocess.run(run, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "1.0\n"
+    assert list(tmp_path.rglob("__pycache__")) == []

@@ -2,8 +2,9 @@
 
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from openai import AzureOpenAI, BadRequestError, NotFoundError, OpenAI
 from openai.types.fine_tuning.alpha import GraderRunResponse, GraderValidateResponse
 from starlette.testclient import TestClient
 
-from workbench.evaluation.graders import grader
+from workbench.evaluation.graders import close_sandboxes, grader
 from workbench.local.api.app import create_app
 from workbench.local.chat import ChatError, ChatRequest, Choice, Completion, Delta
 
@@ -296,3 +297,32 @@ def test_numbers_that_json_does_not_know_are_no_mistake_of_the_service(http: Tes
         for call in ("validate", "run"):
             answer = http.post(f"/v1/fine_tuning/alpha/graders/{call}", content=body)
             assert answer.status_code in (200, 400), answer.text
+
+
+def test_a_reply_of_thirty_thousand_brackets_is_the_graders_own_error(client: OpenAI):
+    body = (
+        "import os, time\n    for number in range(3, 256):"
+        "\n        try: os.write(number, b'[' * 30_000 + b'\\n')"
+        "\n        except OSError: pass\n    time.sleep(20)"
+    )
+    response = run(client, python(body), "")
+    assert (response.reward, errors(response)) == (
+        0.0,
+        NO_ERRORS | {"python_grader_server_error": True, "python_grader_server_error_type": "output"},
+    )
+
+
+def test_graders_that_hang_do_not_hold_up_the_others(client: OpenAI):
+    hanging = python("import time; time.sleep(100)")
+    multi = {"type": "multi", "name": "m", "graders": {"a": hanging}, "calculate_output": "a"}
+    with ThreadPoolExecutor(40) as threads:
+        hung = [threads.submit(run, client, (hanging, multi)[number % 2], "") for number in range(40)]
+        while sum(one.name.startswith("grade-sandbox") for one in threading.enumerate()) < 16:
+            time.sleep(0.05)
+        start = time.monotonic()
+        assert run(client, string_check(), "42", answer="42").reward == 1.0
+        assert run(client, judged(), "1").reward == 1.0
+        assert time.monotonic() - start < 3
+        assert not any(one.done() for one in hung)
+        while wait(hung, timeout=0.2).not_done:
+            close_sandboxes()  # which ends them, one batch after the other

@@ -12,6 +12,6 @@ from .judges import Ask as Ask
 from .judges import Judged as Judged
 from .judges import JudgeError as JudgeError
 from .judges import Reply as Reply
-from .python import close_sandboxes as close_sandboxes
 from .ready import grader as grader
-from .sandboxes import Limits as Limits
+from .sandbox import Limits as Limits
+from .sandbox import close_sandboxes as close_sandboxes

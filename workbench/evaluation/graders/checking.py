@@ -14,7 +14,7 @@ from workbench.errors import DataError
 from workbench.evaluation.graders.filling import known_places, misplaced, unfilled
 from workbench.evaluation.graders.formula import FormulaError, formula
 from workbench.evaluation.graders.judges import numbers, text_of, texts
-from workbench.evaluation.graders.python import load_problem
+from workbench.evaluation.graders.sandbox import load_problem
 from workbench.evaluation.graders.similarity import METRICS
 
 Grader: TypeAlias = Mapping[str, object]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from workbench.dataset.templates import Place, filled, places, value_at
-from workbench.evaluation.graders.sandbox.sample import READABLE, sample_of
+from workbench.evaluation.graders.sandboxed import READABLE, sample_of
 
 _MANY = 512  # texts of graders that are kept taken apart
 

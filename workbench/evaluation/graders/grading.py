@@ -26,8 +26,7 @@ from workbench.evaluation.graders.judges import (
     score_of,
     texts,
 )
-from workbench.evaluation.graders.python import LIMITS, run_python
-from workbench.evaluation.graders.sandboxes import Limits
+from workbench.evaluation.graders.sandbox import LIMITS, Limits, run_python
 from workbench.evaluation.graders.similarity import TooLongError, similarity
 
 # "like" and "ilike" ask whether the input contains the reference.

@@ -1,12 +1,13 @@
 """Graders over HTTP: is this grader one, and what does it give for this answer?
 
-Python graders run in sandboxes, judges are the service's own models. Grading has threads of its own, so
-that a grader which takes its two minutes keeps nobody waiting.
+Python graders run in sandboxes, judges are the service's own models. Grading has threads of its own, apart
+for what waits on a sandbox, what waits on a judge, and what is only computed: a grader which takes its two
+minutes keeps waiting at most others of its kind.
 """
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -24,7 +25,8 @@ from workbench.local.api.requests import Shape, read_json
 from workbench.local.faults import Faults
 from workbench.local.storage.rows import JSON
 
-AT_ONCE = 16  # answers that are graded; most of the time they wait for a judge or a sandbox
+# Answers that are graded at once, by what they wait for most of the time; of ``computed`` nothing waits.
+AT_ONCE = {"sandbox": 16, "judge": 16, "computed": 4}
 
 Result = TypeVar("Result")
 
@@ -50,7 +52,7 @@ class GradersApi:
         """Ask the judges under the names of ``serving``, by ``answerer``."""
         self._answerer = answerer
         self._serving = serving
-        self._threads = ThreadPoolExecutor(AT_ONCE, "grade")
+        self._threads = {kind: ThreadPoolExecutor(most, f"grade-{kind}") for kind, most in AT_ONCE.items()}
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -73,22 +75,23 @@ class GradersApi:
         await self._check(asked.grader, faults)
         ask = ask_here(self._answerer, self._serving, faults)
         grade = await self.in_thread(
-            lambda: graded(asked.grader, asked.model_sample, asked.item or {}, ask=ask)
+            lambda: graded(asked.grader, asked.model_sample, asked.item or {}, ask=ask), asked.grader
         )
         return JSONResponse(_shown(asked.grader, grade))
 
-    async def in_thread(self, work: Callable[[], Result]) -> Result:
-        """Do what grades, beside the loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+    async def in_thread(self, work: Callable[[], Result], *graders: Grader) -> Result:
+        """Do what grades with these, beside the loop; without any, what runs in a sandbox."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads[_waits_for(graders)], work)
 
     def close(self) -> None:
         """End what is being graded."""
         close_sandboxes()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in self._threads.values():
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def _check(self, grader: Grader, faults: Faults) -> None:
         try:
-            await self.in_thread(lambda: check_grader(grader))
+            await self.in_thread(lambda: check_grader(grader), grader)
         except BadGraderError as error:
             raise invalid(str(error), error.path) from None
         for path, model in _judges(grader):
@@ -96,6 +99,16 @@ class GradersApi:
                 self._serving.find(model, faults)
             except Refusal as refusal:
                 raise Refusal(refusal.status, refusal.code, refusal.message, path) from None
+
+
+def _waits_for(graders: Sequence[Grader]) -> str:
+    """The key of ``AT_ONCE``; graders may be anything yet, and are then only found wanting."""
+    inner = [one.get("graders") for one in graders]
+    every = [*graders, *(one for group in inner if isinstance(group, Mapping) for one in group.values())]
+    kinds = [one.get("type") for one in every if isinstance(one, Mapping)]
+    if not kinds or "python" in kinds:
+        return "sandbox"
+    return "judge" if "score_model" in kinds or "label_model" in kinds else "computed"
 
 
 def _judges(grader: Grader) -> Iterator[tuple[str, str]]:
