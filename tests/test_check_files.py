@@ -1,5 +1,6 @@
 """Checking files: cut anywhere, in any encoding, with lines too long to hold, and while they change."""
 
+import codecs
 import gzip
 import json
 import os
@@ -14,6 +15,7 @@ from workbench.dataset.checking.files import FileSource
 from workbench.dataset.checking.pieces import Seen, ThisProcess, executor_for, first_rows
 from workbench.dataset.checking.sources import DatasetSource, source_of
 from workbench.dataset.examples import Dataset, Example
+from workbench.dataset.reading.text import require_utf_8
 from workbench.errors import DataError, SetupError
 
 
@@ -64,7 +66,7 @@ def test_blank_lines_count_as_lines_and_hold_nothing(tmp_path):
     path = tmp_path / "gaps.jsonl"
     path.write_bytes(b"\n\r\n" + chat("Hi?").encode() + b"\r\n   \n" + chat("Ho?").encode())
     assert numbers(FileSource(path)) == [3, 5]
-    assert told(formal(path)) == []
+    assert told(formal(path)) == [("info", "line_ends", None, "")]
 
 
 def test_a_byte_order_mark_at_the_beginning_is_passed_over(tmp_path):
@@ -108,6 +110,47 @@ def test_mixed_encodings_are_told_line_by_line(tmp_path):
     lines[6] = lines[6].decode().encode("cp1252")
     path.write_bytes(b"\n".join(lines))
     assert told(formal(path)) == [("error", "encoding", 7, "character 46")]
+
+
+@pytest.mark.parametrize("byte", [b"\xe9", b"\xff", b"\xc3"])
+def test_one_broken_byte_is_told_at_its_line_and_the_file_is_utf_8(tmp_path, byte):
+    path = tmp_path / "one.jsonl"
+    lines = [chat(f"Question {n}?").encode() for n in range(12)]
+    lines[6] = lines[6].replace(b"Q", byte)
+    path.write_bytes(b"\n".join(lines))
+    report = formal(path)
+    assert told(report) == [("error", "encoding", 7, "character 44")]
+    assert report.errors[0].message == f"the byte 0x{byte[0]:02X} is not UTF-8"
+
+
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.encode("utf-16"),
+        lambda text: text.encode("utf-16-le"),
+        lambda text: text.encode().replace(b"9", b"\xfc"),
+        lambda text: text.encode().replace("ö9".encode(), b"\xc3"),
+        lambda text: text.replace("ö", "é").encode("cp1252"),
+        lambda text: text.encode() + "ö".encode()[:1],
+    ],
+)
+def test_a_service_refuses_an_encoding_in_the_words_of_the_check(tmp_path, change, mark):
+    path = tmp_path / "words.jsonl"
+    content = change("".join(chat(f"Größe ö{n}?") + "\n" for n in range(12)))
+    path.write_bytes(mark + content)
+    first = next(problem for problem in formal(path).problems if problem.rule == "encoding")
+    with open(path, "rb") as file, pytest.raises(DataError) as caught:
+        require_utf_8(file, "words.jsonl")
+    assert f"error: {caught.value}" == str(first)
+
+
+def test_windows_line_ends_are_information_and_no_error(tmp_path):
+    path = tmp_path / "windows.jsonl"
+    path.write_bytes(b"".join(chat(f"Question {n}?").encode() + b"\r\n" for n in range(12)))
+    assert told(formal(path)) == [("info", "line_ends", None, "")]
+    with open(path, "rb") as file:
+        require_utf_8(file, path.name)
 
 
 def test_the_temporary_copy_goes_with_its_source(tmp_path, monkeypatch):

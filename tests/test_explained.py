@@ -7,6 +7,7 @@ from pathlib import Path
 
 from workbench import ROOT
 from workbench.dataset.checking.explained import ASPECTS, EXPLAINED
+from workbench.dataset.checking.report import LEVELS
 
 DATASET = ROOT / "workbench" / "dataset"
 GUIDE = ROOT / "data" / "README.md"
@@ -36,6 +37,17 @@ def test_every_rule_is_explained_and_every_explained_rule_exists():
     written = {rule for path in DATASET.rglob("*.py") for rule in rules_in(path)}
     assert len(written) > 50
     assert written | BY_A_VARIABLE == set(EXPLAINED)
+
+
+def test_every_finding_has_a_rule_a_level_a_place_a_sentence_and_a_fix():
+    for path in DATASET.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding":
+                level, _, _, message, fix = node.args
+                either = (level.body, level.orelse) if isinstance(level, ast.IfExp) else (level,)
+                named = {part.value for part in either if isinstance(part, ast.Constant)}
+                assert named <= set(LEVELS), f"{path}:{node.lineno}"
+                assert "''" not in (ast.unparse(message), ast.unparse(fix)), f"{path}:{node.lineno}"
 
 
 def test_no_rule_is_explained_twice():

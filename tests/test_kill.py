@@ -81,7 +81,7 @@ class Customer:
             return
 
     def upload(self, client: OpenAI) -> None:
-        content = self.dice.randbytes(self.dice.randint(1, 20_000))
+        content = self.dice.randbytes(self.dice.randint(1, 10_000)).hex().encode()
         file = client.files.create(file=("data.jsonl", content), purpose="fine-tune")
         self.files[file.id] = content
 
@@ -92,7 +92,7 @@ class Customer:
                 filename="parts.jsonl", purpose="fine-tune", bytes=2_000, mime_type="text/jsonl"
             ).id
             self.parts[upload] = []
-        content = self.dice.randbytes(1_000)
+        content = self.dice.randbytes(500).hex().encode()
         self.parts[upload].append((client.uploads.parts.create(upload, data=content).id, content))
 
     def complete(self, client: OpenAI) -> None:

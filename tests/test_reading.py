@@ -1,4 +1,6 @@
+import codecs
 import datetime
+import io
 import json
 import os
 import zipfile
@@ -16,7 +18,7 @@ from pyarrow import parquet
 
 from workbench.dataset.examples import Dataset, Example
 from workbench.dataset.reading import parse_jsonl, read
-from workbench.dataset.reading.text import decoded
+from workbench.dataset.reading.text import decoded, encoding_of, require_utf_8
 from workbench.errors import DataError
 
 CHAT = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}'
@@ -122,11 +124,11 @@ def test_a_very_long_text_is_read(tmp_path):
         ),
         (
             b"question,answer\nq,a\nq,caf\xe9\nq,\xc3\xa9\xc3\xa9\n",
-            "faq.csv line 3: the byte 0xe9 is not UTF-8; save the file as UTF-8 (in Excel: 'CSV UTF-8').",
+            "faq.csv line 3: the byte 0xE9 is not UTF-8; save the file as UTF-8 (in Excel: 'CSV UTF-8').",
         ),
         (
             b"\xef\xbb\xbfquestion,answer\r\nq,\xff\r\n",
-            "faq.csv line 2: the byte 0xff is not UTF-8; save the file as UTF-8 (in Excel: 'CSV UTF-8').",
+            "faq.csv line 2: the byte 0xFF is not UTF-8; save the file as UTF-8 (in Excel: 'CSV UTF-8').",
         ),
         (
             b"\xff\xfeq\x00\n\x00a",
@@ -142,7 +144,7 @@ def test_a_very_long_text_is_read(tmp_path):
             "faq.csv is not a text file: line 2 holds a NUL byte (offset 19); save the data as UTF-8 text.",
         ),
         (
-            b"question,answer\nq,caf\xe9\n" + b"q,aaaa\n" * 300 + b"q,\x01\n",
+            b"question,answer\nq,caf\xe9\n" + b"q,caf\xe9\n" * 300 + b"q,\x01\n",
             "faq.csv is not a text file (line 303); save the data as UTF-8 text.",
         ),
         (
@@ -224,9 +226,12 @@ def test_blank_lines_count_and_hold_nothing(tmp_path):
     assert [example.origin for example in dataset] == ["a.jsonl:2", "a.jsonl:4"]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_a_chat_file_may_carry_a_byte_order_mark(encoding):
-    assert len(parse_jsonl(CHAT.encode(encoding), "a.jsonl")) == 1
+def test_an_upload_may_carry_a_byte_order_mark_and_is_utf_8():
+    assert len(parse_jsonl(CHAT.encode("utf-8-sig"), "a.jsonl")) == 1
+    with pytest.raises(
+        DataError, match=r"^a.jsonl: the file is UTF-16, not UTF-8: line 1 has the byte 0xFF;"
+    ):
+        parse_jsonl(b"\xff\xfe" + CHAT.encode("utf-16-le"), "a.jsonl")
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -405,24 +410,66 @@ def test_every_unicode_encoding_is_told_by_its_bytes(encoding, note, text):
 @pytest.mark.parametrize(
     ("encoding", "label", "text"),
     [
-        ("cp1252", "windows-1252", "question,answer\nq,caf\u00e9\n"),
+        ("cp1252", "Windows-1252", "question,answer\nq,caf\u00e9\nq,na\u00efve\n"),
         (
             "cp1252",
-            "windows-1252",
+            "Windows-1252",
             "question;answer\nO\u00f9 est le caf\u00e9 ?;\u00c0 gauche \u2013 3 \u20ac\n",
         ),
-        ("latin-1", "windows-1252", "Stra\u00dfe,\u00d6l\n\u00dcber,gr\u00f6\u00dfer\n"),
-        ("cp1251", "cp1251", "вопрос,ответ\nКак дела?,Хорошо, спасибо\n"),
-        ("cp1250", "cp1250", "otázka,odpověď\nPříliš žluťoučký kůň,úpěl ďábelské ódy\n"),
-        ("cp1252", "windows-1252", "fråga,svar\nHur mår du?,Jag mår bra\n"),
-        ("cp1252", "windows-1252", "question,answer\nIt’s “fine” – isn’t it?,Yes…\n"),
-        ("cp1254", "cp1254", "soru,cevap\nNasılsın?,İyiyim, teşekkür ederim\n"),
-        ("cp932", "cp932", "質問,答え\nお元気ですか,はい元気です\n"),
+        ("latin-1", "Windows-1252", "Stra\u00dfe,\u00d6l\n\u00dcber,gr\u00f6\u00dfer\n"),
+        ("cp1251", "Windows-1251", "вопрос,ответ\nКак дела?,Хорошо, спасибо\n"),
+        ("cp1250", "Windows-1250", "otázka,odpověď\nPříliš žluťoučký kůň,úpěl ďábelské ódy\n"),
+        ("cp1252", "Windows-1252", "fråga,svar\nHur mår du?,Jag mår bra\n"),
+        ("cp1252", "Windows-1252", "question,answer\nIt’s “fine” – isn’t it?,Yes…\n"),
+        ("cp1254", "Windows-1254", "soru,cevap\nNasılsın?,İyiyim, teşekkür ederim\n"),
+        ("cp932", "CP932", "質問,答え\nお元気ですか,はい元気です\n"),
     ],
 )
 def test_an_old_encoding_is_guessed_and_told(encoding, label, text):
     notes = (f"the encoding is guessed: {label}; look at a text with accents",)
     assert decoded(text.encode(encoding), "faq.csv") == (text, notes)
+
+
+@pytest.mark.parametrize("byte", [b"\xe9", b"\xff", b"\x81", b"\xc3"])
+@pytest.mark.parametrize("rows", [1, 5, 1_000])
+def test_one_broken_byte_is_named_and_no_other_encoding_is_guessed(byte, rows):
+    data = b"question,answer\n" + b"q,a\n" * (rows - 1) + b"q,caf" + byte + b"\n"
+    with pytest.raises(DataError) as caught:
+        decoded(data, "a.csv")
+    found = f"a.csv line {rows + 1}: the byte 0x{byte[0]:02X} is not UTF-8"
+    assert str(caught.value) == f"{found}; save the file as UTF-8 (in Excel: 'CSV UTF-8')."
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding"),
+    [
+        ("Où est la clé? ".encode("cp1252") * 2, "cp1252"),
+        (b"Where is the key of the hall? " * 1_000 + "The café is naïve.".encode("cp1252"), "utf-8"),
+        (b"Where is the key of the hall? " * 1_000 + "The naïve café is. ".encode("cp1252") * 5, "cp1252"),
+        (b"Where is the key? " * 9 + b"Da\xcdmaged \xff\xdfytes h\xd7re", "utf-8"),  # no letters of words
+        ("Größe ".encode() * 6 + "Größe ".encode("cp1252") * 3, "utf-8"),
+        ("Où est la clé? ".encode("cp1252") * 6 + "Ã©".encode("cp1252"), "cp1252"),  # UTF-8 by chance, once
+    ],
+)
+def test_another_encoding_needs_many_bytes_that_make_sense_in_it(data, encoding):
+    assert encoding_of(data, "a.csv").name == encoding
+
+
+def test_one_damaged_letter_of_utf_16_and_stray_zeros_in_utf_8_change_no_encoding():
+    wide = ("question,answer\n" * 20).encode("utf-16-le")
+    assert encoding_of(wide[:80] + b"\x00\xd8" + wide[82:], "a.csv").name == "utf-16-le"
+    assert encoding_of(b"question,answer\n" * 20 + b"caf\xe9 a\x00b\n", "a.csv").name == "utf-8"
+
+
+def test_a_large_file_is_utf_8_however_its_letters_are_cut(monkeypatch):
+    monkeypatch.setattr("workbench.dataset.reading.text.SAMPLE", 7)
+    good = ("aé€😀\n" * 30).encode()
+    require_utf_8(io.BytesIO(codecs.BOM_UTF8 + good), "a.jsonl")
+    for mark in (b"", codecs.BOM_UTF8):
+        with pytest.raises(DataError, match=r"^a.jsonl:31 character 4: the byte 0xE2 is not UTF-8; "):
+            require_utf_8(io.BytesIO(mark + good + "aé😀".encode() + b"\xe2\x82"), "a.jsonl")
+        with pytest.raises(DataError, match=r"^a.jsonl:31 character 17: the byte 0xA4 is not UTF-8; "):
+            require_utf_8(io.BytesIO(mark + good + b"a" * 16 + b"\xa4\n" + good), "a.jsonl")
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 import pytest
 
+from workbench.dataset.checking.counts import Counts
+from workbench.dataset.checking.form import Form
 from workbench.dataset.checking.prompts import response_format_findings
 from workbench.dataset.checking.rules import Rules
+from workbench.dataset.rows import Row
 
 ASK = {"role": "user", "content": "24 from [3, 8]?"}
 SAY = {"role": "assistant", "content": "3 * 8"}
@@ -238,3 +241,67 @@ def test_a_bare_schema_is_told_how_to_be_wrapped():
     assert finding.fix == (
         'wrap it: {"type": "json_schema", "json_schema": {"name": …, "strict": true, "schema": {…}}}'
     )
+
+
+# Fields that nearly all rows have
+
+
+def missed(values, *, cut=1_000, grader=None, plain=True):
+    """The findings of a form about these rows, looked at in stretches."""
+    made = lambda: Form(Rules("rft", grader), Counts("rft", "test"))  # noqa: E731
+    form = made()
+    for first in range(0, len(values), cut):
+        part = made()
+        if not plain:
+            part._rules.plain = lambda value: False
+        part.add([Row(n + 1, value) for n, value in enumerate(values)][first : first + cut])
+        form.merge(part)
+    return sorted((finding, list(rows)) for finding, rows in form.found(None))
+
+
+def prompts(number, **fields):
+    return [{"messages": [ASK], **fields} for _ in range(number)]
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    [
+        {"messages": [ASK], "hint": "h"},
+        {"messages": [ASK], "hint": "h", "answer": None},
+        {"messages": [ASK], "hint": "h", "answer": " "},
+        {"messages": [{"role": "developer", "content": "Count."}, ASK], "hint": "h"},
+    ],
+)
+def test_a_row_without_what_nearly_all_others_have_is_named_without_a_grader(lacking):
+    rows = [*prompts(11, answer="a", hint="h"), lacking, *prompts(8, answer="a", hint="h")]
+    assert missed(rows) == [
+        (
+            (
+                "warning",
+                "missing_field",
+                "",
+                "the row has no 'answer', and 19 of 19 other rows do",
+                "fill it in, or leave the row out: a grader that reads it would have nothing to compare with",
+            ),
+            [12],
+        )
+    ]
+
+
+def test_fields_of_some_rows_are_not_missed_in_the_others():
+    assert missed([*prompts(88, answer="a"), *prompts(12, answer="a", hint="h")]) == []
+    assert missed([*prompts(12, answer="a"), *prompts(88, answer="a", hint="h")]) == []
+    assert missed([*prompts(4, answer="a"), {"messages": [ASK], "other": "b"}]) == []
+
+
+def test_with_a_grader_only_what_it_reads_is_missed():
+    rows = [*prompts(19, target="a", hint="h"), *prompts(1, target="a")]
+    assert missed(rows, grader=GRADER) == []
+
+
+@pytest.mark.parametrize("cut", [1, 3, 7, 1_000])
+def test_the_fast_path_and_the_slow_one_and_every_cut_miss_the_same(cut):
+    rows = [*prompts(3, answer="a"), {"messages": [ASK, SAY, ASK], "answr": "a"}, *prompts(20, answer="a")]
+    found = missed(rows, cut=cut)
+    assert found == missed(rows, cut=cut, plain=False)
+    assert [(finding[1], numbers) for finding, numbers in found] == [("missing_field", [4])]

@@ -191,13 +191,19 @@ def test_a_far_longer_answer_is_listed_and_a_rather_long_one_is_not():
     assert answers(*usual, "y" * 350) == []
     assert answers(*usual, "y" * 1_000) == [
         (
-            "warning",
+            "info",
             "length_outlier",
             "",
             "the answer is far longer than usual (the median is 123 characters)",
             [40],
         )
     ]
+
+
+def test_a_second_kind_of_text_has_no_outliers():
+    usual, long = [f"{n} " + "x" * (100 + n) for n in range(190)], ["y" * 4_000 + str(n) for n in range(10)]
+    assert [rule for _, rule, *_ in answers(*usual, *long)] == []
+    assert answers(*usual, *long[:1])[0][:2] == ("info", "length_outlier")
 
 
 def test_a_far_shorter_prompt_is_worth_knowing():

@@ -67,7 +67,7 @@ def test_an_upload_says_what_it_is_and_until_when(client: OpenAI) -> None:
 
 
 def test_the_clients_own_chunked_upload_works(client: OpenAI, tmp_path: Path) -> None:
-    content = bytes(range(256)) * 4096
+    content = "".join(map(chr, range(32, 256))).encode() * 4096
     (tmp_path / "big.jsonl").write_bytes(content)
     done = client.uploads.upload_file_chunked(
         file=tmp_path / "big.jsonl", mime_type="text/jsonl", purpose="fine-tune", part_size=MIB // 3
@@ -293,7 +293,9 @@ def test_azure_keeps_one_gigabyte_for_fine_tuning(home: Path) -> None:
 
 class _Shelf(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        found = {"/faq.jsonl?v=1": b'{"messages": []}\n', "/empty": b""}.get(self.path)
+        found = {"/faq.jsonl?v=1": b'{"messages": []}\n', "/empty": b"", "/latin.jsonl": BROKEN}.get(
+            self.path
+        )
         self.send_response(200 if found is not None else 302)
         self.send_header("Location", "http://127.0.0.1/faq.jsonl")
         self.end_headers()
@@ -379,3 +381,55 @@ def test_a_byte_order_mark_and_windows_line_ends_are_tolerated(client: OpenAI) -
     content = client.files.content(file.id).content
     assert content.startswith(b"\xef\xbb\xbf")
     assert [example.answer for example in parse_jsonl(content, file.filename)] == ["ho"] * 10
+
+
+LINE = b'{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}\n'
+BROKEN = LINE * 11 + LINE.replace(b"hi", b"caf\xe9")
+NOT_UTF_8 = (
+    (
+        BROKEN,
+        "bad.jsonl:12 character 47: the byte 0xE9 is not UTF-8; "
+        "write the right character there; `python -m workbench fix` tries Windows-1252.",
+    ),
+    (
+        LINE.decode().encode("utf-16"),
+        "bad.jsonl: the file is UTF-16, not UTF-8: line 1 has the byte 0xFF; "
+        "save it as UTF-8; `python -m workbench build` does it.",
+    ),
+)
+
+
+@pytest.mark.parametrize(("content", "message"), NOT_UTF_8)
+def test_a_training_file_that_is_not_utf_8_is_refused_with_line_and_byte(
+    client: OpenAI, home: Path, content: bytes, message: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.files.create(file=("bad.jsonl", content), purpose="fine-tune")
+    assert caught.value.body == {
+        "code": "jsonlValidationFailed",
+        "message": message,
+        "param": "file",
+        "type": "invalid_request_error",
+    }
+    upload = client.uploads.create(
+        filename="bad.jsonl", purpose="fine-tune", bytes=len(content), mime_type="text/jsonl"
+    )
+    halves = content[:1100], content[1100:]
+    parts = [client.uploads.parts.create(upload.id, data=half).id for half in halves if half]
+    with pytest.raises(openai.BadRequestError, match="not UTF-8") as caught:
+        client.uploads.complete(upload.id, part_ids=parts)
+    assert caught.value.body["message"] == message  # type: ignore[index]
+    assert client.files.list().data == []
+    assert list((home / "service" / "files").iterdir()) == []
+
+
+def test_a_file_for_another_purpose_is_bytes(client: OpenAI) -> None:
+    file = client.files.create(file=("photo.png", b"\x89PNG\xff\xfe"), purpose="vision")
+    assert client.files.content(file.id).content == b"\x89PNG\xff\xfe"
+
+
+def test_an_import_that_is_not_utf_8_is_refused(http_client: TestClient, shelf: int) -> None:
+    status, answer = import_file(http_client, f"http://127.0.0.1:{shelf}/latin.jsonl")
+    assert (status, answer["error"]["code"]) == (400, "jsonlValidationFailed")
+    assert answer["error"]["message"].startswith("faq.jsonl:12 character 47: the byte 0xE9 is not UTF-8; ")
+    assert client_of(http_client).files.list().data == []

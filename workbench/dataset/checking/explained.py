@@ -14,7 +14,8 @@ from workbench.dataset.quality import privacy, texts
 _OF_LINES: Mapping[str, str] = {
     "json": "Every line is one whole JSON value; a line that breaks off is not an example.",
     "object": "That value is an object; a list, a text or a number cannot be an example.",
-    "encoding": "The file is UTF-8 from its first byte to its last, without a byte order mark inside.",
+    "encoding": "The file is UTF-8 to its last byte; a byte order mark may stand in front, and nowhere else.",
+    "line_ends": "Lines may end as on Windows, which services take; other tools may show stray characters.",
     "duplicate_key": "A key stands once in its object; of two values, readers silently take the last.",
     "not_finite": "NaN and Infinity are no JSON; a strict reader refuses the line.",
     "surrogate": "Half of a surrogate pair is no character, and no UTF-8 can hold it.",

@@ -3,7 +3,9 @@
 Line numbers start at 1, as editors count them. However long a line is, no more of it is held than may be.
 """
 
+import os
 import stat
+import tempfile
 import weakref
 from array import array
 from bisect import bisect_right
@@ -12,14 +14,23 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
-from workbench.dataset.checking.encodings import SAMPLE, encoding_of, in_utf_8
 from workbench.dataset.checking.lines import LONGEST, TOO_LONG, parsed
 from workbench.dataset.checking.pieces import Seen
+from workbench.dataset.reading.text import SAMPLE, encoding_of, other_encoding
 from workbench.dataset.rows import Finding, Row
 from workbench.errors import DataError
 
 PIECE = 16 * 2**20  # bytes that one process looks at in one go
 _BLOCK = 2**16  # bytes between two known places of a file, so about the most that is read to find a row
+_CHARACTERS = 2**20  # that are copied at once
+
+WINDOWS_LINES = Finding(
+    "info",
+    "line_ends",
+    "",
+    "lines end with a carriage return and a line feed, as Windows writes them",
+    "leave them, services take them; `python -m workbench fix` makes them line feeds",
+)
 
 
 @dataclass(frozen=True)
@@ -67,13 +78,15 @@ class FileSource:
         self.notes: tuple[Finding, ...] = ()
         self._read_from = self.path
         with _opened(self.path) as file:
-            encoding, self._start = encoding_of(file.read(SAMPLE), self.name)
-        if encoding != "utf-8":
-            self._read_from = in_utf_8(self.path, encoding)
+            sample = file.read(SAMPLE)
+        encoding = encoding_of(sample, self.name, whole=False)
+        self._start = encoding.mark
+        if encoding.name != "utf-8":
+            self._read_from = _in_utf_8(self.path, encoding.name)
             weakref.finalize(self, self._read_from.unlink, missing_ok=True)
-            label = {"cp1252": "Windows-1252"}.get(encoding, encoding.upper())
-            fix = "save it as UTF-8; `python -m workbench build` does it"
-            self.notes = (Finding("error", "encoding", "", f"the file is {label}, not UTF-8", fix),)
+            self.notes = (other_encoding(encoding, sample),)
+        elif b"\r\n" in sample:
+            self.notes = (WINDOWS_LINES,)
         self._end = self._read_from.stat().st_size
         # Lines whose place in the file is known, and those places: about one in each block.
         self._known, self._places = array("q", (1,)), array("q", (self._start,))
@@ -144,6 +157,18 @@ def _lines(path: Path, name: str, start: int, end: int) -> Iterator[bytes | None
             while not line.endswith(b"\n") and (line := file.readline(_BLOCK)):
                 start += len(line)
             yield None
+
+
+def _in_utf_8(path: Path, encoding: str) -> Path:
+    """A temporary copy of the file in UTF-8; what cannot be read in it becomes the replacement character."""
+    number, copy = tempfile.mkstemp(prefix="workbench-", suffix=".jsonl")
+    with (
+        os.fdopen(number, "w", encoding="utf-8", newline="", errors="replace") as written,
+        open(path, encoding=encoding, errors="replace", newline="") as read,
+    ):
+        while text := read.read(_CHARACTERS):
+            written.write(text)
+    return Path(copy)
 
 
 def _opened(path: Path) -> BufferedReader:

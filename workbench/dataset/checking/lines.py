@@ -16,6 +16,7 @@ import msgspec
 from workbench.dataset.checking.syntax import fault_of
 from workbench.dataset.checking.wording import within
 from workbench.dataset.examples import JSON
+from workbench.dataset.reading.text import windows_1252, wrong_byte
 from workbench.dataset.rows import Finding
 
 DEEPEST = 100  # lists and objects in each other; no documented format comes near it
@@ -43,7 +44,6 @@ _ESCAPED_CONTROL = re.compile(rb"\\b|\\f|\\u00[01]")  # as JSON writes the rare 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _RAW_CONTROL = re.compile(r"[\x00-\x1f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_NO_UTF_8 = re.compile(r"[\udc80-\udcff]")  # how Python keeps such a byte
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _ALL_BUT_BRACKETS = bytes(byte for byte in range(256) if byte not in _STEPS)
 
@@ -87,6 +87,7 @@ def _too_much(line: bytes) -> Finding | None:
 def _examined(line: bytes) -> tuple[JSON, list[Finding]]:
     """Read a line that is not as it should be, as far as it goes."""
     found: list[Finding] = []
+    wrong = wrong_byte(line.decode("utf-8", "surrogateescape"))  # at its place, whatever is taken out below
     if b"\0" in line:
         finding = "the line holds NUL bytes, as files do that are damaged or partly UTF-16"
         found.append(Finding("error", "control", "", finding, "take them out, or save the file as UTF-8"))
@@ -96,18 +97,9 @@ def _examined(line: bytes) -> tuple[JSON, list[Finding]]:
         found.append(Finding("error", "encoding", "character 1", finding, "take it out"))
         line = line.removeprefix(_BYTE_ORDER_MARK)
     text = line.decode("utf-8", "surrogateescape")
-    if wrong := _NO_UTF_8.search(text):
-        byte = ord(wrong[0]) - 0xDC00
-        found.append(
-            Finding(
-                "error",
-                "encoding",
-                f"character {wrong.start() + 1}",
-                f"the byte 0x{byte:02X} is not UTF-8",
-                "save the file as UTF-8; `python -m workbench build` does it",
-            )
-        )
-        text = _NO_UTF_8.sub(_as_windows_1252, text)
+    if wrong:
+        found.append(wrong)
+        text = windows_1252(text)
     if _deep(line):
         return None, [*found, TOO_DEEP]
     try:
@@ -208,10 +200,6 @@ def _sound(value: JSON) -> JSON:
 
 def _sound_text(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
-
-
-def _as_windows_1252(byte: re.Match[str]) -> str:
-    return bytes([ord(byte[0]) - 0xDC00]).decode("cp1252", "replace")
 
 
 def _texts(value: JSON, levels: int) -> int:

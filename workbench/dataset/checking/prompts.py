@@ -6,9 +6,13 @@ Rules: Microsoft Learn, "Reinforcement fine-tuning" (10/05/2026) and its prepara
 """
 
 import re
+from array import array
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
+from typing import Self
 
 from workbench.dataset import templates
 from workbench.dataset.checking.calls import calls, pairing
@@ -18,10 +22,13 @@ from workbench.dataset.checking.schemas import schema_of
 from workbench.dataset.checking.tools import tools_of
 from workbench.dataset.checking.wording import meant, shown
 from workbench.dataset.examples import JSON
-from workbench.dataset.rows import Finding
+from workbench.dataset.rows import Finding, Row, Source
 
 OF_THE_FORMAT = ("messages", "tools", "parallel_tool_calls", "functions")
 GRADERS = ("string_check", "text_similarity", "score_model", "label_model", "python", "multi", "endpoint")
+
+NEARLY_ALL = 0.9  # of the other rows have a field that a row lacks: then it is missed (a proposal of ours)
+_OTHERS = 5  # fewer other rows show no habit
 
 # What a grader is shown of an answer; places below the first three names are the answer's own.
 _SAMPLE = ("output_text", "output_json", "output_tools", "output_reasoning_summary", "choices")
@@ -80,6 +87,50 @@ def reinforcement(value: Mapping[str, JSON], reads: Reads | None, vision: bool |
     elif not references:
         finding = "the line holds nothing to compare an answer with"
         yield Finding("info", "reference", "", finding, "add what the grader needs, such as 'answer'")
+
+
+class Fields:
+    """Which reference data the rows carry, to name those that lack what nearly all others have.
+
+    For where no grader says what it reads. A field that is null or an empty text counts as lacking. Memory:
+    eight bytes a row, and each different set of fields once.
+    """
+
+    def __init__(self) -> None:
+        """No row seen yet."""
+        self._rows: dict[frozenset[str], array[int]] = {}
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Look at the next rows, plain and other ones."""
+        for row in rows:
+            filled = (key for key, content in row.value.items() if not _is_blank(content))
+            fields = frozenset(filled).difference(OF_THE_FORMAT)
+            self._rows.setdefault(fields, array("q")).append(row.number)
+
+    def merge(self, later: Self) -> None:
+        """Take over what was seen in the stretch behind this one."""
+        for fields, numbers in later._rows.items():
+            self._rows.setdefault(fields, array("q")).extend(numbers)
+
+    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+        """Each field that nearly all rows have, with the rows that lack it."""
+        having = Counter[str]()
+        for fields, numbers in self._rows.items():
+            having.update(dict.fromkeys(fields, len(numbers)))
+        others = sum(map(len, self._rows.values())) - 1
+        for name, number in sorted(having.items()):
+            if number > others or others < _OTHERS or number < NEARLY_ALL * others:
+                continue
+            message = f"the row has no {name!r}, and {number:,} of {others:,} other rows do"
+            fix = (
+                "fill it in, or leave the row out: a grader that reads it would have nothing to compare with"
+            )
+            lacking = (rows for fields, rows in self._rows.items() if name not in fields)
+            yield Finding("warning", "missing_field", "", message, fix), sorted(chain.from_iterable(lacking))
+
+
+def _is_blank(content: JSON) -> bool:
+    return content is None or (isinstance(content, str) and not content.strip())
 
 
 def nameable(key: str) -> bool:

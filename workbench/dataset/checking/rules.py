@@ -57,6 +57,7 @@ EXPLAINED: Mapping[str, str] = MappingProxyType(
         "last_user": "A prompt for reinforcement ends with the user's message.",
         "template": "Every place that the grader reads is filled in every line.",
         "reference": "A prompt for reinforcement carries what its grader compares with, under a plain name.",
+        "missing_field": "What nearly all prompts carry is what a grader reads; a row without it is lost.",
         "response_format": "A response format is a JSON Schema, named and wrapped.",
         "too_few": "A job needs 10 examples at least, and for reinforcement 10 for validation.",
         "few": "50 good examples are a start; hundreds teach well.",

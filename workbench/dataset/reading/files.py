@@ -4,6 +4,7 @@ A file is taken as it is or refused with the line that is wrong; what the texts 
 ``check`` to say.
 """
 
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from workbench.dataset.reading import delimited, frames, lines, shapes, workbook
 from workbench.dataset.reading.columns import Wanted
 from workbench.dataset.reading.mapping import dataset_of
 from workbench.dataset.reading.records import Records, usable
-from workbench.dataset.reading.text import content, decoded
+from workbench.dataset.reading.text import content, decoded, require_utf_8
 from workbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -58,7 +59,11 @@ def read(
 
 
 def parse_jsonl(data: bytes, name: str) -> Dataset:
-    """Read an uploaded file that is already in memory: chats and preference pairs, nothing converted."""
+    """Read an uploaded file that is already in memory: chats and preference pairs, nothing converted.
+
+    As a service does, it takes UTF-8 only, with a byte order mark or without.
+    """
+    require_utf_8(io.BytesIO(data), name)
     text, notes = decoded(data, name)
 
     def example(numbered: tuple[int, str]) -> Example:

@@ -14,10 +14,10 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from workbench.dataset.checking.encodings import SAMPLE, encoding_of
 from workbench.dataset.checking.lines import LONGEST, parsed
 from workbench.dataset.examples import JSON, Dataset, Example
 from workbench.dataset.reading.messages import is_deep
+from workbench.dataset.reading.text import SAMPLE, encoding_of
 from workbench.errors import DataError
 
 Value: TypeAlias = Mapping[str, JSON]
@@ -135,7 +135,7 @@ def encoding_in(stream: io.BufferedReader | io.BytesIO, name: str) -> tuple[str,
     for mark, encoding in _MARKS.items():
         if sample.startswith(mark):
             return encoding, True
-    return codecs.lookup(encoding_of(sample, name)[0]).name, False
+    return codecs.lookup(encoding_of(sample, name, whole=False).name).name, False
 
 
 def texts_of(stream: io.BufferedReader | io.BytesIO, form: Form) -> Iterator[str]:

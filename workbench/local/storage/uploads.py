@@ -7,7 +7,7 @@ import hashlib
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedWriter
 from pathlib import Path
@@ -113,10 +113,18 @@ class Uploads:
             return None
         return part
 
-    def complete(self, upload_id: str, part_ids: Sequence[str], *, md5: str | None = None) -> Upload:
+    def complete(
+        self,
+        upload_id: str,
+        part_ids: Sequence[str],
+        *,
+        md5: str | None = None,
+        examine: Callable[[BufferedWriter, str, str], None] | None = None,
+    ) -> Upload:
         """Make one file of the parts, in the order given; ``md5`` is that of the whole, in hexadecimal.
 
-        Raises ``DataError`` when the parts are not what was announced; the upload then stays open.
+        Raises ``DataError`` when the parts are not what was announced, and whatever ``examine`` raises of
+        the whole, its name and its purpose; the upload then stays open.
         """
         upload = self._need(upload_id)
         known = self._part_ids(upload_id)
@@ -140,6 +148,8 @@ class Uploads:
                     f"The parts arrived with the md5 {digest.hexdigest()}, not {md5[:40]}; "
                     "check the order of part_ids and send the damaged part again."
                 )
+            if examine is not None:
+                examine(whole, upload["filename"], upload["purpose"])
             whole.flush()
             os.fsync(whole.fileno())  # now, because nobody can use the database below
             with self._db.change() as db:

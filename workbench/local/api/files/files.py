@@ -8,7 +8,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from workbench.local.api.files.importing import ImportRequest, fetch
-from workbench.local.api.files.purposes import NewFile, need_room
+from workbench.local.api.files.purposes import NewFile, need_room, need_text
 from workbench.local.api.files.upload import MAX_FILE_BYTES, UploadForm, base_name
 from workbench.local.api.refusals import not_found
 from workbench.local.api.requests import check_shape, read_json, read_order, read_page, show_page
@@ -47,6 +47,7 @@ class FilesApi:
             lifetime = asked.lifetime(self._quota)
             need_room(self._store, asked.purpose, incoming.tell(), self._quota)
             keep, name = self._store.files.keep, str(form.filename)
+            await run_in_threadpool(need_text, incoming, name, asked.purpose)
             return JSONResponse(
                 await run_in_threadpool(keep, incoming, name, asked.purpose, expires_after=lifetime)
             )
@@ -58,6 +59,7 @@ class FilesApi:
         with self._store.files.receive() as incoming:
             await run_in_threadpool(fetch, asked.content_url, incoming, most=MAX_FILE_BYTES)
             need_room(self._store, asked.purpose, incoming.tell(), self._quota)
+            await run_in_threadpool(need_text, incoming, name, asked.purpose)
             kept = await run_in_threadpool(self._store.files.keep, incoming, name, asked.purpose)
         return JSONResponse(kept, 201)
 

@@ -5,10 +5,14 @@ The purposes and the range of ``expires_after`` are those of OpenAI's API descri
 specification), which a service with Azure's quota insists on.
 """
 
+from io import BufferedWriter
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from workbench.dataset.reading.text import require_utf_8
+from workbench.errors import DataError
 from workbench.local.api.refusals import Refusal, invalid
 from workbench.local.api.requests import Shape
 from workbench.local.quota import Quota
@@ -67,3 +71,15 @@ def need_room(store: Store, purpose: str, size: int, quota: Quota) -> None:
     raise Refusal(
         429, "quotaExceeded", f"{finding[0].upper()}{finding[1:]}; delete one, or start with --quota off."
     )
+
+
+def need_text(incoming: BufferedWriter, name: str, purpose: str) -> None:
+    """Refuse a file for fine-tuning that is not UTF-8, in the words of the check; reads all of it."""
+    if purpose != "fine-tune":
+        return
+    incoming.flush()
+    try:
+        with Path(incoming.name).open("rb") as content:
+            require_utf_8(content, name)
+    except DataError as error:
+        raise Refusal(400, "jsonlValidationFailed", str(error), "file") from error

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from workbench.local.api.files.purposes import NewFile, need_room
+from workbench.local.api.files.purposes import NewFile, need_room, need_text
 from workbench.local.api.files.upload import MAX_PART_BYTES, UploadForm, base_name
 from workbench.local.api.refusals import Refusal, invalid, not_found
 from workbench.local.api.requests import Shape, read_json
@@ -83,7 +83,9 @@ class UploadsApi:
         need_room(self._store, upload["purpose"], upload["bytes"], self._quota)
         put_together = self._store.uploads.complete
         return JSONResponse(
-            await run_in_threadpool(put_together, upload["id"], asked.part_ids, md5=asked.md5)
+            await run_in_threadpool(
+                put_together, upload["id"], asked.part_ids, md5=asked.md5, examine=need_text
+            )
         )
 
     async def cancel(self, request: Request) -> Response:
