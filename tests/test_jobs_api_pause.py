@@ -1,5 +1,6 @@
 """Real jobs on nano, interrupted on purpose: paused, damaged, out of disk; the curve does not show it."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from starlette.testclient import TestClient
 
+from workbench.local import workers
 from workbench.local.api.app import create_app
 from workbench.local.rehearsal import Rehearsal
 from workbench.local.storage.store import Store
@@ -67,6 +69,10 @@ def until(client: OpenAI, job: str, *, step: int = 0, status: str = "") -> Progr
 def ended(client: OpenAI, job: str) -> Progress:
     *_, last = follow(client, job, poll_seconds=0.05)
     return last
+
+
+def said(client: OpenAI, job: str) -> list[str]:
+    return [event.message for event in client.fine_tuning.jobs.list_events(job, limit=100)]
 
 
 def results(client: OpenAI, job: str) -> bytes:
@@ -183,13 +189,33 @@ def test_a_damaged_adapter_is_named_when_one_builds_on_it(
     assert failed.error.message.startswith(f"The model {model.name} cannot be trained further: its adapter")
 
 
-def test_a_full_disk_ends_the_job_with_that_reason(client: OpenAI, training_file: str, store: Store) -> None:
+def test_a_job_waits_on_a_full_disk_and_ends_with_the_same_curve(
+    client: OpenAI, training_file: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "RETRY", 0.05)
+    calm = ended(client, start(client, training_file).id).job
     job = start(client, training_file)
-    (store.jobs.folder(job.id) / "state.new").symlink_to("/dev/full")
-    failed = ended(client, job.id).job
-    assert failed.status == "failed"
-    assert failed.error.code == "insufficient_storage"
-    assert "The disk is full at step 10; free some space" in failed.error.message
+    full = store.jobs.folder(job.id) / "state.new"
+    full.symlink_to("/dev/full")
+    waits = "The disk is full at step 10; the job waits, and goes on by itself once there is room."
+    deadline = time.monotonic() + 60
+    while waits not in said(client, job.id) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert client.fine_tuning.jobs.retrieve(job.id).status == "running"
+    full.unlink(missing_ok=True)
+    done = ended(client, job.id).job
+    assert (done.status, done.error) == ("succeeded", None)
+    assert results(client, job.id) == results(client, calm.id)
+    assert said(client, job.id).count(waits) == 1
+    assert "There is room on the disk again; the job goes on from step 10." in said(client, job.id)
+
+
+def test_a_job_whose_file_lost_its_bytes_fails_with_that_reason(client: OpenAI, store: Store) -> None:
+    file = client.files.create(file=("lost.jsonl", DATA), purpose="fine-tune").id
+    store.files.path(file).unlink()
+    failed = ended(client, start(client, file).id).job
+    assert (failed.status, failed.error.param) == ("failed", "training_file")
+    assert f"The content of {file} (lost.jsonl) is gone from the disk" in failed.error.message
 
 
 def test_unsafe_data_fails_the_job_in_azures_words(client: OpenAI, training_file: str) -> None:

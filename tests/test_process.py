@@ -1,12 +1,17 @@
 """The service as a process: found, started once, killed, started again, stopped."""
 
 import asyncio
+import contextlib
+import hashlib
 import json
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +19,16 @@ from pathlib import Path
 import openai
 import psutil
 import pytest
+import uvicorn
 from openai import OpenAI
+from uvicorn.server import ServerState
 
 from workbench.dataset.tokens import chat_template
 from workbench.errors import SetupError
 from workbench.local import __main__ as foreground
 from workbench.local import process
+from workbench.local.__main__ import Housekeeping
+from workbench.local.log import BOUND, KEPT, BoundedLog, cut_log
 from workbench.selftest import fetch_tokenizer
 
 
@@ -219,17 +228,16 @@ def test_ctrl_c_ends_the_foreground_without_a_traceback(home: Path) -> None:
 
 def test_the_log_keeps_its_end_when_it_grows_too_large(tmp_path: Path) -> None:
     log = tmp_path / "service.log"
-    log.write_bytes(b"old" + b"." * foreground.LOG_BOUND + b"the end")
-    record = process.Record("http://127.0.0.1:1", 1, os.getpid(), 0.0, "key", "0")
-    asyncio.run(foreground._look_after(tmp_path, record))
-    assert len(log.read_bytes()) == foreground.LOG_KEPT
+    log.write_bytes(b"old" + b"." * BOUND + b"the end")
+    cut_log(log)
+    assert len(log.read_bytes()) == KEPT
     assert log.read_bytes().endswith(b"the end")
 
 
 def test_the_record_follows_a_clock_that_was_set(tmp_path: Path) -> None:
     wrong = process.Record("http://127.0.0.1:1", 1, os.getpid(), 0.0, "key", "0")
     process.write_record(tmp_path, wrong)
-    asyncio.run(foreground._look_after(tmp_path, wrong))
+    Housekeeping(tmp_path, wrong).look_after(0.0)
     written = json.loads((tmp_path / "service.json").read_bytes())
     assert written["started"] == psutil.Process().create_time()
 
@@ -241,3 +249,158 @@ def test_the_tokenizer_of_a_model_comes_from_the_service_and_is_asked_for_once(h
     assert chat_template.is_here("nano")
     process.stop(home)
     fetch_tokenizer(client, "nano")  # the service is gone, and nobody needs it
+
+
+# What nobody may do to it
+
+
+def idle_connections(address: process.Address, number: int) -> list[socket.socket]:
+    port = int(address.url.rpartition(":")[2])
+    made = []
+    for _ in range(number):
+        with contextlib.suppress(OSError):  # refused, or closed at once
+            made.append(socket.create_connection(("127.0.0.1", port), timeout=5))
+    return made
+
+
+def started_with(home: Path, *limits: str) -> "subprocess.Popen[bytes]":
+    """A service in the background under ``ulimit``, its log where it always is."""
+    home.mkdir(parents=True)
+    command = f'{" && ".join(limits)} && exec "$0" -m workbench.local --home "$1"'
+    with (home / "service.log").open("ab") as log:
+        service = subprocess.Popen(["bash", "-c", command, sys.executable, home], stdout=log, stderr=log)
+    deadline = time.monotonic() + 60
+    while process.find(home) is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return service
+
+
+def test_idle_connections_neither_end_the_service_nor_keep_others_out(home: Path) -> None:
+    """As many as the file limit and more, without a key, half of them with half a request."""
+    service = started_with(home, "ulimit -n 256")
+    address = process.find(home)
+    connections = idle_connections(address, 300)
+    for connection in connections[::2]:
+        with contextlib.suppress(OSError):
+            connection.send(b"GET /health HTTP/1.1\r\nhost: ")
+    spent = sum(psutil.Process(service.pid).cpu_times()[:2])
+    for _ in range(5):
+        assert client_of(address).files.list().data == []
+        time.sleep(0.2)
+    assert sum(psutil.Process(service.pid).cpu_times()[:2]) - spent < 1.0
+    assert psutil.Process(service.pid).num_fds() < 200
+    assert (home / "service.log").stat().st_size < 10_000
+    for connection in connections:
+        connection.close()
+    assert service.poll() is None
+    process.stop(home)
+    service.wait(10)
+
+
+def test_connections_beyond_a_small_file_limit_are_reported_a_few_times(home: Path) -> None:
+    service = started_with(home, "ulimit -n 64")
+    address = process.find(home)
+    held = []
+    for _ in range(3):
+        held += idle_connections(address, 100)
+    assert client_of(address).files.list().data == []
+    assert (home / "service.log").stat().st_size < 10_000
+    for connection in held:
+        connection.close()
+    process.stop(home)
+    service.wait(10)
+
+
+def test_a_connection_that_never_asks_is_closed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreground, "HEAD_TIMEOUT", 0.0)
+    now = time.monotonic()
+    config = uvicorn.Config(echo, limit_concurrency=10)
+    connection = foreground._Connection(config, ServerState(), {}, asyncio.new_event_loop())
+    connection.connection_made(SilentTransport())
+    assert connection.is_overdue(now + 1)
+    connection.data_received(b"GET / HT")
+    assert connection.is_overdue(now + 1)
+    connection.loop.close()
+
+
+def test_the_connection_that_waits_longest_makes_room(home: Path) -> None:
+    config, state, loop = uvicorn.Config(echo, limit_concurrency=10), ServerState(), asyncio.new_event_loop()
+    made = []
+    for _ in range(12):
+        made.append(foreground._Connection(config, state, {}, loop))
+        made[-1].connection_made(SilentTransport())
+    closed = [connection.transport.is_closing() for connection in made]
+    assert closed == [True] * 4 + [False] * 8
+    loop.close()
+
+
+async def echo(scope: object, receive: object, send: object) -> None:
+    raise NotImplementedError
+
+
+class SilentTransport(asyncio.Transport):
+    """Notes that it was closed."""
+
+    gone = False
+
+    def abort(self) -> None:
+        self.gone = True
+
+    def is_closing(self) -> bool:
+        return self.gone
+
+
+def test_trouble_with_the_record_is_told_once_and_ends_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "other"  # the fixture's own would be stopped, and with it the process of the record: us
+    record = process.Record("http://127.0.0.1:1", 1, os.getpid(), 0.0, "key", "0")
+    housekeeping = Housekeeping(home, record)  # a folder that is not there: every write fails
+    for now in (0.0, 31.0, 62.0):
+        housekeeping.look_after(now)
+    assert capsys.readouterr().err == (
+        f"{home / 'service.json'} cannot be kept up to date ([Errno 2] No such file or directory: "
+        f"'{home / 'service.json'}.{os.getpid()}'); the service goes on.\n"
+    )
+    home.mkdir()
+    housekeeping.look_after(93.0)
+    assert process.read_record(home) is not None
+    assert capsys.readouterr().err == ""
+
+
+def test_a_message_said_often_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    handler = BoundedLog(tmp_path / "service.log")
+    for number in range(1000):
+        handler.emit(logging.LogRecord("x", logging.ERROR, "", 0, "Failed %d.", (number,), None))
+    handler._since -= 61
+    handler.emit(logging.LogRecord("x", logging.ERROR, "", 0, "Other.", (), None))
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition("ERROR ")[2] for line in said] == [
+        *(f"x: Failed {number}." for number in range(5)),
+        "",
+        "x: Other.",
+    ]
+    assert said[5] == "995 more messages like those above were left out."
+
+
+def test_a_log_is_cut_between_two_looks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "service.log"
+    log.write_bytes(b"." * (BOUND + 1))
+    BoundedLog(log).emit(logging.LogRecord("x", logging.ERROR, "", 0, "Failed.", (), None))
+    assert log.stat().st_size == KEPT
+
+
+def test_a_killed_service_leaves_no_temporary_folders_behind(home: Path) -> None:
+    address = process.start(home)
+    folder = Path(psutil.Process(address.pid).environ().get("TMPDIR") or tempfile.gettempdir())
+    name = f"wb-{hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]}"
+    own = folder / name
+    (own / "workbench-grader-left").mkdir()
+    (home / "service.json.1").write_text("{")
+    kill(address)
+    process.start(home)
+    assert not (own / "workbench-grader-left").exists()
+    assert own.is_dir()
+    assert not (home / "service.json.1").exists()
+    process.stop(home)
+    assert not own.exists()

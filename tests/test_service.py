@@ -279,7 +279,22 @@ def test_content_is_sent_as_octets(client: OpenAI, training_file: str) -> None:
 def test_a_filename_is_a_name_and_never_a_path(client: OpenAI, home: Path, filename: str, kept: str) -> None:
     file = client.files.create(file=(filename, b"x"), purpose="fine-tune")
     assert file.filename == kept
-    assert [path.name for path in (home / "service" / "files").iterdir()] == [file.id]
+    stored = sorted(path.name for path in (home / "service" / "files").iterdir())
+    assert stored == [file.id, f"{file.id}.json"]
+
+
+def test_a_file_whose_bytes_are_gone_says_so_and_can_be_deleted(client: OpenAI, home: Path) -> None:
+    file = client.files.create(file=("faq.jsonl", b"x" * 18), purpose="fine-tune").id
+    path = home / "service" / "files" / file
+    path.write_bytes(b"four")
+    with pytest.raises(openai.NotFoundError, match=r"\(faq.jsonl\) has 4 bytes instead of 18 on the disk"):
+        client.files.content(file)
+    path.unlink()
+    with pytest.raises(
+        openai.NotFoundError, match=r"\(faq.jsonl\) is gone from the disk of the local service"
+    ):
+        client.files.content(file)
+    assert client.files.delete(file).deleted
 
 
 def test_files_list_newest_first_and_by_purpose(client: OpenAI) -> None:

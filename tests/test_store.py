@@ -1,15 +1,20 @@
 """The store: what was accepted stays, what was half done is invisible, nothing stands there twice."""
 
+import contextlib
 import errno
+import json
 import multiprocessing
+import os
+import shutil
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from workbench.errors import DataError, SetupError
-from workbench.local.storage.disk import is_disk_full
+from workbench.local.storage.disk import has_room, is_disk_full
 from workbench.local.storage.store import Store
 
 JOB = {"model": "nano", "training_file": "file-1", "hyperparameters": {"n_epochs": -1}, "seed": 7}
@@ -24,6 +29,10 @@ def store(home: Path) -> Iterator[Store]:
 
 def contents(store: Store) -> list[str]:
     return sorted(path.name for name in ("files", "incoming") for path in (store.root / name).iterdir())
+
+
+def on_disk(*file_ids: str) -> list[str]:
+    return sorted(name for file_id in file_ids for name in (file_id, f"{file_id}.json"))
 
 
 def test_a_file_is_kept_byte_for_byte(store: Store) -> None:
@@ -58,7 +67,7 @@ def test_a_full_database_is_told_as_a_full_disk_and_loses_nothing(store: Store) 
     assert is_disk_full(caught.value)
     files, _ = store.files.page(after=None, limit=10_000)
     assert files[-1] == kept
-    assert contents(store) == sorted(file["id"] for file in files)
+    assert contents(store) == on_disk(*(file["id"] for file in files))
 
 
 def test_files_come_in_pages_newest_first(store: Store) -> None:
@@ -102,10 +111,17 @@ def test_deleting_twice_deletes_once(store: Store) -> None:
 
 def test_tidying_removes_what_a_killed_service_left(store: Store) -> None:
     (store.root / "incoming" / "half").write_bytes(b"half an upload")
-    (store.root / "files" / ("file-" + "0" * 32)).write_bytes(b"never answered")
+    (store.root / "files" / ("file-" + "0" * 32 + ".json")).write_bytes(b"{}")
+    (store.root / "files" / ("file-" + "1" * 32 + ".json.new")).write_bytes(b"{")
+    (store.root / "parts" / "0.new").write_bytes(b"half a part")
+    (store.root / "ended" / "ftjob-0.json.new").write_bytes(b"{")
+    (store.root / "adapters" / "ftjob-0" / "step-1.new").mkdir(parents=True)
     file = store.files.add("faq.jsonl", "fine-tune", [b"x"])
     store.tidy()
-    assert contents(store) == [file["id"]]
+    assert contents(store) == on_disk(file["id"])
+    assert [*(store.root / "parts").iterdir(), *(store.root / "ended").iterdir()] == []
+    assert not (store.root / "adapters" / "ftjob-0").exists()
+    assert not (store.root / "orphaned").exists()
 
 
 def test_a_new_job_waits_and_says_so(store: Store) -> None:
@@ -313,3 +329,268 @@ def test_a_database_of_a_newer_workbench_is_left_alone(home: Path) -> None:
     store.close()
     with pytest.raises(SetupError, match="made by a newer workbench"):
         Store(home)
+
+
+# A database that is lost, older than the disk, or full
+
+
+def adapter(store: Store, job: str, step: int, model: str) -> Path:
+    folder = store.checkpoints.folder(job, step)
+    folder.mkdir(parents=True)
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (folder / name).write_text("x")
+    store.checkpoints.add(job, step, model, {"train_loss": 0.5}, folder)
+    return folder
+
+
+def ended_job(store: Store, training_file: str) -> str:
+    job = store.jobs.add(JOB | {"training_file": training_file})["id"]
+    store.jobs.update(job, status="running")
+    store.metrics.add(job, 1, {"train_loss": 2.5})
+    store.events.add(job, "Step 1: training loss=2.5")
+    adapter(store, job, 1, "nano.ft-a")
+    store.jobs.update(job, status="succeeded", fine_tuned_model="nano.ft-a")
+    store.jobs.keep_record(job)
+    return job
+
+
+def lose_database(home: Path) -> None:
+    """As the message about a damaged one advises."""
+    for path in (home / "service").glob("service.db*"):
+        path.rename(home / path.name)
+
+
+def test_a_new_database_takes_up_what_lies_beside_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(home)
+    ids = [store.files.add(f"{number}.jsonl", "fine-tune", [b"x" * number])["id"] for number in range(1, 320)]
+    job = ended_job(store, ids[0])
+    before = (
+        store.files.page("fine-tune", after=None, limit=1000)[0],
+        store.jobs.get(job),
+        store.events.page(job, after=None, limit=10),
+        store.metrics.csv(job),
+        store.checkpoints.models(),
+    )
+    deleted = store.files.add("gone.jsonl", "fine-tune", [b"x"])["id"]
+    store.files.delete(deleted)
+    store.close()
+    lose_database(home)
+    store = Store(home)
+    store.tidy()
+    after = (
+        store.files.page("fine-tune", after=None, limit=1000)[0],
+        store.jobs.get(job),
+        store.events.page(job, after=None, limit=10),
+        store.metrics.csv(job),
+        store.checkpoints.models(),
+    )
+    assert sorted(after[0], key=lambda file: file["id"]) == sorted(before[0], key=lambda file: file["id"])
+    assert len(after[0]) == 319
+    assert after[1:] == before[1:]
+    (results,) = store.jobs.get(job)["result_files"]
+    assert store.files.get(results)["bytes"] == len(before[3])
+    assert capsys.readouterr().err == (
+        "321 files, jobs and models that the database did not know were taken up again.\n"
+    )
+    store.tidy()
+    assert capsys.readouterr().err == ""
+    store.close()
+
+
+def test_what_nobody_knows_is_set_aside_and_never_deleted(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(home)
+    unknown = {
+        f"files/file-{'0' * 32}": b"an upload of an earlier workbench",
+        "files/notes.txt": b"put there by hand",
+        "parts/part_1": b"a part of a lost upload",
+        "jobs/ftjob-1/state.pt": b"half a training",
+        "adapters/ftjob-1/step-3/adapter_model.safetensors": b"an adapter",
+        "ended/ftjob-2.json": b"not JSON",
+    }
+    for name, content in unknown.items():
+        (store.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (store.root / name).write_bytes(content)
+    store.tidy()
+    assert {name: (store.root / "orphaned" / name).read_bytes() for name in unknown} == unknown
+    assert not any((store.root / name).exists() for name in unknown)
+    assert "6 files and folders that nobody knows were moved to " in capsys.readouterr().err
+    store.tidy()
+    assert capsys.readouterr().err == ""
+    (store.root / "files" / "notes.txt").write_bytes(b"again")
+    store.tidy()
+    assert (store.root / "orphaned" / "files" / "notes.txt").read_bytes() == b"put there by hand"
+    assert (store.root / "orphaned" / "files" / "notes.txt.2").read_bytes() == b"again"
+    store.close()
+
+
+def test_files_newer_than_a_restored_copy_of_the_database_are_taken_up(home: Path) -> None:
+    store = Store(home)
+    first = store.files.add("first.jsonl", "fine-tune", [b"1"])["id"]
+    job = store.jobs.add(JOB | {"training_file": first})["id"]
+    store.close()
+    copy = (home / "service" / "service.db").read_bytes()
+    store = Store(home)
+    second = store.files.add("second.jsonl", "evals", [b"22"])
+    store.jobs.update(job, status="cancelled")
+    store.jobs.keep_record(job)
+    store.close()
+    lose_database(home)
+    (home / "service" / "service.db").write_bytes(copy)
+    store = Store(home)
+    store.tidy()
+    assert store.files.get(second["id"]) == second
+    assert store.jobs.get(job)["status"] == "cancelled"
+    store.close()
+
+
+def test_a_file_taken_up_expires_when_it_was_to(home: Path) -> None:
+    store = Store(home)
+    with store.files.receive() as incoming:
+        incoming.write(b"x")
+        file = store.files.keep(incoming, "short.jsonl", "fine-tune", expires_after=3600)
+    store.close()
+    lose_database(home)
+    store = Store(home)
+    store.tidy()
+    assert store.files.get(file["id"]) == file
+    store.close()
+
+
+def test_a_note_that_is_not_true_takes_nothing_up(store: Store) -> None:
+    file_id = "file-" + "a" * 32
+    note = {"id": file_id, "filename": "a", "purpose": "evals", "created_at": 1, "bytes": 5}
+    (store.root / "files" / file_id).write_bytes(b"four")
+    (store.root / "files" / f"{file_id}.json").write_text(json.dumps(note))
+    store.tidy()
+    assert store.files.page(after=None, limit=10) == ([], False)
+    assert (store.root / "orphaned" / "files" / file_id).read_bytes() == b"four"
+    assert contents(store) == []
+
+
+def test_a_deleted_file_or_checkpoint_does_not_come_back(home: Path) -> None:
+    store = Store(home)
+    file = store.files.add("faq.jsonl", "fine-tune", [b"x"])["id"]
+    job = ended_job(store, file)
+    folder = store.checkpoints.folder(job, 1)
+    # Killed after the row was deleted, before the disk was.
+    with store.together() as db:
+        db.execute("DELETE FROM files WHERE id = ?", (file,))
+        db.execute("DELETE FROM checkpoints WHERE job_id = ?", (job,))
+    store.tidy()
+    assert (contents(store), folder.exists(), store.checkpoints.models()) == ([], False, [])
+    assert not (store.root / "orphaned").exists()
+    assert store._db.all("SELECT * FROM forgotten") == []
+    store.close()
+
+
+def test_a_checkpoint_saved_again_after_it_was_forgotten_stays(store: Store) -> None:
+    job = store.jobs.add(JOB)["id"]
+    adapter(store, job, 1, "nano.ft-a")
+    store.checkpoints.forget(job, 1)
+    folder = adapter(store, job, 1, "nano.ft-a")
+    store.jobs.update(job, status="cancelled")
+    store.tidy()
+    assert folder.exists()
+
+
+def test_a_file_that_does_not_get_into_the_database_leaves_nothing(store: Store) -> None:
+    def both() -> None:
+        with store.together():
+            store.files.add("faq.jsonl", "fine-tune", [b"x"])
+            raise KeyError("the rest of the transaction")
+
+    with pytest.raises(KeyError):
+        both()
+    assert contents(store) == []
+    assert store.files.page(after=None, limit=10) == ([], False)
+
+
+def test_a_part_whose_service_was_killed_before_it_got_its_name_is_found(home: Path) -> None:
+    store = Store(home)
+    upload = store.uploads.add("x.jsonl", "fine-tune", 5)["id"]
+    with store.uploads.receive() as incoming:
+        incoming.write(b"hello")
+        part = store.uploads.keep(upload, incoming)["id"]
+    named = store.root / "parts" / part
+    named.rename(named.with_name(f"{part.removeprefix('part_')}.new"))
+    store.tidy()
+    assert store.files.get(store.uploads.complete(upload, [part])["file"]["id"])["bytes"] == 5
+    store.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 8 MiB of its own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if shutil.which("mount") is None or os.getuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place], check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def fill(folder: Path) -> Path:
+    path = folder / "filler"
+    with path.open("wb", buffering=0) as stream:
+        for size in (4096, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    stream.write(b"x" * size)
+    return path
+
+
+def test_deleting_makes_room_on_a_full_disk(small_disk: Path) -> None:
+    store = Store(small_disk)
+    store.tidy()
+    files = [store.files.add(f"{number}.jsonl", "fine-tune", [b"x" * 1000])["id"] for number in range(200)]
+    fill(small_disk)
+
+    def add_until_full() -> None:
+        for _ in range(10_000):
+            store.jobs.add(JOB)
+
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        add_until_full()
+    for file_id in files:
+        assert store.files.delete(file_id)
+    assert store.files.page(after=None, limit=10) == ([], False)
+    assert store.files.add("again.jsonl", "fine-tune", [b"x"])["bytes"] == 1
+    store.close()
+
+
+def test_a_service_starts_on_a_full_disk_and_keeps_its_reserve_as_soon_as_it_can(
+    small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(small_disk)
+    store.tidy()
+    file = store.files.add("a.jsonl", "fine-tune", [b"x"])["id"]
+    store.close()
+    filler = fill(small_disk)
+    store = Store(small_disk)
+    (store.root / "files" / "stranger").symlink_to("nowhere")
+    store.tidy()
+    assert store.files.delete(file)
+    filler.unlink()
+    store.files.delete(store.files.add("b.jsonl", "fine-tune", [b"x"])["id"])
+    assert (store.root / "reserve").stat().st_size == 2 * 1024 * 1024
+    store.close()
+
+
+def test_a_full_disk_is_known_in_every_disguise() -> None:
+    torchs = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598")
+    torchs.__context__ = OSError(errno.ENOSPC, "No space left on device")
+    assert is_disk_full(torchs)
+    assert is_disk_full(Exception("I/O error: No space left on device (os error 28)"))
+    assert not is_disk_full(RuntimeError("something else (os error 2)"))
+
+
+def test_room_is_there_only_when_it_can_be_had(small_disk: Path) -> None:
+    assert has_room(small_disk, 1024 * 1024)
+    assert not has_room(small_disk, 16 * 1024 * 1024)
+    assert list(small_disk.iterdir()) == []

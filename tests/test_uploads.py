@@ -194,7 +194,8 @@ def test_a_file_is_removed_when_its_time_is_over(home: Path) -> None:
         assert [row.id for row in client.files.list()] == [kept.id]
         with pytest.raises(openai.NotFoundError):
             client.files.content(file.id)
-    assert [path.name for path in (home / "service" / "files").iterdir()] == [kept.id]
+    stored = sorted(path.name for path in (home / "service" / "files").iterdir())
+    assert stored == [kept.id, f"{kept.id}.json"]
 
 
 def test_a_fast_clock_brings_the_end_near(home: Path) -> None:

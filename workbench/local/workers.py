@@ -11,7 +11,6 @@ import itertools
 import multiprocessing
 import os
 import sqlite3
-import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,7 +19,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from workbench.local.chat import ChatError, ChatRequest, Completion, Delta
-from workbench.local.storage.disk import is_disk_full
+from workbench.local.log import Once
+from workbench.local.storage.disk import has_room, is_disk_full
 from workbench.local.storage.jobs import FINISHED
 from workbench.local.storage.store import Store
 
@@ -39,6 +39,7 @@ PRELOADED = ["workbench.local.engine.training_worker", "workbench.local.engine.a
 DEATHS_WITHOUT_PROGRESS = 3
 GRACE = 15.0  # seconds to finish the step at hand, before a child is killed
 RETRY = 5.0  # seconds until a full disk is tried again
+LEAST_ROOM = 1024 * 1024  # bytes with which a job goes on; or three times what it has written so far
 
 
 @dataclass
@@ -66,6 +67,7 @@ class Workers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._training: dict[str, ForkServerProcess] = {}
         self._deaths: dict[str, tuple[int, int]] = {}  # job -> last step seen, deaths there
+        self._trouble = Once()
         self._chat: tuple[ForkServerProcess, Connection] | None = None
         self._chat_starting = asyncio.Lock()
         self._numbers = itertools.count()
@@ -111,10 +113,11 @@ class Workers:
             self._look.clear()
             try:
                 await self._look_at_jobs()
-            except sqlite3.Error as error:  # a disk that is full or ill may be well again
-                print(f"The jobs cannot be looked at: {error}.", file=sys.stderr)
+            except (sqlite3.Error, OSError) as error:  # a disk that is full or ill may be well again
+                self._trouble.begins("jobs", f"The jobs cannot be looked at: {error}.")
                 await asyncio.sleep(RETRY)
             else:
+                self._trouble.is_over("jobs")
                 await self._look.wait()
 
     async def _look_at_jobs(self) -> None:
@@ -136,7 +139,11 @@ class Workers:
             daemon=True,
         )
         self._training[job_id] = child
-        await asyncio.to_thread(child.start)
+        try:
+            await asyncio.to_thread(child.start)
+        except OSError:
+            del self._training[job_id]
+            raise
         self._run(self._watch_training(job_id, child))
 
     async def _watch_training(self, job_id: str, child: ForkServerProcess) -> None:
@@ -144,9 +151,15 @@ class Workers:
         try:
             job = self._store.jobs.get(job_id)
             if job is None or job["status"] in FINISHED:
+                self._store.jobs.keep_record(job_id)
                 self._store.jobs.forget_state(job_id)
             elif job["status"] != "paused" and not self._stopping:
                 await self._note_death(job_id, child.exitcode)
+        except (sqlite3.Error, OSError) as error:  # the next look, or the next start, does it
+            self._trouble.begins("end", f"The end of job {job_id} cannot be written down: {error}.")
+            await asyncio.sleep(RETRY)
+        else:
+            self._trouble.is_over("end")
         finally:
             del self._training[job_id]
             self._look.set()
@@ -158,14 +171,40 @@ class Workers:
             deaths += self._deaths[job_id][1]
         self._deaths[job_id] = (step, deaths)
         if exit_code == errno.ENOSPC:
-            message = f"The disk is full at step {step}; free some space and start the job again."
-            await self._give_up(job_id, "insufficient_storage", message)
+            del self._deaths[job_id]
+            await self._wait_for_room(job_id, step)
         elif deaths >= DEATHS_WITHOUT_PROGRESS:
             message = (
                 f"The training process ended {deaths} times at step {step} (exit code {exit_code}); "
                 "most often the machine has too little memory. service.log has the last words."
             )
             await self._give_up(job_id, "internalFailure", message)
+
+    async def _wait_for_room(self, job_id: str, step: int) -> None:
+        """Let a job rest until it can write again, or is not to go on; its log says so once."""
+        waits = f"The disk is full at step {step}; the job waits, and goes on by itself once there is room."
+        again = f"There is room on the disk again; the job goes on from step {step}."
+        self._trouble.begins("disk", "The disk is full; jobs wait until there is room.")
+        told = False
+        while not self._stopping:
+            job = self._store.jobs.get(job_id)
+            if job is None or job["status"] in (*FINISHED, "paused"):
+                return
+            try:
+                if not told:
+                    self._store.events.add(job_id, waits, level="warning", key=f"disk-full-{step}")
+                    told = True
+                await asyncio.sleep(RETRY)
+                folder = self._store.jobs.folder(job_id)
+                written = sum(path.lstat().st_size for path in folder.iterdir())
+                if has_room(folder, max(LEAST_ROOM, 3 * written)):
+                    self._store.events.add(job_id, again, key=f"disk-room-{step}")
+                    self._trouble.is_over("disk")
+                    return
+            except (sqlite3.Error, OSError) as error:
+                if not is_disk_full(error):
+                    raise
+                await asyncio.sleep(RETRY)
 
     async def _give_up(self, job_id: str, code: str, message: str) -> None:
         while not self._stopping:

@@ -69,6 +69,15 @@ def train(home: Path, models: Path, job_id: str) -> None:
     os.nice(NICENESS)
     logging.disable_progress_bar()
     use_threads()
+    try:
+        _train(home, models, job_id)
+    except (OSError, sqlite3.Error, RuntimeError, SafetensorError) as error:
+        if not is_disk_full(error):
+            raise
+        sys.exit(errno.ENOSPC)  # the service says so, and starts another process once there is room
+
+
+def _train(home: Path, models: Path, job_id: str) -> None:
     store = Store(home)
     # A killed service leaves its child to finish a step; its successor waits here until that is done.
     with FileLock(store.jobs.folder(job_id) / "worker.lock"):
@@ -86,11 +95,9 @@ def train(home: Path, models: Path, job_id: str) -> None:
         except DataError as error:
             store.jobs.fail(job_id, code="invalid_training_file", message=str(error), param="training_file")
         except WorkbenchError as error:
-            store.jobs.fail(job_id, code="training_failed", message=str(error))
-        except (OSError, sqlite3.Error) as error:
-            if not is_disk_full(error):
+            if is_disk_full(error):
                 raise
-            sys.exit(errno.ENOSPC)  # the service will say it, as soon as there is room to write it down
+            store.jobs.fail(job_id, code="training_failed", message=str(error))
 
 
 class _Training:
@@ -150,7 +157,7 @@ class _Training:
             file_id
         )  # None: deleted meanwhile; the store keeps its content for this job
         name = row["filename"] if row else file_id
-        dataset = parse_jsonl(self._store.files.path(file_id).read_bytes(), name)
+        dataset = parse_jsonl(self._store.files.content(file_id).read_bytes(), name)
         if key == "training_file" and len(dataset) < MINIMUM_EXAMPLES:
             found = f"Training file has {len(dataset)} example(s)"
             raise TooFewExamplesError(f"{found}, but must have at least {MINIMUM_EXAMPLES} examples")
@@ -241,7 +248,9 @@ class _Training:
         lora.save_adapter(base.model, ADAPTER, fresh, base_model=base.name)
         for path in (*fresh.iterdir(), fresh):
             sync(path)
-        if not folder.exists():
+        if folder.exists():
+            shutil.rmtree(fresh, ignore_errors=True)
+        else:
             fresh.replace(folder)
             sync(folder.parent)
         self._store.checkpoints.add(self._id, step.number, model, step.metrics, folder)

@@ -1,17 +1,17 @@
 """The saved states of jobs that can be used as models, by the names that Azure gives them."""
 
 import json
-import shutil
 import sqlite3
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from workbench.local.storage.database import Database
+from workbench.local.storage.disk import Tidied, discard, hold_reserve, read_note, set_aside, write_note
 from workbench.local.storage.events import finite
 from workbench.local.storage.ids import derived_id
-from workbench.local.storage.jobs import UNFINISHED, Jobs
+from workbench.local.storage.jobs import DELETED, UNFINISHED, Jobs
 from workbench.local.storage.rows import Checkpoint
 
 TABLES = """
@@ -27,7 +27,11 @@ CREATE TABLE IF NOT EXISTS checkpoints (
     metrics TEXT NOT NULL,
     UNIQUE (job_id, step)
 ) STRICT;
+CREATE TRIGGER IF NOT EXISTS forget_checkpoint AFTER DELETE ON checkpoints
+    BEGIN INSERT OR IGNORE INTO forgotten VALUES (old.folder); END;
 """
+# What lies in an adapter's folder for a database that has never heard of it.
+NOTE = {"job_id": str, "step": int, "created_at": int, "model": str, "base_model": str, "metrics": dict}
 
 
 class TunedModel(NamedTuple):
@@ -57,22 +61,18 @@ class Checkpoints:
         job = self._jobs.need(job_id)
         tuned = self.model(job["model"])
         base_model = tuned.base_model if tuned else job["model"].partition(".ft-")[0]
+        note = {
+            "job_id": job_id,
+            "step": step,
+            "created_at": int(time.time()),
+            "model": model_name,
+            "base_model": base_model,
+            "metrics": {"step": step, **finite(metrics)},
+        }
+        if path.is_dir():
+            write_note(path / "checkpoint.json", note)
         with self._db.change() as db:
-            db.execute(
-                "INSERT INTO checkpoints (id, job_id, step, created_at, model, base_model, folder, metrics)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_id, step) DO UPDATE"
-                " SET model = excluded.model, folder = excluded.folder, metrics = excluded.metrics",
-                (
-                    derived_id("ftchkpt", job_id, str(step)),
-                    job_id,
-                    step,
-                    int(time.time()),
-                    model_name,
-                    base_model,
-                    path.relative_to(self._root).as_posix(),
-                    json.dumps({"step": step, **finite(metrics)}),
-                ),
-            )
+            self._insert(db, note, path)
 
     def page(self, job_id: str, *, after: str | None, limit: int) -> tuple[list[Checkpoint], bool]:
         """A page of the job's checkpoints, newest first, and whether more follow."""
@@ -89,9 +89,11 @@ class Checkpoints:
 
     def forget(self, job_id: str, step: int) -> None:
         """Take a checkpoint away, and its adapter; nothing happens when there is none."""
-        with self._db.change() as db:
-            db.execute("DELETE FROM checkpoints WHERE job_id = ? AND step = ?", (job_id, step))
-        shutil.rmtree(self.folder(job_id, step), ignore_errors=True)
+        self._db.remove(
+            lambda db: db.execute("DELETE FROM checkpoints WHERE job_id = ? AND step = ?", (job_id, step))
+        )
+        discard(self.folder(job_id, step))
+        hold_reserve(self._root)
 
     def model(self, name: str) -> TunedModel | None:
         """The tuned model or checkpoint of this name, upper and lower case alike, or ``None``."""
@@ -108,13 +110,66 @@ class Checkpoints:
         if row is not None:
             self.forget(row["job_id"], row["step"])
 
-    def tidy(self) -> None:
-        """Remove adapters that no checkpoint needs; a job that goes on may be about to name its own."""
-        needed = {self._root / row["folder"] for row in self._db.all("SELECT folder FROM checkpoints")}
+    def tidy(self) -> Tidied:
+        """Remove half an adapter, take up those that a lost database knew, set aside what says nothing.
+
+        A job that goes on may be about to name its own.
+        """
+        known = {self._root / row["folder"]: row for row in self._db.all("SELECT * FROM checkpoints")}
         going_on = {job["id"] for job in self._jobs.in_states(*UNFINISHED)}
-        for folder in (self._root / "adapters").glob("*/*"):
-            if folder not in needed and folder.parent.name not in going_on:
-                shutil.rmtree(folder, ignore_errors=True)
+        taken_up, aside = [], 0
+        for folder in sorted((self._root / "adapters").glob("*/*")):
+            if row := known.get(folder):
+                if not (folder / "checkpoint.json").exists():  # of an earlier workbench, which wrote none
+                    note = {name: row[name] for name in NOTE} | {"metrics": json.loads(row["metrics"])}
+                    write_note(folder / "checkpoint.json", note)
+            elif folder.parent.name in going_on:
+                continue
+            elif folder.suffix == ".new":
+                discard(folder)
+            elif found := self._read_note(folder):
+                taken_up.append((found, folder))
+            else:
+                set_aside(folder, self._root)
+                aside += 1
+        with self._db.change() as db:
+            for note, folder in sorted(taken_up, key=lambda pair: (pair[0]["created_at"], pair[0]["step"])):
+                # Unless its job was taken up before, nobody sees that any more, as if it were deleted.
+                body = json.dumps({"id": note["job_id"], "status": DELETED})
+                db.execute(
+                    "INSERT INTO jobs (id, body) VALUES (?, ?) ON CONFLICT (id) DO NOTHING",
+                    (note["job_id"], body),
+                )
+                self._insert(db, note, folder)
+        for folder in (self._root / "adapters").iterdir():
+            if folder.name not in going_on and folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        return Tidied(len(taken_up), aside)
+
+    def _insert(self, db: sqlite3.Connection, note: Mapping[str, Any], path: Path) -> None:
+        folder = path.relative_to(self._root).as_posix()
+        db.execute("DELETE FROM forgotten WHERE name = ?", (folder,))
+        db.execute(
+            "INSERT INTO checkpoints (id, job_id, step, created_at, model, base_model, folder, metrics)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_id, step) DO UPDATE"
+            " SET model = excluded.model, folder = excluded.folder, metrics = excluded.metrics",
+            (
+                derived_id("ftchkpt", note["job_id"], str(note["step"])),
+                *(note[name] for name in ("job_id", "step", "created_at", "model", "base_model")),
+                folder,
+                json.dumps(note["metrics"]),
+            ),
+        )
+
+    def _read_note(self, folder: Path) -> dict[str, Any] | None:
+        """What is known about an adapter that the database does not know, if that is true."""
+        note = read_note(folder / "checkpoint.json", NOTE)
+        whole = all(
+            (folder / name).is_file() for name in ("adapter_config.json", "adapter_model.safetensors")
+        )
+        if note is None or not whole or folder != self.folder(note["job_id"], note["step"]):
+            return None
+        return note if self.model(note["model"]) is None else None
 
     def _show_model(self, row: sqlite3.Row) -> TunedModel:
         path = self._root / row["folder"]

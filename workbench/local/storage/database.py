@@ -6,14 +6,16 @@ when its transaction ends.
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from workbench.errors import DataError, SetupError
+from workbench.local.storage.disk import is_disk_full, release_reserve
 
 VERSION = 1
+Result = TypeVar("Result")
 
 
 class Database:
@@ -29,10 +31,17 @@ class Database:
         """
         self.path = path
         self._lock = threading.RLock()
+        self._undo: list[Callable[[], object]] = []
         self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
+        tables = tuple(tables)
         try:
-            version = self._prepare(tables)
+            try:
+                version = self._prepare(tables)
+            except sqlite3.OperationalError as error:
+                if not is_disk_full(error) or not release_reserve(path.parent):
+                    raise
+                version = self._prepare(tables)
         except sqlite3.OperationalError as error:  # full, locked, not allowed: the file itself may be fine
             self.close()
             raise SetupError(
@@ -69,9 +78,33 @@ class Database:
             if self._connection.in_transaction:
                 yield self._connection
                 return
-            with self._connection:  # commits, or rolls back on an error
-                self._connection.execute("BEGIN IMMEDIATE")
-                yield self._connection
+            try:
+                with self._connection:  # commits, or rolls back on an error
+                    self._connection.execute("BEGIN IMMEDIATE")
+                    yield self._connection
+            except BaseException:
+                for undo in self._undo:
+                    undo()
+                raise
+            finally:
+                self._undo.clear()
+
+    def on_rollback(self, undo: Callable[[], object]) -> None:
+        """Call ``undo`` when the transaction that is open comes to nothing."""
+        self._undo.append(undo)
+
+    def remove(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
+        """``action`` as one transaction that makes room: on a full disk it may use the space kept aside."""
+        with self._lock:
+            nested = self._connection.in_transaction
+            try:
+                with self.change() as db:
+                    return action(db)
+            except sqlite3.OperationalError as error:
+                if nested or not is_disk_full(error) or not release_reserve(self.path.parent):
+                    raise
+            with self.change() as db:
+                return action(db)
 
     def all(self, query: str, values: Iterable[object] = ()) -> list[sqlite3.Row]:
         """All rows that ``query`` finds."""
@@ -125,5 +158,7 @@ class Database:
     def _damaged(self, finding: object) -> str:
         return (
             f"{self.path} is damaged ({finding}). Put back a copy of it, or move it and its -wal and -shm "
-            "companions away to start afresh; uploads and adapters beside it are untouched."
+            "companions away: the next start makes a new one and takes up the files, the jobs that have "
+            "ended and the tuned models that lie beside it. Jobs that have not ended, deployments, evals and "
+            "stored completions are in the damaged file only."
         )

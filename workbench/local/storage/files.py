@@ -1,22 +1,31 @@
 """The files of the service: what was uploaded, and the result files that jobs write.
 
-A file that was answered for is on the disk, whole. An uploaded one may carry the hour at which
-it is removed; a result file is rendered from its job's metrics and lies nowhere.
+A file that was answered for is on the disk, whole, and beside it lies what a database that is
+lost needs to know about it again (``file-….json``). An uploaded one may carry the hour at which it
+is removed; a result file is rendered from its job's metrics and lies nowhere.
 """
 
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedWriter
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from workbench.errors import DataError
 from workbench.local.clock import Clock
 from workbench.local.storage.database import Database
-from workbench.local.storage.disk import sync
+from workbench.local.storage.disk import (
+    Tidied,
+    discard,
+    hold_reserve,
+    read_note,
+    set_aside,
+    sync,
+    write_note,
+)
 from workbench.local.storage.ids import new_id
 from workbench.local.storage.jobs import UNFINISHED
 from workbench.local.storage.metrics import Metrics
@@ -36,8 +45,18 @@ CREATE TABLE IF NOT EXISTS expiries (
     file_id TEXT PRIMARY KEY REFERENCES files (id) ON DELETE CASCADE,
     seconds INTEGER NOT NULL                -- of the service's clock, since the file was made
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS forgotten (
+    name TEXT PRIMARY KEY                   -- below the service's folder; to be removed from it
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS forget_file AFTER DELETE ON files WHEN old.job_id IS NULL
+    BEGIN INSERT OR IGNORE INTO forgotten VALUES ('files/' || old.id); END;
 """
+NOTE = {"id": str, "filename": str, "purpose": str, "created_at": int, "bytes": int}
 WITH_EXPIRY = "files LEFT JOIN expiries ON file_id = id"
+
+
+class LostContentError(DataError):
+    """A file that the store knows has lost its bytes, by somebody else's doing."""
 
 
 class Holdings(NamedTuple):
@@ -80,18 +99,23 @@ class Files:
         incoming.flush()
         os.fsync(incoming.fileno())
         file_id = new_id("file")
-        os.replace(incoming.name, self.path(file_id))
+        note = {
+            "id": file_id,
+            "filename": filename,
+            "purpose": purpose,
+            "created_at": int(self._clock.now()),
+            "bytes": incoming.tell(),
+            "expires_after": expires_after,
+        }
         try:
+            write_note(self._note(file_id), note)
+            os.replace(incoming.name, self.path(file_id))
             sync(self._root / "files")
             with self._db.change() as db:
-                db.execute(
-                    "INSERT INTO files (id, filename, purpose, created_at, bytes) VALUES (?, ?, ?, ?, ?)",
-                    (file_id, filename, purpose, int(self._clock.now()), incoming.tell()),
-                )
-                if expires_after is not None:
-                    db.execute("INSERT INTO expiries VALUES (?, ?)", (file_id, expires_after))
+                self._db.on_rollback(lambda: self._discard(file_id))
+                self._insert(db, note)
         except BaseException:
-            self.path(file_id).unlink(missing_ok=True)
+            self._discard(file_id)
             raise
         kept = self.get(file_id)
         assert kept is not None
@@ -124,12 +148,31 @@ class Files:
             raise DataError(f"{file_id[:80]!r} is no file id: those are file- and 32 hexadecimal digits.")
         return self._root / "files" / f"file-{name}"
 
+    def content(self, file_id: str) -> Path:
+        """Where the content of an uploaded file lies, whole; raises ``LostContentError`` when it does not."""
+        path = self.path(file_id)
+        row = self._db.one("SELECT filename, bytes FROM files WHERE id = ?", (file_id,))
+        size = path.stat().st_size if path.exists() else None
+        if size is not None and (row is None or size == row["bytes"]):
+            return path
+        name = f"{file_id} ({row['filename']})" if row else file_id
+        wanted = f" instead of {row['bytes']:,}" if row else ""
+        found = "is gone from" if size is None else f"has {size:,} bytes{wanted} on"
+        raise LostContentError(
+            f"The content of {name} {found} the disk of the local service, by nothing that it did itself. "
+            f"Put the file back at {path}, or delete it here, upload it again and start what needed it anew."
+        )
+
     def delete(self, file_id: str) -> bool:
-        """Forget a file; a job that still needs it keeps its content until it ends."""
-        with self._db.change() as db:
-            deleted = db.execute("DELETE FROM files WHERE id = ?", (file_id,)).rowcount > 0
-        if deleted and file_id not in self._in_use():
-            self.path(file_id).unlink(missing_ok=True)
+        """Forget a file, also on a full disk; a job that still needs it keeps its content until it ends."""
+        deleted = self._db.remove(
+            lambda db: db.execute("DELETE FROM files WHERE id = ?", (file_id,)).rowcount > 0
+        )
+        if deleted:
+            self._note(file_id).unlink(missing_ok=True)
+            if file_id not in self.in_use():
+                self.path(file_id).unlink(missing_ok=True)
+            hold_reserve(self._root)
         return deleted
 
     def job_of(self, file_id: str) -> str | None:
@@ -144,25 +187,76 @@ class Files:
         row = self._db.all(query, (purpose,))[0]
         return Holdings(row["files"], row["bytes"])
 
-    def tidy(self) -> None:
-        """Remove what a killed service left half done, and contents that nobody needs any more."""
+    def in_use(self) -> set[str]:
+        """The files whose content a job that has not ended needs, also deleted ones."""
+        marks = ", ".join("?" * len(UNFINISHED))
+        fields = "json_extract(body, '$.training_file'), json_extract(body, '$.validation_file')"
+        rows = self._db.all(f"SELECT {fields} FROM jobs WHERE status IN ({marks})", UNFINISHED)
+        return {file_id for row in rows for file_id in row if file_id}
+
+    def tidy(self) -> Tidied:
+        """Remove what a killed service left half done; take up files that a lost database knew.
+
+        What no note speaks of is set aside.
+        """
         for leftover in (self._root / "incoming").iterdir():
-            leftover.unlink()
-        needed = {row["id"] for row in self._db.all("SELECT id FROM files")} | self._in_use()
-        for content in (self._root / "files").iterdir():
-            if content.name not in needed:
-                content.unlink()
+            discard(leftover)
+        rows = {row["id"]: row for row in self._db.all(f"SELECT * FROM {WITH_EXPIRY} WHERE job_id IS NULL")}
+        needed = rows.keys() | self.in_use()
+        there = {path.name: path for path in (self._root / "files").iterdir()}
+        taken_up, aside = [], 0
+        for name, path in there.items():
+            content = name.removesuffix(".new").removesuffix(".json")
+            if content in needed:
+                continue
+            if content != name:
+                if content not in there:  # the note of a file that did not come to be
+                    path.unlink()
+            elif note := self._read_note(path):
+                taken_up.append(note)
+            else:
+                set_aside(path, self._root)
+                aside += 1
+                self._root.joinpath("files", f"{name}.json").unlink(missing_ok=True)
+        with self._db.change() as db:
+            for note in sorted(taken_up, key=lambda note: (note["created_at"], note["id"])):
+                self._insert(db, note)
+        for file_id in rows.keys() & there.keys():
+            if f"{file_id}.json" not in there:  # of an earlier workbench, which wrote none
+                row = rows[file_id]
+                write_note(
+                    self._note(file_id),
+                    {name: row[name] for name in NOTE} | {"expires_after": row["seconds"]},
+                )
+        return Tidied(len(taken_up), aside)
 
     def _remove_expired(self) -> None:
         for row in self._db.all("SELECT id, created_at, seconds FROM expiries JOIN files ON file_id = id"):
             if self._clock.since(row["created_at"]) >= row["seconds"]:
                 self.delete(row["id"])
 
-    def _in_use(self) -> set[str]:
-        marks = ", ".join("?" * len(UNFINISHED))
-        fields = "json_extract(body, '$.training_file'), json_extract(body, '$.validation_file')"
-        rows = self._db.all(f"SELECT {fields} FROM jobs WHERE status IN ({marks})", UNFINISHED)
-        return {file_id for row in rows for file_id in row if file_id}
+    def _insert(self, db: sqlite3.Connection, note: Mapping[str, object]) -> None:
+        # Known already: a start took the file up between its arrival and this transaction of a worker.
+        db.execute(
+            f"INSERT INTO files ({', '.join(NOTE)}) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+            tuple(note[name] for name in NOTE),
+        )
+        if note.get("expires_after") is not None:
+            db.execute("INSERT OR IGNORE INTO expiries VALUES (?, ?)", (note["id"], note["expires_after"]))
+
+    def _note(self, file_id: str) -> Path:
+        return self.path(file_id).with_name(f"{file_id}.json")
+
+    def _read_note(self, content: Path) -> dict[str, Any] | None:
+        """What is known about a content that the database does not know, if that is true."""
+        note = read_note(content.with_name(f"{content.name}.json"), NOTE)
+        if note is None or note["id"] != content.name or note["bytes"] != content.stat().st_size:
+            return None
+        return note if isinstance(note.get("expires_after"), int | None) else None
+
+    def _discard(self, file_id: str) -> None:
+        self.path(file_id).unlink(missing_ok=True)
+        self._note(file_id).unlink(missing_ok=True)
 
     def _show(self, row: sqlite3.Row) -> StoredFile:
         file: StoredFile = {

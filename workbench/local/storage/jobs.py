@@ -1,11 +1,11 @@
 """The jobs of the service and how they stand; rows come back as the API shows them.
 
 A change of state names the states it may come from, so that of two changes at once the first
-one wins.
+one wins. A job that has ended is also written beside the database (``ended/ftjob-….json``, with its
+metrics and its log), for the day on which that is lost.
 """
 
 import json
-import shutil
 import sqlite3
 import time
 from collections.abc import Collection, Mapping
@@ -14,6 +14,7 @@ from typing import Any, Unpack
 
 from workbench.errors import DataError
 from workbench.local.storage.database import Database
+from workbench.local.storage.disk import Tidied, discard, hold_reserve, read_note, set_aside, write_note
 from workbench.local.storage.events import Events
 from workbench.local.storage.ids import new_id
 from workbench.local.storage.metrics import Metrics
@@ -41,7 +42,8 @@ class Jobs:
     def __init__(self, db: Database, root: Path, events: Events, metrics: Metrics) -> None:
         """Keep them in ``db``, and what their workers need in ``root/jobs``."""
         self._db, self._root, self._events, self._metrics = db, root, events, metrics
-        (root / "jobs").mkdir(parents=True, exist_ok=True)
+        for folder in ("jobs", "ended"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
 
     def add(self, body: Mapping[str, JSON]) -> Job:
         """Queue a job; ``body`` is its request in the words of the API, already checked."""
@@ -119,7 +121,8 @@ class Jobs:
 
         ``False``, and nothing deleted, while it has not ended.
         """
-        with self._db.change() as db:
+
+        def forget(db: sqlite3.Connection) -> bool:
             marks = ", ".join("?" * len(FINISHED))
             db.execute(
                 "DELETE FROM files WHERE id IN"
@@ -136,8 +139,28 @@ class Jobs:
                 return False
             for table in ("events", "metrics", "files"):
                 db.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+            return True
+
+        if not self._db.remove(forget):
+            return False
+        self._record(job_id).unlink(missing_ok=True)
         self.forget_state(job_id)
+        hold_reserve(self._root)
         return True
+
+    def keep_record(self, job_id: str) -> None:
+        """Write a job that has ended beside the database, with what it measured and said."""
+        row = self._db.one("SELECT body, status FROM jobs WHERE id = ?", (job_id,))
+        if row is None or row["status"] not in FINISHED:
+            return
+        metrics = self._db.all("SELECT step, body FROM metrics WHERE job_id = ? ORDER BY step", (job_id,))
+        events = self._db.all("SELECT body FROM events WHERE job_id = ? ORDER BY n", (job_id,))
+        record = {
+            "job": json.loads(row["body"]),
+            "metrics": [[line["step"], json.loads(line["body"])] for line in metrics],
+            "events": [json.loads(line["body"]) for line in events],
+        }
+        write_note(self._record(job_id), record)
 
     def folder(self, job_id: str) -> Path:
         """The folder in which the workers of this job keep their own state."""
@@ -147,14 +170,83 @@ class Jobs:
 
     def forget_state(self, job_id: str) -> None:
         """Remove what the workers of a job kept, which will never go on."""
-        shutil.rmtree(self._root / "jobs" / job_id, ignore_errors=True)
+        discard(self._root / "jobs" / job_id)
 
-    def tidy(self) -> None:
-        """Remove the state of jobs that will never go on."""
+    def tidy(self) -> Tidied:
+        """Take up jobs that a lost database knew; remove the state of those that will never go on.
+
+        State of jobs that nobody knows is set aside.
+        """
+        status = {row["id"]: row["status"] for row in self._db.all("SELECT id, status FROM jobs")}
+        taken_up, aside = [], 0
+        for path in sorted((self._root / "ended").iterdir()):
+            if path.suffix == ".new" or status.get(path.stem) == DELETED:
+                discard(path)
+            elif status.get(path.stem) in FINISHED:
+                continue
+            elif record := _read_record(path):
+                taken_up.append(record)
+            else:
+                set_aside(path, self._root)
+                aside += 1
+        with self._db.change() as db:
+            for record in sorted(taken_up, key=lambda record: record["job"]["created_at"]):
+                self._take_up(db, record)
+        for job_id in (name for name, state in status.items() if state in FINISHED):
+            if not self._record(job_id).exists():  # of an earlier workbench, or of a moment ago
+                self.keep_record(job_id)
         going_on = {job["id"] for job in self.in_states(*UNFINISHED)}
+        known = status.keys() | {record["job"]["id"] for record in taken_up}
         for folder in (self._root / "jobs").iterdir():
-            if folder.name not in going_on:
+            if folder.name not in known:
+                set_aside(folder, self._root)
+                aside += 1
+            elif folder.name not in going_on:
                 self.forget_state(folder.name)
+        return Tidied(len(taken_up), aside)
+
+    def _take_up(self, db: sqlite3.Connection, record: dict[str, Any]) -> None:
+        """Add a job that has ended; an older copy of the database may think that it goes on."""
+        job_id = record["job"]["id"]
+        for table in ("events", "metrics"):
+            db.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+        db.execute(
+            "INSERT INTO jobs (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+            (job_id, json.dumps(record["job"])),
+        )
+        db.executemany(
+            "INSERT INTO metrics (job_id, step, body) VALUES (?, ?, ?)",
+            ((job_id, step, json.dumps(body)) for step, body in record["metrics"]),
+        )
+        db.executemany(
+            "INSERT OR IGNORE INTO events (id, job_id, body) VALUES (?, ?, ?)",
+            ((event["id"], job_id, json.dumps(event)) for event in record["events"]),
+        )
+        db.execute("DELETE FROM files WHERE job_id = ?", (job_id,))
+        if "result_files" in record["job"]:
+            self._metrics.open_results(job_id)
+
+    def _record(self, job_id: str) -> Path:
+        return self._root / "ended" / f"{job_id}.json"
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    record = read_note(path, {"job": dict, "metrics": list, "events": list})
+    job = record["job"] if record else {}
+    steps = all(
+        isinstance(line, list) and len(line) == 2 and isinstance(line[0], int) and isinstance(line[1], dict)
+        for line in (record["metrics"] if record else ())
+    )
+    events = all(
+        isinstance(event, dict) and isinstance(event.get("id"), str)
+        for event in (record or {}).get("events", ())
+    )
+    fits = (
+        job.get("id") == path.stem
+        and job.get("status") in FINISHED
+        and isinstance(job.get("created_at"), int)
+    )
+    return record if steps and events and fits else None
 
 
 def _read(row: sqlite3.Row) -> Job:

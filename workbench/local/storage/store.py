@@ -5,10 +5,12 @@ it returns; what a killed process left half done is invisible. Rows come back as
 them. What a field may hold is decided elsewhere.
 """
 
+import sqlite3
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from workbench.local.clock import Clock
+from workbench.local.log import note
 from workbench.local.storage import (
     checkpoints,
     completions,
@@ -21,6 +23,7 @@ from workbench.local.storage import (
     uploads,
 )
 from workbench.local.storage.database import Database
+from workbench.local.storage.disk import Tidied, discard, hold_reserve, is_disk_full
 
 TABLES = (
     *(jobs.TABLES, files.TABLES, uploads.TABLES, events.TABLES, metrics.TABLES, checkpoints.TABLES),
@@ -64,10 +67,40 @@ class Store:
         return self._db.change()
 
     def tidy(self) -> None:
-        """Check the database and remove what a killed service left half done, before a new one listens.
+        """Check the database and put in order what a killed service left, before a new one listens.
 
-        Raises ``SetupError`` when the database is damaged.
+        What was half done is removed. What is whole and unknown to the database, because that is new
+        or an older copy, is taken up again; what else is unknown is set aside in ``orphaned``, never
+        deleted. Raises ``SetupError`` when the database is damaged.
         """
         self._db.check()
-        for room in (self.files, self.uploads, self.jobs, self.checkpoints):
-            room.tidy()
+        found = [Tidied()]
+        try:
+            self._remove_forgotten()
+            for room in (self.jobs, self.files, self.uploads, self.checkpoints):
+                found.append(room.tidy())
+        except (OSError, sqlite3.Error) as error:
+            if not is_disk_full(error):
+                raise
+            note("The disk is full: what a killed service left is put in order at a later start.")
+        hold_reserve(self.root)
+        taken_up, aside = (sum(counts) for counts in zip(*found, strict=True))
+        if taken_up:
+            note(f"{taken_up} files, jobs and models that the database did not know were taken up again.")
+        if aside:
+            where = self.root / "orphaned"
+            note(f"{aside} files and folders that nobody knows were moved to {where}; look, then delete it.")
+
+    def _remove_forgotten(self) -> None:
+        """Remove what was deleted and still lay there for a job, or because the service was killed."""
+        needed = {f"files/{file_id}" for file_id in self.files.in_use()}
+        going_on = {f"adapters/{job['id']}" for job in self.jobs.in_states(*jobs.UNFINISHED)}
+        gone = []
+        for row in self._db.all("SELECT name FROM forgotten"):
+            name = row["name"]
+            if name not in needed and name.rpartition("/")[0] not in going_on:
+                discard(self.root / name)
+                discard(self.root / f"{name}.json")
+                gone.append((name,))
+        with self._db.change() as db:
+            db.executemany("DELETE FROM forgotten WHERE name = ?", gone)

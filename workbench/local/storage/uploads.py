@@ -15,7 +15,7 @@ from pathlib import Path
 from workbench.errors import DataError
 from workbench.local.clock import Clock
 from workbench.local.storage.database import Database
-from workbench.local.storage.disk import sync
+from workbench.local.storage.disk import Tidied, discard, hold_reserve, set_aside, sync
 from workbench.local.storage.files import Files
 from workbench.local.storage.ids import new_id
 from workbench.local.storage.rows import Upload, UploadPart
@@ -43,6 +43,8 @@ CREATE TABLE IF NOT EXISTS upload_parts (
     bytes INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS parts_by_upload ON upload_parts (upload_id, n);
+CREATE TRIGGER IF NOT EXISTS forget_part AFTER DELETE ON upload_parts
+    BEGIN INSERT OR IGNORE INTO forgotten VALUES ('parts/' || old.id); END;
 """
 
 
@@ -51,7 +53,8 @@ class Uploads:
 
     def __init__(self, db: Database, root: Path, files: Files, clock: Clock) -> None:
         """Keep parts in ``root/parts`` until ``files`` gets them as one; uploads expire by ``clock``."""
-        self._db, self._parts, self._files, self._clock = db, root / "parts", files, clock
+        self._db, self._root, self._files, self._clock = db, root, files, clock
+        self._parts = root / "parts"
         self._parts.mkdir(parents=True, exist_ok=True)
 
     def add(self, filename: str, purpose: str, size: int, *, expires_after: int | None = None) -> Upload:
@@ -91,26 +94,21 @@ class Uploads:
         incoming.flush()
         os.fsync(incoming.fileno())
         part: UploadPart = {
-            "id": new_id("part", joint="_"),
+            "id": f"part_{Path(incoming.name).stem}",
             "object": "upload.part",
             "created_at": int(self._clock.now()),
             "upload_id": upload_id,
         }
-        os.replace(incoming.name, self._parts / part["id"])
-        try:
-            sync(self._parts)
-            with self._db.change() as db:
-                wanted = db.execute(
-                    "INSERT INTO upload_parts (id, upload_id, created_at, bytes)"
-                    " SELECT ?, id, ?, ? FROM uploads WHERE id = ? AND status = 'pending'",
-                    (part["id"], part["created_at"], incoming.tell(), upload_id),
-                )
-        except BaseException:
-            (self._parts / part["id"]).unlink(missing_ok=True)
-            raise
+        sync(self._parts)
+        with self._db.change() as db:
+            wanted = db.execute(
+                "INSERT INTO upload_parts (id, upload_id, created_at, bytes)"
+                " SELECT ?, id, ?, ? FROM uploads WHERE id = ? AND status = 'pending'",
+                (part["id"], part["created_at"], incoming.tell(), upload_id),
+            )
         if not wanted.rowcount:
-            (self._parts / part["id"]).unlink(missing_ok=True)
             return None
+        os.replace(incoming.name, self._parts / part["id"])  # after a kill just before, ``tidy`` does it
         return part
 
     def complete(
@@ -134,6 +132,11 @@ class Uploads:
         with self._files.receive() as whole:
             digest = hashlib.md5(usedforsecurity=False)
             for part_id in part_ids:
+                if not (self._parts / part_id).exists():
+                    raise DataError(
+                        f"The bytes of {part_id} are gone from the disk of the local service, by nothing "
+                        "that it did itself; send that part again, and complete the upload with the new id."
+                    )
                 with (self._parts / part_id).open("rb") as part:
                     while chunk := part.read(CHUNK):
                         whole.write(chunk)
@@ -172,17 +175,23 @@ class Uploads:
             return None
         return self._need(upload_id)
 
-    def tidy(self) -> None:
-        """Remove the parts that no open upload needs."""
+    def tidy(self) -> Tidied:
+        """Remove parts that a killed service left half done; set those aside of which nobody knows."""
         self._expire()
         rows = self._db.all(
             "SELECT upload_parts.id FROM upload_parts JOIN uploads ON upload_id = uploads.id"
             " WHERE status = 'pending'"
         )
-        needed = {row["id"] for row in rows}
-        for part in self._parts.iterdir():
-            if part.name not in needed:
-                part.unlink()
+        needed, aside = {row["id"] for row in rows}, 0
+        for part in sorted(self._parts.iterdir()):
+            if part.suffix == ".new" and f"part_{part.stem}" in needed:
+                part.replace(self._parts / f"part_{part.stem}")
+            elif part.suffix == ".new":
+                discard(part)
+            elif part.name not in needed:
+                set_aside(part, self._root)
+                aside += 1
+        return Tidied(set_aside=aside)
 
     def _expire(self) -> None:
         for row in self._db.all("SELECT id, created_at FROM uploads WHERE status = 'pending'"):
@@ -190,20 +199,18 @@ class Uploads:
                 self._end(row["id"], "expired")
 
     def _end(self, upload_id: str, status: str) -> bool:
-        with self._db.change() as db:
-            ended = db.execute(
-                "UPDATE uploads SET status = ? WHERE id = ? AND status = 'pending'", (status, upload_id)
-            ).rowcount
+        change = "UPDATE uploads SET status = ? WHERE id = ? AND status = 'pending'"
+        ended = self._db.remove(lambda db: db.execute(change, (status, upload_id)).rowcount)
         if ended:
             self._drop_parts(upload_id)
         return bool(ended)
 
     def _drop_parts(self, upload_id: str) -> None:
         part_ids = self._part_ids(upload_id)
-        with self._db.change() as db:
-            db.execute("DELETE FROM upload_parts WHERE upload_id = ?", (upload_id,))
+        self._db.remove(lambda db: db.execute("DELETE FROM upload_parts WHERE upload_id = ?", (upload_id,)))
         for part_id in part_ids:
             (self._parts / part_id).unlink(missing_ok=True)
+        hold_reserve(self._root)
 
     def _part_ids(self, upload_id: str) -> set[str]:
         rows = self._db.all("SELECT id FROM upload_parts WHERE upload_id = ?", (upload_id,))

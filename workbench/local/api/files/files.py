@@ -10,9 +10,10 @@ from starlette.routing import BaseRoute, Route
 from workbench.local.api.files.importing import ImportRequest, fetch
 from workbench.local.api.files.purposes import NewFile, need_room, need_text
 from workbench.local.api.files.upload import MAX_FILE_BYTES, UploadForm, base_name
-from workbench.local.api.refusals import not_found
+from workbench.local.api.refusals import Refusal, not_found
 from workbench.local.api.requests import check_shape, read_json, read_order, read_page, show_page
 from workbench.local.quota import Quota
+from workbench.local.storage.files import LostContentError
 from workbench.local.storage.rows import JSON
 from workbench.local.storage.store import Store
 
@@ -87,7 +88,10 @@ class FilesApi:
             return Response(await run_in_threadpool(self._store.metrics.csv, job_id), media_type=OCTETS)
         # Always the whole: what starlette says to a range that it cannot read is not in the API's shape.
         request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
-        path, whole = self._store.files.path(file_id), {"accept-ranges": "none"}
+        try:
+            path, whole = self._store.files.content(file_id), {"accept-ranges": "none"}
+        except LostContentError as error:
+            raise Refusal(404, "notFound", str(error)) from error
         return FileResponse(path, headers=whole, media_type=OCTETS, filename=file["filename"])
 
     async def delete_file(self, request: Request) -> Response:
