@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import psutil
@@ -95,6 +97,8 @@ def serve(home: Path, *, port: int | None = None, rehearsal: Rehearsal | None = 
                 use_colors=False,
                 timeout_graceful_shutdown=5,
             )
+            # uvicorn sends itself the signal again in the end; clearing up here still has its turn.
+            signal.signal(signal.SIGTERM, _leave)
             try:
                 _Server(config, home, record, bound_connections).run(sockets=[listener])
             except KeyboardInterrupt:
@@ -263,6 +267,10 @@ def _own_temporary_folder(home: Path) -> Iterator[None]:
         else:
             os.environ["TMPDIR"] = before
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def _started() -> float:
