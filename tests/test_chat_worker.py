@@ -214,28 +214,31 @@ def test_the_adapters_kept_are_bounded(folder: Path, tmp_path: Path, monkeypatch
 # Tools
 
 
-def test_a_template_that_knows_no_tools_is_told_from_one_that_does(base: Base) -> None:
-    error = refusal(Desk(base), replace(ASKED, tools=(WEATHER,)))
-    assert error.message.startswith("The chat template of nano ignores tools;")
-
-
-def test_calls_in_earlier_turns_are_not_left_out_in_silence(base: Base) -> None:
-    called = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
-    messages = (*ASKED.messages, {"role": "assistant", "content": "", "tool_calls": [called]})
-    error = refusal(Desk(base), replace(ASKED, messages=messages))
-    assert "ignores tool_calls in messages" in error.message
-
-
-def test_tools_and_their_results_reach_the_model(caller: Base) -> None:
+@pytest.mark.parametrize("knows_tools", [False, True])
+def test_tools_and_their_results_reach_the_model(caller: Base, base: Base, knows_tools: bool) -> None:
     called = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
     messages = (
         *ASKED.messages,
         {"role": "assistant", "content": "", "tool_calls": [called]},
         {"role": "tool", "content": "sunny", "tool_call_id": "1"},
     )
-    completion = answer(Desk(caller), replace(ASKED, messages=messages, tools=(WEATHER,)))
+    model = caller if knows_tools else base
+    completion = answer(Desk(model), replace(ASKED, messages=messages, tools=(WEATHER,)))
     said = len(json.dumps(WEATHER)) + len('{"name": "weather", "arguments": {"city": "Rome"}}') + len("sunny")
     assert completion.prompt_tokens > said
+
+
+def test_a_template_that_raises_is_refused_with_its_reason(base: Base) -> None:
+    error = refusal(Desk(base), replace(ASKED, messages=({"role": "user", "content": "\ud800"},)))
+    assert error.message.startswith("nano cannot read these messages: this model's chat template cannot")
+
+
+def test_a_model_without_tools_calls_them_when_it_must(base: Base) -> None:
+    request = replace(ASKED, tools=(WEATHER,), calls=("weather",), max_tokens=200)
+    (choice,) = answer(Desk(base), request).choices
+    (call,) = choice.tool_calls
+    assert (choice.text, choice.finish_reason, call.name) == ("", "tool_calls", "weather")
+    assert call.arguments in ('{"city": "Rome"}', '{"city": "Oslo"}')
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -266,6 +269,12 @@ def test_a_stream_shows_no_half_call(caller: Base) -> None:
             (ToolCall("f", "{}"), ToolCall("g", "{}")),
         ),
         ("<tool_call>{broken}</tool_call>", "<tool_call>{broken}</tool_call>", ()),
+        ('<tool_call>{"name": "f"} and more', '<tool_call>{"name": "f"} and more', ()),
+        (
+            '<tool_call>{"name": "f", "arguments": {"a": "}</tool_call>"}}',
+            "",
+            (ToolCall("f", '{"a": "}</tool_call>"}'),),
+        ),
         ('<tool_call>{"name": 3}</tool_call>', '<tool_call>{"name": 3}</tool_call>', ()),
     ],
 )

@@ -225,7 +225,7 @@ def test_tools_that_may_not_be_used_are_not_shown_to_the_model(client: OpenAI) -
 @pytest.mark.parametrize(
     ("wishes", "finding"),
     [
-        ({"tools": [WEATHER]}, "The chat template of nano ignores tools"),
+        ({"messages": [{"role": "user", "content": "x", "refusal": "y"}]}, "only the assistant refuses"),
         ({"tool_choice": "required"}, "tool_choice needs tools"),
         ({"tools": [WEATHER, WEATHER]}, "two tools have the same name"),
         (

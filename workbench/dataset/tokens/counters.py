@@ -136,9 +136,11 @@ class TemplateCounter:
         lists = [[m for m in messages if isinstance(m, Mapping)] for messages, _ in conversations(row.value)]
         if not lists:
             return
+        given = row.value.get("input")
+        tools = chat_template.tools_in(given if isinstance(given, Mapping) else row.value)
         try:
             for again, messages in enumerate(_read_together(lists)):
-                yield (*chat_template.written(self._tokenizer, messages), again > 0)
+                yield (*chat_template.written(self._tokenizer, messages, tools), again > 0)
         except DataError:  # counted as 0, which the collector tells of
             return
 

@@ -73,11 +73,11 @@ def rendered(example: Example, model: str) -> Rendering:
 
 
 def _by_template(example: Example, messages: Sequence[Message], model: str) -> tuple[Piece, ...]:
-    tokenizer = chat_template.tokenizer_of(model)
-    if example.method == "rft":
-        return (Piece(chat_template.as_text(tokenizer, messages, answer_next=True), False),)
+    tokenizer, tools = chat_template.tokenizer_of(model), chat_template.tools_in(example.more)
     try:
-        text, learnt = chat_template.written(tokenizer, messages)
+        if example.method == "rft":
+            return (Piece(chat_template.as_text(tokenizer, messages, tools, answer_next=True), False),)
+        text, learnt = chat_template.written(tokenizer, messages, tools)
     except DataError as error:
         raise DataError(f"{example.origin}: {error}") from None
     pieces, at = [], 0

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerFast
 
 from workbench.dataset import Dataset, Message
-from workbench.dataset.tokens.chat_template import as_text, opening, written
+from workbench.dataset.examples import JSON
+from workbench.dataset.tokens.chat_template import prompt, tools_in, written
 from workbench.errors import DataError
 
 IGNORED = -100  # the label that cross-entropy passes over
@@ -26,15 +27,14 @@ class Row:
 
 
 def encode_dataset(tokenizer: PreTrainedTokenizerFast, dataset: Dataset, context: int) -> list[Row]:
-    """Every example of ``dataset`` as a row.
+    """Every example of ``dataset`` as a row, with its tools.
 
-    ``DataError`` names the line that is longer than ``context`` tokens, or that the model's chat
-    template cannot write.
+    ``DataError`` names the line that is longer than ``context`` tokens, or that cannot be written.
     """
     rows = []
     for example in dataset:
         try:
-            row = encode(tokenizer, example.messages)
+            row = encode(tokenizer, example.messages, tools_in(example.more))
         except DataError as error:
             raise DataError(f"{example.origin}: {error}") from None
         if len(row.tokens) > context:
@@ -46,16 +46,20 @@ def encode_dataset(tokenizer: PreTrainedTokenizerFast, dataset: Dataset, context
     return rows
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message]) -> Row:
+def encode(
+    tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message], tools: Sequence[JSON] = ()
+) -> Row:
     """One conversation as the chat template writes it, with the assistant's turns marked."""
-    conversation = written(tokenizer, messages)
+    conversation = written(tokenizer, messages, tools)
     encoded = tokenizer(conversation.text, add_special_tokens=False, return_offsets_mapping=True)
     return Row(tuple(encoded["input_ids"]), conversation.learns(encoded["offset_mapping"]))
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message]) -> list[int]:
-    """The tokens of a conversation that waits for the assistant's answer, up to its first word."""
-    text = as_text(tokenizer, messages, answer_next=True) + opening(tokenizer)
+def encode_prompt(
+    tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message], tools: Sequence[JSON] = ()
+) -> list[int]:
+    """The tokens of a conversation that waits for the assistant's answer, up to its first word or call."""
+    text = prompt(tokenizer, messages, tools)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 

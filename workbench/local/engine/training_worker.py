@@ -14,7 +14,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, cast
@@ -23,12 +23,13 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from transformers.utils import logging
 
-from workbench.dataset import Dataset, parse_jsonl
+from workbench.dataset import Dataset, Example, parse_jsonl
 from workbench.dataset.checking.check import check
+from workbench.dataset.tokens.chat_template import tools_in
 from workbench.errors import DataError, SetupError, WorkbenchError
 from workbench.local.engine import lessons, lora
 from workbench.local.engine.bases import base_folder
-from workbench.local.engine.encoding import encode_dataset, encode_prompt
+from workbench.local.engine.encoding import encode, encode_dataset, encode_prompt
 from workbench.local.engine.model import Base, load_base, use_threads
 from workbench.local.engine.packing import keeps_apart
 from workbench.local.engine.trainer import (
@@ -212,10 +213,15 @@ class _Training:
         if not grader or not plan.eval_samples:
             return None
         chosen = list(validation)[: plan.eval_samples]
-        longest = max(len(base.tokenizer(example.answer)["input_ids"]) for example in chosen)
+        asked = [encode_prompt(base.tokenizer, example.prompt, tools_in(example.more)) for example in chosen]
+        wanted = [_as_said(base, *pair) for pair in zip(chosen, asked, strict=True)]
+        longest = max(len(base.tokenizer(answer)["input_ids"]) for answer in wanted)
         return Exam(
-            prompts=tuple(tuple(encode_prompt(base.tokenizer, example.prompt)) for example in chosen),
-            items=tuple({"question": example.question, "answer": example.answer} for example in chosen),
+            prompts=tuple(map(tuple, asked)),
+            items=tuple(
+                {"question": example.question, "answer": answer}
+                for example, answer in zip(chosen, wanted, strict=True)
+            ),
             grader=grader,
             max_tokens=longest + longest // 2,
         )
@@ -316,6 +322,14 @@ class _Training:
 
     def _stop(self, signal_number: int, frame: FrameType | None) -> None:
         self._asked_to_stop = True
+
+
+def _as_said(base: Base, example: Example, prompt: Sequence[int]) -> str:
+    """The answer of ``example`` as the model is to say it; a call of a tool is a text then."""
+    if not any(example.messages[-1].get(key) for key in ("tool_calls", "function_call", "refusal")):
+        return example.answer
+    row = encode(base.tokenizer, example.messages, tools_in(example.more))
+    return base.text(list(row.tokens[len(prompt) :])).strip()
 
 
 def resolve(job: Job, rows: int, held_out: int) -> Plan:

@@ -11,14 +11,15 @@ FunctionName: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
 
 
 def _plain_text(content: object) -> object:
-    """The text of a message's content; a list of text parts is one text."""
+    """The text of a message's content; a list of text parts, or of refusals, is one text."""
     if not isinstance(content, list):
         return content
     texts = []
     for part in content:
-        if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind not in ("text", "refusal") or not isinstance(part.get(kind), str):
             raise ValueError("a string or a list of text parts; images, audio and files are not read")
-        texts.append(part["text"])
+        texts.append(part[kind])
     return "".join(texts)
 
 
@@ -49,7 +50,7 @@ class Message(Shape):
     role: Annotated[Literal["system", "user", "assistant", "tool"], BeforeValidator(_known_role)]
     content: Annotated[str | None, BeforeValidator(_plain_text)] = None
     name: str | None = None
-    refusal: None = None
+    refusal: str | None = None
     tool_calls: list[Call] | None = None
     tool_call_id: str | None = None
     function_call: None = None
@@ -59,6 +60,10 @@ class Message(Shape):
     def turn(self) -> Turn:
         """The turn as chat templates know it."""
         turn: Turn = {"role": self.role, "content": self.content or ""}
+        if self.name:
+            turn["name"] = self.name
+        if self.refusal:
+            turn["refusal"] = self.refusal
         if self.tool_calls:
             turn["tool_calls"] = [call.model_dump() for call in self.tool_calls]
         return turn | ({"tool_call_id": self.tool_call_id} if self.tool_call_id else {})
@@ -103,6 +108,8 @@ def check_order(messages: list[Message]) -> None:
             raise ValueError(
                 f"'messages.{index}.tool_call_id': a tool message answers one of the tool_calls before it"
             )
-        if message.content is None and not message.tool_calls:
+        if message.role != "assistant" and message.refusal:
+            raise ValueError(f"'messages.{index}.refusal': only the assistant refuses")
+        if message.content is None and not message.tool_calls and not message.refusal:
             raise ValueError(f"'messages.{index}.content' is missing")
         called |= {call.id for call in message.tool_calls or ()}

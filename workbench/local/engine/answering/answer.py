@@ -2,6 +2,7 @@
 
 from tokenizers.decoders import DecodeStream
 
+from workbench.dataset.tokens.chat_template import CALL_OPENING
 from workbench.local.chat import ChatRequest, Choice, Delta, Likelihood
 from workbench.local.engine.answering import tools
 from workbench.local.engine.answering.constraint import Constraint, Grammars
@@ -72,10 +73,10 @@ class Answer:
         """What was not sent yet; what may become a stop sequence or a call of a tool waits."""
         end = len(self._text)
         if self.finish_reason is None:
-            waiting = (*self._request.stop, tools.OPENING) if self._request.tools else self._request.stop
+            waiting = (*self._request.stop, CALL_OPENING) if self._request.tools else self._request.stop
             end -= max((_overlap(self._text, stop) for stop in waiting), default=0)
         if self._request.tools and (self.finish_reason is None or self.choice.tool_calls):
-            opening = self._text.find(tools.OPENING)
+            opening = self._text.find(CALL_OPENING)
             end = min(end, opening) if opening >= 0 else end
         text, self._sent = self._text[self._sent : end], max(self._sent, end)
         fresh, self._told = self._likelihoods[self._told :], len(self._likelihoods)

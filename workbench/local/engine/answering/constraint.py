@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 # JSON without blanks, as OpenAI's models write it: a small model that may write blanks writes nothing else.
 COMPACT: "JsonCompileOptions" = {"whitespace_flexible": False}
+# Calls have the blanks with which templates write them, so that a demanded call is one that was learnt.
+AS_TEMPLATES: "JsonCompileOptions" = {
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+}
 
 
 class Constraint:
@@ -90,7 +96,7 @@ class Grammars:
                 "properties": {"name": {"const": name}, "arguments": schema},
                 "required": ["name", "arguments"],
                 "additionalProperties": False,
-                "x-guidance": COMPACT,
+                "x-guidance": AS_TEMPLATES,
             }
             for name, schema in functions.items()
         ]

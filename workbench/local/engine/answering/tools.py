@@ -1,40 +1,39 @@
-"""Calls of tools as a model writes them: which convention its chat template teaches, and what was called.
+"""Calls of tools as a model writes them: what was called, told from the text beside it.
 
-The convention understood is that of Hermes, Qwen and SmolLM3: JSON with a name and arguments between
+The convention understood is that of Hermes, Qwen and SmolLM3, in which calls are also written for models
+whose chat template knows none (``dataset.tokens.chat_template``): JSON with a name and arguments between
 ``<tool_call>`` and ``</tool_call>``. Of other templates the answer is given as the text it is.
 """
 
 import json
 import re
 
+from workbench.dataset.tokens.chat_template import CALL_OPENING
 from workbench.local.chat import ToolCall
 
-BEFORE, AFTER = "<tool_call>\n", "\n</tool_call>"
-OPENING = "<tool_call>"
-_CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*(?:</tool_call>|\Z)", re.DOTALL)
-
-
-def understood(template: str) -> bool:
-    """Whether calls can be told from text in the answers of a model with this chat template."""
-    return OPENING in template
+_BEGIN = re.compile(rf"{CALL_OPENING}\s*(?=\{{)")
+_END = re.compile(r"\s*(?:</tool_call>|\Z)")
+_DECODER = json.JSONDecoder()
 
 
 def read_calls(text: str) -> tuple[str, tuple[ToolCall, ...]]:
     """The text beside the calls, and the calls; what is no proper call stays text."""
     calls: list[ToolCall] = []
-
-    def take(match: re.Match[str]) -> str:
+    beside: list[str] = []
+    taken = 0  # characters
+    for begin in _BEGIN.finditer(text):
+        if begin.start() < taken:  # inside the arguments of another call
+            continue
         try:
-            call = json.loads(match[1])
-        except ValueError:
-            return match[0]
+            call, stop = _DECODER.raw_decode(text, begin.end())
+        except (ValueError, RecursionError):
+            continue
+        end = _END.match(text, stop)
+        if end is None or not isinstance(call.get("name"), str):
+            continue
         arguments = call.get("arguments", {})
-        if not isinstance(call.get("name"), str):
-            return match[0]
-        calls.append(
-            ToolCall(call["name"], arguments if isinstance(arguments, str) else json.dumps(arguments))
-        )
-        return ""
-
-    rest = _CALL.sub(take, text)
-    return (rest.strip() if calls else text), tuple(calls)
+        written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        calls.append(ToolCall(call["name"], written))
+        beside.append(text[taken : begin.start()])
+        taken = end.end()
+    return ("".join((*beside, text[taken:])).strip() if calls else text), tuple(calls)
