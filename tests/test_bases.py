@@ -29,7 +29,8 @@ from workbench.dataset import Dataset, Example
 from workbench.errors import SetupError
 from workbench.local.api.app import create_app
 from workbench.local.engine import lora
-from workbench.local.engine.answering.generate import answers
+from workbench.local.engine.answering.generate import Batch, answers
+from workbench.local.engine.answering.sampling import Sampling
 from workbench.local.engine.bases import base_folder, base_models, find_base
 from workbench.local.engine.encoding import Row, encode, encode_prompt
 from workbench.local.engine.model import Base, load_base, logits
@@ -257,7 +258,9 @@ def test_an_adapter_of_each_family_means_the_same_to_peft_and_answers(
     steps = list(SftRun(base, PLAN, rows, [], None))
     assert len(steps) == 3
     lora.save_adapter(base.model, ADAPTER, tmp_path, base_model=name)
-    plain = AutoModelForCausalLM.from_pretrained(family(name), dtype=torch.float32)
+    plain = AutoModelForCausalLM.from_pretrained(
+        family(name), dtype=torch.float32, attn_implementation="eager"
+    )
     ids = torch.tensor([rows[0].tokens])
     with torch.no_grad():
         ours = logits(base.model, hidden_states(base.model, pack(rows[:1], torch.device("cpu"))))
@@ -267,6 +270,22 @@ def test_an_adapter_of_each_family_means_the_same_to_peft_and_answers(
     assert (ours - untouched).abs().max() > 1e-3
     said = answers(base, [encode_prompt(base.tokenizer, exchange(1)[:1])], max_tokens=4)
     assert isinstance(said[0], str)
+
+
+def test_attention_that_is_capped_is_capped_in_answers_too(family: Callable[[str], Path]) -> None:
+    base = load(family("gemma-2"))
+    plain = AutoModelForCausalLM.from_pretrained(
+        family("gemma-2"), dtype=torch.float32, attn_implementation="eager"
+    )
+    prompt = encode_prompt(base.tokenizer, exchange(20)[:1])
+    batch = Batch(base)
+    batch.join(prompt, Sampling(top_logprobs=1))
+    [drawn] = batch.step()
+    with torch.no_grad():
+        theirs = plain(torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
+    assert drawn.token == int(theirs.argmax())
+    assert drawn.chances is not None
+    assert drawn.chances.logprob == pytest.approx(float(theirs.max()), abs=1e-4)
 
 
 def test_long_conversations_are_read_the_same_with_the_kernel_that_stores_no_scores(

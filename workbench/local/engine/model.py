@@ -70,6 +70,8 @@ def load_base(name: str, folder: Path, *, dtype: torch.dtype | None = None) -> B
             PreTrainedTokenizerFast, AutoTokenizer.from_pretrained(folder, local_files_only=True)
         )
         model = _model_in(folder, dtype or best_type())
+        if getattr(model.config.get_text_config(), "attn_logit_softcapping", None):
+            model.set_attn_implementation("eager")  # transformers 5.20's fused kernel leaves the caps out
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise SetupError(
             f"The base model {name} in {folder} cannot be loaded ({str(error)[:300]}); it has to be a whole "
