@@ -7,7 +7,7 @@ minutes keeps waiting at most others of its kind.
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -74,14 +74,14 @@ class GradersApi:
         faults = faults_of(request)
         await self._check(asked.grader, faults)
         ask = ask_here(self._answerer, self._serving, faults)
-        grade = await self.in_thread(
+        grade = await self._in_thread(
             lambda: graded(asked.grader, asked.model_sample, asked.item or {}, ask=ask), asked.grader
         )
         return JSONResponse(_shown(asked.grader, grade))
 
-    async def in_thread(self, work: Callable[[], Result], *graders: Grader) -> Result:
-        """Do what grades with these, beside the loop; without any, what runs in a sandbox."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads[_waits_for(graders)], work)
+    async def _in_thread(self, work: Callable[[], Result], grader: Grader) -> Result:
+        """Do what grades with this grader, beside the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads[_waits_for(grader)], work)
 
     def close(self) -> None:
         """End what is being graded."""
@@ -91,7 +91,7 @@ class GradersApi:
 
     async def _check(self, grader: Grader, faults: Faults) -> None:
         try:
-            await self.in_thread(lambda: check_grader(grader), grader)
+            await self._in_thread(lambda: check_grader(grader), grader)
         except BadGraderError as error:
             raise invalid(str(error), error.path) from None
         for path, model in _judges(grader):
@@ -101,12 +101,12 @@ class GradersApi:
                 raise Refusal(refusal.status, refusal.code, refusal.message, path) from None
 
 
-def _waits_for(graders: Sequence[Grader]) -> str:
-    """The key of ``AT_ONCE``; graders may be anything yet, and are then only found wanting."""
-    inner = [one.get("graders") for one in graders]
-    every = [*graders, *(one for group in inner if isinstance(group, Mapping) for one in group.values())]
+def _waits_for(grader: Grader) -> str:
+    """The key of ``AT_ONCE``; the grader may be anything yet, and is then only found wanting."""
+    inner = grader.get("graders")
+    every = [grader, *(inner.values() if isinstance(inner, Mapping) else ())]
     kinds = [one.get("type") for one in every if isinstance(one, Mapping)]
-    if not kinds or "python" in kinds:
+    if "python" in kinds:
         return "sandbox"
     return "judge" if "score_model" in kinds or "label_model" in kinds else "computed"
 
