@@ -130,6 +130,7 @@ def main() -> None:
                     service.wait(30)
                     killed["service"] += 1
                     at_work.join()
+            print("The kills are over.", flush=True)
             address = process.start(home, timeout=120)
             client = client_of(address)
             jobs.append(new_job(client, training_file))  # the calm one

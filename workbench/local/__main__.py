@@ -256,16 +256,14 @@ def _own_temporary_folder(home: Path) -> Iterator[None]:
     except OSError:
         yield
         return
-    outer, before = tempfile.tempdir, os.environ.get("TMPDIR")
+    outer, before = tempfile.tempdir, {name: text for name, text in os.environ.items() if name == "TMPDIR"}
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
     try:
         yield
     finally:
         tempfile.tempdir = outer
-        if before is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = before
+        os.environ.pop("TMPDIR", None)
+        os.environ.update(before)
         shutil.rmtree(folder, ignore_errors=True)
 
 
