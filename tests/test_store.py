@@ -520,6 +520,17 @@ def test_a_part_whose_service_was_killed_before_it_got_its_name_is_found(home: P
     store.close()
 
 
+def test_the_parts_of_an_upload_that_ended_just_before_a_kill_are_removed(store: Store) -> None:
+    upload = store.uploads.add("x.jsonl", "fine-tune", 5)["id"]
+    with store.uploads.receive() as incoming:
+        incoming.write(b"hello")
+        store.uploads.keep(upload, incoming)
+    store._db.all("UPDATE uploads SET status = 'completed'")
+    store.tidy()
+    assert [*(store.root / "parts").iterdir()] == []
+    assert not (store.root / "orphaned").exists()
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 8 MiB of its own."""

@@ -117,9 +117,13 @@ def main() -> None:
                 at_work.start()
                 if number % (KILLS // JOBS) == 0:
                     jobs.append(new_job(client, training_file))
-                time.sleep(dice.uniform(0.05, 2.5))
+                of_trainer = dice.random() < 0.5
+                deadline = time.monotonic() + 30
+                while of_trainer and not trainers(address.pid) and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                time.sleep(dice.uniform(0.05, 1.5))
                 victims = trainers(address.pid)
-                if victims and dice.random() < 0.5:
+                if victims and of_trainer:
                     os.kill(victims[0], signal.SIGKILL)
                     killed["trainer"] += 1
                     customer.stop.set()
@@ -164,7 +168,7 @@ def report(home: Path, client: OpenAI, customer: Customer, jobs: list[str], kill
     process.stop(home)
     process.start(home, timeout=120)
     halves = [*service.rglob("*.new"), *(service / "incoming").iterdir()]
-    print(f"half-done names after a start: {len(halves)}; set aside: {(service / 'orphaned').exists()}")
+    print(f"half-done names after a start: {len(halves)}; set aside: {[*service.glob('orphaned/*/*')]}")
     print(f"state of jobs that ended: {len([*(service / 'jobs').iterdir()])}")
 
 

@@ -178,6 +178,9 @@ class Uploads:
     def tidy(self) -> Tidied:
         """Remove parts that a killed service left half done; set those aside of which nobody knows."""
         self._expire()
+        ended = "SELECT DISTINCT upload_id FROM upload_parts JOIN uploads ON upload_id = uploads.id"
+        for row in self._db.all(f"{ended} WHERE status != 'pending'"):  # killed before this was done
+            self._drop_parts(row["upload_id"])
         rows = self._db.all(
             "SELECT upload_parts.id FROM upload_parts JOIN uploads ON upload_id = uploads.id"
             " WHERE status = 'pending'"
