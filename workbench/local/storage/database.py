@@ -159,6 +159,6 @@ class Database:
         return (
             f"{self.path} is damaged ({finding}). Put back a copy of it, or move it and its -wal and -shm "
             "companions away: the next start makes a new one and takes up the files, the jobs that have "
-            "ended and the tuned models that lie beside it. Jobs that have not ended, deployments, evals and "
+            "ended and the tuned models that lie beside it. Jobs that have not ended, deployments and "
             "stored completions are in the damaged file only."
         )
