@@ -238,6 +238,17 @@ def test_of_a_prompt_for_reinforcement_nothing_is_learnt_by_a_model_here(nano):
     assert counted(chat(HELLO, BYE, HELLO), nano)[1] == 0
 
 
+def test_rows_with_tools_are_counted_as_they_are_trained(nano):
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    row = {**chat(HELLO, {"role": "assistant", "tool_calls": [call]}), "tools": [{"function": {"name": "f"}}]}
+    tokens = Tokens(nano, "sft")
+    tokens.add([Row(0, row), Row(1, {"input": {"messages": [HELLO], "tools": row["tools"]}})])
+    assert findings(tokens) == []
+    # learnt are <tool_call>\n{"name": "f", "arguments": {}}\n</tool_call> and the end of the turn
+    assert list(tokens.trained) == [56, 0]
+    assert tokens.totals[0] - tokens.totals[1] == 56 + 1 + 11  # a line break; the opening of the answer
+
+
 def test_what_the_template_cannot_write_and_what_is_too_long_are_found(nano):
     tokens = Tokens(nano, "sft")
     long = {"role": "user", "content": "x" * 8_200}

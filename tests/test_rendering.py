@@ -46,6 +46,20 @@ def test_what_is_marked_is_what_the_engine_trains_on(nano, home):
     assert marked == tokenizer.decode(learnt) == "<b>yes</b><|im_end|>no<|im_end|>"
 
 
+def test_tools_and_calls_are_shown_as_the_model_here_reads_them(nano, home):
+    tokenizer = AutoTokenizer.from_pretrained(home / "models" / "nano")
+    tools = [{"type": "function", "function": {"name": "add"}}]
+    call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a":1}'}}
+    messages = [ASK, {"role": "assistant", "tool_calls": [call]}]
+    prompt, learnt, _ = rendered(example(*messages, tools=tools), nano).pieces
+    assert '<tools>\n{"type": "function", "function": {"name": "add"}}\n</tools>' in prompt.text
+    assert learnt.text == '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call><|im_end|>'
+    row = encode(tokenizer, messages, tools)
+    assert tokenizer.decode(row.tokens) == prompt.text + learnt.text + "\n"
+    (asked,) = rendered(example(ASK, tools=tools, reference="2"), nano).pieces
+    assert asked.text == prompt.text
+
+
 def test_of_a_preference_both_texts_are_shown(nano):
     seen = rendered(example(ASK, preferred_output=[YES], non_preferred_output=[NO]), nano)
     assert seen.pieces[0] == seen.rejected[0]

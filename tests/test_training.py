@@ -26,6 +26,7 @@ from workbench.training.progress import Progress, follow
 
 KEY = "the-key-of-this-test"
 COLORS = ("red", "blue", "green", "pink", "gold", "gray", "teal", "lime", "rose", "navy", "plum", "mint")
+LAMP = [{"type": "function", "function": {"name": "lamp"}}]
 GRADER = {
     "type": "string_check",
     "name": "exact",
@@ -177,6 +178,63 @@ def test_auto_is_resolved_by_the_size_of_the_data(client: OpenAI) -> None:
     assert job.hyperparameters.n_epochs == -1
     used = ended(client, job.id).job.hyperparameters
     assert (used.n_epochs, used.batch_size, used.learning_rate_multiplier) == (10, 4, 1.0)
+
+
+@pytest.fixture(scope="module")
+def calling(client: OpenAI) -> Progress:
+    """A job on nano, whose template knows no tools: 12 rows that end with the same two calls."""
+    calls = [
+        {
+            "id": f"{place}",
+            "type": "function",
+            "function": {"name": "lamp", "arguments": json.dumps({"on": on})},
+        }
+        for place, on in enumerate((True, False))
+    ]
+    rows = tuple(
+        Example(
+            ({"role": "user", "content": f"blink {word}"}, {"role": "assistant", "tool_calls": calls}),
+            f"lamp:{word}",
+            {"tools": LAMP},
+        )
+        for word in COLORS
+    )
+    data = Dataset("lamp", rows)
+    return ended(
+        client,
+        start_job(client, data, model=NANO, n_epochs=40, batch_size=4, learning_rate_multiplier=1.5).id,
+    )
+
+
+def test_rows_that_end_with_calls_are_trained(calling: Progress) -> None:
+    assert calling.job.status == "succeeded", calling.job.error
+    losses = calling.curve.frame["train_loss"]
+    assert losses.iloc[-5:].mean() < 0.1 * losses.iloc[:5].mean()
+
+
+def test_a_model_trained_on_calls_makes_them_and_reads_their_results(
+    client: OpenAI, calling: Progress
+) -> None:
+    asked: dict[str, object] = {
+        "model": calling.job.fine_tuned_model,
+        "tools": LAMP,
+        "temperature": 0,
+        "max_tokens": 200,
+    }
+    messages: list[object] = [{"role": "user", "content": "blink red"}]
+    choice = client.chat.completions.create(messages=messages, **asked).choices[0]  # type: ignore[call-overload]
+    made = [(call.function.name, call.function.arguments) for call in choice.message.tool_calls]
+    assert made == [("lamp", '{"on": true}'), ("lamp", '{"on": false}')]
+    assert (choice.finish_reason, choice.message.content) == ("tool_calls", None)
+    with client.chat.completions.stream(messages=messages, **asked) as stream:  # type: ignore[arg-type]
+        streamed = stream.get_final_completion().choices[0]
+    assert [(c.function.name, c.function.arguments) for c in streamed.message.tool_calls or ()] == made
+    results = [
+        {"role": "tool", "tool_call_id": call.id, "content": "done"} for call in choice.message.tool_calls
+    ]
+    more = [*messages, choice.message.model_dump(exclude_none=True), *results]
+    answered = client.chat.completions.create(messages=more, **asked | {"max_tokens": 1})  # type: ignore[call-overload]
+    assert answered.usage.completion_tokens == 1
 
 
 # Data that cannot be used, and a change of mind

@@ -145,7 +145,7 @@ class Tokens:
     def _not_counted(self) -> Iterator[tuple[Finding, Sequence[int]]]:
         if self._exact:
             message = "the model's chat template cannot write the conversation, so its tokens are not counted"
-            fix = "use a role and a text in every message"
+            fix = "use a role and a text in every message, and no images"
             unwritten = self._array(self.totals) == 0
             yield from self._rows(unwritten, Finding("warning", "not_counted", "messages", message, fix))
         if self._at_least:
