@@ -193,16 +193,16 @@ def calling(client: OpenAI) -> Progress:
     ]
     rows = tuple(
         Example(
-            ({"role": "user", "content": f"blink {word}"}, {"role": "assistant", "tool_calls": calls}),
-            f"lamp:{word}",
+            ({"role": "user", "content": f"blink {number}"}, {"role": "assistant", "tool_calls": calls}),
+            f"lamp:{number}",
             {"tools": LAMP},
         )
-        for word in COLORS
+        for number in range(12)
     )
     data = Dataset("lamp", rows)
     return ended(
         client,
-        start_job(client, data, model=NANO, n_epochs=40, batch_size=4, learning_rate_multiplier=1.5).id,
+        start_job(client, data, model=NANO, n_epochs=50, batch_size=4, learning_rate_multiplier=1.5).id,
     )
 
 
@@ -221,7 +221,7 @@ def test_a_model_trained_on_calls_makes_them_and_reads_their_results(
         "temperature": 0,
         "max_tokens": 200,
     }
-    messages: list[object] = [{"role": "user", "content": "blink red"}]
+    messages: list[object] = [{"role": "user", "content": "blink 3"}]
     choice = client.chat.completions.create(messages=messages, **asked).choices[0]  # type: ignore[call-overload]
     made = [(call.function.name, call.function.arguments) for call in choice.message.tool_calls]
     assert made == [("lamp", '{"on": true}'), ("lamp", '{"on": false}')]
