@@ -17,6 +17,7 @@ from azure.mgmt.cognitiveservices.models import (
     DeploymentModel,
     DeploymentProperties,
     PatchResourceTagsAndSku,
+    RegenerateKeyParameters,
     Sku,
 )
 from echo_service import ROOT, Watch, client_of, echo_service, say, tune
@@ -226,6 +227,86 @@ def test_the_service_is_an_account_with_models(azure: CognitiveServicesManagemen
     assert (account.name, account.properties.endpoint) == ("my-account", f"{ROOT}/")
     names = [found.model.name for found in azure.models.list("swedencentral")]
     assert names == ["SmolLM2-135M-Instruct", "nano", TUNED]
+
+
+# What a tool asks before it deploys
+
+LOCAL = {"location": "swedencentral"}
+NANO = {"model_format": "OpenAI", "model_name": "nano", "model_version": "1"}
+
+
+def test_both_keys_of_the_account_are_the_services(azure: CognitiveServicesManagementClient) -> None:
+    keys = azure.accounts.list_keys(**PLACE)
+    assert (keys.key1, keys.key2) == (KEY, KEY)
+    with pytest.raises(ResourceExistsError, match="set when it is started"):
+        azure.accounts.regenerate_key(**PLACE, parameters=RegenerateKeyParameters(key_name="Key1"))
+
+
+def test_models_are_listed_with_the_kinds_and_sizes_that_they_can_have(
+    azure: CognitiveServicesManagementClient,
+) -> None:
+    of_account = {model.name: model for model in azure.accounts.list_models(**PLACE)}
+    of_place = {found.model.name: found.model for found in azure.models.list("swedencentral")}
+    assert of_account.keys() == of_place.keys() == {"SmolLM2-135M-Instruct", "nano", TUNED}
+    skus = {sku.name: sku for sku in of_account[TUNED].skus}
+    assert [*skus] == [
+        "Standard",
+        "GlobalStandard",
+        "DataZoneStandard",
+        "DeveloperTier",
+        "ProvisionedManaged",
+    ]
+    assert skus["GlobalStandard"].usage_name == "OpenAI.GlobalStandard.nano-finetune"
+    size = skus["GlobalStandard"].capacity
+    assert (size.minimum, size.maximum, size.step) == (1, 1_000_000, 1)
+    assert "DeveloperTier" not in [sku.name for sku in of_account["nano"].skus]
+
+
+def test_the_quota_of_a_place_counts_what_is_deployed(azure: CognitiveServicesManagementClient) -> None:
+    deploy(azure, "one", wanted(capacity=50))
+    deploy(azure, "two", wanted(capacity=20))
+    used = {usage.name.value: usage for usage in azure.usages.list(**LOCAL)}
+    assert used["OpenAI.GlobalStandard.nano-finetune"].current_value == 70
+    assert used["OpenAI.GlobalStandard.nano-finetune"].limit == 1_000_000
+    assert used["OpenAI.GlobalStandard.nano"].current_value == 0
+
+
+def test_an_account_counts_its_deployments_against_azures_limits(home: Path, watch: Watch) -> None:
+    tune(home, TUNED)
+    with echo_service(home, watch, Rehearsal(quota="azure")) as http:
+        azure = management(http, watch)
+        deploy(azure, "tuned")
+        deploy(azure, "base", wanted("nano"))
+        found = azure.accounts.list_usages(**PLACE).value
+        assert [(usage.name.value, usage.current_value, usage.limit) for usage in found] == [
+            ("Deployments", 2, 32),
+            ("FineTunedDeployments", 1, 10),
+        ]
+
+
+def test_the_kinds_of_accounts_and_of_a_deployment_are_listed(
+    azure: CognitiveServicesManagementClient,
+) -> None:
+    assert [one.sku.name for one in azure.accounts.list_skus(**PLACE).value] == ["S0"]
+    assert [(one.kind, one.name) for one in azure.resource_skus.list()] == [("AIServices", "S0")]
+    deploy(azure, "base", wanted("nano"))
+    found = [*azure.deployments.list_skus(**PLACE, deployment_name="base")]
+    assert [one.sku.name for one in found] == [
+        "Standard", "GlobalStandard", "DataZoneStandard", "ProvisionedManaged",
+    ]  # fmt: skip
+    assert found[0].capacity.maximum == 1_000_000
+    with pytest.raises(ResourceNotFoundError, match="deployments/none' under resource group 'my-group'"):
+        [*azure.deployments.list_skus(**PLACE, deployment_name="none")]
+
+
+def test_the_capacity_for_a_model_is_listed_by_kind(azure: CognitiveServicesManagementClient) -> None:
+    here = [*azure.location_based_model_capacities.list(**LOCAL, **NANO)]
+    everywhere = [*azure.model_capacities.list(**NANO)]
+    for found in (here, everywhere):
+        assert {one.properties.sku_name: one.properties.available_capacity for one in found} == dict.fromkeys(
+            ["Standard", "GlobalStandard", "DataZoneStandard", "ProvisionedManaged"], 1_000_000
+        )
+    assert [*azure.model_capacities.list(**NANO | {"model_name": "gpt-none"})] == []
 
 
 # Refused

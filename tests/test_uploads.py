@@ -346,7 +346,7 @@ def test_a_file_is_imported_from_this_machine(http_client: TestClient, shelf: in
 )
 def test_nothing_is_fetched_from_anywhere_else(http_client: TestClient, url: str) -> None:
     status, answer = import_file(http_client, url)
-    assert (status, answer["error"]["code"], answer["error"]["param"]) == (
+    assert (status, answer["error"]["code"], answer["error"]["target"]) == (
         400,
         "invalidPayload",
         "content_url",

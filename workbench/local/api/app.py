@@ -1,7 +1,8 @@
 """The service as a web application: who may come in, and which room each address leads to.
 
-It speaks Azure OpenAI's dialect at all of its addresses: v1, a project's v1, the dated API,
-and OpenAI's own. It keeps nothing in memory that matters and never loads torch.
+It speaks Azure OpenAI's dialect at Azure's addresses (v1, a project's v1, the dated API) and OpenAI's
+own at plain ``/v1/``; ``dialects`` has what differs. It keeps nothing in memory that matters and
+never loads torch.
 """
 
 import os
@@ -21,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workbench.local.api.chat.chat import Answerer, ChatApi
 from workbench.local.api.chat.completions import CompletionsApi
+from workbench.local.api.chat.responses import ResponsesApi
 from workbench.local.api.deployments.deployments import DeploymentsApi
 from workbench.local.api.deployments.resource import ResourceApi
 from workbench.local.api.deployments.serving import Serving
@@ -82,6 +84,7 @@ def create_app(
         ModelsApi(store),
         chat,
         CompletionsApi(store),
+        ResponsesApi(store, workers, serving),
         graders,
     )
     routes = [route for room in rooms for route in room.routes]
@@ -104,7 +107,7 @@ def create_app(
             Mount("/v1", routes=routes),
             Mount("/openai", routes=dated, middleware=[Middleware(_Dated)]),
             *DeploymentsApi(store, rehearsal).routes,
-            *ResourceApi(store).routes,
+            *ResourceApi(store, rehearsal, key).routes,
         ],
         middleware=[Middleware(_Door, key=key), Middleware(FaultsAtTheDoor, rehearsal=rehearsal)],
         exception_handlers=HANDLERS,
@@ -131,7 +134,7 @@ class _Door:
                 "Access denied: the key is missing or not this service's. connect('local') finds the key; "
                 "a service started by hand has the one in WORKBENCH_LOCAL_KEY."
             )
-            await respond(Refusal(401, "unauthorized", message))(scope, receive, send)
+            await respond(Refusal(401, "unauthorized", message), scope)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -152,6 +155,6 @@ class _Dated:
             message = (
                 "The resource is not found: this address needs ?api-version=…; /openai/v1/ does without."
             )
-            await respond(Refusal(404, "notFound", message))(scope, receive, send)
+            await respond(Refusal(404, "notFound", message), scope)(scope, receive, send)
         else:
             await self._app(scope, receive, send)

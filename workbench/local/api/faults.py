@@ -48,7 +48,7 @@ class FaultsAtTheDoor:
             refusal, faults = invalid(str(error), HEADER), {}
         if "slow" in faults:
             await self._rehearsal.clock.wait(seconds(faults, "slow"))
-        await (respond(refusal) if refusal else self._app)(scope, receive, send)
+        await (respond(refusal, scope) if refusal else self._app)(scope, receive, send)
 
     def _refusal(self, faults: Faults) -> Refusal | None:
         if self._is_turn_of("rate-limit", faults):

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from workbench.local.api.dialects import show_model
 from workbench.local.api.refusals import Refusal, not_found
 from workbench.local.engine.bases import base_models, find_base
 from workbench.local.storage.jobs import UNFINISHED
@@ -56,20 +57,21 @@ class ModelsApi:
             Route(one, self.delete_model, methods=["DELETE"]),
         ]
 
-    async def list_models(self, _: Request) -> Response:
+    async def list_models(self, request: Request) -> Response:
         """List all models, base models first."""
-        return JSONResponse({"object": "list", "data": self._all()})
+        shown = [show_model(request, model) for model in self._all()]
+        return JSONResponse({"object": "list", "data": shown})
 
     async def show_model(self, request: Request) -> Response:
         """Describe one model."""
         name = request.path_params["name"]
         for model in self._all():
             if str(model["id"]).lower() == name.lower():
-                return JSONResponse(model)
+                return JSONResponse(show_model(request, model))
         base_model = find_base(name, self._store.models)  # of the hub's cache, which is not listed
         if base_model is None:
             raise not_found("model", name, "model")
-        return JSONResponse(_show(base_model, BASES_SINCE))
+        return JSONResponse(show_model(request, _show(base_model, BASES_SINCE)))
 
     async def delete_model(self, request: Request) -> Response:
         """Delete a tuned model or checkpoint that nobody uses."""

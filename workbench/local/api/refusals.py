@@ -1,16 +1,18 @@
-"""How the service says no: one JSON shape for every error, with a sentence that says what to do.
+"""How the service says no: an error with a sentence that says what to do.
 
-The shape is OpenAI's; the codes are those that Azure documents.
+The codes are those that Azure documents; the shape is that of the address, see ``dialects``.
 """
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from workbench.errors import DataError
+from workbench.local.api.dialects import show_error
 from workbench.local.chat import ChatError
 from workbench.local.storage.disk import is_disk_full
 from workbench.local.storage.rows import JSON
@@ -56,61 +58,61 @@ def too_large(limit: int) -> Refusal:
     )
 
 
-def show(refusal: Refusal) -> dict[str, JSON]:
-    """The refusal as JSON."""
-    kind = "invalid_request_error" if refusal.status < 500 else "server_error"
-    return {"error": {"code": refusal.code, "message": refusal.message, "param": refusal.param, "type": kind}}
+def show(refusal: Refusal, scope: Mapping[str, Any]) -> JSON:
+    """The refusal as JSON, in the words of the address that ``scope`` has."""
+    return show_error(scope, refusal.status, refusal.code, refusal.message, refusal.param)
 
 
-def respond(refusal: Refusal) -> JSONResponse:
+def respond(refusal: Refusal, scope: Mapping[str, Any]) -> JSONResponse:
     """The refusal as the client gets it."""
     # The openai client repeats 429 and 5xx by itself; what would fail again is not worth it.
     headers = {"x-should-retry": "true" if refusal.status == 503 else "false"}
     if refusal.retry_after is not None:
         headers = {"retry-after": str(refusal.retry_after)}
-    return JSONResponse(show(refusal), refusal.status, headers)
+    return JSONResponse(show(refusal, scope), refusal.status, headers)
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
-    return respond(error)
+    return respond(error, request.scope)
 
 
-async def _bad_data(_: Request, error: Exception) -> Response:
-    return respond(invalid(str(error)))
+async def _bad_data(request: Request, error: Exception) -> Response:
+    return respond(invalid(str(error)), request.scope)
 
 
-async def _chat_failed(_: Request, error: Exception) -> Response:
+async def _chat_failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, ChatError)
-    return respond(Refusal(error.status, error.code, error.message))
+    return respond(Refusal(error.status, error.code, error.message), request.scope)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path[:80]
+    refusal = Refusal(error.status_code, "invalidPayload", error.detail)
     if error.status_code == 405:
-        return respond(Refusal(405, "methodNotAllowed", f"{path} does not know {request.method}."))
+        refusal = Refusal(405, "methodNotAllowed", f"{path} does not know {request.method}.")
     if error.status_code == 404:
-        return respond(Refusal(404, "notFound", f"The resource is not found: there is nothing at {path}."))
-    return respond(Refusal(error.status_code, "invalidPayload", error.detail))
+        refusal = Refusal(404, "notFound", f"The resource is not found: there is nothing at {path}.")
+    return respond(refusal, request.scope)
 
 
-async def _storage_failed(_: Request, error: Exception) -> Response:
+async def _storage_failed(request: Request, error: Exception) -> Response:
     if not is_disk_full(error):
         raise error  # a mistake like any other
     message = (
         "The disk of the local service is full; free some space and try again. What was accepted is safe."
     )
-    return respond(Refusal(507, "insufficient_storage", message))
+    return respond(Refusal(507, "insufficient_storage", message), request.scope)
 
 
 async def _client_left(_: Request, __: Exception) -> Response:
     return Response(status_code=400)  # nobody reads it
 
 
-async def _unforeseen(_: Request, __: Exception) -> Response:
+async def _unforeseen(request: Request, __: Exception) -> Response:
     message = "The local service made a mistake; service.log in its home folder says which."
-    return respond(Refusal(500, "internalFailure", message))
+    return respond(Refusal(500, "internalFailure", message), request.scope)
 
 
 HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {

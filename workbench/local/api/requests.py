@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails, from_json
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from workbench.local.api.dialects import dialect_of
 from workbench.local.api.refusals import Refusal, invalid, too_large
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
@@ -82,9 +83,16 @@ def read_order(request: Request, *, default: Order) -> Order:
 
 
 def show_page(rows: list[Any], more: bool) -> JSONResponse:
-    """A list as the API shows it."""
+    """A list with the ids of its ends, as OpenAI shows most of its lists."""
     ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {"first_id": "", "last_id": ""}
     return JSONResponse({"object": "list", "data": rows, "has_more": more, **ends})
+
+
+def show_rows(request: Request, rows: list[Any], more: bool, *, ends: bool = False) -> JSONResponse:
+    """A list as Azure shows it, without its ends; OpenAI's has them if ``ends`` says so."""
+    if ends and dialect_of(request.scope) == "openai":
+        return show_page(rows, more)
+    return JSONResponse({"object": "list", "data": rows, "has_more": more})
 
 
 def _check_number_of_values(body: bytearray) -> None:

@@ -56,6 +56,7 @@ class Store:
         self.checkpoints = checkpoints.Checkpoints(self._db, self.root, self.jobs)
         self.deployments = deployments.Deployments(self._db, clock)
         self.completions = completions.Completions(self._db)
+        self.responses = completions.Responses(self._db, clock)
         self.safety = safety.Safety(self._db)
 
     def close(self) -> None:
@@ -77,6 +78,7 @@ class Store:
         found = [Tidied()]
         try:
             self._remove_forgotten()
+            self.responses.tidy()
             for room in (self.jobs, self.files, self.uploads, self.checkpoints):
                 found.append(room.tidy())
         except (OSError, sqlite3.Error) as error:

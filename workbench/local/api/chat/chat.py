@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import Scope
 
 from workbench.local.api.chat.chat_answers import (
     Body,
@@ -25,6 +26,7 @@ from workbench.local.api.faults import faults_of
 from workbench.local.api.refusals import Refusal, invalid, show
 from workbench.local.api.requests import read_json
 from workbench.local.chat import ChatError, ChatRequest, Completion, Delta
+from workbench.local.storage.rows import JSON
 from workbench.local.storage.store import Store
 
 Answer = TypeVar("Answer")
@@ -70,13 +72,13 @@ class ChatApi:
         chat = asked.of(model)
         head: Body = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model.name}
         if not asked.stream:
-            completion = await _unless_gone(request, self._answerer.complete(chat))
+            completion = await unless_gone(request, self._answerer.complete(chat))
             return JSONResponse(self._keep(asked, served, whole_answer(head, completion)))
         pieces = self._noting(asked, served, head, self._answerer.stream(chat))
         # Whatever is wrong with the request shows at the first piece, while a status can still be sent.
-        first = await _unless_gone(request, anext(pieces))
+        first = await unless_gone(request, anext(pieces))
         with_usage = asked.stream_options is not None and asked.stream_options.include_usage
-        events = _stream(head, chat.n, first, pieces, with_usage)
+        events = _stream(request.scope, head, chat.n, first, pieces, with_usage)
         return StreamingResponse(
             events, media_type="text/event-stream", headers={"cache-control": "no-cache"}
         )
@@ -103,7 +105,7 @@ class ChatApi:
                 await pieces.aclose()
 
 
-async def _unless_gone(request: Request, work: Awaitable[Answer]) -> Answer:
+async def unless_gone(request: Request, work: Awaitable[Answer]) -> Answer:
     """The result of ``work``; it is cancelled when the client goes away first."""
     answer = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_departure(request))
@@ -124,7 +126,12 @@ async def _departure(request: Request) -> None:
 
 
 async def _stream(
-    head: Body, n: int, first: Delta | Completion, pieces: AsyncIterator[Delta | Completion], with_usage: bool
+    scope: Scope,
+    head: Body,
+    n: int,
+    first: Delta | Completion,
+    pieces: AsyncIterator[Delta | Completion],
+    with_usage: bool,
 ) -> AsyncIterator[str]:
     """The answer as server-sent events, one chunk a piece."""
     head = head | {"object": "chat.completion.chunk"} | ({"usage": None} if with_usage else {})
@@ -141,11 +148,11 @@ async def _stream(
             yield _event(head | {"choices": [], "usage": usage(piece)})
         yield "data: [DONE]\n\n"
     except ChatError as error:
-        yield _event(show(Refusal(error.status, error.code, error.message)))
+        yield _event(show(Refusal(error.status, error.code, error.message), scope))
     finally:
         if isinstance(pieces, AsyncGenerator):
             await pieces.aclose()
 
 
-def _event(body: Body) -> str:
+def _event(body: JSON) -> str:
     return f"data: {json.dumps(body)}\n\n"

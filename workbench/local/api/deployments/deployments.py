@@ -35,6 +35,7 @@ from workbench.local.api.deployments.resource import (
     SUBSCRIPTION,
     account_id,
     check_version,
+    deployment_not_found,
 )
 from workbench.local.api.faults import faults_of
 from workbench.local.api.models import Model, find_model
@@ -163,12 +164,7 @@ class DeploymentsApi:
         check_version(request)
         deployment = self._store.deployments.get(request.path_params["name"])
         if deployment is None:
-            message = (
-                f"The Resource '{PROVIDER}/accounts/{request.path_params['account']}/deployments/"
-                f"{request.path_params['name'][:80]}' under resource group "
-                f"'{request.path_params['group'][:80]}' was not found."
-            )
-            raise Refusal(404, "ResourceNotFound", message)
+            raise deployment_not_found(request)
         return deployment
 
     def _check_idle(self, deployment: Deployment) -> None:

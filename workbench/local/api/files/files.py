@@ -7,11 +7,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from workbench.local.api.dialects import created, show_results
 from workbench.local.api.files.importing import ImportRequest, fetch
 from workbench.local.api.files.purposes import NewFile, need_room, need_text
 from workbench.local.api.files.upload import MAX_FILE_BYTES, UploadForm, base_name
 from workbench.local.api.refusals import Refusal, not_found
-from workbench.local.api.requests import check_shape, read_json, read_order, read_page, show_page
+from workbench.local.api.requests import check_shape, read_json, read_order, read_page, show_rows
 from workbench.local.quota import Quota
 from workbench.local.storage.files import LostContentError
 from workbench.local.storage.rows import JSON
@@ -49,9 +50,8 @@ class FilesApi:
             need_room(self._store, asked.purpose, incoming.tell(), self._quota)
             keep, name = self._store.files.keep, str(form.filename)
             await run_in_threadpool(need_text, incoming, name, asked.purpose)
-            return JSONResponse(
-                await run_in_threadpool(keep, incoming, name, asked.purpose, expires_after=lifetime)
-            )
+            kept = await run_in_threadpool(keep, incoming, name, asked.purpose, expires_after=lifetime)
+        return created(request, kept, f"files/{kept['id']}")
 
     async def import_file(self, request: Request) -> Response:
         """Fetch a file from this machine; it is safely on the disk when this is answered."""
@@ -62,13 +62,14 @@ class FilesApi:
             need_room(self._store, asked.purpose, incoming.tell(), self._quota)
             await run_in_threadpool(need_text, incoming, name, asked.purpose)
             kept = await run_in_threadpool(self._store.files.keep, incoming, name, asked.purpose)
-        return JSONResponse(kept, 201)
+        return created(request, kept, f"files/{kept['id']}", status=201)
 
     async def list_files(self, request: Request) -> Response:
         """List files, newest first unless asked otherwise."""
         page, order = read_page(request, default=10_000), read_order(request, default="desc")
         purpose = request.query_params.get("purpose")
-        return show_page(*self._store.files.page(purpose, after=page.after, limit=page.limit, order=order))
+        rows, more = self._store.files.page(purpose, after=page.after, limit=page.limit, order=order)
+        return show_rows(request, rows, more, ends=True)
 
     async def show_file(self, request: Request) -> Response:
         """Describe one file."""
@@ -85,7 +86,8 @@ class FilesApi:
             raise not_found("file", file_id)
         job_id = self._store.files.job_of(file_id)
         if job_id is not None:
-            return Response(await run_in_threadpool(self._store.metrics.csv, job_id), media_type=OCTETS)
+            csv = await run_in_threadpool(self._store.metrics.csv, job_id)
+            return Response(show_results(request, csv), media_type=OCTETS)
         # Always the whole: what starlette says to a range that it cannot read is not in the API's shape.
         request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
         try:

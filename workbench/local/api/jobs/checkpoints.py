@@ -5,7 +5,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from workbench.local.api.refusals import Refusal, invalid, not_found
-from workbench.local.api.requests import Shape, read_json, read_page, show_page
+from workbench.local.api.requests import Shape, read_json, read_page, show_rows
 from workbench.local.storage.store import Store
 
 COPY_HEADER = "aoai-copy-ft-checkpoints"
@@ -40,7 +40,8 @@ class CheckpointsApi:
     async def list_checkpoints(self, request: Request) -> Response:
         """List the job's checkpoints, newest first."""
         after, limit = read_page(request, default=10)
-        return show_page(*self._store.checkpoints.page(self._job_id(request), after=after, limit=limit))
+        rows, more = self._store.checkpoints.page(self._job_id(request), after=after, limit=limit)
+        return show_rows(request, rows, more, ends=True)
 
     async def copy(self, request: Request) -> Response:
         """Check a request to copy; there is nowhere to copy to, and Azure's answer is not documented."""

@@ -4,9 +4,10 @@ import re
 import secrets
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic import model_validator as check_whole
 
+from workbench.local.api.dialects import AUTO
 from workbench.local.api.jobs.methods import Hyperparameters, Method, Supervised
 from workbench.local.api.metadata import Metadata
 from workbench.local.api.requests import Shape
@@ -17,6 +18,7 @@ TRAINING_TYPES = {
     "standard": "standard",
     "globalstandard": "globalStandard",
     "developertier": "developerTier",
+    "1": "globalStandard",  # as tools send it that were written for the portal
 }
 
 
@@ -27,10 +29,11 @@ def _suffix(text: str) -> str:
     return text
 
 
-def _training_type(name: str) -> str:
-    if name.lower() not in TRAINING_TYPES:
-        raise ValueError("Standard, globalStandard or developerTier")
-    return TRAINING_TYPES[name.lower()]
+def _training_type(name: object) -> object:
+    number = 1 if name == 1 and not isinstance(name, bool) else name
+    if str(number).lower() not in TRAINING_TYPES:
+        raise ValueError("Standard, globalStandard (or 1) or developerTier")
+    return TRAINING_TYPES[str(number).lower()]
 
 
 class Wandb(Shape):
@@ -56,17 +59,15 @@ class JobRequest(Shape):
     training_file: str
     validation_file: str | None = None
     method: Method | None = None
-    hyperparameters: Hyperparameters | None = None  # the older place for them
+    hyperparameters: Hyperparameters | None = None  # the older place for them; those in method win
     suffix: Annotated[str, AfterValidator(_suffix)] | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
     metadata: Metadata | None = None
     integrations: list[Integration] | None = None
-    trainingType: Annotated[str, AfterValidator(_training_type)] | None = None  # noqa: N815 (Azure's own name)
+    trainingType: Annotated[str, BeforeValidator(_training_type)] | None = None  # noqa: N815 (Azure's own name)
 
     @check_whole(mode="after")
     def _consistent(self) -> Self:
-        if self.method and self.hyperparameters:
-            raise ValueError("hyperparameters stand in method or at the top level, not in both")
         if self.validation_file or not self.method:
             return self
         if self.method.supervised and self.method.supervised.grader:
@@ -78,11 +79,12 @@ class JobRequest(Shape):
     def as_job(self, model: str) -> dict[str, JSON]:
         """The new supervised job on ``model``, in the words in which Azure repeats it."""
         supervised = (self.method and self.method.supervised) or Supervised()
-        chosen = self.hyperparameters or supervised.hyperparameters
+        outer = self.hyperparameters or Hyperparameters()
+        chosen = outer.model_dump() | supervised.hyperparameters.model_dump(exclude_unset=True)
         names = ["batch_size", "learning_rate_multiplier", "n_epochs"]
         if supervised.grader:
             names += ["eval_interval", "eval_samples"]
-        hyperparameters: dict[str, JSON] = {name: getattr(chosen, name) for name in names}
+        hyperparameters: dict[str, JSON] = {name: chosen.get(name, AUTO) for name in names}
         method: dict[str, JSON] | None = None
         if self.method:
             settings: dict[str, JSON] = {"hyperparameters": hyperparameters}

@@ -9,18 +9,21 @@ from starlette.routing import BaseRoute, Route
 
 from workbench.errors import DataError
 from workbench.evaluation.graders import check_grader
+from workbench.local.api.dialects import created, show_event, show_job
 from workbench.local.api.faults import faults_of
 from workbench.local.api.jobs.job_request import JobRequest
 from workbench.local.api.metadata import read_metadata
 from workbench.local.api.models import Model, find_model
 from workbench.local.api.refusals import Refusal, invalid, not_found
-from workbench.local.api.requests import read_json, read_page, show_page
+from workbench.local.api.requests import read_json, read_page, show_rows
 from workbench.local.engine.bases import base_models
 from workbench.local.faults import Faults, harms
 from workbench.local.quota import Quota
 from workbench.local.storage.jobs import UNFINISHED
 from workbench.local.storage.rows import Job
 from workbench.local.storage.store import Store
+
+CANCELLED = "Job cancelled."  # after Azure's "Job succeeded."; its own text is not documented
 
 
 class JobsApi:
@@ -65,26 +68,30 @@ class JobsApi:
             if data or tuned:
                 self._store.safety.expect(job["id"], data=data, model=tuned)
         self._wake()
-        return JSONResponse(job)
+        return created(request, show_job(request, job, is_new=True), f"fine_tuning/jobs/{job['id']}")
 
     async def list_jobs(self, request: Request) -> Response:
         """List jobs, newest first; ``metadata[key]=value`` keeps those that have it."""
         after, limit = read_page(request, default=20)
         metadata = read_metadata(request)
-        return show_page(*self._store.jobs.page(after=after, limit=limit, metadata=metadata))
+        jobs, more = self._store.jobs.page(after=after, limit=limit, metadata=metadata)
+        return show_rows(request, [show_job(request, job) for job in jobs], more)
 
     async def show_job(self, request: Request) -> Response:
         """Describe one job."""
-        return JSONResponse(self._job(request))
+        return JSONResponse(show_job(request, self._job(request)))
 
     async def cancel_job(self, request: Request) -> Response:
         """End a job that has not ended; what it has saved stays usable."""
         job = self._job(request)
-        cancelled = self._store.jobs.update(job["id"], expect=UNFINISHED, status="cancelled")
+        with self._store.together():
+            cancelled = self._store.jobs.update(job["id"], expect=UNFINISHED, status="cancelled")
+            if cancelled is not None:
+                self._store.events.add(job["id"], CANCELLED)
         if cancelled is None:
             raise self._wrong_state(request, "cancelled", "it has ended")
         self._wake()
-        return JSONResponse(cancelled)
+        return JSONResponse(show_job(request, cancelled))
 
     async def pause_job(self, request: Request) -> Response:
         """Let a running job finish its step, leave a checkpoint, and wait."""
@@ -95,7 +102,7 @@ class JobsApi:
         if pausing is None:
             raise self._wrong_state(request, "paused", "only a running job can, after its first step")
         self._wake()
-        return JSONResponse(pausing)
+        return JSONResponse(show_job(request, pausing))
 
     async def resume_job(self, request: Request) -> Response:
         """Let a paused job go on from where it stands."""
@@ -104,7 +111,7 @@ class JobsApi:
         if resuming is None:
             raise self._wrong_state(request, "resumed", "only a paused job can")
         self._wake()
-        return JSONResponse(resuming)
+        return JSONResponse(show_job(request, resuming))
 
     async def delete_job(self, request: Request) -> Response:
         """Forget a job that has ended; the models tuned by it stay."""
@@ -116,7 +123,8 @@ class JobsApi:
     async def list_events(self, request: Request) -> Response:
         """List what the job reported, newest first."""
         after, limit = read_page(request, default=20)
-        return show_page(*self._store.events.page(self._job(request)["id"], after=after, limit=limit))
+        events, more = self._store.events.page(self._job(request)["id"], after=after, limit=limit)
+        return show_rows(request, [show_event(request, event) for event in events], more)
 
     def _job(self, request: Request) -> Job:
         job = self._store.jobs.get(request.path_params["job_id"])

@@ -12,9 +12,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic import model_validator as check_whole
 
+from workbench.local.api.dialects import AUTO
 from workbench.local.api.requests import Shape
-
-AUTO = -1
 
 
 def _or_auto(value: object, check: ValidatorFunctionWrapHandler) -> object:
