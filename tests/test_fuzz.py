@@ -22,6 +22,7 @@ from unbroken import V1, assert_no_failure, one_of_each, send
 
 from workbench.local.api.chat.chat_request import CompletionRequest
 from workbench.local.api.chat.completions import CompletionChange
+from workbench.local.api.chat.response_request import ResponseRequest
 from workbench.local.api.deployments.deployment_request import DeploymentChange, DeploymentRequest
 from workbench.local.api.files.importing import ImportRequest
 from workbench.local.api.files.uploads import Completion, NewUpload
@@ -29,7 +30,8 @@ from workbench.local.api.jobs.checkpoints import CopyRequest
 from workbench.local.api.jobs.job_request import JobRequest
 from workbench.local.rehearsal import Rehearsal
 
-DEPLOYMENT = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a/deployments"
+ACCOUNT = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a"
+DEPLOYMENT = f"{ACCOUNT}/deployments"
 
 # What OpenAI's description does not have, or only with much that is never read here: the path, the method,
 # and the service's own shape of the body. All but the management API and the dated addresses are below v1.
@@ -41,13 +43,23 @@ MORE = (
     ("/files/import", "post", ImportRequest),
     ("/chat/completions/{completion_id}", "post", CompletionChange),
     ("/fine_tuning/jobs/{fine_tuning_job_id}/checkpoints/{checkpoint_id}/copy", "post", CopyRequest),
+    ("/responses", "post", ResponseRequest),
+    ("/responses/{response_id}", "get", None),
+    ("/responses/{response_id}", "delete", None),
+    ("/responses/{response_id}/cancel", "post", None),
+    ("/responses/{response_id}/input_items", "get", None),
     ("/openai/deployments/{deployment}/chat/completions", "post", CompletionRequest),
     ("/openai/fine_tuning/jobs", "post", JobRequest),
     ("/openai/fine_tuning/jobs/{fine_tuning_job_id}", "delete", None),
+    ("/v1/fine_tuning/jobs", "post", JobRequest),
+    ("/v1/responses", "post", ResponseRequest),
     (f"{DEPLOYMENT}/{{deployment}}", "put", DeploymentRequest),
     (f"{DEPLOYMENT}/{{deployment}}", "patch", DeploymentChange),
     (f"{DEPLOYMENT}/{{deployment}}", "get", None),
     (f"{DEPLOYMENT}/{{deployment}}", "delete", None),
+    (f"{DEPLOYMENT}/{{deployment}}/skus", "get", None),
+    (f"{ACCOUNT}/listKeys", "post", None),
+    (f"{ACCOUNT}/usages", "get", None),
 )
 # Fields that must often be right for a request to get any further.
 KNOWN_VALUES: dict[str, dict[str, Any]] = {
@@ -55,6 +67,7 @@ KNOWN_VALUES: dict[str, dict[str, Any]] = {
     "training_file": {"enum": ["KNOWN-file_id"]},
     "validation_file": {"enum": ["KNOWN-file_id"]},
     "purpose": {"enum": ["fine-tune", "evals"]},
+    "previous_response_id": {"enum": ["KNOWN-response_id", "resp_none"]},
     "part_ids": {"enum": [["KNOWN-part_id"]]},
     "bytes": {"enum": [1, 10, 8 * 1024**3]},
     "content_url": {"enum": ["http://127.0.0.1:1/x", "http://[::1%25lo]:1/", "http://localhost:1/\u00e9"]},
@@ -147,7 +160,8 @@ def test_no_request_makes_the_service_fail(
         path = operation.path.format(**known) if is_known else asked["url"]
         dated = path.startswith(("/openai/", "/subscriptions/"))
         query = (asked["params"] or {}) | ({"api-version": "2025-04-01-preview"} if dated else {})
-        url = f"{path if dated else V1 + path}?{urlencode(query, doseq=True, errors='replace')}"
+        whole = dated or path.startswith("/v1/")
+        url = f"{path if whole else V1 + path}?{urlencode(query, doseq=True, errors='replace')}"
         body = json.dumps(asked["json"]) if "json" in asked else asked.get("data")
         for name, value in known.items():
             body = body.replace(f"KNOWN-{name}", value) if isinstance(body, str) else body

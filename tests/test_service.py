@@ -97,7 +97,7 @@ def tune(client: OpenAI, home: Path, name: str) -> str:
 # Addresses and keys
 
 
-@pytest.mark.parametrize("path", ["/openai/v1/", "/openai/v1/", "/api/projects/my-project/openai/v1/"])
+@pytest.mark.parametrize("path", ["/openai/v1/", "/v1/", "/api/projects/my-project/openai/v1/"])
 def test_every_address_of_the_v1_api_answers(http: TestClient, path: str) -> None:
     client = OpenAI(base_url=f"http://testserver{path}", api_key=KEY, http_client=http)
     assert [model.id for model in client.models.list()] == ["SmolLM2-135M-Instruct", "nano"]

@@ -17,7 +17,6 @@ from azure.mgmt.cognitiveservices.models import (
     DeploymentModel,
     DeploymentProperties,
     PatchResourceTagsAndSku,
-    RegenerateKeyParameters,
     Sku,
 )
 from echo_service import ROOT, Watch, client_of, echo_service, say, tune
@@ -239,7 +238,7 @@ def test_both_keys_of_the_account_are_the_services(azure: CognitiveServicesManag
     keys = azure.accounts.list_keys(**PLACE)
     assert (keys.key1, keys.key2) == (KEY, KEY)
     with pytest.raises(ResourceExistsError, match="set when it is started"):
-        azure.accounts.regenerate_key(**PLACE, parameters=RegenerateKeyParameters(key_name="Key1"))
+        azure.accounts.regenerate_key(**PLACE, key_name="Key1")
 
 
 def test_models_are_listed_with_the_kinds_and_sizes_that_they_can_have(

@@ -198,9 +198,15 @@ WRONG = {"model": 3, "training_file": "x"}
             "/openai/v1", "/chat/completions", MODEL, 404,
             {"code": "DeploymentNotFound", "param": "model", "type": "error"},
         ),
-        ("/v1", f"/{JOBS}/none/cancel", {}, 404, {"code": None, "param": None, "type": "invalid_request_error"}),
+        (
+            "/v1", f"/{JOBS}/none/cancel", {}, 404,
+            {"code": None, "param": None, "type": "invalid_request_error"},
+        ),
         ("/openai", f"/{JOBS}/none/cancel{DATED}", {}, 404, {"code": "notFound", "details": []}),
-        ("/api/projects/p/openai/v1", "/nowhere", {}, 404, {"code": "notFound", "param": None, "type": "error"}),
+        (
+            "/api/projects/p/openai/v1", "/nowhere", {}, 404,
+            {"code": "notFound", "param": None, "type": "error"},
+        ),
     ],
 )  # fmt: skip
 def test_an_error_has_the_shape_of_its_address(

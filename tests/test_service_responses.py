@@ -405,6 +405,13 @@ def test_there_is_no_background_response_to_cancel(client: OpenAI) -> None:
 # Refused
 
 
+def test_what_else_the_client_can_ask_for_is_refused(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="responses/compact is not offered"):
+        client.responses.compact(model="nano", input="x")
+    with pytest.raises(openai.BadRequestError, match="responses/input_tokens is not offered"):
+        client.responses.input_tokens.count(model="nano", input="x")
+
+
 @pytest.mark.parametrize(
     ("change", "param", "finding"),
     [

@@ -48,11 +48,11 @@ def _text_of_parts(content: object) -> object:
     texts = []
     for part in content:
         kind = part.get("type") if isinstance(part, dict) else None
-        if kind not in ("input_text", "output_text") or not isinstance(part.get("text"), str):
-            raise ValueError(
-                "a string or a list of input_text and output_text; images and files are not read"
-            )
-        texts.append(part["text"])
+        text = part.get("refusal" if kind == "refusal" else "text") if isinstance(part, dict) else None
+        if kind not in ("input_text", "output_text", "refusal") or not isinstance(text, str):
+            message = "a string or a list of input_text and output_text; images and files are not read"
+            raise ValueError(message)
+        texts.append(text)
     return "".join(texts)
 
 

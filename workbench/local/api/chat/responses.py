@@ -48,6 +48,8 @@ class ResponsesApi:
         one = "/responses/{response_id}"
         return [
             Route("/responses", self.answer, methods=["POST"]),
+            Route("/responses/compact", self.not_offered, methods=["POST"]),
+            Route("/responses/input_tokens", self.not_offered, methods=["POST"]),
             Route(one, self.show, methods=["GET"]),
             Route(one, self.delete, methods=["DELETE"]),
             Route(f"{one}/cancel", self.cancel, methods=["POST"]),
@@ -89,6 +91,11 @@ class ResponsesApi:
         """Say that there is nothing to cancel."""
         response_id = self._response(request)["id"]
         raise invalid(f"{response_id} is complete: only a background response can be cancelled.")
+
+    async def not_offered(self, request: Request) -> Response:
+        """Say that neither shortening a conversation nor counting its tokens is done here."""
+        place = request.url.path.rpartition("/")[2]
+        raise invalid(f"responses/{place} is not offered by the local service; usage has an answer's tokens.")
 
     async def list_input(self, request: Request) -> Response:
         """List the items that a response was asked with, newest first unless asked otherwise."""
