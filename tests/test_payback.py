@@ -8,8 +8,9 @@ import jsonschema
 import pytest
 
 from workbench import DataError
+from workbench.catalog.lifecycle import DAYS_A_MONTH
 from workbench.decide.case import payback, schema
-from workbench.decide.payback import DAYS_A_MONTH, Caching, Quality, Way, compared, latency, over_time
+from workbench.decide.payback import Caching, Quality, Way, compared, over_time
 
 # gpt-4.1-mini by OpenAI's price list of autumn 2026; Azure bills a tuned model's tokens like the base's.
 LONG = Way("long prompt", 3000, 200, 0.40, 1.60, cached_price=0.10)
@@ -98,11 +99,6 @@ def test_a_short_prefix_is_not_cached_and_a_long_one_in_blocks():
     assert Caching(1200, 1.0).tokens == 1152
 
 
-def test_the_accuracy_from_which_it_is_worth_answering():
-    # OpenAI, accuracy guide: 20 for a success; .95 * 40 + .05 * 1000 = 88 for a failure; printed as 81.5 %.
-    assert Quality(20, 88).break_even_accuracy == pytest.approx(0.81481, abs=1e-5)
-
-
 def test_a_better_answer_is_worth_money_too():
     base, better = replace(LONG, accuracy=0.80), replace(HOSTED, accuracy=0.85)
     found = compared(base, better, requests_per_month=10_000, horizon=12, quality=Quality(1, 1))
@@ -113,22 +109,6 @@ def test_nothing_more_is_paid_once_a_way_is_switched_off():
     short = replace(HOSTED, months_of_service=2)
     two, six = over_time(short, requests_per_month=1000, months=[2, 6])
     assert two == six == pytest.approx(6 + 2 * (1241 + 0.56))
-
-
-def test_latency_is_reading_the_prompt_and_writing_the_answer():
-    rates = {"network": 0.0, "prefill_rate": 8_000.0, "seconds_per_token": 0.012}
-    long = latency(prompt_tokens=6000, completion_tokens=60, **rates)
-    short = latency(prompt_tokens=700, completion_tokens=60, **rates)
-    assert (long, short) == (pytest.approx(1.458), pytest.approx(0.7955))
-    cached = latency(
-        prompt_tokens=6000, completion_tokens=60, cached_tokens=5888, cached_rate=80_000, **rates
-    )
-    assert cached == pytest.approx(112 / 8_000 + 5888 / 80_000 + 59 * 0.012)
-
-
-def test_rates_that_cannot_be_are_refused():
-    with pytest.raises(DataError, match="greater than 0"):
-        latency(prompt_tokens=1, completion_tokens=1, prefill_rate=0, seconds_per_token=1)
 
 
 CASE = {

@@ -13,7 +13,7 @@ from workbench.evaluation.statistics.clusters import Sums, cluster_sums, standar
 from workbench.evaluation.statistics.differences import difference
 from workbench.evaluation.statistics.intervals import newcombe, wilson
 from workbench.evaluation.statistics.multiplicity import holm, optimism
-from workbench.evaluation.statistics.paired import mcnemar, mcnemar_mid_p, sign_test, superiority
+from workbench.evaluation.statistics.paired import mcnemar, sign_test, superiority
 from workbench.evaluation.statistics.permutation import permute
 
 # Darwin's maize, cross-fertilised less self-fertilised, in eighths of an inch: Fisher 1935, The Design of
@@ -95,22 +95,6 @@ def test_newcombes_interval_covers_the_truth_at_least_94_times_in_100(truth):
 )
 def test_mcnemar_is_exact(broken, fixed, p_value):
     assert mcnemar(broken, fixed) == pytest.approx(p_value, rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("first_only", "second_only", "mid_p"),
-    # Fagerland, Lydersen and Laake 2013, BMC Medical Research Methodology 13:91, table 5: the studies of
-    # Bentur and Cavo.
-    [(1, 7, 0.039), (16, 6, 0.035)],
-)
-def test_the_mid_p_is_the_published_one(first_only, second_only, mid_p):
-    assert round(mcnemar_mid_p(first_only, second_only), 3) == mid_p
-
-
-def test_the_mid_p_of_an_even_split_counts_half_of_what_was_seen():
-    # 1 - C(6, 3) / 2^7
-    assert mcnemar_mid_p(3, 3) == pytest.approx(0.84375)
-    assert mcnemar_mid_p(0, 0) == 1.0
 
 
 def test_the_sign_test_is_the_coins():

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 REFUSED, INTERRUPTED = 1, 130
 
-Provider = Annotated[str | None, typer.Option(help="local, azure or openai; else WORKBENCH_PROVIDER.")]
 Column = typer.Option(help="A column, or a template like '{title}: {body}'; else guessed.")
 
 

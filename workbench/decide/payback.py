@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from math import ceil, floor
 
 from workbench.decide.facts import CLOSED, Amount, Share
-from workbench.errors import DataError
 
 HOURS_A_MONTH = 730.0  # 365 * 24 / 12; Azure's page reckons with 720
-DAYS_A_MONTH = 30.4375
 
 
 @dataclass(frozen=True)
@@ -104,11 +102,6 @@ class Quality:
     value_of_success: Amount
     cost_of_failure: Amount
 
-    @property
-    def break_even_accuracy(self) -> float:
-        """The accuracy from which answering at all is worth it (OpenAI, accuracy guide)."""
-        return self.cost_of_failure / (self.value_of_success + self.cost_of_failure)
-
     def gain(self, way: Way, base: Way) -> float:
         """What the better accuracy is worth per request."""
         if way.accuracy is None or base.accuracy is None:
@@ -153,24 +146,3 @@ def compared(
 def over_time(way: Way, *, requests_per_month: float, months: Sequence[float]) -> list[float]:
     """Its cost up to each of these months; no longer than it is served."""
     return [way.cost(requests_per_month, way.months(month)) for month in months]
-
-
-def latency(
-    *,
-    prompt_tokens: float,
-    completion_tokens: float,
-    cached_tokens: float = 0.0,
-    network: float = 0.0,
-    prefill_rate: float,
-    cached_rate: float | None = None,
-    seconds_per_token: float,
-) -> float:
-    """Seconds to the last word: the prompt is read, then each word takes its time.
-
-    Rates are in tokens per second and come from measurements, never from a table.
-    """
-    if prefill_rate <= 0 or seconds_per_token <= 0:
-        raise DataError("prefill_rate and seconds_per_token are measured and greater than 0.")
-    cached = cached_tokens / (cached_rate or prefill_rate)
-    first = network + (prompt_tokens - cached_tokens) / prefill_rate + cached
-    return first + max(0.0, completion_tokens - 1) * seconds_per_token

@@ -13,7 +13,6 @@ from typing import Literal
 
 from workbench.errors import DataError
 from workbench.evaluation.comparing.compare import MINIMUM, Comparison, compare
-from workbench.evaluation.comparing.pairing import Missing
 from workbench.evaluation.comparing.verdicts import both_scores, points
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.statistics.intervals import quantile
@@ -115,9 +114,7 @@ class NonInferiority:
         return table(self.verdict, ("measure", "value"), rows)
 
 
-def noninferior(
-    base: Evaluation, tuned: Evaluation, *, margin: float = MINIMUM, missing: Missing = "refuse"
-) -> NonInferiority:
+def noninferior(base: Evaluation, tuned: Evaluation, *, margin: float = MINIMUM) -> NonInferiority:
     """Ask whether the tuned model lost no more than ``margin`` (a share) on items that both answered.
 
     For several probe sets that must all be not worse, no correction is needed: each has to pass at 5 %, so
@@ -127,4 +124,4 @@ def noninferior(
     """
     if not 0 < margin < 1:
         raise DataError(f"margin is {margin:g}; give a share between 0 and 1, such as 0.02 for 2 points.")
-    return NonInferiority(compare(base, tuned, missing=missing), margin)
+    return NonInferiority(compare(base, tuned), margin)

@@ -26,20 +26,6 @@ def mcnemar(first_only: int, second_only: int) -> float:
     return sign_test(second_only, first_only)
 
 
-def mcnemar_mid_p(first_only: int, second_only: int) -> float:
-    """The same, with what was seen counted half: nearer to 5 % on average, at times a little above it.
-
-    Fagerland, Lydersen and Laake 2013, BMC Medical Research Methodology 13:91. The verdicts rest on the
-    exact test, which is never above.
-    """
-    from scipy.stats import binom
-
-    flips = first_only + second_only
-    if first_only == second_only:
-        return 1.0 - float(binom.pmf(first_only, flips, 0.5)) / 2 if flips else 1.0
-    return mcnemar(first_only, second_only) - float(binom.pmf(second_only, flips, 0.5))
-
-
 def superiority(first_only: int, second_only: int) -> float:
     """How probable is it that a flip is rather for the second model than for the first?
 

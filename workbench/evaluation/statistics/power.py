@@ -34,16 +34,14 @@ def items_needed(
     return _whole((spread / difference) ** 2)
 
 
-def detectable(
-    items: int, discordant: float = DISCORDANT, *, level: float = LEVEL, power: float = POWER
-) -> float:
+def detectable(items: int, discordant: float = DISCORDANT, *, level: float = LEVEL) -> float:
     """The smallest difference that so many right-or-wrong items show; infinite if not even all of them do."""
     seen, unseen = 1.0, 0.0
-    if items_needed(seen, discordant, level=level, power=power) > items:
+    if items_needed(seen, discordant, level=level) > items:
         return math.inf
     while seen - unseen > 1e-9:
         middle = (seen + unseen) / 2
-        if items_needed(middle, discordant, level=level, power=power) <= items:
+        if items_needed(middle, discordant, level=level) <= items:
             seen = middle
         else:
             unseen = middle
@@ -58,7 +56,6 @@ def items_needed_for_scores(
     tuned_noise: float = 0.0,
     samples: int = 1,
     level: float = LEVEL,
-    power: float = POWER,
 ) -> int:
     """How many items show this difference of mean scores?
 
@@ -68,27 +65,18 @@ def items_needed_for_scores(
     less noise and nothing else.
     """
     _check(difference)
-    z = quantile(1 - level) + NormalDist().inv_cdf(power)
+    z = quantile(1 - level) + NormalDist().inv_cdf(POWER)
     spread = variance + (base_noise + tuned_noise) / samples
     return _whole(z * z * spread / difference**2)
 
 
-def detectable_in_scores(
-    items: int,
-    variance: float,
-    *,
-    base_noise: float = 0.0,
-    tuned_noise: float = 0.0,
-    samples: int = 1,
-    level: float = LEVEL,
-    power: float = POWER,
-) -> float:
+def detectable_in_scores(items: int, variance: float, *, level: float = LEVEL) -> float:
     """The smallest difference of mean scores that so many items show (Miller 2024, equation 10)."""
-    z = quantile(1 - level) + NormalDist().inv_cdf(power)
-    return z * math.sqrt((variance + (base_noise + tuned_noise) / samples) / items)
+    z = quantile(1 - level) + NormalDist().inv_cdf(POWER)
+    return z * math.sqrt(variance / items)
 
 
-def exact_power(items: int, broken: float, fixed: float, *, level: float = LEVEL) -> float:
+def exact_power(items: int, broken: float, fixed: float) -> float:
     """How often McNemar's exact test finds a difference, when these shares of the items flip each way.
 
     Summed over every number of flips there can be: nothing is approximated.
@@ -98,8 +86,8 @@ def exact_power(items: int, broken: float, fixed: float, *, level: float = LEVEL
 
     flips = np.arange(items + 1)
     # The most flips to the rarer side that are still significant; -1 where none are.
-    most = binom.ppf(level / 2, flips, 0.5)
-    most = np.where(binom.cdf(most, flips, 0.5) > level / 2, most - 1, most)
+    most = binom.ppf(LEVEL / 2, flips, 0.5)
+    most = np.where(binom.cdf(most, flips, 0.5) > LEVEL / 2, most - 1, most)
     to_fixed = fixed / (broken + fixed)
     found = binom.cdf(most, flips, to_fixed) + binom.cdf(most, flips, 1 - to_fixed)
     return float((binom.pmf(flips, items, broken + fixed) * found).sum())

@@ -139,11 +139,3 @@ def copy_adapter(model: PreTrainedModel, adapter: str, folder: Path) -> None:
             stored = layer.branches.pop("stored")
             layer.branches[adapter].a.copy_(stored.a)
             layer.branches[adapter].b.copy_(stored.b)
-
-
-def drop_adapter(model: PreTrainedModel, adapter: str) -> None:
-    """Forget ``adapter`` and free its memory."""
-    for _, layer in layers(model):
-        layer.branches.pop(adapter, None)
-        if layer.active == adapter:
-            layer.active = None

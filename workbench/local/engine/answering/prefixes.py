@@ -15,9 +15,8 @@ KEPT = 4096  # tokens in all; 92 MiB for SmolLM2
 class Prefixes:
     """What is remembered of starts, least recently used first; one with each adapter."""
 
-    def __init__(self, kept: int = KEPT) -> None:
-        """Keep at most ``kept`` tokens."""
-        self._kept = kept
+    def __init__(self) -> None:
+        """Keep at most ``KEPT`` tokens."""
         self._held: OrderedDict[tuple[str | None, tuple[int, ...]], States] = OrderedDict()
 
     def longest(self, adapter: str | None, prompt: Sequence[int]) -> int:
@@ -32,10 +31,10 @@ class Prefixes:
 
     def keep(self, adapter: str | None, tokens: Sequence[int], states: States) -> None:
         """Remember ``states``, one row, as those of ``tokens``."""
-        if len(tokens) > self._kept:
+        if len(tokens) > KEPT:
             return
         self._held[adapter, tuple(tokens)] = states
-        while sum(len(held) for _, held in self._held) > self._kept:
+        while sum(len(held) for _, held in self._held) > KEPT:
             self._held.popitem(last=False)
 
     def forget(self, adapter: str) -> None:
