@@ -147,13 +147,21 @@ def tidied(frame: pd.DataFrame, undefined: pd.DataFrame, place: Callable[[int], 
         undefined.index = frame.index
     if not frame.index.is_monotonic_increasing:
         notes.append("The rows were not in the order of their steps; here they are.")
-        frame, undefined = frame.sort_index(kind="stable"), undefined.sort_index(kind="stable")
+        frame = _by_column(frame, lambda column: column.sort_index(kind="stable"))
+        undefined = undefined.sort_index(kind="stable")
     if repeats := int(frame.index.duplicated().sum()):
         notes.append(f"Some steps are repeated (rows: {repeats:,}); the last value of each column counts.")
-        frame = frame.groupby(level=0).last() if len(frame.columns) else frame[~frame.index.duplicated()]
+        frame = _by_column(frame, lambda column: column.groupby(level=0).last())
         undefined = undefined.groupby(level=0).any() if len(undefined) else undefined
     marks = {str(name): (undefined[name] & frame[name].isna()).to_numpy(dtype=bool) for name in undefined}
     return Curve(frame, tuple(notes), marks)
+
+
+def _by_column(frame: pd.DataFrame, change: "Callable[[pd.Series], pd.Series]") -> pd.DataFrame:
+    """Change a frame and use it up, so that of ten million rows only one column is there twice."""
+    index = change(pd.Series(0.0, index=frame.index)).index
+    columns = {name: change(frame.pop(name)).array for name in list(frame.columns)}
+    return pd.DataFrame(columns, index=index, copy=False)
 
 
 @dataclass(frozen=True)
