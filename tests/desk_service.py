@@ -6,10 +6,10 @@ from pathlib import Path
 
 from idle_service import IdleWorkers
 
-from workbench.local.chat import ChatError, ChatRequest, Completion, Delta
-from workbench.local.engine.answering.desk import Desk
-from workbench.local.engine.model import Base, load_base
-from workbench.local.engine.nano import build_nano
+from workbench.local.chat_protocol import ChatError, ChatRequest, Completion, Delta
+from workbench.local.inference.scheduler import Scheduler
+from workbench.local.models.model import Base, load_base
+from workbench.local.models.nano import build_nano
 
 # Writes tools and calls as the templates of Hermes and Qwen do.
 TOOL_TEMPLATE = (
@@ -39,7 +39,7 @@ class DeskWorkers(IdleWorkers):
     """Answers one request after the other, at one desk."""
 
     def __init__(self, base: Base) -> None:
-        self.desk = Desk(base)
+        self.desk = Scheduler(base)
         self._count = 0
 
     async def complete(self, request: ChatRequest) -> Completion:

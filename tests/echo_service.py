@@ -10,10 +10,9 @@ from openai import OpenAI
 from starlette.testclient import TestClient
 
 from workbench.local.api.app import create_app
-from workbench.local.chat import ChatError, ChatRequest, Choice, Completion, Delta
-from workbench.local.clock import Clock
-from workbench.local.rehearsal import Rehearsal
-from workbench.local.storage.store import Store
+from workbench.local.chat_protocol import ChatError, ChatRequest, Choice, Completion, Delta
+from workbench.local.emulation import Clock, Emulation
+from workbench.local.store.store import Store
 
 ROOT = "http://testserver"
 
@@ -57,10 +56,10 @@ class Watch:
 
 @contextmanager
 def echo_service(
-    home: Path, watch: Watch, rehearsal: Rehearsal | None = None, *, factor: float = 1.0
+    home: Path, watch: Watch, rehearsal: Emulation | None = None, *, factor: float = 1.0
 ) -> Iterator[TestClient]:
     """The service of ``home``, rehearsing by the watch."""
-    rehearsal = replace(rehearsal or Rehearsal(), clock=watch.clock(factor))
+    rehearsal = replace(rehearsal or Emulation(), clock=watch.clock(factor))
     app = create_app(home, KEY, workers=EchoWorkers(), rehearsal=rehearsal)
     with TestClient(app, headers={"api-key": KEY}, raise_server_exceptions=False) as http:
         yield http

@@ -12,8 +12,8 @@ from openai import OpenAI
 from starlette.testclient import TestClient
 
 from workbench.local.api.app import create_app
-from workbench.local.chat import ChatRequest, Completion, Delta
-from workbench.local.rehearsal import Rehearsal
+from workbench.local.chat_protocol import ChatRequest, Completion, Delta
+from workbench.local.emulation import Emulation
 
 KEY = "the-key-of-this-test"
 
@@ -40,7 +40,7 @@ class IdleWorkers:
 
 
 @contextmanager
-def idle_service(home: Path, rehearsal: Rehearsal | None = None) -> Iterator[TestClient]:
+def idle_service(home: Path, rehearsal: Emulation | None = None) -> Iterator[TestClient]:
     """The service of ``home``; its address is ``http://testserver``."""
     app = create_app(home, KEY, workers=IdleWorkers(), rehearsal=rehearsal)
     with TestClient(app, headers={"api-key": KEY}, raise_server_exceptions=False) as http:
@@ -55,7 +55,7 @@ def client_of(http: TestClient) -> OpenAI:
 def _serve(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(os.getpid(), listener.getsockname()[1], flush=True)
-        app = create_app(home, KEY, workers=IdleWorkers(), rehearsal=Rehearsal(quota="off"))
+        app = create_app(home, KEY, workers=IdleWorkers(), rehearsal=Emulation(quota="off"))
         uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False)).run(sockets=[listener])
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from workbench.errors import DataError
-from workbench.evaluation.statistics.agreement import ac1, alpha, kappa, percent_agreement
+from workbench.evaluation.agreement import ac1, alpha, kappa, percent_agreement
 
 N = None
 # Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", example C: four observers, twelve units.

@@ -10,12 +10,11 @@ import pandas as pd
 import pytest
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
-from workbench import DataError, SetupError
-from workbench.training.alerts import Alert, alerts, alerts_now
-from workbench.training.curves.curve import Curve
-from workbench.training.launching.costs import CostCap
-from workbench.training.progress import Progress
-from workbench.training.webhook import post
+from workbench.errors import DataError, SetupError
+from workbench.training.alerts import Alert, alerts, alerts_now, post
+from workbench.training.cost import CostCap
+from workbench.training.curve import Curve
+from workbench.training.follow import Progress
 
 FALLING = [2.0 * 0.95**step for step in range(40)]
 

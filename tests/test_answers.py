@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from workbench.evaluation.asking.answers import RETRIES, Answer, Request, ask
+from workbench.evaluation.requests import RETRIES, Answer, Request, ask
 
 USAGE = {"prompt_tokens": 1_200, "completion_tokens": 3, "total_tokens": 1_203}
 

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from workbench import DataError, Evaluation, Prompt, grader
-from workbench.dataset.examples import Example
+from workbench.dataset.dataset import Example
 from workbench.decide.situation import situation
-from workbench.evaluation.asking.costs import cost_per_request
-from workbench.evaluation.asking.prompts import gold_context
-from workbench.evaluation.baseline import Ladder, ladder
-from workbench.evaluation.comparing.compare import compare
-from workbench.evaluation.evaluation import Item
-from workbench.evaluation.evidence import evidence
-from workbench.evaluation.failing.failures import failures
-from workbench.evaluation.records import record_baseline, record_comparison
+from workbench.errors import DataError
+from workbench.evaluation.compare import compare
+from workbench.evaluation.evaluation import Evaluation, Item, cost_per_request
+from workbench.evaluation.failures import failures
+from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.prompt_comparison import PromptComparison, compare_prompts
+from workbench.evaluation.prompts import Prompt, gold_context
+from workbench.evaluation.records import evidence, record_baseline, record_comparison
 from workbench.project import Project
 
 VALID_GQL = grader("data/gql/gql.py:valid")
@@ -44,37 +43,37 @@ def evaluation(prompt: str, *answers: str, tokens: int = 10, model: str = "base"
 
 
 def test_the_best_rung_has_the_highest_score():
-    rungs = ladder([evaluation("zero-shot", "?", "?"), evaluation("few-shot", GQL, "?", tokens=90)])
+    rungs = compare_prompts([evaluation("zero-shot", "?", "?"), evaluation("few-shot", GQL, "?", tokens=90)])
     assert rungs.best.prompt.name == "few-shot"
 
 
 def test_of_equal_rungs_the_shorter_prompt_is_best():
-    rungs = ladder([evaluation("long", GQL, tokens=90), evaluation("short", GQL, tokens=10)])
+    rungs = compare_prompts([evaluation("long", GQL, tokens=90), evaluation("short", GQL, tokens=10)])
     assert rungs.best.prompt.name == "short"
 
 
 def test_valid_is_the_share_of_well_formed_answers_right_or_not():
     answers = (GQL, "customers -> all", "How many?", "orders ->")
-    [rung] = ladder([evaluation("zero-shot", *answers)], valid=VALID_GQL).rungs
+    [rung] = compare_prompts([evaluation("zero-shot", *answers)], valid=VALID_GQL).rungs
     assert rung.valid == 0.5
 
 
 def test_rungs_with_different_questions_or_models_are_no_ladder():
     with pytest.raises(DataError, match="differ in model or questions"):
-        ladder([evaluation("a", GQL), evaluation("b", GQL, "?")])
+        compare_prompts([evaluation("a", GQL), evaluation("b", GQL, "?")])
     with pytest.raises(DataError, match="differ in model or questions"):
-        ladder([evaluation("a", GQL), evaluation("b", GQL, model="other")])
+        compare_prompts([evaluation("a", GQL), evaluation("b", GQL, model="other")])
     with pytest.raises(DataError, match="no evaluation to put on a ladder"):
-        ladder([])
+        compare_prompts([])
 
 
 def test_the_table_shows_each_rung_and_escapes_its_name():
-    shown = ladder([evaluation("<b>", GQL, "?", "?", "?")])._repr_html_()
+    shown = compare_prompts([evaluation("<b>", GQL, "?", "?", "?")])._repr_html_()
     assert "&lt;b&gt;" in shown
     assert "25.0 %" in shown
     assert "5–70 %" in shown  # Wilson for 1 of 4
     assert "valid" not in shown
-    assert repr(ladder([evaluation("x", GQL, "?")])) == "<Ladder of base: x 50.0 %>"
+    assert repr(compare_prompts([evaluation("x", GQL, "?")])) == "<Ladder of base: x 50.0 %>"
 
 
 def shown(shots: int, *answers: str, tokens: int = 10) -> Evaluation:
@@ -87,7 +86,7 @@ def shown(shots: int, *answers: str, tokens: int = 10) -> Evaluation:
 def test_gold_context_and_a_teacher_stand_beside_the_ladder_and_are_never_its_best():
     base = evaluation("zero-shot", GQL, "?")
     gold = replace(evaluation("", GQL, GQL), prompt=gold_context(Prompt("zero-shot"), "passage"))
-    rungs = ladder([base], gold=gold, teacher=evaluation("zero-shot", GQL, GQL, model="large"))
+    rungs = compare_prompts([base], gold=gold, teacher=evaluation("zero-shot", GQL, GQL, model="large"))
     assert rungs.best == base
     assert [rung.evaluation.score for rung in rungs.all] == [0.5, 1.0, 1.0]
     assert "zero-shot, large" in rungs._repr_html_()
@@ -99,25 +98,25 @@ def test_the_right_passages_are_no_rung_and_the_base_model_is_no_teacher():
     with pytest.raises(
         DataError, match=r"'gold context' was given the right passages.*give its evaluation as"
     ):
-        ladder([base, gold])
+        compare_prompts([base, gold])
     with pytest.raises(DataError, match="base is the base model itself; a teacher is another"):
-        ladder([base], teacher=base)
+        compare_prompts([base], teacher=base)
     with pytest.raises(DataError, match="differ in model or questions"):
-        ladder([base], teacher=evaluation("zero-shot", GQL, GQL, model="large"))
+        compare_prompts([base], teacher=evaluation("zero-shot", GQL, GQL, model="large"))
     with pytest.raises(DataError, match="differ in model or questions"):
-        ladder([base], gold=replace(gold, model="large"))
+        compare_prompts([base], gold=replace(gold, model="large"))
 
 
 def test_a_rung_that_was_left_out_is_none():
-    assert len(ladder([evaluation("a", GQL), None]).rungs) == 1
+    assert len(compare_prompts([evaluation("a", GQL), None]).rungs) == 1
 
 
 def test_the_last_doubling_is_the_largest_of_an_otherwise_equal_prompt():
     ones, twos, fours = shown(1, "?", "?"), shown(2, GQL, "?"), shown(4, GQL, GQL)
     other = replace(fours, prompt=replace(shown(8, "?").prompt, system="Other rules."))
-    assert ladder([fours, ones, other, twos]).doubling == (twos, fours)
-    assert ladder([shown(0, GQL, GQL), ones]).doubling is None
-    assert ladder([ones, fours]).doubling is None
+    assert compare_prompts([fours, ones, other, twos]).doubling == (twos, fours)
+    assert compare_prompts([shown(0, GQL, GQL), ones]).doubling is None
+    assert compare_prompts([ones, fours]).doubling is None
 
 
 def test_95_of_100_answers_took_no_longer_than_p95():
@@ -153,16 +152,16 @@ def test_this_machine_charges_nothing_and_what_is_not_known_is_no_zero():
 
 def test_the_table_shows_what_a_thousand_requests_cost_only_where_it_is_known():
     asked = tokens_of("gpt-4.1-mini", 3_000, 1_000, 200)
-    assert "$1.22" in ladder([asked], service="openai")._repr_html_()
-    assert "cost" not in ladder([asked])._repr_html_()
-    assert "of them cached" in ladder([asked])._repr_html_()
-    assert "of them cached" not in ladder([evaluation("x", GQL)])._repr_html_()
+    assert "$1.22" in compare_prompts([asked], service="openai")._repr_html_()
+    assert "cost" not in compare_prompts([asked])._repr_html_()
+    assert "of them cached" in compare_prompts([asked])._repr_html_()
+    assert "of them cached" not in compare_prompts([evaluation("x", GQL)])._repr_html_()
 
 
 def test_evidence_is_what_a_situation_asks_for():
     base, few, many = evaluation("zero-shot", "?", "?"), shown(1, GQL, "?"), shown(2, GQL, GQL)
     gold = replace(many, prompt=gold_context(many.prompt, "passage"))
-    rungs = ladder([base, few, many], gold=gold, teacher=evaluation("x", GQL, "?", model="large"))
+    rungs = compare_prompts([base, few, many], gold=gold, teacher=evaluation("x", GQL, "?", model="large"))
     known = evidence(rungs)
     assert known == {
         "eval_items": 2,
@@ -177,7 +176,7 @@ def test_evidence_is_what_a_situation_asks_for():
 
 
 def test_what_was_not_measured_is_left_out():
-    assert evidence(ladder([evaluation("zero-shot", "?")])) == {
+    assert evidence(compare_prompts([evaluation("zero-shot", "?")])) == {
         "eval_items": 1,
         "score": 0.0,
         "grader": "programmatic",
@@ -186,24 +185,24 @@ def test_what_was_not_measured_is_left_out():
 
 
 def test_the_same_prompt_under_two_names_was_tried_once():
-    rungs = ladder([evaluation("one", GQL), evaluation("other", GQL)])
+    rungs = compare_prompts([evaluation("one", GQL), evaluation("other", GQL)])
     assert evidence(rungs)["prompt_iterations"] == 1
 
 
 def test_more_shots_fit_if_twice_as_many_again_leave_room_for_the_answer():
     # 500 tokens with two, 700 with four: eight take 1,100, and the answer 64 more.
-    rungs = ladder([shown(2, GQL, tokens=500), shown(4, GQL, tokens=700)])
+    rungs = compare_prompts([shown(2, GQL, tokens=500), shown(4, GQL, tokens=700)])
     assert evidence(rungs, context_tokens=1_164)["more_shots_fit"] is True
     assert evidence(rungs, context_tokens=1_163)["more_shots_fit"] is False
     assert "more_shots_fit" not in evidence(rungs)
 
 
 def test_failures_are_evidence_once_none_is_unlabelled():
-    rungs = ladder([evaluation("zero-shot", "?", "customers -> all")])
+    rungs = compare_prompts([evaluation("zero-shot", "?", "customers -> all")])
     assert "failures" not in evidence(rungs, failures(rungs, valid=VALID_GQL))
-    unreadable = ladder([evaluation("zero-shot", "?", "!")])
+    unreadable = compare_prompts([evaluation("zero-shot", "?", "!")])
     assert evidence(unreadable, failures(unreadable, valid=VALID_GQL))["failures"] == {"format": 1}
-    right = ladder([evaluation("zero-shot", GQL)])
+    right = compare_prompts([evaluation("zero-shot", GQL)])
     assert "failures" not in evidence(right, failures(right))
 
 
@@ -213,7 +212,9 @@ def project(tmp_path: Path) -> Project:
 
 
 def test_the_best_evaluation_is_found_again_through_the_record(project: Project):
-    rungs: Ladder = ladder([evaluation("zero-shot", "?", "?"), evaluation("few-shot", GQL, "?")])
+    rungs: PromptComparison = compare_prompts(
+        [evaluation("zero-shot", "?", "?"), evaluation("few-shot", GQL, "?")]
+    )
     record_baseline(project, rungs, test_sha256="abc")
     facts = project.need("baseline", "01_baseline").facts
     assert (facts["best_prompt"], facts["best_score"], facts["model"]) == ("few-shot", 0.5, "base")
@@ -223,7 +224,7 @@ def test_the_best_evaluation_is_found_again_through_the_record(project: Project)
 
 def test_failures_and_evidence_are_recorded_with_the_baseline(project: Project):
     base = evaluation("zero-shot", "?", GQL)
-    rungs = ladder([base], teacher=evaluation("zero-shot", GQL, GQL, model="large"))
+    rungs = compare_prompts([base], teacher=evaluation("zero-shot", GQL, GQL, model="large"))
     found = failures(rungs, valid=VALID_GQL)
     facts = record_baseline(project, rungs, test_sha256="abc", failures=found).facts
     assert facts["evidence"]["failures"] == {"format": 1.0}

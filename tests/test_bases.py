@@ -25,20 +25,20 @@ from transformers import (
 )
 
 from workbench import catalog
-from workbench.dataset import Dataset, Example
+from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import SetupError
 from workbench.local.api.app import create_app
-from workbench.local.engine import lora
-from workbench.local.engine.answering.generate import Batch, answers
-from workbench.local.engine.answering.sampling import Sampling
-from workbench.local.engine.bases import base_folder, base_models, find_base
-from workbench.local.engine.encoding import Row, encode, encode_prompt
-from workbench.local.engine.model import Base, load_base, logits
-from workbench.local.engine.nano import build_nano
-from workbench.local.engine.packing import hidden_states, keeps_apart, pack
-from workbench.local.engine.trainer import ADAPTER, Plan, SftRun
+from workbench.local.inference.batch import Batch, answers
+from workbench.local.inference.sampling import Sampling
+from workbench.local.models.bases import base_folder, base_models, find_base
+from workbench.local.models.model import Base, load_base, logits
+from workbench.local.models.nano import build_nano
+from workbench.local.training import lora
+from workbench.local.training.encoding import Row, encode, encode_prompt
+from workbench.local.training.packing import hidden_states, keeps_apart, pack
+from workbench.local.training.supervised import ADAPTER, Plan, SftRun
+from workbench.training.follow import follow
 from workbench.training.jobs import start_job
-from workbench.training.progress import follow
 
 KEY = "the-key-of-this-test"
 SMALL = {
@@ -295,7 +295,7 @@ def test_long_conversations_are_read_the_same_with_the_kernel_that_stores_no_sco
     rows = [encode(base.tokenizer, exchange(number)) for number in (1, 300)]
     with torch.no_grad():
         short = hidden_states(base.model, pack(rows, torch.device("cpu")))
-        monkeypatch.setattr("workbench.local.engine.packing.LONG", 8)
+        monkeypatch.setattr("workbench.local.training.packing.LONG", 8)
         long = hidden_states(base.model, pack(rows, torch.device("cpu")))
     torch.testing.assert_close(short, long)
 

@@ -8,10 +8,9 @@ import pytest
 from nbclient import NotebookClient
 from test_preferring import BASE, TUNED, evaluation, numbered
 
-from workbench.evaluation.preferring.matches import matches
-from workbench.evaluation.preferring.ratings import Ratings
+from workbench.evaluation.ratings import Ratings, matches
 from workbench.widgets.blind_review import BlindReview, blind_review
-from workbench.widgets.review_row import LONGEST
+from workbench.widgets.row_review import LONGEST
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 

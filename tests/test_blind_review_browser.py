@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
-from test_browser import CHROMIUM, READY, RUN_ALL, browser, lab, page  # noqa: F401
+from test_browser import (
+    CHROMIUM,
+    READY,
+    RUN_ALL,
+    browser,  # noqa: F401
+    lab,  # noqa: F401
+    page,  # noqa: F401
+)
 
-from workbench.evaluation.preferring.ratings import Ratings
+from workbench.evaluation.ratings import Ratings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page

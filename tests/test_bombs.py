@@ -15,7 +15,7 @@ from idle_service import KEY
 from starlette.testclient import TestClient
 from unbroken import EXACT, V1, assert_no_failure, one_of_each, send
 
-from workbench.local.rehearsal import Rehearsal
+from workbench.local.emulation import Emulation
 
 MIB = 1024 * 1024
 MOST = 16 * MIB - 200  # bytes that fit into a body around something else
@@ -53,7 +53,7 @@ BODIES = {
 
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    with echo_service(tmp_path_factory.mktemp("bombs") / "home", Watch(), Rehearsal(quota="off")) as http:
+    with echo_service(tmp_path_factory.mktemp("bombs") / "home", Watch(), Emulation(quota="off")) as http:
         yield http
 
 

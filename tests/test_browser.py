@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 
-from workbench import ROOT
 from workbench.local import process
+from workbench.settings import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page

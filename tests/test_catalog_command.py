@@ -7,8 +7,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from workbench.commands import models
-from workbench.commands.shell import OneSentence
+from workbench.cli import decide
+from workbench.cli.shell import OneSentence
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def _alone(home):
 def call(*words: str) -> Result:
     app = typer.Typer(cls=OneSentence, pretty_exceptions_enable=False)
     app.callback()(lambda: None)
-    models.add_to(app)
+    decide.add_catalog_commands(app)
     return CliRunner().invoke(app, ["models", *words], catch_exceptions=False)
 
 

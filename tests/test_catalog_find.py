@@ -5,8 +5,7 @@ from datetime import date
 import jsonschema
 import pytest
 
-from workbench.catalog import Catalogue, find, model
-from workbench.catalog.listing import facts_schema
+from workbench.catalog.catalog import Catalogue, facts_schema, find, model
 from workbench.errors import DataError, SetupError
 
 TODAY = date(2026, 11, 22)

@@ -4,7 +4,8 @@ from datetime import date
 
 import pytest
 
-from workbench.catalog import Conflict, Life, Source, model
+from workbench.catalog.catalog import model
+from workbench.catalog.models import Conflict, Life, Source
 
 TODAY = date(2026, 11, 22)
 

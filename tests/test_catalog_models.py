@@ -6,9 +6,9 @@ from dataclasses import fields
 
 import pytest
 
-from workbench.catalog import PROVIDERS, Conflict, Model, Source, default_model, model, models
-from workbench.catalog.files import HERE
-from workbench.catalog.models import base_name
+from workbench.catalog.catalog import HERE, model, models
+from workbench.catalog.models import Conflict, Model, Source, base_name
+from workbench.catalog.providers import PROVIDERS, default_model
 from workbench.errors import SetupError
 
 TODAY = datetime.date(2026, 11, 22)

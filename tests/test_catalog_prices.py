@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.catalog import cheapest_base, model, way_prices
+from workbench.catalog.catalog import cheapest_base, model, way_prices
 from workbench.errors import DataError, SetupError
 
 TODAY = date(2026, 11, 22)

@@ -10,8 +10,9 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from workbench.catalog import Source, find, model, models, refresh
-from workbench.catalog.refreshing import Change, Listed, changes, listed_in
+from workbench.catalog.catalog import find, model, models
+from workbench.catalog.models import Source
+from workbench.catalog.refresh import Change, Listed, changes, listed_in, refresh
 from workbench.errors import DataError, SetupError
 
 SAID = Source("a service", date(2026, 11, 22))

@@ -11,15 +11,15 @@ from desk_service import TOOL_TEMPLATE
 from test_bases import CHATML, GEMMA, LLAMA_2, LLAMA_31, PHI_3, QWEN_3
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from workbench.dataset import Dataset, Example
-from workbench.dataset.tokens.chat_template import as_text, marks_calls, prompt, tools_in, written
+from workbench.dataset.chat_template import as_text, marks_calls, prompt, tools_in, written
+from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
-from workbench.local.api.chat.chat_request import CompletionRequest
-from workbench.local.api.models import Model
-from workbench.local.chat import ToolCall
-from workbench.local.engine.answering.tools import read_calls
-from workbench.local.engine.encoding import encode, encode_dataset, encode_prompt
-from workbench.local.engine.nano import build_nano
+from workbench.local.api.chat_request import CompletionRequest
+from workbench.local.api.model_routes import Model
+from workbench.local.chat_protocol import ToolCall
+from workbench.local.inference.grammar import read_calls
+from workbench.local.models.nano import build_nano
+from workbench.local.training.encoding import encode, encode_dataset, encode_prompt
 
 Turn = dict[str, Any]
 

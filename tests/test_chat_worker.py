@@ -11,12 +11,12 @@ import torch
 from desk_service import nano, nano_with_tools
 from test_generate import save_random_adapter
 
-from workbench.local.chat import ChatError, ChatRequest, Choice, Completion, Delta, ToolCall
-from workbench.local.engine.answering.chat_worker import ChatWorker
-from workbench.local.engine.answering.desk import Desk, Piece
-from workbench.local.engine.answering.tools import read_calls
-from workbench.local.engine.model import Base, load_base
-from workbench.local.engine.nano import build_nano
+from workbench.local.chat_protocol import ChatError, ChatRequest, Choice, Completion, Delta, ToolCall
+from workbench.local.inference.grammar import read_calls
+from workbench.local.inference.inference_worker import ChatWorker
+from workbench.local.inference.scheduler import Piece, Scheduler
+from workbench.local.models.model import Base, load_base
+from workbench.local.models.nano import build_nano
 
 ASKED = ChatRequest("nano", "nano", None, ({"role": "user", "content": "say red"},), 12, temperature=0.0)
 WEATHER = {
@@ -50,7 +50,7 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Base:
     return nano(nano_with_tools(tmp_path_factory.mktemp("tools") / "nano"))
 
 
-def served(desk: Desk, *requests: ChatRequest, streamed: bool = False) -> dict[int, list[Piece]]:
+def served(desk: Scheduler, *requests: ChatRequest, streamed: bool = False) -> dict[int, list[Piece]]:
     """All that each request gets."""
     for number, request in enumerate(requests):
         desk.take(number, request, streamed=streamed)
@@ -61,13 +61,13 @@ def served(desk: Desk, *requests: ChatRequest, streamed: bool = False) -> dict[i
     return pieces
 
 
-def answer(desk: Desk, request: ChatRequest) -> Completion:
+def answer(desk: Scheduler, request: ChatRequest) -> Completion:
     (piece,) = served(desk, request)[0]
     assert isinstance(piece, Completion)
     return piece
 
 
-def refusal(desk: Desk, request: ChatRequest) -> ChatError:
+def refusal(desk: Scheduler, request: ChatRequest) -> ChatError:
     with pytest.raises(ChatError) as caught:
         desk.take(0, request, streamed=False)
     return caught.value
@@ -77,13 +77,13 @@ def refusal(desk: Desk, request: ChatRequest) -> ChatError:
 
 
 def test_an_answer_has_its_tokens_counted(base: Base) -> None:
-    completion = answer(Desk(base), ASKED)
+    completion = answer(Scheduler(base), ASKED)
     assert (completion.choices[0].finish_reason, completion.completion_tokens) == ("length", 12)
     assert completion.prompt_tokens == len("_user\nsay red_\n_assistant\n")  # _ is one special token
 
 
 def test_requests_that_wait_together_are_answered_together_each_as_it_asked(base: Base) -> None:
-    desk = Desk(base)
+    desk = Scheduler(base)
     short = replace(ASKED, max_tokens=3, messages=({"role": "user", "content": "another question"},))
     alone = [answer(desk, ASKED), answer(desk, short)]
     together = served(desk, ASKED, short)
@@ -93,16 +93,16 @@ def test_requests_that_wait_together_are_answered_together_each_as_it_asked(base
 
 
 def test_answers_end_at_a_stop_sequence_that_is_not_shown(base: Base) -> None:
-    whole = answer(Desk(base), replace(ASKED, max_tokens=40)).choices[0].text
+    whole = answer(Scheduler(base), replace(ASKED, max_tokens=40)).choices[0].text
     stop = whole[10:13]
-    choice = answer(Desk(base), replace(ASKED, max_tokens=40, stop=(stop,))).choices[0]
+    choice = answer(Scheduler(base), replace(ASKED, max_tokens=40, stop=(stop,))).choices[0]
     assert choice == Choice(whole[: whole.index(stop)], "stop")
 
 
 def test_a_stream_never_shows_what_may_become_a_stop_sequence(base: Base) -> None:
-    whole = answer(Desk(base), replace(ASKED, max_tokens=40)).choices[0].text
+    whole = answer(Scheduler(base), replace(ASKED, max_tokens=40)).choices[0].text
     request = replace(ASKED, max_tokens=40, stop=(whole[10:16],))
-    *deltas, completion = served(Desk(base), request, streamed=True)[0]
+    *deltas, completion = served(Scheduler(base), request, streamed=True)[0]
     assert isinstance(completion, Completion)
     said = "".join(delta.text for delta in deltas if isinstance(delta, Delta))
     assert said == completion.choices[0].text == whole[: whole.index(whole[10:16])]
@@ -112,7 +112,7 @@ def test_a_stream_is_the_answer_in_pieces_without_half_characters(base: Base) ->
     # One byte a token: a letter such as é takes two steps.
     schema = json.dumps({"enum": ["é ü 日本"]})
     request = replace(ASKED, schema=schema, max_tokens=40)
-    *deltas, completion = served(Desk(base), request, streamed=True)[0]
+    *deltas, completion = served(Scheduler(base), request, streamed=True)[0]
     assert isinstance(completion, Completion)
     pieces = [delta.text for delta in deltas if isinstance(delta, Delta)]
     assert pieces == ['"', "é", " ", "ü", " ", "日", "本", '"']
@@ -121,18 +121,18 @@ def test_a_stream_is_the_answer_in_pieces_without_half_characters(base: Base) ->
 
 def test_several_answers_differ_and_a_seed_repeats_them_all(base: Base) -> None:
     request = replace(ASKED, n=3, temperature=1.0, seed=5)
-    first, second = answer(Desk(base), request), answer(Desk(base), request)
+    first, second = answer(Scheduler(base), request), answer(Scheduler(base), request)
     assert first.choices == second.choices
     assert len({choice.text for choice in first.choices}) == 3
     assert first.completion_tokens == sum(12 for _ in range(3))
 
 
 def test_more_answers_than_fit_at_once_are_written_one_after_the_other(base: Base) -> None:
-    assert len(answer(Desk(base), replace(ASKED, n=40, max_tokens=2)).choices) == 40
+    assert len(answer(Scheduler(base), replace(ASKED, n=40, max_tokens=2)).choices) == 40
 
 
 def test_log_probabilities_come_with_bytes_and_rivals(base: Base) -> None:
-    choice = answer(Desk(base), replace(ASKED, schema='{"const": "é"}', top_logprobs=2)).choices[0]
+    choice = answer(Scheduler(base), replace(ASKED, schema='{"const": "é"}', top_logprobs=2)).choices[0]
     assert choice.likelihoods is not None
     assert [one.bytes for one in choice.likelihoods] == [(34,), (195,), (169,), (34,)]
     half = "\N{REPLACEMENT CHARACTER}"
@@ -146,7 +146,7 @@ def test_log_probabilities_come_with_bytes_and_rivals(base: Base) -> None:
 
 def test_little_memory_makes_requests_wait_for_each_other(base: Base) -> None:
     per_token = 2 * 2 * 2 * 16 * base.model.dtype.itemsize  # keys and values, layers, heads, width
-    desk = Desk(base, memory=100 * per_token)
+    desk = Scheduler(base, memory=100 * per_token)
     desk.take(0, replace(ASKED, max_tokens=40), streamed=True)
     desk.take(1, replace(ASKED, max_tokens=40), streamed=True)
     order = []
@@ -157,7 +157,7 @@ def test_little_memory_makes_requests_wait_for_each_other(base: Base) -> None:
 
 
 def test_a_client_that_leaves_frees_its_place(base: Base) -> None:
-    desk = Desk(base)
+    desk = Scheduler(base)
     desk.take(0, replace(ASKED, n=3, max_tokens=1000), streamed=True)
     desk.take(1, replace(ASKED, n=40, max_tokens=1000), streamed=False)
     for _ in desk.turn():
@@ -168,23 +168,23 @@ def test_a_client_that_leaves_frees_its_place(base: Base) -> None:
 
 
 def test_a_conversation_beyond_the_context_is_refused(base: Base) -> None:
-    error = refusal(Desk(base), replace(ASKED, messages=({"role": "user", "content": "x" * 9000},)))
+    error = refusal(Scheduler(base), replace(ASKED, messages=({"role": "user", "content": "x" * 9000},)))
     assert (error.status, error.code) == (400, "context_length_exceeded")
     assert "maximum context length is 8192 tokens" in error.message
 
 
 def test_messages_that_the_template_cannot_write_are_refused(base: Base) -> None:
-    error = refusal(Desk(base), replace(ASKED, messages=({"role": "user", "content": "\ud800"},)))
+    error = refusal(Scheduler(base), replace(ASKED, messages=({"role": "user", "content": "\ud800"},)))
     assert (error.status, error.code) == (400, "invalid_request_error")
 
 
 def test_a_tuned_model_that_was_deleted_is_refused(base: Base, tmp_path: Path) -> None:
-    error = refusal(Desk(base), replace(ASKED, model="mine", adapter=str(tmp_path / "gone")))
+    error = refusal(Scheduler(base), replace(ASKED, model="mine", adapter=str(tmp_path / "gone")))
     assert (error.status, error.message) == (404, "The model 'mine' no longer exists.")
 
 
 def test_a_bias_for_a_token_that_does_not_exist_is_refused(base: Base) -> None:
-    error = refusal(Desk(base), replace(ASKED, logit_bias=((259, 1.0),)))
+    error = refusal(Scheduler(base), replace(ASKED, logit_bias=((259, 1.0),)))
     assert "token 259, but nano has the tokens 0 to 258" in error.message
 
 
@@ -197,15 +197,15 @@ def test_tuned_models_answer_beside_their_base(folder: Path, tmp_path: Path) -> 
         for seed, name in enumerate("ab")
     ]
     base = load_base("nano", folder, dtype=torch.float32)
-    alone = [answer(Desk(base), request).choices for request in (ASKED, *tuned)]
-    together = served(Desk(base), ASKED, *tuned)
+    alone = [answer(Scheduler(base), request).choices for request in (ASKED, *tuned)]
+    together = served(Scheduler(base), ASKED, *tuned)
     assert [together[number][0].choices for number in range(3)] == alone
     assert len(set(alone)) == 3
 
 
 def test_the_adapters_kept_are_bounded(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.local.engine.answering.desk.ADAPTERS_KEPT", 2)
-    desk = Desk(nano(folder))
+    monkeypatch.setattr("workbench.local.inference.scheduler.ADAPTERS_KEPT", 2)
+    desk = Scheduler(nano(folder))
     for seed, name in enumerate("abc"):
         answer(desk, replace(ASKED, adapter=str(save_random_adapter(tmp_path / name, folder, seed))))
     assert desk.adapters == [str(tmp_path / "b"), str(tmp_path / "c")]
@@ -223,19 +223,19 @@ def test_tools_and_their_results_reach_the_model(caller: Base, base: Base, knows
         {"role": "tool", "content": "sunny", "tool_call_id": "1"},
     )
     model = caller if knows_tools else base
-    completion = answer(Desk(model), replace(ASKED, messages=messages, tools=(WEATHER,)))
+    completion = answer(Scheduler(model), replace(ASKED, messages=messages, tools=(WEATHER,)))
     said = len(json.dumps(WEATHER)) + len('{"name": "weather", "arguments": {"city": "Rome"}}') + len("sunny")
     assert completion.prompt_tokens > said
 
 
 def test_a_template_that_raises_is_refused_with_its_reason(base: Base) -> None:
-    error = refusal(Desk(base), replace(ASKED, messages=({"role": "user", "content": "\ud800"},)))
+    error = refusal(Scheduler(base), replace(ASKED, messages=({"role": "user", "content": "\ud800"},)))
     assert error.message.startswith("nano cannot read these messages: this model's chat template cannot")
 
 
 def test_a_model_without_tools_calls_them_when_it_must(base: Base) -> None:
     request = replace(ASKED, tools=(WEATHER,), calls=("weather",), max_tokens=200)
-    (choice,) = answer(Desk(base), request).choices
+    (choice,) = answer(Scheduler(base), request).choices
     (call,) = choice.tool_calls
     assert (choice.text, choice.finish_reason, call.name) == ("", "tool_calls", "weather")
     assert call.arguments in ('{"city": "Rome"}', '{"city": "Oslo"}')
@@ -246,7 +246,7 @@ def test_a_demanded_call_is_made_with_arguments_of_its_schema(caller: Base, temp
     request = replace(
         ASKED, tools=(WEATHER,), calls=("weather",), temperature=temperature, seed=1, max_tokens=200
     )
-    (choice,) = answer(Desk(caller), request).choices
+    (choice,) = answer(Scheduler(caller), request).choices
     (call,) = choice.tool_calls
     assert (choice.text, choice.finish_reason, call.name) == ("", "tool_calls", "weather")
     assert json.loads(call.arguments)["city"] in ("Rome", "Oslo")
@@ -254,7 +254,7 @@ def test_a_demanded_call_is_made_with_arguments_of_its_schema(caller: Base, temp
 
 def test_a_stream_shows_no_half_call(caller: Base) -> None:
     request = replace(ASKED, tools=(WEATHER,), calls=("weather",), max_tokens=200)
-    (completion,) = served(Desk(caller), request, streamed=True)[0]
+    (completion,) = served(Scheduler(caller), request, streamed=True)[0]
     assert isinstance(completion, Completion)
 
 
@@ -286,12 +286,12 @@ def test_calls_are_told_from_text(text: str, rest: str, calls: tuple[ToolCall, .
 
 
 def test_an_answer_cut_short_says_so_though_it_has_a_schema(base: Base) -> None:
-    choice = answer(Desk(base), replace(ASKED, schema='{"type": "object"}', max_tokens=1)).choices[0]
+    choice = answer(Scheduler(base), replace(ASKED, schema='{"type": "object"}', max_tokens=1)).choices[0]
     assert choice == Choice("{", "length")
 
 
 def test_a_schema_that_cannot_be_followed_is_refused(base: Base) -> None:
-    error = refusal(Desk(base), replace(ASKED, schema='{"type": "objekt"}'))
+    error = refusal(Scheduler(base), replace(ASKED, schema='{"type": "objekt"}'))
     assert error.status == 400
     assert error.message.startswith("The JSON schema in response_format cannot be followed:")
 

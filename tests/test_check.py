@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workbench.dataset.checking.check import check
-from workbench.dataset.examples import Dataset, Example
+from workbench.dataset.check.check import check
+from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError, SetupError
 
 SENTENCES = (

@@ -6,10 +6,10 @@ from multiprocessing import get_context
 
 import pytest
 
-from workbench.dataset.checking import files, sources
-from workbench.dataset.checking.check import check
-from workbench.dataset.checking.pieces import ThisProcess
-from workbench.dataset.reading import read
+from workbench.dataset.check import sources
+from workbench.dataset.check.check import check
+from workbench.dataset.check.parallel import ThisProcess
+from workbench.dataset.read import read
 
 QUESTIONS = ("Where is my parcel number {n}?", "How do I return order {n}?", "Can I pay invoice {n} later?")
 
@@ -61,20 +61,20 @@ def expected(training, test_file):
 
 @pytest.mark.parametrize("piece", [1, 999, 20_000])
 def test_the_report_is_the_same_however_a_file_is_cut(training, test_file, expected, piece, monkeypatch):
-    monkeypatch.setattr(files, "PIECE", piece)
+    monkeypatch.setattr(sources, "PIECE", piece)
     report = check(training, test=test_file, executor=ThisProcess())
     assert "".join(report.to_json()) == expected
 
 
 def test_the_report_is_the_same_on_threads(training, test_file, expected, monkeypatch):
-    monkeypatch.setattr(files, "PIECE", 10_000)
+    monkeypatch.setattr(sources, "PIECE", 10_000)
     with ThreadPoolExecutor(3) as threads:
         report = check(training, test=test_file, executor=threads)
     assert "".join(report.to_json()) == expected
 
 
 def test_the_report_is_the_same_on_two_processes(training, test_file, expected, monkeypatch):
-    monkeypatch.setattr(files, "PIECE", 50_000)
+    monkeypatch.setattr(sources, "PIECE", 50_000)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
         report = check(training, test=test_file, executor=processes)
     assert "".join(report.to_json()) == expected
@@ -82,7 +82,7 @@ def test_the_report_is_the_same_on_two_processes(training, test_file, expected, 
 
 def test_the_report_is_the_same_on_two_dask_workers(training, test_file, expected, monkeypatch):
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr(files, "PIECE", 50_000)
+    monkeypatch.setattr(sources, "PIECE", 50_000)
     cluster = distributed.LocalCluster(
         n_workers=2,
         threads_per_worker=1,

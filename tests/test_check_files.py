@@ -9,13 +9,12 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 
 import pytest
 
-from workbench.dataset.checking import files, lines
-from workbench.dataset.checking.check import check
-from workbench.dataset.checking.files import FileSource
-from workbench.dataset.checking.pieces import Seen, ThisProcess, executor_for, first_rows
-from workbench.dataset.checking.sources import DatasetSource, source_of
-from workbench.dataset.examples import Dataset, Example
-from workbench.dataset.reading.text import require_utf_8
+from workbench.dataset.check import json_lines, sources
+from workbench.dataset.check.check import check
+from workbench.dataset.check.parallel import Seen, ThisProcess, executor_for, first_rows
+from workbench.dataset.check.sources import DatasetSource, FileSource, source_of
+from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.json_text import require_utf_8
 from workbench.errors import DataError, SetupError
 
 
@@ -45,7 +44,7 @@ def hundred(tmp_path):
 
 @pytest.mark.parametrize("piece", [1, 100, 777, 5_000, 10**6])
 def test_a_file_is_cut_at_its_line_ends(hundred, piece, monkeypatch):
-    monkeypatch.setattr(files, "PIECE", piece)
+    monkeypatch.setattr(sources, "PIECE", piece)
     source = FileSource(hundred)
     assert numbers(source) == list(range(1, 101))
     assert sum(part.bytes for part in source.pieces()) == hundred.stat().st_size
@@ -53,8 +52,8 @@ def test_a_file_is_cut_at_its_line_ends(hundred, piece, monkeypatch):
 
 @pytest.mark.parametrize("piece", [1, 777, 10**6])
 def test_any_row_can_be_had_again(hundred, piece, monkeypatch):
-    monkeypatch.setattr(files, "_BLOCK", 500)
-    monkeypatch.setattr(files, "PIECE", piece)
+    monkeypatch.setattr(sources, "_BLOCK", 500)
+    monkeypatch.setattr(sources, "PIECE", piece)
     source = FileSource(hundred)
     list(source.pieces())
     asked = [source.row(number).asked for number in (100, 1, 57)]
@@ -231,7 +230,7 @@ def test_a_file_that_changes_meanwhile_is_refused(hundred, change):
 
 
 def test_a_file_that_shrinks_meanwhile_is_refused(hundred, monkeypatch):
-    monkeypatch.setattr(files, "PIECE", 1_000)
+    monkeypatch.setattr(sources, "PIECE", 1_000)
     source = FileSource(hundred)
     pieces = list(source.pieces())
     os.truncate(hundred, 500)
@@ -242,8 +241,8 @@ def test_a_file_that_shrinks_meanwhile_is_refused(hundred, monkeypatch):
 
 
 def test_a_line_that_is_too_long_is_told_and_passed_over_in_little_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "LONGEST", 2**20)
-    monkeypatch.setattr(lines, "LONGEST", 2**20)
+    monkeypatch.setattr(sources, "LONGEST", 2**20)
+    monkeypatch.setattr(json_lines, "LONGEST", 2**20)
     path = tmp_path / "long.jsonl"
     with open(path, "w", encoding="utf-8") as file:
         file.write(chat("Before?") + "\n" + '{"messages": "')
@@ -326,7 +325,7 @@ def test_small_files_are_checked_in_this_process_and_large_ones_on_all_cores(hun
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     with executor_for([FileSource(hundred)], None) as where:
         assert type(where).__name__ == "ThisProcess"
-    monkeypatch.setattr("workbench.dataset.checking.pieces.SMALL", 100)
+    monkeypatch.setattr("workbench.dataset.check.parallel.SMALL", 100)
     with executor_for([FileSource(hundred)], None) as where:
         assert type(where).__name__ == "ProcessPoolExecutor"
 
@@ -348,7 +347,7 @@ def test_only_the_first_rows_are_read_to_guess_a_method(tmp_path):
 
 
 def test_an_interrupt_calls_off_what_is_under_way(hundred, monkeypatch):
-    monkeypatch.setattr(files, "PIECE", 1_000)
+    monkeypatch.setattr(sources, "PIECE", 1_000)
     waiting = []
 
     class Interrupted(Executor):

@@ -7,8 +7,8 @@ import pytest
 from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 
 from workbench.errors import DataError
-from workbench.training.curves.curve import Curve
-from workbench.training.diagnosing.checkpoint_choice import choose_checkpoint
+from workbench.training.checkpoints import choose_checkpoint
+from workbench.training.curve import Curve
 
 
 def curve(steps: int = 50, **sparse: dict[int, float]) -> Curve:

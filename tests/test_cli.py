@@ -12,9 +12,9 @@ import pytest
 from openai import OpenAI
 from typer.testing import CliRunner, Result
 
-from workbench import ROOT
 from workbench.__main__ import app
 from workbench.local import process
+from workbench.settings import ROOT
 
 
 @pytest.fixture

@@ -7,15 +7,15 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from workbench.commands import curves
-from workbench.commands.shell import OneSentence
-from workbench.training.diagnosing.verdicts import VERDICTS
+from workbench.cli import evaluate
+from workbench.cli.shell import OneSentence
+from workbench.training.diagnosis_facts import VERDICTS
 
 
 def call(*words: str) -> Result:
     app = typer.Typer(cls=OneSentence, pretty_exceptions_enable=False)
     app.callback()(lambda: None)
-    curves.add_to(app)
+    evaluate.add_curve_commands(app)
     return CliRunner().invoke(app, ["diagnose", *words], catch_exceptions=False)
 
 
@@ -85,7 +85,7 @@ def test_what_is_no_curve_is_one_sentence(tmp_path):
 
 
 def test_every_verdict_has_its_exit_code():
-    fails = {name for name in VERDICTS if name not in (*curves.GOOD, *curves.NOT_JUDGED)}
+    fails = {name for name in VERDICTS if name not in (*evaluate.GOOD, *evaluate.NOT_JUDGED)}
     assert fails == {
         "diverged",
         "leakage_suspected",

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from workbench import ROOT
 from workbench.__main__ import app
+from workbench.settings import ROOT
 
 Write = Callable[..., Path]
 

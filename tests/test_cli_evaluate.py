@@ -17,10 +17,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from typer.testing import CliRunner, Result
 
-from workbench import Evaluation, Prompt, grader
-from workbench.commands import evaluate as commands
-from workbench.commands.shell import OneSentence
-from workbench.evaluation.items import Item
+from workbench.cli import evaluate as commands
+from workbench.cli.shell import OneSentence
+from workbench.evaluation.evaluation import Evaluation, Item
+from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.prompts import Prompt
 
 SUMS = "question,answer,page\n1 + 1?,2,a\n2 + 2?,4,a\n3 + 3?,6,b\n4 + 4?,8,b\n"
 
@@ -78,7 +79,7 @@ def sums(tmp_path: Path) -> Path:
 
 def call(*words: str | Path | float) -> Result:
     app = typer.Typer(cls=OneSentence, pretty_exceptions_enable=False)
-    commands.add_to(app)
+    commands.add_evaluation_commands(app)
     return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
 
 

@@ -10,10 +10,10 @@ from openai import OpenAI
 from starlette.testclient import TestClient
 from typer.testing import CliRunner, Result
 
-from workbench.commands import jobs as commands
-from workbench.commands.shell import OneSentence
+from workbench.cli import jobs as commands
+from workbench.cli.shell import OneSentence
 from workbench.local.api.app import create_app
-from workbench.local.storage.store import Store
+from workbench.local.store.store import Store
 
 
 class Idle:
@@ -142,7 +142,7 @@ def test_an_interrupt_stops_the_following_and_not_the_job(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("workbench.training.progress.time.sleep", interrupted)
+    monkeypatch.setattr("workbench.training.follow.time.sleep", interrupted)
     done = call("follow", job)
     assert done.exit_code == 130
     assert done.stderr.endswith(f"No longer followed; the jobs go on: {job}\n")

@@ -9,12 +9,11 @@ from dataclasses import replace
 import pytest
 
 from workbench.errors import DataError
-from workbench.evaluation.asking.prompts import AS_TRAINED
-from workbench.evaluation.comparing.compare import compare
+from workbench.evaluation.compare import compare
 from workbench.evaluation.evaluation import Evaluation, Item
-from workbench.evaluation.graders import grader
-from workbench.evaluation.statistics.multiplicity import holm
-from workbench.evaluation.statistics.paired import mcnemar
+from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.prompts import AS_TRAINED
+from workbench.evaluation.statistics import holm, mcnemar
 
 
 def evaluation(scores: "str | list[float]", model: str = "base", **changes: object) -> Evaluation:

@@ -4,7 +4,7 @@ import pytest
 from test_compare import evaluation, in_clusters
 
 from workbench.errors import DataError
-from workbench.evaluation.comparing.noninferiority import noninferior
+from workbench.evaluation.compare import noninferior
 
 
 def test_a_model_that_lost_little_on_many_items_is_not_worse():

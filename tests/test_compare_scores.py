@@ -8,8 +8,8 @@ import pytest
 from test_compare import evaluation
 
 from workbench.errors import DataError
-from workbench.evaluation.comparing.compare import compare
-from workbench.evaluation.comparing.scores import read_scores
+from workbench.evaluation.compare import compare
+from workbench.evaluation.scores import read_scores
 
 
 def written(folder: Path, text: str, name: str = "tuned.jsonl") -> Path:

@@ -13,9 +13,11 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from workbench import SetupError, about, connect, self_test
-from workbench.catalog import PROVIDERS, default_model, provider_at
+from workbench.catalog.providers import PROVIDERS, default_model, provider_at
+from workbench.connect import connect
+from workbench.errors import SetupError
 from workbench.local import process
+from workbench.selftest import about, self_test
 from workbench.settings import setting
 
 VARIABLES = (

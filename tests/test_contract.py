@@ -25,9 +25,9 @@ from starlette.testclient import TestClient
 from unbroken import EXACT, V1, one_of_each
 
 from workbench.local.api.app import create_app
-from workbench.local.chat import ChatRequest, Choice, Completion, Delta, Likelihood, ToolCall
-from workbench.local.rehearsal import Rehearsal
-from workbench.local.storage.store import Store
+from workbench.local.chat_protocol import ChatRequest, Choice, Completion, Delta, Likelihood, ToolCall
+from workbench.local.emulation import Emulation
+from workbench.local.store.store import Store
 
 DOCUMENT = description()
 CLOSED = rewritten(DOCUMENT, closed)
@@ -137,7 +137,7 @@ class FullWorkers(EchoWorkers):
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     home = tmp_path_factory.mktemp("contract") / "home"
-    app = create_app(home, KEY, workers=FullWorkers(), rehearsal=Rehearsal(quota="off"))
+    app = create_app(home, KEY, workers=FullWorkers(), rehearsal=Emulation(quota="off"))
     with TestClient(app, headers={"api-key": KEY}, raise_server_exceptions=False) as http:
         yield http
 

@@ -12,13 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from workbench.dataset import Dataset, Example
-from workbench.dataset.rows import Row, Source
-from workbench.dataset.tokens.counting import Tokens, count_tokens, counter
-from workbench.dataset.tokens.counts import Bin, TokenCounts
-from workbench.dataset.tokens.vocabularies import reference
+from workbench.dataset.check.row import Row, Source
+from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.tokenizers import reference
+from workbench.dataset.tokens import Bin, TokenCounts, Tokens, count_tokens, counter
 from workbench.errors import SetupError
-from workbench.local.engine.nano import build_nano
+from workbench.local.models.nano import build_nano
 
 HELLO = {"role": "user", "content": "hello world"}  # 2 tokens
 BYE = {"role": "assistant", "content": "bye"}  # 1 token

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from workbench.dataset.checking.counts import Counts, no_validation, sizes
-from workbench.dataset.rows import Row
+from workbench.dataset.check.check import Counts, no_validation, sizes
+from workbench.dataset.check.row import Row
 
 MB = 1024**2
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/c.png"}}

@@ -5,7 +5,9 @@ import base64
 import pytest
 from openai.types.fine_tuning import FineTuningJobEvent
 
-from workbench import Curve, DataError, read_curve
+from workbench.errors import DataError
+from workbench.training.curve import Curve
+from workbench.training.curve_files import read_curve
 
 PLAIN = (
     b"step,train_loss,train_mean_token_accuracy,valid_loss,valid_mean_token_accuracy\n"

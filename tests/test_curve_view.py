@@ -16,13 +16,11 @@ from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.fine_tuning.fine_tuning_job import Error, Hyperparameters
 
 from workbench.errors import DataError
-from workbench.training.curves.curve import Curve
-from workbench.training.progress import Progress
-from workbench.widgets.curve_drawing import svg
-from workbench.widgets.curve_picture import Look
-from workbench.widgets.curve_series import smoothed
+from workbench.training.curve import Curve
+from workbench.training.follow import Progress
+from workbench.widgets.curve_chart import Look, smoothed, svg
 from workbench.widgets.curve_view import _plot, plot, watch, watch_in_background
-from workbench.widgets.scales import Logarithmic
+from workbench.widgets.svg import Logarithmic
 
 PLOTLY = "application/vnd.plotly.v1+json"
 NAN = float("nan")

@@ -4,10 +4,12 @@ import hashlib
 
 import pytest
 
-from workbench import check, keep_data, open_project, propose
-from workbench.dataset import Dataset, Example
-from workbench.dataset.repairing.changes import changes_from_jsonl, undo
-from workbench.training.data import data_evidence
+from workbench.dataset.check.check import check
+from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.repair.changes import changes_from_jsonl, undo
+from workbench.dataset.repair.repair import propose
+from workbench.project import open_project
+from workbench.training.jobs import data_evidence, keep_data
 
 
 def example(number: int, question: str, answer: str) -> Example:

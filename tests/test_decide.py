@@ -5,13 +5,11 @@ import json
 import jsonschema
 import pytest
 
-from workbench import DataError
 from workbench.decide.criteria import criteria
 from workbench.decide.decision import decide
-from workbench.decide.evidence import half_width
-from workbench.decide.facts import schema_of
-from workbench.decide.gates import GATES, VERDICTS
-from workbench.decide.situation import Situation, questions, situation
+from workbench.decide.rules import RULES, VERDICTS
+from workbench.decide.situation import Situation, half_width, questions, schema_of, situation
+from workbench.errors import DataError
 
 # A task that should be tuned: every gate before the last one says no.
 READY = situation(
@@ -206,9 +204,9 @@ def test_its_facts_are_json():
 
 
 def test_gates_name_fields_and_verdicts_that_exist():
-    assert {name for gate in GATES for name in gate.reads} <= set(questions())
-    assert {gate.verdict for gate in GATES} == set(VERDICTS)
-    assert [gate.id for gate in GATES] == [f"G{number}" for number in range(1, 20)]
+    assert {name for gate in RULES for name in gate.reads} <= set(questions())
+    assert {gate.verdict for gate in RULES} == set(VERDICTS)
+    assert [gate.id for gate in RULES] == [f"G{number}" for number in range(1, 20)]
 
 
 def test_half_the_interval_is_wilsons():

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 from versions import BRIEF, ends, fetch, requirements, tried
 
-from workbench import ROOT
+from workbench.settings import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LISTED = [*requirements().values(), *map(Requirement, PROJECT["optional-dependencies"]["test"])]
@@ -124,7 +124,7 @@ def test_our_own_warning():
 
 
 def test_our_module():
-    module("workbench.local.engine.model", Path("someone.py").read_text()).deprecated(DeprecationWarning)
+    module("workbench.local.models.model", Path("someone.py").read_text()).deprecated(DeprecationWarning)
 
 
 def test_an_argument_that_transformers_renamed():

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.errors import DataError
-from workbench.training.curves.curve import Curve
-from workbench.training.diagnosing.diagnosis import METHODS, diagnose
-from workbench.training.diagnosing.verdicts import FLAGS, VERDICTS
+from workbench.training.curve import Curve
+from workbench.training.diagnosis import METHODS, diagnose
+from workbench.training.diagnosis_facts import FLAGS, VERDICTS
 
 
 def levels(*parts: tuple[float, int]) -> list[float]:

@@ -8,12 +8,12 @@ import pytest
 from openai import OpenAI
 from starlette.testclient import TestClient
 
-from workbench.dataset import Dataset, Example
+from workbench.dataset.dataset import Dataset, Example
 from workbench.local.api.app import create_app
-from workbench.local.engine.weights import NANO
-from workbench.training.diagnosing.diagnosis import diagnose
+from workbench.local.models.bases import NANO
+from workbench.training.diagnosis import diagnose
+from workbench.training.follow import Progress, follow
 from workbench.training.jobs import start_job
-from workbench.training.progress import Progress, follow
 
 KEY = "the-key-of-this-test"
 

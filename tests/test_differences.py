@@ -1,6 +1,6 @@
 """What a change looks like: legible to a person, and nothing in it that a terminal obeys."""
 
-from workbench.dataset.repairing.differences import difference
+from workbench.dataset.diff import difference
 
 
 def chat(*turns, **more):

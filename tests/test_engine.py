@@ -6,21 +6,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from workbench.dataset import Dataset, Example
+from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
-from workbench.local.engine import lora
-from workbench.local.engine.encoding import (
-    IGNORED,
-    Row,
-    batches,
-    encode,
-    encode_dataset,
-    encode_prompt,
-)
-from workbench.local.engine.model import Base, load_base, logits
-from workbench.local.engine.nano import build_nano
-from workbench.local.engine.packing import hidden_states, pack
-from workbench.local.engine.trainer import ADAPTER, Plan, SftRun, learnt_loss, schedule_share
+from workbench.local.models.model import Base, load_base, logits
+from workbench.local.models.nano import build_nano
+from workbench.local.training import lora
+from workbench.local.training.encoding import IGNORED, Row, batches, encode, encode_dataset, encode_prompt
+from workbench.local.training.packing import hidden_states, pack
+from workbench.local.training.supervised import ADAPTER, Plan, SftRun, learnt_loss, schedule_share
 
 WORDS = ("red", "blue", "green", "pink", "gold", "gray", "teal", "lime", "rose", "navy", "plum", "mint")
 

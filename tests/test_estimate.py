@@ -5,10 +5,9 @@ from array import array
 
 import pytest
 
-from workbench.dataset.tokens.counts import TokenCounts
-from workbench.dataset.tokens.estimate import Grading, estimate
-from workbench.dataset.tokens.tariff import Range
+from workbench.dataset.tokens import TokenCounts
 from workbench.errors import DataError, SetupError
+from workbench.training.cost import Grading, Range, estimate
 
 IN_SPRING = datetime.date(2026, 4, 1)
 TODAY = datetime.date(2026, 11, 22)

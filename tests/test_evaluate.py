@@ -15,12 +15,13 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from workbench.dataset.examples import Dataset, Example
+from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
-from workbench.evaluation.asking.prompts import Prompt, nearest
-from workbench.evaluation.asking.retrieval import Documents, Gold, Passage
-from workbench.evaluation.evaluate import Evaluation, evaluate
-from workbench.evaluation.graders import Limits, grader
+from workbench.evaluation.evaluate import evaluate
+from workbench.evaluation.evaluation import Evaluation
+from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.graders.sandbox import Limits
+from workbench.evaluation.prompts import Documents, Gold, Passage, Prompt, nearest
 
 EXACT = grader("exact")
 

@@ -9,12 +9,12 @@ import numpy as np
 import pandas
 import pytest
 
-from workbench import DataError, Evaluation, Prompt, grader
-from workbench.dataset.examples import Example
-from workbench.evaluation.asking.costs import cost_per_request
-from workbench.evaluation.items import Item, Sample
-from workbench.evaluation.statistics.effective import effective_items, interval_of
-from workbench.evaluation.statistics.intervals import wilson
+from workbench.dataset.dataset import Example
+from workbench.errors import DataError
+from workbench.evaluation.evaluation import Evaluation, Item, Sample, cost_per_request
+from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.prompts import Prompt
+from workbench.evaluation.statistics import effective_items, interval_of, wilson
 
 EXACT = grader("exact")
 

@@ -4,10 +4,11 @@ import json
 import math
 from pathlib import Path
 
-from workbench import Evaluation, Prompt, grader
-from workbench.evaluation.baseline import ladder
-from workbench.evaluation.comparing.compare import compare
-from workbench.evaluation.items import Item
+from workbench.evaluation.compare import compare
+from workbench.evaluation.evaluation import Evaluation, Item
+from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.prompt_comparison import compare_prompts
+from workbench.evaluation.prompts import Prompt
 from workbench.evaluation.records import record_baseline, record_comparison
 from workbench.project import Project
 
@@ -37,7 +38,7 @@ def test_a_comparison_is_recorded_with_what_does_not_count_and_why(tmp_path: Pat
 def test_a_prompt_of_which_nothing_could_be_graded_is_not_the_best_and_is_recorded(tmp_path: Path):
     project = Project("p", tmp_path / "p")
     hopeless, poor = evaluation(math.nan, math.nan, prompt="hopeless"), evaluation(0.0, 0.0, prompt="poor")
-    rungs = ladder([hopeless, poor])
+    rungs = compare_prompts([hopeless, poor])
     assert rungs.best.prompt.name == "poor"
     entry = record_baseline(project, rungs, test_sha256="0" * 64)
     assert [rung["score"] for rung in entry.facts["rungs"]] == [None, 0.0]

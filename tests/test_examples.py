@@ -3,8 +3,8 @@ import json
 import pytest
 from pyarrow import parquet
 
-from workbench.dataset.examples import Dataset, Example
-from workbench.dataset.reading import read
+from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.read import read
 from workbench.errors import DataError
 
 

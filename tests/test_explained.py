@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from workbench import ROOT
-from workbench.dataset.checking.explained import ASPECTS, EXPLAINED
-from workbench.dataset.checking.report import LEVELS
+from workbench.dataset.check.check import EXPLAINED, EXPLAINED_ASPECTS
+from workbench.dataset.check.report import LEVELS
+from workbench.settings import ROOT
 
 DATASET = ROOT / "workbench" / "dataset"
 GUIDE = ROOT / "data" / "README.md"
@@ -18,7 +18,7 @@ def table() -> str:
     """The rules as the guide prints them."""
     rows = [
         f"| {aspect} | `{rule}` | {sentence} |"
-        for aspect, of_aspect in ASPECTS.items()
+        for aspect, of_aspect in EXPLAINED_ASPECTS.items()
         for rule, sentence in of_aspect.items()
     ]
     return "\n".join(["| looks at | rule | what it asks, or why |", "| --- | --- | --- |", *rows])
@@ -51,7 +51,7 @@ def test_every_finding_has_a_rule_a_level_a_place_a_sentence_and_a_fix():
 
 
 def test_no_rule_is_explained_twice():
-    assert sum(len(of_aspect) for of_aspect in ASPECTS.values()) == len(EXPLAINED)
+    assert sum(len(of_aspect) for of_aspect in EXPLAINED_ASPECTS.values()) == len(EXPLAINED)
 
 
 def test_explanations_are_one_sentence_each():

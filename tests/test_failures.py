@@ -12,18 +12,14 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from workbench.dataset.examples import Dataset, Example
+from workbench.dataset.dataset import Dataset, Example
 from workbench.decide.situation import FAILURES
 from workbench.errors import DataError
-from workbench.evaluation.asking.prompts import Prompt, gold_context
-from workbench.evaluation.asking.retrieval import Documents, Passage
-from workbench.evaluation.baseline import Ladder, ladder
 from workbench.evaluation.evaluation import Evaluation, Item
-from workbench.evaluation.failing.failures import Failed, Failures, failures
-from workbench.evaluation.failing.judging import ask_judge, named
-from workbench.evaluation.failing.labels import Label, Labels
-from workbench.evaluation.failing.symptoms import symptom
-from workbench.evaluation.graders import grader
+from workbench.evaluation.failures import Failed, Failures, Label, Labels, ask_judge, failures, named, symptom
+from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.prompt_comparison import PromptComparison, compare_prompts
+from workbench.evaluation.prompts import Documents, Passage, Prompt, gold_context
 from workbench.evaluation.records import open_labels
 from workbench.project import Project
 
@@ -39,10 +35,10 @@ def measured(*answers: str, prompt: Prompt | None = None) -> Evaluation:
     return Evaluation("base", prompt or Prompt("few-shot"), grader("exact"), graded, 64, 0.0)
 
 
-def tried(*answers: str, prompt: Prompt | None = None, gold: tuple[str, ...] = ()) -> Ladder:
+def tried(*answers: str, prompt: Prompt | None = None, gold: tuple[str, ...] = ()) -> PromptComparison:
     best = measured(*answers, prompt=prompt)
     with_passage = measured(*gold, prompt=gold_context(best.prompt, "passage")) if gold else None
-    return ladder([best], gold=with_passage)
+    return compare_prompts([best], gold=with_passage)
 
 
 def kinds(found: Failures) -> list[str | None]:
@@ -108,7 +104,7 @@ def test_what_a_second_grader_does_not_take_is_wrong_in_form():
 
 
 def test_where_a_well_formed_answer_can_be_wrong_in_one_way_only_a_rule_says_so():
-    queries = ladder([measured("customers -> all", "How many?")])
+    queries = compare_prompts([measured("customers -> all", "How many?")])
     found = failures(queries, valid=grader("data/gql/gql.py:valid"), well_formed="instruction")
     assert kinds(found) == ["instruction", "format"]
     assert kinds(failures(queries, well_formed="instruction")) == [None, None]
@@ -160,7 +156,7 @@ def test_another_test_is_refused():
 
 
 def test_only_wrong_answers_of_the_best_prompt_are_failures():
-    found = failures(ladder([measured("?", "?"), measured("By noon.", "!", prompt=Prompt("best"))]))
+    found = failures(compare_prompts([measured("?", "?"), measured("By noon.", "!", prompt=Prompt("best"))]))
     assert [failed.item.answer for failed in found.items] == ["!"]
     assert (found.prompt.name, found.found) == ("best", 1)
     assert failures(tried("By noon.")).items == ()

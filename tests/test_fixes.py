@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from workbench.dataset.examples import Dataset
-from workbench.dataset.repairing.fixes import BY_DEFAULT, FIXES, chosen
-from workbench.dataset.repairing.lines import example_from
-from workbench.dataset.repairing.repair import propose
+from workbench.dataset.dataset import Dataset
+from workbench.dataset.repair.fixes import BY_DEFAULT, FIXES, chosen
+from workbench.dataset.repair.lines import example_from
+from workbench.dataset.repair.repair import propose
 from workbench.errors import DataError
 
 HI, HELLO = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}

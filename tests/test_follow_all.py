@@ -15,11 +15,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from workbench import SetupError
+from workbench.errors import SetupError
 from workbench.local.api.app import create_app
-from workbench.local.storage.store import Store
-from workbench.training.progress import follow_all
-from workbench.training.steering import cancel_job, choices, pause_job, resume_job
+from workbench.local.store.store import Store
+from workbench.training.control import cancel_job, choices, pause_job, resume_job
+from workbench.training.follow import follow_all
 
 pytestmark = pytest.mark.usefixtures("home")
 

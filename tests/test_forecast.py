@@ -6,8 +6,8 @@ import numpy
 import pytest
 from scipy.optimize import curve_fit
 
-from workbench import DataError
 from workbench.decide.forecast import Forecast, Law, Point, forecast
+from workbench.errors import DataError
 
 
 def runs(law: Law, *sizes: int, items: int = 1_000_000) -> list[Point]:

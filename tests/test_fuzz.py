@@ -20,15 +20,14 @@ from schemathesis.schemas import APIOperation
 from starlette.testclient import TestClient
 from unbroken import V1, assert_no_failure, one_of_each, send
 
-from workbench.local.api.chat.chat_request import CompletionRequest
-from workbench.local.api.chat.completions import CompletionChange
-from workbench.local.api.chat.response_request import ResponseRequest
-from workbench.local.api.deployments.deployment_request import DeploymentChange, DeploymentRequest
-from workbench.local.api.files.importing import ImportRequest
-from workbench.local.api.files.uploads import Completion, NewUpload
-from workbench.local.api.jobs.checkpoints import CopyRequest
-from workbench.local.api.jobs.job_request import JobRequest
-from workbench.local.rehearsal import Rehearsal
+from workbench.local.api.chat_request import CompletionRequest
+from workbench.local.api.chat_routes import CompletionChange
+from workbench.local.api.deployment_routes import DeploymentChange, DeploymentRequest
+from workbench.local.api.file_routes import Completion, ImportRequest, NewUpload
+from workbench.local.api.job_request import JobRequest
+from workbench.local.api.job_routes import CopyRequest
+from workbench.local.api.responses import ResponseRequest
+from workbench.local.emulation import Emulation
 
 ACCOUNT = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a"
 DEPLOYMENT = f"{ACCOUNT}/deployments"
@@ -120,7 +119,7 @@ OPERATIONS = [found.ok() for found in schemathesis.openapi.from_dict(requests())
 
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    with echo_service(tmp_path_factory.mktemp("fuzz") / "home", Watch(), Rehearsal(quota="off")) as http:
+    with echo_service(tmp_path_factory.mktemp("fuzz") / "home", Watch(), Emulation(quota="off")) as http:
         yield http
 
 

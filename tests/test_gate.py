@@ -4,16 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from workbench.dataset import Dataset, Example
+from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
-from workbench.evaluation.asking.prompts import AS_TRAINED
-from workbench.evaluation.comparing.compare import compare
-from workbench.evaluation.evaluation import Evaluation
-from workbench.evaluation.gate import gate
-from workbench.evaluation.graders import grader
-from workbench.evaluation.items import Item
-from workbench.evaluation.probing.forgetting import forgotten
-from workbench.evaluation.trusting.trial import try_grader
+from workbench.evaluation.compare import compare
+from workbench.evaluation.evaluation import Evaluation, Item
+from workbench.evaluation.grader_trial import try_grader
+from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.probes import forgotten
+from workbench.evaluation.prompts import AS_TRAINED
+from workbench.evaluation.release_check import release_check
 
 
 def answered(model: str, *scores: int, categories: int = 0) -> Evaluation:
@@ -83,25 +82,25 @@ def test_items_without_a_category_are_no_probes():
 
 
 def test_a_model_that_is_better_and_has_lost_nothing_passes():
-    found = gate(BETTER, forgetting=probed(0))
+    found = release_check(BETTER, forgetting=probed(0))
     assert found.result == "passed"
     assert found.verdict == "Nothing that was checked speaks against deploying this model."
 
 
 def test_a_model_that_is_better_and_has_forgotten_much_is_refused():
-    found = gate(BETTER, forgetting=probed(100))
+    found = release_check(BETTER, forgetting=probed(100))
     assert found.verdict == "Do not deploy this model, it fails this: nothing lost elsewhere."
 
 
 def test_what_cannot_be_told_is_no_pass():
-    found = gate(EQUAL, forgetting=probed(0))
+    found = release_check(EQUAL, forgetting=probed(0))
     assert (EQUAL.outcome, found.result) == ("inconclusive", "open")
     assert found.verdict == "Not yet, this is not shown: better at the task."
 
 
 def test_a_worse_model_is_refused():
     worse = compare(answered("base", *[1] * 60, *[0] * 40), answered("tuned", *BASE))
-    assert gate(worse).result == "refused"
+    assert release_check(worse).result == "refused"
 
 
 def test_a_grader_that_can_be_tricked_refuses():
@@ -118,7 +117,7 @@ def test_a_grader_that_can_be_tricked_refuses():
         "operation": "ilike",
     }
     trial = try_grader(lenient, Dataset("faq", (row("A?", "one"), row("B?", "two"))))
-    found = gate(BETTER, trial=trial)
+    found = release_check(BETTER, trial=trial)
     assert [(check.name, check.result) for check in found.checks] == [
         ("better at the task", "passed"),
         ("a grader to trust", "refused"),

@@ -18,15 +18,15 @@ from transformers import (
 )
 
 from workbench.errors import DataError, SetupError
-from workbench.local.engine import lora
-from workbench.local.engine.answering.adapters import Adapters
-from workbench.local.engine.answering.cache import Slots
-from workbench.local.engine.answering.constraint import Grammars
-from workbench.local.engine.answering.generate import Batch, answers
-from workbench.local.engine.answering.products import PackedLinear, pack
-from workbench.local.engine.answering.sampling import Sampler, Sampling, draw
-from workbench.local.engine.model import Base, load_base
-from workbench.local.engine.nano import build_nano
+from workbench.local.inference.batch import Batch, answers
+from workbench.local.inference.grammar import Grammars
+from workbench.local.inference.kernels import PackedLinear, pack
+from workbench.local.inference.kv_cache import KVCache
+from workbench.local.inference.multi_lora import Adapters
+from workbench.local.inference.sampling import Sampler, Sampling, draw
+from workbench.local.models.model import Base, load_base
+from workbench.local.models.nano import build_nano
+from workbench.local.training import lora
 
 SIZE = {
     "vocab_size": 259, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4,
@@ -206,7 +206,7 @@ def test_a_model_that_remembers_otherwise_is_refused() -> None:
     config = Qwen2Config(**SIZE)
     config.layer_types = ["linear_attention"] * 4
     with pytest.raises(SetupError, match="linear_attention"):
-        Slots(config)
+        KVCache(config)
 
 
 # Adapters

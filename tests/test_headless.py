@@ -8,8 +8,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from workbench import DataError
-from workbench.headless import Run, Summary, execute, plan, read_parameters
+from workbench.errors import DataError
+from workbench.runner import Run, Summary, execute, plan, read_parameters
 
 COMPARISON = {
     "base_model": "SmolLM2",

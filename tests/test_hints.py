@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.training.hints import hint, hinted
+from workbench.training.jobs import hint, hinted
 
 
 @pytest.mark.parametrize(

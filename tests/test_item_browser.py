@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from workbench.dataset.examples import Dataset, Example
-from workbench.evaluation.asking.prompts import Prompt
-from workbench.evaluation.comparing.compare import Comparison, compare
-from workbench.evaluation.comparing.pairing import pair
+from workbench.dataset.dataset import Dataset, Example
+from workbench.evaluation.compare import Comparison, compare
 from workbench.evaluation.evaluation import Evaluation, Item
-from workbench.evaluation.graders import grader
-from workbench.widgets.item_browser import ItemBrowser, browse
-from workbench.widgets.item_browser_page import LONGEST, diffed
+from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.prompts import Prompt
+from workbench.evaluation.scores import pair
+from workbench.widgets.item_browser import LONGEST, ItemBrowser, browse, diffed
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 QUESTIONS = (

@@ -23,20 +23,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from workbench import (
-    ROOT,
-    DataError,
-    Dataset,
-    Example,
-    SetupError,
-    find_job,
-    follow,
-    grader,
-    open_project,
-    start_job,
-)
+from workbench.dataset.dataset import Dataset, Example
+from workbench.errors import DataError, SetupError
+from workbench.evaluation.graders.ready_made import grader
 from workbench.local.api.app import create_app
-from workbench.training.progress import checkpoints
+from workbench.project import open_project
+from workbench.settings import ROOT
+from workbench.training.follow import checkpoints, follow
+from workbench.training.jobs import find_job, start_job
 
 pytestmark = pytest.mark.usefixtures("home")
 

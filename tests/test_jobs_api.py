@@ -10,8 +10,8 @@ from idle_service import KEY, client_of, idle_service
 from openai import AzureOpenAI, OpenAI
 from starlette.testclient import TestClient
 
-from workbench.local.rehearsal import Rehearsal
-from workbench.local.storage.store import Store
+from workbench.local.emulation import Emulation
+from workbench.local.store.store import Store
 
 GRADER = {
     "type": "string_check",
@@ -248,7 +248,7 @@ def test_azures_own_client_pauses_by_the_dated_address(http: TestClient, store: 
 
 
 def test_without_a_quota_the_queue_has_no_end(home: Path) -> None:
-    with idle_service(home, Rehearsal(quota="off")) as http:
+    with idle_service(home, Emulation(quota="off")) as http:
         client, store = client_of(http), http.app.state.store
         file = client.files.create(file=("train.jsonl", b"x"), purpose="fine-tune").id
         for _ in range(20):

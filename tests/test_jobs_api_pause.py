@@ -12,9 +12,9 @@ from starlette.testclient import TestClient
 
 from workbench.local import workers
 from workbench.local.api.app import create_app
-from workbench.local.rehearsal import Rehearsal
-from workbench.local.storage.store import Store
-from workbench.training.progress import Progress, follow
+from workbench.local.emulation import Emulation
+from workbench.local.store.store import Store
+from workbench.training.follow import Progress, follow
 
 KEY = "the-key-of-this-test"
 WORDS = ("red", "blue", "green", "pink", "gold", "gray", "teal", "lime", "rose", "navy", "plum", "mint")
@@ -25,7 +25,7 @@ DATA = "".join(LINE % (word, word.upper()) for word in WORDS).encode()
 @pytest.fixture(scope="module")
 def http(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """One service for all tests here: its forkserver loads torch once."""
-    app = create_app(tmp_path_factory.mktemp("home"), KEY, models=models, rehearsal=Rehearsal(quota="azure"))
+    app = create_app(tmp_path_factory.mktemp("home"), KEY, models=models, rehearsal=Emulation(quota="azure"))
     with TestClient(app) as http:
         yield http
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from workbench.errors import SetupError
-from workbench.journal import append, locked, objects
+from workbench.jsonl_log import append, locked, objects
 
 
 def test_lines_stand_in_the_order_in_which_they_were_written(tmp_path):

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from workbench.evaluation.asking.judges import judging
-from workbench.evaluation.graders import Judged, JudgeError, Reply
+from workbench.evaluation.graders.judges import Judged, JudgeError, Reply
+from workbench.evaluation.requests import judging
 
 USAGE = {"prompt_tokens": 40, "completion_tokens": 3, "total_tokens": 43}
 

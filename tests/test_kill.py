@@ -17,7 +17,7 @@ import pytest
 from idle_service import KEY
 from openai import OpenAI
 
-from workbench.local.storage.store import Store
+from workbench.local.store.store import Store
 from workbench.local.workers import ENVIRONMENT
 
 KILLS = 60

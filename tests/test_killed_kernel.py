@@ -11,9 +11,12 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import start_new_kernel
 
-from workbench import ROOT, keep_data, open_project, read
-from workbench.dataset.checking.check import check
+from workbench.dataset.check.check import check
+from workbench.dataset.read import read
 from workbench.local import process
+from workbench.project import open_project
+from workbench.settings import ROOT
+from workbench.training.jobs import keep_data
 
 NOTEBOOK = ROOT / "notebooks" / "04_launch.ipynb"
 CHANGED = {"PROJECT": "killed", "MODEL": "nano", "N_EPOCHS": 6}

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from workbench.evaluation.asking.prompts import Prompt
 from workbench.evaluation.evaluation import Item
-from workbench.evaluation.failing.failures import Failed, Failures
-from workbench.evaluation.failing.labels import Label, Labels
+from workbench.evaluation.failures import Failed, Failures, Label, Labels
+from workbench.evaluation.prompts import Prompt
 from workbench.widgets.labelling import KEYS, Labelling, label
 
 WIDGET = "application/vnd.jupyter.widget-view+json"

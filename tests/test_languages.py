@@ -2,12 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from workbench.dataset import Dataset, read
-from workbench.dataset.checking.sources import DatasetSource
-from workbench.dataset.quality.languages import Languages, language_of
-from workbench.dataset.quality.privacy import Privacy
-from workbench.dataset.quality.texts import Texts
-from workbench.dataset.rows import Row
+from workbench.dataset.check.languages import Languages, language_of
+from workbench.dataset.check.privacy import Privacy
+from workbench.dataset.check.row import Row
+from workbench.dataset.check.sources import DatasetSource
+from workbench.dataset.check.texts import Texts
+from workbench.dataset.dataset import Dataset
+from workbench.dataset.read import read
 
 ENGLISH = "What is the price of the blue one, and how would you send it?"
 GERMAN = "Was kostet der blaue, und wie würden Sie ihn mit der Post schicken?"

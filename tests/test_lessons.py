@@ -8,15 +8,21 @@ import pytest
 from openai import OpenAI
 from starlette.testclient import TestClient
 
-from workbench.dataset import Dataset, Example
+from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError, SetupError
 from workbench.local.api.app import create_app
-from workbench.local.engine.trace import Trace
-from workbench.local.engine.weights import NANO
+from workbench.local.models.bases import NANO
+from workbench.local.training.supervised import Trace
+from workbench.training.example_losses import (
+    ExampleLosses,
+    Losses,
+    example_losses,
+    label_error_score,
+    memorised,
+    never_learnt,
+)
+from workbench.training.follow import follow
 from workbench.training.jobs import start_job
-from workbench.training.lesson_rules import Losses, memorised, never_learnt, suspicion
-from workbench.training.lessons import Lessons, lessons
-from workbench.training.progress import follow
 
 KEY = "the-key-of-this-test"
 PLANTED = (5, 17)  # lines whose answer contradicts all others
@@ -27,23 +33,23 @@ PLANTED = (5, 17)  # lines whose answer contradicts all others
 
 def test_what_stays_costly_from_the_second_visit_on_stands_out() -> None:
     usual = [Losses((5.0, 0.5 + 0.01 * n, 0.05)) for n in range(9)]
-    found = suspicion([*usual, Losses((5.0, 4.0, 2.0))])
+    found = label_error_score([*usual, Losses((5.0, 4.0, 2.0))])
     assert max(range(10), key=found.__getitem__) == 9
     assert found[9] > 2.5 > max(found[:9])
 
 
 def test_the_first_visit_alone_tells_nothing() -> None:
-    assert all(math.isnan(score) for score in suspicion([Losses((5.0,)), Losses((9.0,))]))
+    assert all(math.isnan(score) for score in label_error_score([Losses((5.0,)), Losses((9.0,))]))
 
 
 def test_an_example_from_which_nothing_is_learnt_is_not_judged() -> None:
-    blank, *others = suspicion([Losses((math.nan, math.nan)), Losses((5.0, 1.0)), Losses((5.0, 2.0))])
+    blank, *others = label_error_score([Losses((math.nan, math.nan)), Losses((5.0, 1.0)), Losses((5.0, 2.0))])
     assert math.isnan(blank)
     assert others == pytest.approx([-0.6745, 0.6745], abs=1e-4)
 
 
 def test_examples_that_all_cost_the_same_are_not_suspicious() -> None:
-    assert suspicion([Losses((5.0, 1.0))] * 3) == [0.0, 0.0, 0.0]
+    assert label_error_score([Losses((5.0, 1.0))] * 3) == [0.0, 0.0, 0.0]
 
 
 def test_never_learnt_is_what_still_costs_a_quarter_of_its_first_loss_the_worst_first() -> None:
@@ -113,24 +119,24 @@ def dataset() -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def told(client: OpenAI, dataset: Dataset) -> Lessons:
+def told(client: OpenAI, dataset: Dataset) -> ExampleLosses:
     job = start_job(client, dataset, model=NANO, validation=dataset.take(12), n_epochs=10, batch_size=4)
     *_, done = follow(client, job, poll_seconds=0.05)
     assert done.job.status == "succeeded", done.job.error
     assert len(done.curve.frame) == 100  # the file beside the curve does not stand in its way
-    return lessons(client, done.job, dataset)
+    return example_losses(client, done.job, dataset)
 
 
-def test_planted_wrong_answers_rank_at_the_top_by_file_and_line(told: Lessons) -> None:
+def test_planted_wrong_answers_rank_at_the_top_by_file_and_line(told: ExampleLosses) -> None:
     assert set(told.suspicious(2)) == {"pairs.csv:5", "pairs.csv:17"}
     assert set(told.suspicious()) == {"pairs.csv:5", "pairs.csv:17"}
 
 
-def test_what_is_suspicious_is_one_step_from_being_left_out(told: Lessons, dataset: Dataset) -> None:
+def test_what_is_suspicious_is_one_step_from_being_left_out(told: ExampleLosses, dataset: Dataset) -> None:
     assert len(dataset.without(told.suspicious())) == 38
 
 
-def test_every_visit_of_every_example_is_told(told: Lessons) -> None:
+def test_every_visit_of_every_example_is_told(told: ExampleLosses) -> None:
     assert [len(lesson.losses.visits) for lesson in told.lessons] == [10] * 40
     looked = [lesson.origin for lesson in told.lessons if lesson.losses.before is not None]
     assert looked == [f"pairs.csv:{line}" for line in range(1, 41, 2)]
@@ -140,7 +146,7 @@ def test_every_visit_of_every_example_is_told(told: Lessons) -> None:
     assert first.after < first.before
 
 
-def test_the_first_batch_is_shown_as_the_model_read_it(told: Lessons) -> None:
+def test_the_first_batch_is_shown_as_the_model_read_it(told: ExampleLosses) -> None:
     assert len(told.first_batch) == 4
     seen = told.first_batch[0]
     number = seen.origin.removeprefix("pairs.csv:")
@@ -151,7 +157,7 @@ def test_the_first_batch_is_shown_as_the_model_read_it(told: Lessons) -> None:
 
 
 def test_lessons_print_their_findings_and_escape_the_data(
-    told: Lessons, unstyled: Callable[[str], str]
+    told: ExampleLosses, unstyled: Callable[[str], str]
 ) -> None:
     assert repr(told).startswith("40 training examples: 2 to look at again for a wrong answer, ")
     html = unstyled(told._repr_html_())
@@ -161,16 +167,16 @@ def test_lessons_print_their_findings_and_escape_the_data(
 
 
 def test_another_dataset_than_the_one_trained_on_is_refused(
-    client: OpenAI, told: Lessons, dataset: Dataset
+    client: OpenAI, told: ExampleLosses, dataset: Dataset
 ) -> None:
     with pytest.raises(DataError, match="was trained on other examples than those of agreeing"):
-        lessons(client, told.job_id, dataset.take(39))
+        example_losses(client, told.job_id, dataset.take(39))
 
 
 def test_a_service_that_does_not_tell_is_said_to_be_one(
-    client: OpenAI, told: Lessons, dataset: Dataset
+    client: OpenAI, told: ExampleLosses, dataset: Dataset
 ) -> None:
     job = client.fine_tuning.jobs.retrieve(told.job_id)
     client.files.delete(job.result_files[1])
     with pytest.raises(SetupError, match=r"has no lessons\.jsonl\. Only the local service tells"):
-        lessons(client, job, dataset)
+        example_losses(client, job, dataset)

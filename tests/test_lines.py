@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.dataset.checking import lines
-from workbench.dataset.checking.lines import parsed
+from workbench.dataset.check import json_lines
+from workbench.dataset.check.json_lines import parsed
 
 
 def found(line):
@@ -183,13 +183,13 @@ def test_no_depth_is_too_much(line):
 
 
 def test_a_line_longer_than_the_limit_is_told(monkeypatch):
-    monkeypatch.setattr(lines, "LONGEST", 2_000_000)
+    monkeypatch.setattr(json_lines, "LONGEST", 2_000_000)
     assert found(b'{"a": "' + b"x" * 1_999_991 + b'"}') == []
     assert found(b'{"a": "' + b"x" * 1_999_992 + b'"}') == [("error", "long_line", "")]
 
 
 def test_a_line_of_millions_of_values_is_not_unfolded(monkeypatch):
-    monkeypatch.setattr(lines, "MOST_VALUES", 300_000)
+    monkeypatch.setattr(json_lines, "MOST_VALUES", 300_000)
     assert found(b'{"a": [' + b"[]," * 400_000 + b"[]]}") == [("error", "long_line", "")]
     assert found(b'{"a": "' + b"x,," * 400_000 + b'"}') == []
 

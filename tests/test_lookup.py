@@ -4,9 +4,8 @@ import datetime
 
 import pytest
 
-from workbench import SetupError
-from workbench.decide.case import payback
-from workbench.decide.lookup import known_of, tuning_case
+from workbench.decide.payback import known_of, payback, tuning_case
+from workbench.errors import SetupError
 
 DAY = datetime.date(2026, 11, 22)
 

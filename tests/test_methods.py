@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.decide.methods import methods
+from workbench.decide.criteria import methods
 from workbench.decide.situation import Situation, situation
 
 RFT = {"reasoning_model": True, "prompts": 100, "grader": "programmatic", "pass_rate": 0.05}

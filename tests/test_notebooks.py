@@ -17,9 +17,9 @@ from nbformat import NotebookNode
 from openai import OpenAI
 from papermill import inspect_notebook
 
-from workbench import ROOT
 from workbench.local import process
 from workbench.project import Project
+from workbench.settings import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LONGEST_CELL = 13  # lines; most have one to six

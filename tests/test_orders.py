@@ -2,11 +2,11 @@
 
 import pytest
 
-from workbench.dataset.checking.report import FileFacts, Group, Report
-from workbench.dataset.examples import Dataset, Example
-from workbench.dataset.orders import ORDERS, ordered
-from workbench.dataset.rows import Finding
+from workbench.dataset.check.report import FileFacts, Group, Report
+from workbench.dataset.check.row import Finding
+from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
+from workbench.review import ORDERS, ordered
 
 
 def asked(line: int, question: str, answer: str = "Yes.") -> Example:

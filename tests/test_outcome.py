@@ -5,9 +5,9 @@ import pytest
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 
-from workbench import Curve, SetupError
-from workbench.training.outcome import Kept, outcome
-from workbench.training.progress import Progress
+from workbench.errors import SetupError
+from workbench.training.curve import Curve
+from workbench.training.follow import KeptCheckpoint, Progress, job_result
 
 REWARD = "full_valid_mean_reward"
 
@@ -42,16 +42,16 @@ def progress(found: FineTuningJob, *events: FineTuningJobEvent) -> Progress:
 
 
 def test_training_is_timed_from_the_services_word_to_the_end():
-    found = outcome(progress(job(), said(1000, "Job started."), said(1040, "Training started.")))
+    found = job_result(progress(job(), said(1000, "Job started."), said(1040, "Training started.")))
     assert found.training_seconds == 260
 
 
 def test_without_that_word_it_is_timed_from_the_jobs_creation():
-    assert outcome(progress(job())).training_seconds == 300
+    assert job_result(progress(job())).training_seconds == 300
 
 
 def test_the_facts_are_told_in_order_with_what_the_service_chose():
-    assert repr(outcome(progress(job()))) == (
+    assert repr(job_result(progress(job()))) == (
         "job: ftjob-1\ntuned model: nano.ft-1\nbase model: nano\nbatch_size: 8\n"
         "learning_rate_multiplier: 1.0\nn_epochs: 3\nsteps: 20\ntrained tokens: 4000\n"
         "training seconds: 300\nheld-out answers right: 75%"
@@ -63,13 +63,13 @@ def test_a_failed_job_is_told_with_its_reason():
         status="failed", fine_tuned_model=None, error={"code": "x", "message": "Too few rows.", "param": None}
     )
     with pytest.raises(SetupError) as told:
-        outcome(progress(failed))
+        job_result(progress(failed))
     assert str(told.value) == "Job ftjob-1 failed (Too few rows); run 04_launch again."
 
 
 def test_a_running_job_has_no_outcome_yet():
     with pytest.raises(SetupError, match="Job ftjob-1 is running; wait for it in 04_launch"):
-        outcome(progress(job(status="running", finished_at=None, fine_tuned_model=None)))
+        job_result(progress(job(status="running", finished_at=None, fine_tuned_model=None)))
 
 
 def test_checkpoints_show_what_was_measured_and_blank_what_was_not():
@@ -84,6 +84,6 @@ def test_checkpoints_show_what_was_measured_and_blank_what_was_not():
             "step_number": 10,
         }
     )
-    kept = Kept((checkpoint,))
+    kept = KeptCheckpoint((checkpoint,))
     assert kept.models == ["nano.ft-1:ckpt-step-10"]
     assert [text in kept._repr_html_() for text in ("0.1235", "50%", "None")] == [True, True, False]

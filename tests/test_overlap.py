@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from workbench.dataset import Dataset, Example, read
-from workbench.dataset.checking.sources import DatasetSource
-from workbench.dataset.quality.overlap import overlap
-from workbench.dataset.quality.repeats import Repeats
-from workbench.dataset.rows import Row
+from workbench.dataset.check.duplicates import Repeats, overlap
+from workbench.dataset.check.row import Row
+from workbench.dataset.check.sources import DatasetSource
+from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.read import read
 
 PROMPT = (
     "My parcel with the blue garden chairs was promised for last Tuesday and has still not come, although "

@@ -7,15 +7,14 @@ from dataclasses import replace
 import jsonschema
 import pytest
 
-from workbench import DataError
-from workbench.catalog.lifecycle import DAYS_A_MONTH
-from workbench.decide.case import payback, schema
-from workbench.decide.payback import Caching, Quality, Way, compared, over_time
+from workbench.catalog.models import DAYS_A_MONTH
+from workbench.decide.payback import Caching, Option, Quality, compared, over_time, payback, schema
+from workbench.errors import DataError
 
 # gpt-4.1-mini by OpenAI's price list of autumn 2026; Azure bills a tuned model's tokens like the base's.
-LONG = Way("long prompt", 3000, 200, 0.40, 1.60, cached_price=0.10)
-TUNED = Way("tuned, OpenAI", 600, 200, 0.80, 3.20, cached_price=0.20, training=15)
-HOSTED = Way("tuned, Azure", 600, 200, 0.40, 1.60, training=6, hosting_per_hour=1.70)
+LONG = Option("long prompt", 3000, 200, 0.40, 1.60, cached_price=0.10)
+TUNED = Option("tuned, OpenAI", 600, 200, 0.80, 3.20, cached_price=0.20, training=15)
+HOSTED = Option("tuned, Azure", 600, 200, 0.40, 1.60, training=6, hosting_per_hour=1.70)
 
 
 def test_a_shorter_prompt_pays_for_itself():
@@ -50,8 +49,8 @@ def test_a_base_model_that_retires_soon_cuts_the_time_to_pay_back():
 
 
 def test_shorter_answers_for_half_a_year():
-    base = Way("long answers", 1100, 240, 0.40, 1.60)
-    tuned = Way("short answers", 900, 80, 0.40, 1.60, training=12, labour=5000, hosting_per_hour=1.70)
+    base = Option("long answers", 1100, 240, 0.40, 1.60)
+    tuned = Option("short answers", 900, 80, 0.40, 1.60, training=12, labour=5000, hosting_per_hour=1.70)
     found = compared(base, tuned, requests_per_month=2_000_000, horizon=6)
     assert (base.per_request, tuned.per_request) == (pytest.approx(0.000824), pytest.approx(0.000488))
     assert round(found.break_even_requests) == 6_179_563
@@ -59,8 +58,8 @@ def test_shorter_answers_for_half_a_year():
 
 
 def test_a_smaller_tuned_model_in_place_of_a_large_cached_one():
-    base = Way("gpt-4.1", 1100, 400, 2.00, 8.00, cached_price=0.50, caching=Caching(1024, 0.9))
-    tuned = Way("4.1-mini", 1100, 400, 0.80, 3.20, training=360, labour=4000, retrain_every_months=6)
+    base = Option("gpt-4.1", 1100, 400, 2.00, 8.00, cached_price=0.50, caching=Caching(1024, 0.9))
+    tuned = Option("4.1-mini", 1100, 400, 0.80, 3.20, training=360, labour=4000, retrain_every_months=6)
     found = compared(base, tuned, requests_per_month=3_000_000, horizon=24)
     assert (base.per_request, tuned.per_request) == (pytest.approx(0.0040176), pytest.approx(0.00216))
     assert round(found.break_even_requests) == 391_186
@@ -68,8 +67,8 @@ def test_a_smaller_tuned_model_in_place_of_a_large_cached_one():
 
 
 def test_a_dearer_tuned_model_must_buy_quality():
-    base = Way("o3", 1500, 2000, 2.00, 8.00)
-    tuned = Way("o4-mini, RFT", 1500, 1200, 4.00, 16.00, training=400)
+    base = Option("o3", 1500, 2000, 2.00, 8.00)
+    tuned = Option("o4-mini, RFT", 1500, 1200, 4.00, 16.00, training=400)
     found = compared(base, tuned, requests_per_month=200_000, horizon=12)
     assert (base.per_request, tuned.per_request) == (pytest.approx(0.019), pytest.approx(0.0252))
     assert found.break_even_requests is None
@@ -89,7 +88,7 @@ def test_retraining_is_paid_at_the_start_and_at_each_turn():
 
 def test_the_service_s_published_month_and_training_come_out():
     # Azure, cost management page of 19 March 2026: a hosted o4-mini, and reinforcement of four hours.
-    month = Way("o4-mini", 1, 2, 1.10, 4.40, hosting_per_hour=1.70 * 720 / 730)
+    month = Option("o4-mini", 1, 2, 1.10, 4.40, hosting_per_hour=1.70 * 720 / 730)
     assert month.cost(20_000_000, 1) == pytest.approx(1_422)
 
 

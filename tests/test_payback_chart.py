@@ -2,12 +2,11 @@
 
 import pytest
 
-from workbench.decide.case import Case, payback
-from workbench.decide.payback import Way
+from workbench.decide.payback import Case, Option, payback
 from workbench.widgets.payback_chart import PaybackChart, chart
 
-BASE = Way("long <prompt>", 3000, 200, 0.40, 1.60)
-TUNED = Way("tuned", 600, 200, 0.40, 1.60, training=6, hosting_per_hour=1.70, months_of_service=2.5)
+BASE = Option("long <prompt>", 3000, 200, 0.40, 1.60)
+TUNED = Option("tuned", 600, 200, 0.40, 1.60, training=6, hosting_per_hour=1.70, months_of_service=2.5)
 
 
 @pytest.fixture

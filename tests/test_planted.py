@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from workbench import DATA, check, propose, read
-from workbench.dataset.checking.report import Report
-from workbench.dataset.examples import Dataset
+from workbench.dataset.check.check import check
+from workbench.dataset.check.report import Report
+from workbench.dataset.dataset import Dataset
+from workbench.dataset.read import read
+from workbench.dataset.repair.repair import propose
+from workbench.settings import DATA
 
 GQL = DATA / "gql"
 DEFECTS = runpy.run_path(str(GQL / "defects.py"))

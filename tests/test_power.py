@@ -5,7 +5,7 @@ import math
 import pytest
 
 from workbench.errors import DataError
-from workbench.evaluation.statistics.power import (
+from workbench.evaluation.power import (
     detectable,
     detectable_in_scores,
     exact_power,

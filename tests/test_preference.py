@@ -1,8 +1,8 @@
 import pytest
 
-from workbench.dataset.examples import Dataset, Example
-from workbench.dataset.preference import Scored, bias, pairs_from_ratings, pairs_from_samples
-from workbench.dataset.reading import read
+from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.preference_pairs import Scored, bias, pairs_from_ratings, pairs_from_samples
+from workbench.dataset.read import read
 from workbench.errors import DataError
 
 PROMPT = ({"role": "system", "content": "S"}, {"role": "user", "content": "q"})

@@ -6,18 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from workbench.dataset.examples import Dataset, Example
-from workbench.dataset.preference import bias
+from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.preference_pairs import bias
 from workbench.errors import DataError
-from workbench.evaluation.asking.prompts import Prompt
+from workbench.evaluation.agreement import accord
 from workbench.evaluation.evaluation import Evaluation, Item
-from workbench.evaluation.graders import grader
-from workbench.evaluation.preferring.agreeing import accord
-from workbench.evaluation.preferring.matches import Match, matches
-from workbench.evaluation.preferring.pairs import pairs
-from workbench.evaluation.preferring.preferences import preferences
-from workbench.evaluation.preferring.ratings import Choice, Rating, Ratings
-from workbench.evaluation.preferring.winning import Position, Wins, position
+from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.preferences import Position, Wins, pairs, position, preferences
+from workbench.evaluation.prompts import Prompt
+from workbench.evaluation.ratings import Choice, Match, Rating, Ratings, matches
 from workbench.evaluation.records import open_ratings
 from workbench.project import Project
 

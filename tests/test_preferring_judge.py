@@ -14,11 +14,9 @@ from starlette.testclient import TestClient
 from test_preferring import evaluation, numbered
 
 from workbench.errors import DataError
-from workbench.evaluation.preferring.judged import Judgement, family
-from workbench.evaluation.preferring.judging import ask_judge_pairs, chosen
-from workbench.evaluation.preferring.matches import Match
-from workbench.evaluation.preferring.preferences import preferences
-from workbench.evaluation.preferring.ratings import Ratings
+from workbench.evaluation.pairwise_judge import Judgement, ask_judge_pairs, chosen, family
+from workbench.evaluation.preferences import preferences
+from workbench.evaluation.ratings import Match, Ratings
 
 BASE, TUNED = numbered("small", 10), numbered("large.ft-1", 10)
 

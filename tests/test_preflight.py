@@ -13,11 +13,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from workbench import DataError, Dataset, Example, SetupError, grader, open_project, start_job
+from workbench.dataset.dataset import Dataset, Example
+from workbench.errors import DataError, SetupError
+from workbench.evaluation.graders.ready_made import grader
 from workbench.local.api.app import create_app
-from workbench.local.storage.store import Store
-from workbench.training.launching.costs import CostCap, of_the_tokens
-from workbench.training.launching.preflight import Preflight, launch, preflight
+from workbench.local.store.store import Store
+from workbench.project import open_project
+from workbench.training.cost import CostCap, token_findings
+from workbench.training.jobs import start_job
+from workbench.training.preflight import Preflight, launch, preflight
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -246,8 +250,8 @@ def test_locally_everything_is_below_every_cap(local):
 
 
 def test_one_job_reads_two_billion_tokens_at_most():
-    assert list(of_the_tokens(500_000_000, 4)) == []
-    (finding,) = of_the_tokens(500_000_001, 5)
+    assert list(token_findings(500_000_000, 4)) == []
+    (finding,) = token_findings(500_000_001, 5)
     assert (finding.level, finding.message[:38]) == ("error", "it would train on 2.5 billion tokens, ")
 
 

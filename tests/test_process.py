@@ -23,7 +23,7 @@ import uvicorn
 from openai import OpenAI
 from uvicorn.server import ServerState
 
-from workbench.dataset.tokens import chat_template
+from workbench.dataset import chat_template
 from workbench.errors import SetupError
 from workbench.local import __main__ as foreground
 from workbench.local import process

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench import DataError, SetupError, open_project
-from workbench.project import Project
+from workbench.errors import DataError, SetupError
+from workbench.project import Project, open_project
 
 
 @pytest.fixture

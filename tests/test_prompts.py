@@ -2,17 +2,19 @@
 
 import pytest
 
-from workbench.dataset.examples import Dataset, Example
+from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
-from workbench.evaluation.asking.prompts import (
+from workbench.evaluation.prompts import (
     AS_TRAINED,
+    Documents,
+    Gold,
+    Passage,
     Prompt,
     gold_context,
     nearest,
     prompt_from,
     shots_from,
 )
-from workbench.evaluation.asking.retrieval import Documents, Gold, Passage
 
 
 def example(question: str, answer: str, system: str | None = "Always return GQL.") -> Example:

@@ -6,10 +6,10 @@ import pytest
 from test_preferring import PROMPT
 
 from workbench.errors import DataError
-from workbench.evaluation.asking.prompts import Prompt
-from workbench.evaluation.comparing.pareto import Field, field
 from workbench.evaluation.evaluation import Evaluation, Item
-from workbench.evaluation.graders import grader
+from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.pareto import Field, field
+from workbench.evaluation.prompts import Prompt
 from workbench.widgets.quality_cost import quality_cost
 
 

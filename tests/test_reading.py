@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from workbench.dataset.examples import Dataset, Example
-from workbench.dataset.reading import parse_jsonl, read
-from workbench.dataset.reading.text import decoded, encoding_of, require_utf_8
+from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.json_text import decoded, encoding_of, require_utf_8
+from workbench.dataset.read import parse_jsonl, read
 from workbench.errors import DataError
 
 CHAT = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}'
@@ -462,7 +462,7 @@ def test_one_damaged_letter_of_utf_16_and_stray_zeros_in_utf_8_change_no_encodin
 
 
 def test_a_large_file_is_utf_8_however_its_letters_are_cut(monkeypatch):
-    monkeypatch.setattr("workbench.dataset.reading.text.SAMPLE", 7)
+    monkeypatch.setattr("workbench.dataset.json_text.SAMPLE", 7)
     good = ("aé€😀\n" * 30).encode()
     require_utf_8(io.BytesIO(codecs.BOM_UTF8 + good), "a.jsonl")
     for mark in (b"", codecs.BOM_UTF8):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from workbench import ROOT
+from workbench.settings import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.sub(r"\\\n\s*", "", "\n".join(re.findall(r"^    (.+)$", README, re.MULTILINE)))

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.dataset import Dataset, Example
-from workbench.dataset.quality.privacy import sensitive
-from workbench.dataset.repairing.redaction import redact, redacted
+from workbench.dataset.check.privacy import sensitive
+from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.repair.redaction import redact, redacted
 from workbench.errors import DataError
 
 SENSITIVE = [

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from workbench.dataset import Example
-from workbench.dataset.tokens.rendering import Piece, Rendering, rendered
+from workbench.dataset.chat_template import Piece, Rendering, rendered
+from workbench.dataset.dataset import Example
 from workbench.errors import DataError, SetupError
-from workbench.local.engine.encoding import encode
-from workbench.local.engine.nano import build_nano
+from workbench.local.models.nano import build_nano
+from workbench.local.training.encoding import encode
 
 ASK = {"role": "user", "content": "1 < 2?"}
 YES = {"role": "assistant", "content": "<b>yes</b>"}

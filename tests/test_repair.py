@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.dataset.checking.report import FileFacts, Group, Report
-from workbench.dataset.examples import Dataset, Example
-from workbench.dataset.repairing.changes import (
+from workbench.dataset.check.report import FileFacts, Group, Report
+from workbench.dataset.check.row import Finding
+from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.repair.changes import (
     changes_from_jsonl,
     changes_to_jsonl,
     find_changes,
     keep_changes,
     undo,
 )
-from workbench.dataset.repairing.fixes import BY_DEFAULT
-from workbench.dataset.repairing.repair import propose
-from workbench.dataset.rows import Finding
+from workbench.dataset.repair.fixes import BY_DEFAULT
+from workbench.dataset.repair.repair import propose
 from workbench.errors import DataError
 
 

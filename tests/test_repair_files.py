@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workbench.dataset.checking.check import check
-from workbench.dataset.repairing.changes import changes_from_jsonl, changes_to_jsonl, undo
-from workbench.dataset.repairing.fixes import BY_DEFAULT
-from workbench.dataset.repairing.repair import propose
-from workbench.dataset.repairing.unreadable import mended
+from workbench.dataset.check.check import check
+from workbench.dataset.repair.changes import changes_from_jsonl, changes_to_jsonl, undo
+from workbench.dataset.repair.fixes import BY_DEFAULT
+from workbench.dataset.repair.lines import mended
+from workbench.dataset.repair.repair import propose
 from workbench.errors import DataError
 
 LINE = '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}'

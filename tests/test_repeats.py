@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench import check
-from workbench.dataset import Dataset, Example, read
-from workbench.dataset.quality.repeats import Repeats, families
-from workbench.dataset.quality.signatures import jaccard, pieces
-from workbench.dataset.rows import Row
+from workbench.dataset.check.check import check
+from workbench.dataset.check.duplicates import Repeats, families
+from workbench.dataset.check.minhash import jaccard, pieces
+from workbench.dataset.check.row import Row
+from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.read import read
 
 PROMPT = (
     "My parcel with the blue garden chairs was promised for last Tuesday and has still not come, although "

@@ -6,8 +6,8 @@ from array import array
 
 import pytest
 
-from workbench.dataset.checking.report import FileFacts, Findings, Group, Report, ascending, in_order
-from workbench.dataset.rows import Finding
+from workbench.dataset.check.report import FileFacts, Findings, Group, Report, ascending, in_order
+from workbench.dataset.check.row import Finding
 
 EMPTY = Finding("error", "empty", "messages[1].content", "there is no text", "fill it in")
 FEW = Finding("warning", "few", "", "12 examples", "add some")

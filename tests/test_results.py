@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis.strategies import binary, integers, text
 from openai.types.fine_tuning import FineTuningJobEvent
 
-from workbench import DataError, read_curve
-from workbench.training.curves import result_file, results
-from workbench.training.curves.result_file import known
+from workbench.errors import DataError
+from workbench.training import curve_files
+from workbench.training.curve_files import known, read_curve
 
 PLAIN = (
     b"step,train_loss,train_mean_token_accuracy,valid_loss,valid_mean_token_accuracy\n"
@@ -152,14 +152,14 @@ def test_a_wrong_file_is_told_with_what_is_wrong(content, finding):
 
 
 def test_a_file_too_large_to_hold_is_told_to_be_one(monkeypatch):
-    monkeypatch.setattr(result_file, "_MOST", 5)
+    monkeypatch.setattr(curve_files, "_MOST", 5)
     assert read_curve(b"step,train_loss\n1,0.5\n2,0.5\n").steps == 2
     with pytest.raises(DataError, match=r"results\.csv has more than 5 cells; keep the steps you need"):
         read_curve(b"step,train_loss\n1,0.5\n2,0.5\n3,0.5\n")
 
 
 def test_json_too_large_to_hold_is_told_to_be_one(monkeypatch):
-    monkeypatch.setattr(results, "_JSON_MOST", 2_000_000)
+    monkeypatch.setattr(curve_files, "_JSON_MOST", 2_000_000)
     with pytest.raises(DataError, match=r"has more than 2 MB of JSON; give the job's results\.csv"):
         read_curve(b"[" + b" " * 2_000_000)
 

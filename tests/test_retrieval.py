@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from workbench.dataset.examples import Dataset, Example
+from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
-from workbench.evaluation.asking.documents import PASSAGE, read_documents
-from workbench.evaluation.asking.prompts import nearest
-from workbench.evaluation.asking.retrieval import Documents, Gold, Passage
+from workbench.evaluation.prompts import PASSAGE, Documents, Gold, Passage, nearest, read_documents
 
 
 def asked(question: str, answer: str = "So.", **metadata: object) -> Example:

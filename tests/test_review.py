@@ -7,13 +7,12 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from workbench.dataset.checking.report import FileFacts, Group, Report
-from workbench.dataset.examples import Dataset, Example
-from workbench.dataset.rows import Finding
+from workbench.dataset.check.report import FileFacts, Group, Report
+from workbench.dataset.check.row import Finding
+from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
-from workbench.reviews import Decisions
-from workbench.widgets.review import Review, review
-from workbench.widgets.review_row import LONGEST, Block, editable, edited, findings_at, seen
+from workbench.review import Decisions
+from workbench.widgets.row_review import LONGEST, Block, Review, editable, edited, findings_at, review, seen
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 

@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
-from test_browser import CHROMIUM, READY, RUN_ALL, browser, lab, page  # noqa: F401
+from test_browser import (
+    CHROMIUM,
+    READY,
+    RUN_ALL,
+    browser,  # noqa: F401
+    lab,  # noqa: F401
+    page,  # noqa: F401
+)
 
-from workbench.dataset.examples import Dataset, Example
+from workbench.dataset.dataset import Dataset, Example
 from workbench.project import Project
-from workbench.reviews import Decisions, open_review
+from workbench.review import Decisions, open_review
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page

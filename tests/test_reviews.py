@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from workbench.dataset.examples import Dataset, Example
+from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError, SetupError
 from workbench.project import open_project
-from workbench.reviews import Decision, Decisions, key_of, open_review
+from workbench.review import Decision, Decisions, key_of, open_review
 
 
 def asked(line: int, question: str, answer: str = "Yes.") -> Example:

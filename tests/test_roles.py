@@ -2,11 +2,11 @@
 
 import pytest
 
-from workbench.dataset.checking.rules import Rules
-from workbench.dataset.reading.shapes import example_of
-from workbench.dataset.repairing.chats import with_known_roles
-from workbench.dataset.roles import OTHER_NAMES, ROLES, role_meant
-from workbench.dataset.rows import method_of
+from workbench.dataset.chat_formats import example_of
+from workbench.dataset.check.row import method_of
+from workbench.dataset.check.rules import Rules
+from workbench.dataset.dataset import OTHER_NAMES, ROLES, role_meant
+from workbench.dataset.repair.chats import with_known_roles
 
 SAID = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.dataset.checking import rules
-from workbench.dataset.checking.rules import EXPLAINED, METHODS, Rules
+from workbench.dataset.check import rules
+from workbench.dataset.check.rules import EXPLAINED, METHODS, Rules
 from workbench.errors import DataError
 
 ROOMS = ("chat", "contents", "images", "schemas", "tools", "calls", "pairs", "prompts", "counts")

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from workbench.dataset.checking.rules import Rules
+from workbench.dataset.check.rules import Rules
 
 SAY = {"role": "assistant", "content": "A chart."}
 

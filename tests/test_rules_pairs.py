@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.dataset.checking.rules import Rules
+from workbench.dataset.check.rules import Rules
 
 ASK = {"role": "user", "content": "How many?"}
 GOOD = {"role": "assistant", "content": "Forty-two."}

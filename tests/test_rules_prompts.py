@@ -2,11 +2,10 @@
 
 import pytest
 
-from workbench.dataset.checking.counts import Counts
-from workbench.dataset.checking.form import Form
-from workbench.dataset.checking.prompts import response_format_findings
-from workbench.dataset.checking.rules import Rules
-from workbench.dataset.rows import Row
+from workbench.dataset.check.check import Counts, Form
+from workbench.dataset.check.methods import response_format_findings
+from workbench.dataset.check.row import Row
+from workbench.dataset.check.rules import Rules
 
 ASK = {"role": "user", "content": "24 from [3, 8]?"}
 SAY = {"role": "assistant", "content": "3 * 8"}

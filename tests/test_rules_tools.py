@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.dataset.checking.rules import Rules
+from workbench.dataset.check.rules import Rules
 
 ASK = {"role": "user", "content": "Weather in Oslo?"}
 SAY = {"role": "assistant", "content": "12 degrees."}

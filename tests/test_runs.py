@@ -11,8 +11,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from workbench import DataError, Dataset, Example, Project, check, keep_data, open_project
-from workbench.training.billing import billed
+from workbench.dataset.check.check import check
+from workbench.dataset.dataset import Dataset, Example
+from workbench.errors import DataError
+from workbench.project import Project, open_project
+from workbench.training.cost import billed
+from workbench.training.jobs import keep_data
 from workbench.training.runs import runs
 
 AZURE = "https://my-resource.openai.azure.com/openai/v1/"

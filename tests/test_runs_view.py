@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench import Curve, DataError
+from workbench.errors import DataError
+from workbench.training.curve import Curve
 from workbench.widgets.runs_view import MOST, overlay
 
 SVG = "{http://www.w3.org/2000/svg}"

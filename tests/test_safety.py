@@ -1,6 +1,6 @@
 import pytest
 
-from workbench.dataset.quality.safety import dense, tripping
+from workbench.dataset.check.privacy import dense, tripping
 
 
 def said(text: str) -> list[tuple[str, str]]:

@@ -8,10 +8,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from workbench import DataError, grader
-from workbench.dataset import Dataset, Example
-from workbench.dataset.preference import pairs_from_samples
-from workbench.evaluation.asking.samples import samples
+from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.preference_pairs import pairs_from_samples
+from workbench.errors import DataError
+from workbench.evaluation.evaluate import samples
+from workbench.evaluation.graders.ready_made import grader
 
 EXACT = grader("exact")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from workbench.dataset.quality.privacy import KINDS, sensitive
+from workbench.dataset.check.privacy import SENSITIVE_KINDS, sensitive
 
 RANDOM = "8f3kLmN0pQrStUvWxYz12345abcdeKJHG7652QPLMzxy"  # made up by hand
 HEX = "3f2a9c81d7e64b0f8a1c2d3e4f506172"
@@ -116,4 +116,4 @@ def test_what_only_looks_like_a_secret_passes(text):
 
 
 def test_every_kind_has_a_name_that_fits_into_a_sentence():
-    assert all(name.startswith(("a ", "an ")) for name in KINDS.values())
+    assert all(name.startswith(("a ", "an ")) for name in SENSITIVE_KINDS.values())

@@ -13,8 +13,8 @@ from openai import AzureOpenAI, OpenAI
 from starlette.testclient import TestClient
 
 from workbench.local.api.app import create_app
-from workbench.local.chat import ChatError, ChatRequest, Choice, Completion, Delta
-from workbench.local.storage.store import Store
+from workbench.local.chat_protocol import ChatError, ChatRequest, Choice, Completion, Delta
+from workbench.local.store.store import Store
 
 KEY = "the-key-of-this-test"
 V1 = "http://testserver/openai/v1/"

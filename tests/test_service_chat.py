@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from starlette.testclient import TestClient
 
 from workbench.local.api.app import create_app
-from workbench.local.engine.model import Base
-from workbench.local.engine.nano import build_nano
+from workbench.local.models.model import Base
+from workbench.local.models.nano import build_nano
 
 WEATHER = {
     "type": "function",

@@ -25,7 +25,7 @@ from requests.adapters import BaseAdapter
 from starlette.testclient import TestClient
 from urllib3 import HTTPResponse
 
-from workbench.local.rehearsal import Rehearsal
+from workbench.local.emulation import Emulation
 
 TUNED = "nano.ft-0123456789abcdef0123456789abcdef"
 PLACE = {"resource_group_name": "my-group", "account_name": "my-account"}
@@ -272,7 +272,7 @@ def test_the_quota_of_a_place_counts_what_is_deployed(azure: CognitiveServicesMa
 
 def test_an_account_counts_its_deployments_against_azures_limits(home: Path, watch: Watch) -> None:
     tune(home, TUNED)
-    with echo_service(home, watch, Rehearsal(quota="azure")) as http:
+    with echo_service(home, watch, Emulation(quota="azure")) as http:
         azure = management(http, watch)
         deploy(azure, "tuned")
         deploy(azure, "base", wanted("nano"))
@@ -360,7 +360,7 @@ def test_nothing_is_changed_while_it_is_being_created(azure: CognitiveServicesMa
 
 def test_azures_quota_allows_ten_deployments_of_tuned_models(home: Path, watch: Watch) -> None:
     tune(home, TUNED)
-    with echo_service(home, watch, Rehearsal(quota="azure")) as http:
+    with echo_service(home, watch, Emulation(quota="azure")) as http:
         azure = management(http, watch)
         for number in range(10):
             deploy(azure, f"number-{number}")
@@ -440,7 +440,7 @@ def test_a_deployment_that_is_being_created_is_not_found_yet(
 
 def test_a_strict_service_answers_under_deployments_only(home: Path, watch: Watch) -> None:
     tune(home, TUNED)
-    with echo_service(home, watch, Rehearsal(strict=True)) as http:
+    with echo_service(home, watch, Emulation(strict=True)) as http:
         client = client_of(http)
         for name in (TUNED, "nano"):
             with pytest.raises(openai.NotFoundError, match="strict: deploy a model first") as caught:

@@ -16,7 +16,7 @@ from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 from pydantic import BaseModel
 from starlette.testclient import TestClient
 
-from workbench.local.storage.store import Store
+from workbench.local.store.store import Store
 
 JOBS = "fine_tuning/jobs"
 DATED = "?api-version=2024-10-21"

@@ -15,10 +15,8 @@ from openai import OpenAI
 from starlette.testclient import TestClient
 
 from workbench.errors import SetupError
-from workbench.local.clock import Clock
-from workbench.local.faults import KNOWN, read_faults
-from workbench.local.rehearsal import Rehearsal
-from workbench.local.storage.store import Store
+from workbench.local.emulation import KNOWN, Clock, Emulation, read_faults
+from workbench.local.store.store import Store
 
 TUNED = "nano.ft-0123456789abcdef0123456789abcdef"
 PATH = (
@@ -47,8 +45,8 @@ def faulty(http: TestClient, fault: str, **options: object) -> OpenAI:
     return client_of(http, default_headers={"x-workbench-fault": fault}, **options)
 
 
-def rehearsing(*faults: str) -> Rehearsal:
-    return Rehearsal(faults=read_faults(faults))
+def rehearsing(*faults: str) -> Emulation:
+    return Emulation(faults=read_faults(faults))
 
 
 def start_job(client: OpenAI) -> str:

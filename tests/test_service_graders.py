@@ -12,9 +12,10 @@ from openai import AzureOpenAI, BadRequestError, NotFoundError, OpenAI
 from openai.types.fine_tuning.alpha import GraderRunResponse, GraderValidateResponse
 from starlette.testclient import TestClient
 
-from workbench.evaluation.graders import close_sandboxes, grader
+from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.graders.sandbox import close_sandboxes
 from workbench.local.api.app import create_app
-from workbench.local.chat import ChatError, ChatRequest, Choice, Completion, Delta
+from workbench.local.chat_protocol import ChatError, ChatRequest, Choice, Completion, Delta
 
 KEY = "the-key-of-this-test"
 NO_ERRORS = {

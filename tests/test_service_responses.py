@@ -15,9 +15,17 @@ from pydantic import BaseModel, TypeAdapter
 from starlette.testclient import TestClient
 
 from workbench.local.api.app import create_app
-from workbench.local.chat import ChatError, ChatRequest, Choice, Completion, Delta, Likelihood, ToolCall
-from workbench.local.rehearsal import Rehearsal
-from workbench.local.storage.store import Store
+from workbench.local.chat_protocol import (
+    ChatError,
+    ChatRequest,
+    Choice,
+    Completion,
+    Delta,
+    Likelihood,
+    ToolCall,
+)
+from workbench.local.emulation import Emulation
+from workbench.local.store.store import Store
 
 WEATHER: Any = {
     "type": "function",
@@ -57,7 +65,7 @@ def workers() -> ResponseWorkers:
 
 @pytest.fixture
 def http(home: Path, workers: ResponseWorkers) -> Iterator[TestClient]:
-    app = create_app(home, KEY, workers=workers, rehearsal=Rehearsal(clock=Watch().clock()))
+    app = create_app(home, KEY, workers=workers, rehearsal=Emulation(clock=Watch().clock()))
     with TestClient(app, headers={"api-key": KEY}, raise_server_exceptions=False) as http:
         yield http
 

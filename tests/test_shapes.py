@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.dataset.examples import Dataset
-from workbench.dataset.reading import read
-from workbench.dataset.reading.shapes import example_of, shape_of, uploaded_example
+from workbench.dataset.chat_formats import example_of, shape_of, uploaded_example
+from workbench.dataset.dataset import Dataset
+from workbench.dataset.read import read
 from workbench.errors import DataError
 
 USER, BETTER, WORSE = (

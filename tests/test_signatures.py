@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.dataset.quality.candidates import across, within
-from workbench.dataset.quality.signatures import hashed, jaccard, normalised, pieces, together
+from workbench.dataset.check.minhash import across, hashed, jaccard, normalised, pieces, together, within
 
 SENTENCE = (
     "the old harbour lies behind two hills and a row of white houses that nobody has painted since spring"

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.signal import savgol_filter
 
-from workbench import DataError
-from workbench.training.curves.smoothing import exponential, savitzky_golay, time_weighted
+from workbench.errors import DataError
+from workbench.training.curve import exponential, savitzky_golay, time_weighted
 
 NAN, INF = math.nan, math.inf
 LOSSES = [2.5, 1.75, 2.0, 1.25, 0.5, 0.75, 0.25, 0.375, 0.125, 0.25]

@@ -3,9 +3,9 @@ from collections import Counter
 import pytest
 
 from workbench import settings
-from workbench.dataset.examples import Dataset, Example
-from workbench.dataset.quality.repeats import families
-from workbench.dataset.reading import read
+from workbench.dataset.check.duplicates import families
+from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.read import read
 from workbench.errors import DataError
 
 

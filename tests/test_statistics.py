@@ -8,13 +8,22 @@ from scipy.optimize import brentq
 from scipy.stats import bootstrap, multinomial
 
 from workbench.errors import DataError
-from workbench.evaluation.statistics.bootstrap import mean_of, resample
-from workbench.evaluation.statistics.clusters import Sums, cluster_sums, standard_error
-from workbench.evaluation.statistics.differences import difference
-from workbench.evaluation.statistics.intervals import newcombe, wilson
-from workbench.evaluation.statistics.multiplicity import holm, optimism
-from workbench.evaluation.statistics.paired import mcnemar, sign_test, superiority
-from workbench.evaluation.statistics.permutation import permute
+from workbench.evaluation.statistics import (
+    Sums,
+    cluster_sums,
+    difference,
+    holm,
+    mcnemar,
+    mean_of,
+    newcombe,
+    optimism,
+    permute,
+    resample,
+    sign_test,
+    standard_error,
+    superiority,
+    wilson,
+)
 
 # Darwin's maize, cross-fertilised less self-fertilised, in eighths of an inch: Fisher 1935, The Design of
 # Experiments, section 21.

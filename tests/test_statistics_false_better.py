@@ -4,8 +4,8 @@ import numpy as np
 from benchmarks.false_better import World, called_better, called_better_by_items, drawn, most
 from scipy.stats import binom
 
-from workbench.evaluation.statistics.paired import mcnemar
-from workbench.evaluation.statistics.power import exact_power
+from workbench.evaluation.power import exact_power
+from workbench.evaluation.statistics import mcnemar
 
 EXPERIMENTS = 300
 

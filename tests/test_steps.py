@@ -2,9 +2,7 @@
 
 import pytest
 
-from workbench import open_project
-from workbench.project import Project
-from workbench.steps import checklist
+from workbench.project import Project, checklist, open_project
 
 
 @pytest.fixture

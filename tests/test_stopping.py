@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import DataError
-from workbench.training.curves.curve import Curve
-from workbench.training.diagnosing.stopping import (
+from workbench.training.checkpoints import (
     advise_stopping,
     evaluations_without_improvement,
     generalisation_loss,
@@ -18,6 +17,7 @@ from workbench.training.diagnosing.stopping import (
     successive_rises,
     training_progress,
 )
+from workbench.training.curve import Curve
 
 LOSSES = st.lists(st.floats(1e-3, 1e3), min_size=5, max_size=40)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import DataError, SetupError
-from workbench.local.storage.disk import has_room, is_disk_full
-from workbench.local.storage.store import Store
+from workbench.local.store.database import has_room, is_disk_full
+from workbench.local.store.store import Store
 
 JOB = {"model": "nano", "training_file": "file-1", "hyperparameters": {"n_epochs": -1}, "seed": 7}
 

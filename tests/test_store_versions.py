@@ -4,7 +4,7 @@ import json
 import sqlite3
 from pathlib import Path
 
-from workbench.local.storage.store import Store
+from workbench.local.store.store import Store
 
 # The whole schema of the first version, as it was written into databases.
 FIRST = """

@@ -2,7 +2,7 @@
 
 import pandas
 
-from workbench.tables import Listing, table
+from workbench.display import Listing, table
 
 
 def test_every_cell_is_escaped_and_the_first_is_the_row_header(unstyled) -> None:

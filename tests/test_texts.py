@@ -6,15 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.dataset import Dataset, Example
-from workbench.dataset.checking.sources import DatasetSource
-from workbench.dataset.quality import texts
-from workbench.dataset.quality.boilerplate import opening
-from workbench.dataset.quality.lengths import unusual
-from workbench.dataset.quality.mojibake import is_broken
-from workbench.dataset.quality.refusals import is_refusal
-from workbench.dataset.quality.texts import Texts
-from workbench.dataset.rows import Row
+from workbench.dataset.check import texts
+from workbench.dataset.check.row import Row
+from workbench.dataset.check.sources import DatasetSource
+from workbench.dataset.check.texts import Texts, is_broken, is_refusal, opening, unusual
+from workbench.dataset.dataset import Dataset, Example
 
 Found = tuple[str, str, str, str, list[int]]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from workbench.widgets.thinning import thinned
+from workbench.widgets.svg import thinned
 
 NAN = float("nan")
 COLUMNS = 20

@@ -17,12 +17,12 @@ from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from starlette.testclient import TestClient
 
-from workbench.dataset import Dataset, Example
+from workbench.dataset.dataset import Dataset, Example
 from workbench.local import process
 from workbench.local.api.app import create_app
-from workbench.local.engine.weights import NANO, SMOLLM2
+from workbench.local.models.bases import NANO, SMOLLM2
+from workbench.training.follow import Progress, follow
 from workbench.training.jobs import start_job
-from workbench.training.progress import Progress, follow
 
 KEY = "the-key-of-this-test"
 COLORS = ("red", "blue", "green", "pink", "gold", "gray", "teal", "lime", "rose", "navy", "plum", "mint")

@@ -4,15 +4,13 @@ import math
 
 import pytest
 
-from workbench.dataset import Dataset, Example
+from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
-from workbench.evaluation.asking.prompts import AS_TRAINED
-from workbench.evaluation.evaluation import Evaluation
-from workbench.evaluation.graders import Judged, Reply, grader
-from workbench.evaluation.items import Item
-from workbench.evaluation.trusting.cases import Case, known_cases
-from workbench.evaluation.trusting.people import beside_people
-from workbench.evaluation.trusting.trial import try_grader
+from workbench.evaluation.evaluation import Evaluation, Item
+from workbench.evaluation.grader_trial import Case, beside_people, known_cases, try_grader
+from workbench.evaluation.graders.judges import Judged, Reply
+from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.prompts import AS_TRAINED
 
 
 def faq(*pairs: tuple[str, str]) -> Dataset:

@@ -12,10 +12,9 @@ from idle_service import client_of, idle_service
 from openai import OpenAI
 from starlette.testclient import TestClient
 
-from workbench.dataset import parse_jsonl
-from workbench.local.clock import DAY, Clock
-from workbench.local.rehearsal import Rehearsal
-from workbench.local.storage.store import Store
+from workbench.dataset.read import parse_jsonl
+from workbench.local.emulation import DAY, Clock, Emulation
+from workbench.local.store.store import Store
 
 MIB = 1024 * 1024
 
@@ -113,7 +112,7 @@ def test_a_cancelled_upload_takes_nothing_more(client: OpenAI, home: Path) -> No
 
 def test_an_upload_expires_after_two_hours_with_its_parts(home: Path) -> None:
     now = [1_000_000.0]
-    with idle_service(home, Rehearsal(clock=Clock(read=lambda: now[0]))) as http_client:
+    with idle_service(home, Emulation(clock=Clock(read=lambda: now[0]))) as http_client:
         client = client_of(http_client)
         upload = announce(client, 5)
         client.uploads.parts.create(upload, data=b"hello")
@@ -178,7 +177,7 @@ def test_an_unknown_upload_is_not_found(client: OpenAI) -> None:
 
 def test_a_file_is_removed_when_its_time_is_over(home: Path) -> None:
     now = [1_000_000.0]
-    with idle_service(home, Rehearsal(clock=Clock(read=lambda: now[0]))) as http_client:
+    with idle_service(home, Emulation(clock=Clock(read=lambda: now[0]))) as http_client:
         client = client_of(http_client)
         kept = client.files.create(file=("kept.jsonl", b"x"), purpose="fine-tune")
         file = client.files.create(
@@ -200,7 +199,7 @@ def test_a_file_is_removed_when_its_time_is_over(home: Path) -> None:
 
 def test_a_fast_clock_brings_the_end_near(home: Path) -> None:
     now = [1_000_000.0]
-    with idle_service(home, Rehearsal(clock=Clock(DAY, read=lambda: now[0]))) as http_client:
+    with idle_service(home, Emulation(clock=Clock(DAY, read=lambda: now[0]))) as http_client:
         client = client_of(http_client)
         file = client.files.create(
             file=("x.jsonl", b"x"),
@@ -239,7 +238,7 @@ def test_a_time_out_of_range_is_refused(client: OpenAI, seconds: int, finding: s
 
 def test_azure_lets_no_file_expire_before_two_weeks(home: Path) -> None:
     with (
-        idle_service(home, Rehearsal(quota="azure")) as http_client,
+        idle_service(home, Emulation(quota="azure")) as http_client,
         pytest.raises(openai.BadRequestError, match="from 1,209,600 to 2,592,000"),
     ):
         client_of(http_client).files.create(
@@ -272,7 +271,7 @@ def test_the_hundred_and_first_file_is_refused_until_one_is_deleted(home: Path) 
 
 
 def test_without_a_quota_there_is_no_hundred_and_first(home: Path) -> None:
-    with idle_service(home, Rehearsal(quota="off")) as http_client:
+    with idle_service(home, Emulation(quota="off")) as http_client:
         store = http_client.app.state.store
         for number in range(100):
             store.files.add(f"{number}.jsonl", "fine-tune", [b"x"])
@@ -281,7 +280,7 @@ def test_without_a_quota_there_is_no_hundred_and_first(home: Path) -> None:
 
 
 def test_azure_keeps_one_gigabyte_for_fine_tuning(home: Path) -> None:
-    with idle_service(home, Rehearsal(quota="azure")) as http_client:
+    with idle_service(home, Emulation(quota="azure")) as http_client:
         client = client_of(http_client)
         client.files.create(file=("x.jsonl", b"x" * 25), purpose="fine-tune")
         assert announce(client, 2**30 - 25)

@@ -1,7 +1,7 @@
 """Two versions of a dataset: what came, what went, what is answered otherwise."""
 
-from workbench.dataset import Dataset, Example
-from workbench.dataset.versions import row_changes
+from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.diff import row_changes
 
 
 def faq(*pairs: tuple[str, str]) -> Dataset:

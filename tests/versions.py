@@ -14,7 +14,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from workbench import ROOT
+from workbench.settings import ROOT
 
 TESTS = ("tests/test_generate.py", "tests/test_engine.py", "tests/test_bases.py", "tests/test_templates.py")
 # The same in brief: answering side by side, with windows, sinks and adapters; training and resuming.

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench import connect, headless, settings
-from workbench.commands import curves, data, decide, evaluate, jobs, models
-from workbench.commands.shell import AsJson, Home, OneSentence, Pairs
+from workbench import runner, settings
+from workbench.cli import data, decide, evaluate, jobs
+from workbench.cli.shell import AsJson, Home, OneSentence, Pairs
+from workbench.connect import connect
 from workbench.errors import DataError, SetupError
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
     from workbench.project import Project
-
 
 app = typer.Typer(
     cls=OneSentence,
@@ -36,11 +36,11 @@ app = typer.Typer(
 )
 service = typer.Typer(help="The local service, which trains and serves models here.", no_args_is_help=True)
 data.add_to(app)
-decide.add_to(app)
-models.add_to(app)
+decide.add_decision_commands(app)
+decide.add_catalog_commands(app)
 jobs.add_to(app)
-curves.add_to(app)
-evaluate.add_to(app)
+evaluate.add_curve_commands(app)
+evaluate.add_evaluation_commands(app)
 app.add_typer(service, name="service")
 
 Port = Annotated[int | None, typer.Option(help="The port to listen on; else a free one.")]
@@ -62,23 +62,23 @@ def run(
 ) -> None:
     """Execute the notebooks in order, and print the base model beside the tuned one."""
     os.environ.setdefault("WORKBENCH_HEADLESS", "1")
-    parameters = {"PROJECT": "gql"} | headless.read_parameters(
+    parameters = {"PROJECT": "gql"} | runner.read_parameters(
         [_pair(words) for words in parameter or ()], file
     )
-    plans = headless.plan(parameters, only=[start.strip() for start in only.split(",") if start.strip()])
+    plans = runner.plan(parameters, only=[start.strip() for start in only.split(",") if start.strip()])
     project, client = _ready(parameters)
     folder = project.path / "runs" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     folder.mkdir(parents=True)
     typer.echo(f"Executed notebooks are kept in {folder}", err=True)
-    runs = {planned.name: headless.Run(planned.name, folder / planned.notebook.name) for planned in plans}
+    runs = {planned.name: runner.Run(planned.name, folder / planned.notebook.name) for planned in plans}
     try:
-        for done in headless.execute(plans, folder):
+        for done in runner.execute(plans, folder):
             runs[done.name] = done
             typer.echo(f"{done.name:<20} {done.status:<10} {done.seconds:6.1f} s", err=True)
     except KeyboardInterrupt:
         typer.echo(_goes_on(project, client), err=True)
         raise typer.Exit(130) from None
-    summary = headless.summarize(project, runs.values(), folder)
+    summary = runner.summarize(project, runs.values(), folder)
     project.save(f"runs/{folder.name}/summary.json", json.dumps(summary.facts, indent=2))
     typer.echo(json.dumps(summary.facts) if as_json else str(summary))
     for failed in (run for run in summary.runs if run.error is not None):
@@ -91,7 +91,7 @@ def run(
 def lab(context: typer.Context) -> None:
     """Open JupyterLab on the notebooks, or on a PATH; further options are JupyterLab's own."""
     given = [word for word in context.args if not word.startswith("-") and Path(word).exists()]
-    path = Path(given[0]) if given else headless.NOTEBOOKS / "00_start_here.ipynb"
+    path = Path(given[0]) if given else runner.NOTEBOOKS / "00_start_here.ipynb"
     path = path.resolve()
     options = [word for word in context.args if word not in given[:1]]
     folder = path if path.is_dir() else path.parent
@@ -158,9 +158,10 @@ def _pair(words: str) -> tuple[str, str]:
     return name, value
 
 
-def _ready(parameters: Mapping[str, headless.Value]) -> tuple["Project", "OpenAI"]:
+def _ready(parameters: Mapping[str, runner.Value]) -> tuple["Project", "OpenAI"]:
     """Open the project and the connection once before any notebook, so that what is missing shows at once."""
-    from workbench import open_project, self_test
+    from workbench.project import open_project
+    from workbench.selftest import self_test
 
     project = open_project(str(parameters["PROJECT"]))
     client = connect(str(parameters["PROVIDER"]) if parameters.get("PROVIDER") else None)

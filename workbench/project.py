@@ -9,18 +9,17 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from workbench import journal
+from workbench import jsonl_log
+from workbench.display import table
 from workbench.errors import DataError, SetupError
-from workbench.settings import VERSION
-from workbench.settings import home as home
-from workbench.tables import table
+from workbench.settings import VERSION, home
 
 JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
 
@@ -47,12 +46,12 @@ class Project:
         """Write down what happened; it is on disk, whole, when this returns."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         entry = Entry(uuid.uuid4().hex, now, kind, VERSION, MappingProxyType(facts))
-        journal.append(self._record_file, _line(entry))
+        jsonl_log.append(self._record_file, _line(entry))
         return entry
 
     def entries(self, kind: str | None = None) -> tuple[Entry, ...]:
         """Everything on record, oldest first, or only what is of one kind."""
-        entries = map(_entry, journal.objects(self._record_file))
+        entries = map(_entry, jsonl_log.objects(self._record_file))
         return tuple(entry for entry in entries if entry and kind in (None, entry.kind))
 
     def latest(self, kind: str) -> Entry | None:
@@ -89,7 +88,7 @@ class Project:
         if path in (self._record_file.resolve(), self.path.resolve() / "record.lock"):
             raise DataError(f"'{name}' is the record itself; choose another name.")
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        with journal.writing(path):
+        with jsonl_log.writing(path):
             try:
                 with temporary.open("xb") as file:
                     file.write(content.encode() if isinstance(content, str) else content)
@@ -147,3 +146,84 @@ def _entry(line: dict[str, Any]) -> Entry | None:
 def _short(facts: Mapping[str, JSON]) -> str:
     shown = [f"{name}: {value}" for name, value in facts.items() if isinstance(value, str | int | float)]
     return ", ".join(text if len(text) <= 60 else text[:57] + "…" for text in shown)
+
+
+# The steps of a fine-tuning, as a checklist that ticks itself from the project's record.
+#
+# The steps are Microsoft's (Fine-tune models with Azure AI Foundry, 31 Oct 2024), with the baseline in
+# front that the same page calls essential.
+
+Facts = Mapping[str, JSON]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One of them, and what the record says of it."""
+
+    name: str
+    notebook: str
+    done: str
+    """What was done, in a few words; empty when it is still to do."""
+
+
+@dataclass(frozen=True, repr=False)
+class Checklist:
+    """All steps of one project."""
+
+    project: str
+    steps: tuple[Step, ...]
+
+    @property
+    def next(self) -> Step | None:
+        """The first that is still to do."""
+        return next((step for step in self.steps if not step.done), None)
+
+    def __repr__(self) -> str:
+        """A line each."""
+        return "\n".join(f"[{'x' if step.done else ' '}] {step.name}" for step in self.steps)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("done" if step.done else "to do", step.name, step.done or f"{step.notebook} does it")
+            for step in self.steps
+        ]
+        return table(f"Project {self.project}: the steps", ("", "step", "what the record says"), rows)
+
+
+def checklist(project: Project) -> Checklist:
+    """Which steps are done, by the record?"""
+    latest = {entry.kind: entry.facts for entry in project.entries()}
+    found = []
+    for name, notebook, kind, said in _STEPS:
+        facts = latest.get(kind)
+        found.append(Step(name, notebook, "" if facts is None else said(facts)))
+    return Checklist(project.name, tuple(found))
+
+
+def _score(facts: Facts) -> str:
+    return f"{_percent(facts.get('best_score'))} with the prompt {facts.get('best_prompt')}"
+
+
+def _percent(value: JSON) -> str:
+    return f"{100 * value:.1f} %" if isinstance(value, int | float) else "measured"
+
+
+_STEPS: tuple[tuple[str, str, str, Callable[[Facts], str]], ...] = (
+    ("Measure the base model", "01_baseline", "baseline", _score),
+    ("Decide, and choose a model that supports the task", "02_decide", "decision", lambda f: str(f["title"])),
+    ("Prepare the training data", "03_build_data", "dataset", lambda f: f"{f['training_examples']} examples"),
+    (
+        "Prepare validation data",
+        "03_build_data",
+        "dataset",
+        lambda f: f"{f['validation_examples']} examples" if f["validation_examples"] else "",
+    ),
+    ("Configure and start the training", "04_launch", "job", lambda f: str(f["job_id"])),
+    ("Review the metrics", "05_loss_curves", "curve", lambda f: f"{f['steps']} steps"),
+    (
+        "Evaluate the model",
+        "06_evaluate",
+        "comparison",
+        lambda f: f"{_percent(f.get('base_score'))} before, {_percent(f.get('tuned_score'))} after",
+    ),
+)

@@ -16,9 +16,9 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from workbench import catalog
-from workbench.dataset.tokens import chat_template
+from workbench.dataset import chat_template
+from workbench.display import table
 from workbench.settings import VERSION, home
-from workbench.tables import table
 
 if TYPE_CHECKING:
     from openai import APIConnectionError, APIStatusError, OpenAI

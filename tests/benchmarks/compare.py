@@ -16,12 +16,11 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import bootstrap
 
-from workbench.evaluation.asking.prompts import AS_TRAINED
-from workbench.evaluation.comparing.compare import compare
+from workbench.evaluation.compare import compare
 from workbench.evaluation.evaluation import Evaluation, Item
-from workbench.evaluation.graders import grader
-from workbench.evaluation.statistics.bootstrap import RESAMPLES, mean_of, resample
-from workbench.evaluation.statistics.clusters import cluster_sums
+from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.prompts import AS_TRAINED
+from workbench.evaluation.statistics import RESAMPLES, cluster_sums, mean_of, resample
 
 ITEMS = 10_000
 MOST_SECONDS = 2.0

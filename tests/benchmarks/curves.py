@@ -20,8 +20,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from workbench import DataError, read_curve
-from workbench.training.curves.smoothing import exponential, savitzky_golay, time_weighted
+from workbench.errors import DataError
+from workbench.training.curve import exponential, savitzky_golay, time_weighted
+from workbench.training.curve_files import read_curve
 
 ROWS = 10_000_000
 MOST_SECONDS = 10.0

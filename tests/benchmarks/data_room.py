@@ -23,8 +23,8 @@ from typing import NamedTuple
 import psutil
 from chat_files import write
 
-from workbench.dataset.checking.check import check
-from workbench.dataset.tokens.vocabularies import reference
+from workbench.dataset.check.check import check
+from workbench.dataset.tokenizers import reference
 
 DOCUMENTS = 100_000  # for the near-duplicates
 NEAR = 0.7

@@ -24,9 +24,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from workbench.dataset.examples import Dataset, Example
+from workbench.dataset.dataset import Dataset, Example
 from workbench.evaluation.evaluate import evaluate
-from workbench.evaluation.graders import grader
+from workbench.evaluation.graders.ready_made import grader
 
 VALID = grader("data/gql/gql.py:valid")
 SECONDS = 0.2  # that an answer takes

@@ -19,13 +19,17 @@ import numpy as np
 from numpy.random import Generator
 from scipy.stats import binom, norm
 
-from workbench.evaluation.comparing.verdicts import Verdict
-from workbench.evaluation.statistics.bootstrap import mean_of, resample
-from workbench.evaluation.statistics.clusters import cluster_sums
-from workbench.evaluation.statistics.differences import Difference, difference
-from workbench.evaluation.statistics.multiplicity import holm
-from workbench.evaluation.statistics.paired import mcnemar
-from workbench.evaluation.statistics.power import exact_power, items_needed, power_table
+from workbench.evaluation.power import exact_power, items_needed, power_table
+from workbench.evaluation.statistics import (
+    Difference,
+    cluster_sums,
+    difference,
+    holm,
+    mcnemar,
+    mean_of,
+    resample,
+)
+from workbench.evaluation.verdicts import Verdict
 
 EXPERIMENTS = 500
 MINIMUM = 0.02

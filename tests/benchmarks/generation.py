@@ -17,10 +17,6 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from workbench.local.workers import ENVIRONMENT
-
-os.environ |= ENVIRONMENT | {"OMP_NUM_THREADS": "1"}  # before torch loads
-
 import psutil
 import torch
 from llguidance import LLMatcher
@@ -28,18 +24,21 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
-from workbench import DATA, read
-from workbench.local.engine import lora
-from workbench.local.engine.answering.adapters import Adapters
-from workbench.local.engine.answering.constraint import Constraint, Grammars
-from workbench.local.engine.answering.generate import Batch
-from workbench.local.engine.answering.products import pack
-from workbench.local.engine.answering.sampling import Sampling
-from workbench.local.engine.bases import base_folder
-from workbench.local.engine.encoding import encode_prompt
-from workbench.local.engine.model import Base, best_type, load_base
-from workbench.local.engine.weights import SMOLLM2
-from workbench.settings import home, models_in
+from workbench.dataset.read import read
+from workbench.local.inference.batch import Batch
+from workbench.local.inference.grammar import Constraint, Grammars
+from workbench.local.inference.kernels import pack
+from workbench.local.inference.multi_lora import Adapters
+from workbench.local.inference.sampling import Sampling
+from workbench.local.models.bases import SMOLLM2, base_folder
+from workbench.local.models.model import Base, best_type, load_base
+from workbench.local.training import lora
+from workbench.local.training.encoding import encode_prompt
+from workbench.local.workers import ENVIRONMENT
+from workbench.settings import DATA, home, models_in
+
+os.environ |= ENVIRONMENT | {"OMP_NUM_THREADS": "1"}  # before torch loads
+
 
 ROUNDS = 5
 ROWS = 32

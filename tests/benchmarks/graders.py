@@ -16,7 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeAlias
 
-from workbench.evaluation.graders import Reply, close_sandboxes, graded, grader
+from workbench.evaluation.graders.grading import graded
+from workbench.evaluation.graders.judges import Reply
+from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.graders.sandbox import close_sandboxes
 from workbench.settings import DATA
 
 Case: TypeAlias = tuple[str, Mapping[str, object]]

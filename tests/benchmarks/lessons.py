@@ -12,21 +12,20 @@ import re
 import time
 from dataclasses import replace
 
+from transformers.utils import logging
+
+from workbench.dataset.dataset import Dataset
+from workbench.dataset.read import read
+from workbench.local.models.bases import SMOLLM2, base_folder
+from workbench.local.models.model import load_base
+from workbench.local.training.encoding import encode_dataset
+from workbench.local.training.supervised import Plan, SftRun
 from workbench.local.workers import ENVIRONMENT
+from workbench.settings import DATA, home, models_in
+from workbench.training.example_losses import OUTLYING, Losses, label_error_score
 
 os.environ |= ENVIRONMENT  # before torch loads
 
-from transformers.utils import logging
-
-from workbench import DATA, Dataset, read
-from workbench.local.engine.bases import base_folder
-from workbench.local.engine.encoding import encode_dataset
-from workbench.local.engine.model import load_base
-from workbench.local.engine.trainer import Plan, SftRun
-from workbench.local.engine.weights import SMOLLM2
-from workbench.settings import home, models_in
-from workbench.training.lesson_rules import Losses, suspicion
-from workbench.training.lessons import OUTLYING
 
 SHARE, SEEDS = 0.05, (0, 1)
 
@@ -68,7 +67,7 @@ def main() -> None:
             for _ in run:
                 pass
             extra = 2 * (looked - before) / (time.process_time() - looked)
-            scores = suspicion([Losses(tuple(visits)) for visits in run.trace.visits])
+            scores = label_error_score([Losses(tuple(visits)) for visits in run.trace.visits])
             order = sorted(range(len(scores)), key=lambda place: -scores[place])
             top = sum(place in wrong for place in order[: len(wrong)])
             flagged = {place for place, score in enumerate(scores) if score > OUTLYING}

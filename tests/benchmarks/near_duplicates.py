@@ -21,9 +21,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from workbench.dataset.checking.pieces import ThisProcess, scan
-from workbench.dataset.checking.sources import FileSource
-from workbench.dataset.quality.repeats import Repeats
+from workbench.dataset.check.duplicates import Repeats
+from workbench.dataset.check.parallel import ThisProcess, scan
+from workbench.dataset.check.sources import FileSource
 
 DOCUMENTS = 100_000
 WORDS = 125  # of a document: 1.1 KB

@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Callable
 from pydoc_data.topics import topics
 
-from workbench.dataset.quality.privacy import Privacy, sensitive
-from workbench.dataset.quality.texts import Texts
-from workbench.dataset.rows import Collector, Row
+from workbench.dataset.check.privacy import Privacy, sensitive
+from workbench.dataset.check.row import Collector, Row
+from workbench.dataset.check.texts import Texts
 
 ROWS = 20_000
 BATCH = 256

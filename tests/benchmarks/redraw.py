@@ -14,8 +14,8 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from workbench.training.curves.curve import Curve
-from workbench.widgets.curve_picture import Scaling
+from workbench.training.curve import Curve
+from workbench.widgets.curve_chart import Scaling
 from workbench.widgets.curve_view import plot
 from workbench.widgets.runs_view import overlay
 

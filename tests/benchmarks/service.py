@@ -23,7 +23,7 @@ import psutil
 
 from workbench.local import process
 from workbench.local.process import Address
-from workbench.local.storage.store import Store
+from workbench.local.store.store import Store
 
 STARTS = 5
 CLIENTS = 8

@@ -18,10 +18,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from workbench.dataset.rows import Row
-from workbench.dataset.tokens.counting import Tokens
-from workbench.dataset.tokens.layout import laid_out
-from workbench.dataset.tokens.vocabularies import reference, vocabulary
+from workbench.dataset.check.row import Row
+from workbench.dataset.tokenizers import laid_out, reference, vocabulary
+from workbench.dataset.tokens import Tokens
 
 MODEL = "gpt-4.1-mini"
 LINES = 100_000

@@ -18,22 +18,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
-from workbench.local.workers import ENVIRONMENT, PRELOADED
-
-os.environ |= ENVIRONMENT  # before torch loads
-
 import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
-from workbench import DATA, read
-from workbench.local.engine.bases import base_folder
-from workbench.local.engine.encoding import IGNORED, Row, encode_dataset
-from workbench.local.engine.model import Base, best_type, load_base
-from workbench.local.engine.trainer import Plan, SftRun
-from workbench.local.engine.weights import SMOLLM2
-from workbench.settings import home, models_in
+from workbench.dataset.read import read
+from workbench.local.models.bases import SMOLLM2, base_folder
+from workbench.local.models.model import Base, best_type, load_base
+from workbench.local.training.encoding import IGNORED, Row, encode_dataset
+from workbench.local.training.supervised import Plan, SftRun
+from workbench.local.workers import ENVIRONMENT, PRELOADED
+from workbench.settings import DATA, home, models_in
+
+os.environ |= ENVIRONMENT  # before torch loads
+
 
 ROUNDS = 9
 BATCH = 8

@@ -5,16 +5,26 @@ be trained, how, where, until when and at what price; its facts stand in TOML fi
 fits, ``refresh`` compares with what a service says today.
 """
 
-from workbench.catalog.costs import cheapest_base, way_prices
-from workbench.catalog.files import model, models
-from workbench.catalog.lifecycle import Life
-from workbench.catalog.listing import Catalogue, find
-from workbench.catalog.models import Model
-from workbench.catalog.prices import Price
-from workbench.catalog.providers import PROVIDERS, Provider, default_model, provider, provider_at
-from workbench.catalog.refreshing import Changes, refresh
-from workbench.catalog.regions import Regions
-from workbench.catalog.sources import Conflict, Remark, Source
+from workbench.catalog.catalog import Catalogue as Catalogue
+from workbench.catalog.catalog import cheapest_base as cheapest_base
+from workbench.catalog.catalog import find as find
+from workbench.catalog.catalog import model as model
+from workbench.catalog.catalog import models as models
+from workbench.catalog.catalog import way_prices as way_prices
+from workbench.catalog.models import Conflict as Conflict
+from workbench.catalog.models import Life as Life
+from workbench.catalog.models import Model as Model
+from workbench.catalog.models import Price as Price
+from workbench.catalog.models import Regions as Regions
+from workbench.catalog.models import Remark as Remark
+from workbench.catalog.models import Source as Source
+from workbench.catalog.providers import PROVIDERS as PROVIDERS
+from workbench.catalog.providers import Provider as Provider
+from workbench.catalog.providers import default_model as default_model
+from workbench.catalog.providers import provider as provider
+from workbench.catalog.providers import provider_at as provider_at
+from workbench.catalog.refresh import Changes as Changes
+from workbench.catalog.refresh import refresh as refresh
 
 __all__ = [
     "PROVIDERS",

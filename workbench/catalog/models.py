@@ -5,14 +5,318 @@ in the TOML files beside this one; ``files`` puts them together.
 """
 
 import datetime
+import math
+import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 
-from workbench.catalog.lifecycle import Life
-from workbench.catalog.prices import Price
-from workbench.catalog.regions import Regions
-from workbench.catalog.sources import DESCRIBED, Conflict, Remark, Source
-from workbench.tables import table
+from workbench.catalog.providers import PROVIDERS
+from workbench.display import table
+from workbench.errors import DataError
+
+# Who says so, and when: nothing stands in the catalogue without it, nor anything that contradicts it.
+
+FRESH = datetime.timedelta(days=90)  # prices and limits of this trade seldom stay longer
+
+DESCRIBED = {"use_attribute_docstrings": True}
+"""For pydantic: what stands below a field describes it in the schema of the JSON, too."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A document, and its day."""
+
+    __pydantic_config__ = DESCRIBED
+
+    title: str
+    date: datetime.date
+    """The document's own date, or the day it was read where it bears none."""
+
+    def is_stale(self, on: datetime.date) -> bool:
+        """Whether it is more than 90 days old on that day: look again before money depends on it."""
+        return on - self.date > FRESH
+
+    def __str__(self) -> str:
+        """``Microsoft Learn, cost management (2026-03-19)``."""
+        return f"{self.title} ({self.date})"
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """What another source says of the same fact."""
+
+    __pydantic_config__ = DESCRIBED
+
+    fact: str
+    says: str | int | datetime.date
+    source: Source
+
+    def __str__(self) -> str:
+        """``training_ends: 2027-05-19, says Microsoft Learn, model retirement schedule (2026-10-05)``."""
+        return f"{self.fact}: {self.says}, says {self.source}"
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What else a person should know."""
+
+    __pydantic_config__ = DESCRIBED
+
+    text: str
+    source: Source
+
+
+# The life of a model at a service: its stage, and until when one can train it and use what was trained.
+#
+# Azure's dates are "not before": on the day itself it may be over, so that day no longer counts.
+
+DAYS_A_MONTH = 30.4375
+CLOSED = ("Legacy", "Deprecated", "Retired")
+
+
+@dataclass(frozen=True)
+class Life:
+    """Stages and dates of one model at one service; ``None`` where no source tells."""
+
+    __pydantic_config__ = DESCRIBED
+
+    service: str
+    """Where: ``azure`` or ``openai``."""
+    stage: str | None = None
+    """Of the base model, in the documents' words: Preview, Generally available, Legacy, Deprecated (only who
+    has it may go on), Retired. The service's own interface calls the last two Deprecating and Deprecated."""
+    base_retires: datetime.date | None = None
+    """From when on the base model itself answers no more."""
+    training: str | None = None
+    """Who may train: ``open``, ``invitation``, or ``ended``: the newest table does not list it any more."""
+    closed_to_new: datetime.date | None = None
+    """Since when only existing customers may train."""
+    training_ends: datetime.date | None = None
+    """From when on nobody can train it."""
+    deployments_end: datetime.date | None = None
+    """From when on models tuned from it answer no more."""
+    listed: bool | None = None
+    """Whether the service listed it when it was asked last."""
+    fine_tune: bool | None = None
+    """Whether the service, asked last, said that it can be tuned."""
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    """Who says so, by the name of the fact."""
+    conflicts: tuple[Conflict, ...] = ()
+
+    def dates(self, fact: str) -> list[datetime.date]:
+        """Every date that a source not older than ours gives for this fact, the earliest first."""
+        ours: datetime.date | None = getattr(self, fact)
+        if ours is None:
+            return []
+        others = [
+            conflict.says
+            for conflict in self.conflicts
+            if conflict.fact == fact and conflict.source.date >= self.sources[fact].date
+        ]
+        return sorted({ours, *(other for other in others if isinstance(other, datetime.date))})
+
+    def is_retired(self, on: datetime.date) -> bool:
+        """Whether the base model itself is gone on that day."""
+        if self.base_retires is not None:
+            return on >= self.base_retires
+        return self.stage == "Retired"
+
+    def trainable(self, on: datetime.date, *, existing_customer: bool = True) -> bool | None:
+        """Whether one can train it on that day; ``None`` when the sources disagree or do not tell.
+
+        Without a known end, a table that lists it is believed for 90 days.
+        """
+        told = self.sources.get("training")
+        if self.training == "ended":
+            return False if told and on >= told.date else None
+        if not existing_customer and self._is_closed(on):
+            return False
+        ends = self.dates("training_ends")
+        if ends and on >= ends[0]:
+            return False if on >= ends[-1] else None
+        if self.training == "invitation" or self.fine_tune is False:
+            return None
+        if ends:
+            return True
+        if self.is_retired(on) or told is None or told.is_stale(on):
+            return None
+        return True
+
+    def months_of_service(self, on: datetime.date) -> float | None:
+        """Months from that day until tuned models answer no more, by the earliest date given."""
+        ends = self.dates("deployments_end")
+        return max(0, (ends[0] - on).days) / DAYS_A_MONTH if ends else None
+
+    def _is_closed(self, on: datetime.date) -> bool:
+        if self.closed_to_new is not None:
+            return on >= self.closed_to_new
+        return self.stage in CLOSED or self.is_retired(on)
+
+
+# Prices, and the files they stand in: the catalogue's and yours, which have the same shape.
+
+TOKENS = ("training", "input", "cached_input", "output", "tuned_input", "tuned_cached_input", "tuned_output")
+HOURS = ("training_hour", "hosting_hour")
+
+
+@dataclass(frozen=True)
+class Price:
+    """One price in US dollars."""
+
+    __pydantic_config__ = DESCRIBED
+
+    what: str
+    """``training``, ``input``, ``cached_input``, ``output``, ``tuned_input``, ``tuned_cached_input`` or
+    ``tuned_output`` per million tokens; ``training_hour`` or ``hosting_hour`` per hour."""
+    usd: float
+    service: str
+    """At which provider: ``azure`` or ``openai``."""
+    training_type: str | None
+    """As a job is sent it (``globalStandard``), or the deployment's where hosting is priced; ``None`` where
+    the source makes no difference."""
+    source: Source
+
+    def __str__(self) -> str:
+        """``$2.00 per 1M tokens``."""
+        amount = f"{self.usd:,.2f}" if self.usd == round(self.usd, 2) else f"{self.usd:,g}"
+        return f"${amount} per {self.unit}"
+
+    @property
+    def unit(self) -> str:
+        """What it is the price of."""
+        return "hour" if self.what in HOURS else "1M tokens"
+
+    def replaces(self, other: "Price") -> bool:
+        """Whether ``other`` no longer counts beside this one; without a training type it stands for all."""
+        same = (self.what, self.service) == (other.what, other.service)
+        return same and self.training_type in (None, other.training_type)
+
+
+def prices_in(
+    path: Path, names: Mapping[str, str], sources: Mapping[str, Source]
+) -> Iterator[tuple[str, Price]]:
+    """The prices of a file, each with its model's name.
+
+    ``names``: the models there are, by their names in lower case. ``sources``: those that the file may use
+    beside its own. ``DataError`` names the line that cannot be, and what may stand there.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        said = tomllib.loads(text)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"{path} is not TOML: {error}.") from None
+    file = _File(path, text.splitlines())
+    if unknown := said.keys() - {"source", "price"}:
+        raise file.error(f"{min(unknown)} is not known; there are [source.NAME] and [[price]]", min(unknown))
+    known = {**sources, **_sources(said.get("source", {}), file)}
+    entries = said.get("price", [])
+    if not isinstance(entries, list):
+        raise file.error("a price is written under [[price]], with two brackets", "price")
+    for number, entry in enumerate(entries):
+        yield from _prices(entry, names, known, file.at(number))
+
+
+@dataclass(frozen=True)
+class _File:
+    """A part of a file, to name the line of what is wrong there; TOML's parser keeps no lines."""
+
+    path: Path
+    lines: list[str]
+    first: int = 1
+    """The number of its first line."""
+
+    def at(self, number: int) -> "_File":
+        """The part that holds this price, the first being 0."""
+        heads = [place for place, line in enumerate(self.lines) if re.match(r"\s*\[\[\s*price\s*\]\]", line)]
+        heads.append(len(self.lines))
+        if number + 1 >= len(heads):
+            return self  # written in another way than under a head of its own
+        return _File(self.path, self.lines[heads[number] : heads[number + 1]], heads[number] + 1)
+
+    def error(self, finding: str, word: str) -> DataError:
+        """An error at the first line that speaks of ``word``, or at the first of all."""
+        speaks = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
+        lines = [place for place, line in enumerate(self.lines) if speaks.search(line.partition("#")[0])]
+        return DataError(f"{self.path} line {self.first + (lines[0] if lines else 0)}: {finding}.")
+
+
+def _sources(said: object, file: _File) -> Mapping[str, Source]:
+    if not isinstance(said, dict):
+        raise file.error("a source is written under [source.NAME]", "source")
+    found = {}
+    for key, source in said.items():
+        title, date = (source.get("title"), source.get("date")) if isinstance(source, dict) else (None, None)
+        if not isinstance(title, str) or type(date) is not datetime.date:
+            raise file.error(f"the source {key} needs a title in quotes and a date like 2026-11-01", key)
+        found[key] = Source(title, date)
+    return found
+
+
+def _prices(
+    entry: object, names: Mapping[str, str], sources: Mapping[str, Source], file: _File
+) -> Iterator[tuple[str, Price]]:
+    if not isinstance(entry, dict):
+        raise file.error("a price is written under [[price]], with two brackets", "price")
+    if unknown := entry.keys() - {"model", "service", "training_type", "source", "usd"}:
+        there_are = "model, service, training_type, source, usd"
+        raise file.error(f"{min(unknown)} is not known; there are {there_are}", min(unknown))
+    model, service, source = (entry.get(key) for key in ("model", "service", "source"))
+    if not isinstance(model, str) or model.lower() not in names:
+        raise file.error(f"model is {model!r}, which the catalogue does not have", "model")
+    if not isinstance(service, str) or service not in PROVIDERS:
+        raise file.error(f"service is {service!r}; it may be {', '.join(PROVIDERS)}", "service")
+    if not isinstance(source, str) or source not in sources:
+        raise file.error(f"source is {source!r}; write who says so under [source.{source}]", "source")
+    training_type = entry.get("training_type")
+    if not isinstance(training_type, str | None):
+        raise file.error(f"training_type is {training_type!r}; it should be a text", "training_type")
+    usd = entry.get("usd")
+    if not isinstance(usd, dict) or not usd:
+        raise file.error("usd names each price, like { training = 2.00 }", "usd")
+    for what, amount in usd.items():
+        if what not in (*TOKENS, *HOURS):
+            raise file.error(f"{what} is not known; there are {', '.join((*TOKENS, *HOURS))}", what)
+        if not isinstance(amount, int | float) or isinstance(amount, bool):
+            raise file.error(f"{what} is {amount!r}; it should be a number", what)
+        if not math.isfinite(amount) or amount < 0:
+            raise file.error(f"{what} is {amount}; it should be 0 or more", what)
+        yield names[model.lower()], Price(what, float(amount), service, training_type, sources[source])
+
+
+# Where models can be trained and deployed, by the names that Azure's portal shows.
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Where one thing can be done with a model."""
+
+    __pydantic_config__ = DESCRIBED
+
+    use: str
+    """What is done: ``training``, ``interactive`` (training driven step by step) or ``deployment``."""
+    type: str
+    """How: a training type, or a deployment's (``standard``, ``provisioned``, ``serverless``)."""
+    names: tuple[str, ...]
+    source: Source
+    text_only: tuple[str, ...] = ()
+    """Those of them that take no images."""
+
+    def has(self, region: str, *, with_images: bool = False) -> bool:
+        """Whether it can be done in this region, however its name is written."""
+        names = set(self.names) - set(self.text_only) if with_images else self.names
+        return region_key(region) in map(region_key, names)
+
+
+def region_key(name: str) -> str:
+    """``swedencentral``, as Azure's interfaces write ``Sweden Central``."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
 
 _REGIONS_A_ROW = 13  # more would be cut in a cell
 

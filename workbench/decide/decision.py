@@ -7,10 +7,9 @@ the next measurement; measuring it and asking again is how a decision is reached
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workbench.decide.gates import GATES, VERDICTS, Gate
+from workbench.decide.rules import CLOSE, RULES, VERDICTS, Rule, strengths
 from workbench.decide.situation import Situation, Value, questions
-from workbench.decide.strengths import CLOSE, strengths
-from workbench.tables import table
+from workbench.display import table
 
 # What to do to get to know a field; the cheapest way first. The rest are questions that a person answers.
 _MEASUREMENTS: Mapping[str, str] = {
@@ -68,7 +67,7 @@ _OF_THE_DATA = ("representative", "contradictions", "leaks", "format_errors", "d
 class Match:
     """A gate that holds, or that cannot be told, and the values it was asked with."""
 
-    gate: Gate
+    gate: Rule
     values: Mapping[str, Value]
     missing: tuple[str, ...] = ()
 
@@ -136,7 +135,7 @@ class Decision:
     def would_change(self) -> tuple[str, ...]:
         """What, if it were so, would lead elsewhere: the gates before the one that decided."""
         first = self.matches[0].gate
-        before = GATES[: GATES.index(first)]
+        before = RULES[: RULES.index(first)]
         return tuple(f"If {gate.condition}: {_low(VERDICTS[gate.verdict])}." for gate in before)
 
     @property
@@ -218,7 +217,7 @@ class Decision:
         held = {match.gate.id: match for match in self.matches}
         rules = [
             (gate.id, _answer(held.get(gate.id)), gate.condition, VERDICTS[gate.verdict], gate.source)
-            for gate in GATES
+            for gate in RULES
         ]
         columns = ("", "here", "if", "then", "source")
         return self.summary() + table("The rules, in their order", columns, rules)
@@ -227,7 +226,7 @@ class Decision:
 def decide(situation: Situation) -> Decision:
     """Say what to do in this situation, by which rule, and what would change it."""
     matches = []
-    for gate in GATES:
+    for gate in RULES:
         told = gate.holds(situation)
         if told is False:
             continue

@@ -12,13 +12,14 @@ from itertools import pairwise
 from math import sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
+from workbench.display import table
 from workbench.errors import DataError
-from workbench.tables import table
 
 if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
 
+if TYPE_CHECKING:
     Numbers = NDArray[numpy.float64]
 
 VERDICTS: Mapping[str, str] = {

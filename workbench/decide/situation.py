@@ -6,11 +6,82 @@ decision is "not yet", with the measurement to make.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import sqrt
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from workbench.decide.facts import CLOSED, Amount, Count, Share, Signed, YesNo, made, schema_of
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
 from workbench.errors import DataError
+
+# Facts from a form or a file into a noun, or the name of the one that cannot be and what may stand there.
+
+Noun = TypeVar("Noun")
+
+CLOSED = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+"""No name that is not known; and what stands below a field describes it in the schema, too."""
+
+# Strict: no text for a number, no ``true`` for 1.
+Share: TypeAlias = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+"""From 0 to 1."""
+Amount: TypeAlias = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Signed: TypeAlias = Annotated[float, Field(strict=True, ge=-1, le=1, allow_inf_nan=False)]
+"""An agreement or a gain, from -1 to 1."""
+Count: TypeAlias = Annotated[int, Field(strict=True, ge=0)]
+YesNo: TypeAlias = Annotated[bool, Field(strict=True)]
+
+_ADAPTERS: dict[object, TypeAdapter[Any]] = {}  # making one takes milliseconds
+
+_SENTENCES = {
+    "finite_number": "it should be a finite number",
+    "greater_than_equal": "it should be {ge:g} or more",
+    "less_than_equal": "it should be {le:g} or less",
+    "literal_error": "it may be {expected}",
+    "bool_type": "it should be true or false",
+    "int_type": "it should be a whole number",
+    "float_type": "it should be a number",
+    "dict_type": "it should name each with its number",
+    "mapping_type": "it should name each with its number",
+    "string_type": "it should be a text",
+    "too_short": "it should hold {min_length} or more",
+}
+
+
+def made(kind: type[Noun], facts: object) -> Noun:
+    """Make a noun of these facts; ``DataError`` names the first one that cannot be."""
+    try:
+        found: Noun = _adapter(kind).validate_python(facts)
+    except ValidationError as error:
+        raise DataError(_sentence(kind, error.errors(include_url=False)[0])) from None
+    return found
+
+
+def schema_of(kind: type[object]) -> dict[str, object]:
+    """The JSON Schema of a file that holds these facts."""
+    found = _adapter(kind).json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+def _sentence(kind: type[object], error: ErrorDetails) -> str:
+    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error["loc"])
+    place = place.lstrip(".") or f"The {kind.__name__.lower()}"
+    said: Mapping[str, Any] = error.get("ctx", {})
+    if error["type"] == "unexpected_keyword_argument":
+        return f"{place} is not known; there are {', '.join(kind.__dataclass_fields__)}."  # type: ignore[attr-defined]
+    if error["type"] in ("missing", "missing_argument"):
+        return f"{place} is missing."
+    if place.endswith(".[key]"):
+        return f"{place.removesuffix('.[key]')} is not known; there are {said['expected']}."
+    wanted = _SENTENCES.get(error["type"], error["msg"].removeprefix("Value error, ")).format(**said)
+    return f"{place} is {error['input']!r}; {wanted}."
+
 
 Value: TypeAlias = "str | bool | int | float | Mapping[str, float] | None"
 Failure = Literal[
@@ -154,3 +225,57 @@ def questions() -> Mapping[str, str]:
     properties = schema_of(Situation)["properties"]
     assert isinstance(properties, Mapping)
     return {name: str(said["description"]) for name, said in properties.items()}
+
+
+# What a situation says of itself: yes, no, or cannot be told; and the figures that follow from others.
+
+Ternary = bool | None
+"""Yes, no, or: cannot be told from what is known."""
+
+
+def all_of(*told: Ternary) -> Ternary:
+    """And: one "no" is a no, whatever is unknown beside it."""
+    return False if False in told else None if None in told else True
+
+
+def any_of(*told: Ternary) -> Ternary:
+    """Or: one "yes" is a yes, whatever is unknown beside it."""
+    return True if True in told else None if None in told else False
+
+
+def at_least(value: float | None, threshold: float | None) -> Ternary:
+    """Unknown where either side is. A rounding error is no difference."""
+    return None if value is None or threshold is None else value >= threshold - 1e-9
+
+
+def below(value: float | None, threshold: float | None) -> Ternary:
+    """The contrary of ``at_least``."""
+    return no(at_least(value, threshold))
+
+
+def no(told: Ternary) -> Ternary:
+    """Not."""
+    return None if told is None else not told
+
+
+def half_width(situation: Situation) -> float | None:
+    """Half the length of the score's 95 % interval (Wilson 1927), as a share."""
+    n, p, z = situation.eval_items, situation.score, 1.959963984540054
+    if not n or p is None:
+        return None
+    return z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+
+
+def gold_closes(situation: Situation) -> float | None:
+    """The share of the gap that pasting in the right passage closes."""
+    gap, gold, score = situation.gap, situation.gold_context_score, situation.score
+    if gap is None or gold is None or score is None or gap <= 0:
+        return None
+    return (gold - score) / gap
+
+
+def trusted(situation: Situation) -> Ternary:
+    """Whether the grader may stand for people: a program, or a judge that agrees with experts by 0.6."""
+    if situation.grader == "judge":
+        return at_least(situation.judge_agreement, 0.6)
+    return None if situation.grader is None else situation.grader == "programmatic"

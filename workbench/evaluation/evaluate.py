@@ -1,31 +1,96 @@
 """Evaluate: ask a model every question of a dataset, grade the answers, keep both."""
 
+import hashlib
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from workbench.dataset.examples import Dataset
+from workbench.dataset.dataset import OUTPUTS, TOOLS, Dataset, Example, identity
+from workbench.dataset.preference_pairs import Scored
 from workbench.errors import DataError
-from workbench.evaluation.asking.answers import Answer, Request, ask, note_of
-from workbench.evaluation.asking.judges import judging
-from workbench.evaluation.asking.kept import Kept
-from workbench.evaluation.asking.progress import progress_bar
-from workbench.evaluation.asking.prompts import AS_TRAINED, Prompt
-from workbench.evaluation.evaluation import Evaluation as Evaluation
-from workbench.evaluation.graders import Ask, Grade, Grader, Limits, check_grader, graded
-from workbench.evaluation.items import Item as Item
-from workbench.evaluation.items import Sample
-from workbench.evaluation.questions import Question, questions
+from workbench.evaluation.evaluation import Evaluation, Item, Sample
+from workbench.evaluation.graders.grades import Grade
+from workbench.evaluation.graders.grading import graded
+from workbench.evaluation.graders.judges import Ask
+from workbench.evaluation.graders.sandbox import Limits
+from workbench.evaluation.graders.validate import Grader, check_grader
+from workbench.evaluation.prompts import AS_TRAINED, Prompt
+from workbench.evaluation.requests import Answer, Request, ResponseCache, ask, judging, note_of, progress_bar
 from workbench.project import JSON
 
 if TYPE_CHECKING:
     from openai import OpenAI
+
+# The questions of an evaluation: what each is known by, what a grader reads of it, what it belongs to.
+
+
+@dataclass(frozen=True)
+class Question:
+    """One item before it is answered; ``id`` depends on question and reference alone."""
+
+    id: str
+    origin: str
+    text: str
+    reference: str
+    cluster: str
+    more: Mapping[str, JSON]
+    """Reference fields beside the answer, of examples for reinforcement."""
+
+    @property
+    def fields(self) -> dict[str, JSON]:
+        """What a grader reads as ``item``."""
+        return {"question": self.text, "answer": self.reference, "origin": self.origin, **self.more}
+
+
+def questions(dataset: Dataset, cluster: str | None = None) -> tuple[Question, ...]:
+    """Name each item by its content; a repeated one gets its number behind.
+
+    ``cluster`` is a column whose equal values belong together; without it, and where it is empty, examples
+    with the same prompt do, as they are no independent measurements.
+    """
+    if not len(dataset):
+        raise DataError(f"{dataset.name} has no examples; there is nothing to ask.")
+    prompts = [identity(example.prompt) for example in dataset]
+    often = Counter(prompts)
+    values = [None] * len(dataset) if cluster is None else dataset.column(cluster)
+    seen: Counter[str] = Counter()
+    found = []
+    for example, prompt, value in zip(dataset, prompts, values, strict=True):
+        more = {key: held for key, held in example.more.items() if key not in (*TOOLS, *OUTPUTS)}
+        reference = _reference(example, more)
+        short = _short([example.question, reference])
+        seen[short] += 1
+        repeated = f"prompt {_short(prompt)}" if often[prompt] > 1 else ""
+        found.append(
+            Question(
+                id=short if seen[short] == 1 else f"{short}-{seen[short]}",
+                origin=example.origin,
+                text=example.question,
+                reference=reference,
+                cluster=repeated if value in (None, "") else str(value),
+                more={key: held for key, held in more.items() if key not in ("question", "answer", "origin")},
+            )
+        )
+    return tuple(found)
+
+
+def _reference(example: Example, more: Mapping[str, JSON]) -> str:
+    """What the last message says, else the field of this name, as rows for reinforcement have it."""
+    answer = example.answer or more.get("answer", "")
+    return (answer if isinstance(answer, str) else json.dumps(answer, default=dict)).strip()
+
+
+def _short(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+
 
 _PATIENCE = 3  # answers on which a python grader may hang
 
@@ -75,7 +140,7 @@ def evaluate(
     ]
     # A judge is waited for like the model; all else is work for this machine's processors.
     at_once = concurrency if _asks_a_model(grader) else min(concurrency, os.cpu_count() or 1)
-    kept = Kept(cache)
+    kept = ResponseCache(cache)
     items = [question.fields for question in asked for _ in seeds]
     scored = _scoring(grader, items, judging(judge or client, kept), limits or Limits())
     with closing(ask(client, requests, concurrency=concurrency, cache=kept)) as answers:
@@ -214,3 +279,55 @@ def _graded(
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return [found[place] for place in range(total)]
+
+
+# Several answers to each question, scored by a grader: what preference pairs are made of.
+#
+# The best and the worst of a model's own answers teach it more than somebody else's would: draw them from
+# the model that is going to be tuned (Zephyr, arXiv 2310.16944, and Azure's guide to direct preference
+# optimization, 5 Oct 2026).
+
+
+def samples(
+    client: "OpenAI",
+    model: str,
+    dataset: Dataset,
+    grader: Grader,
+    *,
+    n: int = 4,
+    prompt: Prompt = AS_TRAINED,
+    temperature: float = 1.0,
+    max_tokens: int = 256,
+    judge: "OpenAI | None" = None,
+    concurrency: int = 20,
+    cache: str | Path | None = None,
+) -> Sequence[Scored]:
+    """Draw ``n`` answers to each question and score them; ``pairs_from_samples`` makes pairs of them.
+
+    Each sample has a seed of its own, so an interrupted run goes on, and none is paid for twice. An answer
+    that could not be graded makes no pair, and is left out.
+    """
+    if n < 2 or temperature <= 0:
+        raise DataError(
+            f"n is {n} and temperature {temperature:g}; pairs need two different answers to a question: "
+            "draw 2 or more, at a temperature above 0."
+        )
+    found = evaluate(
+        client,
+        model,
+        dataset,
+        grader,
+        prompt=prompt,
+        samples=n,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        judge=judge,
+        concurrency=concurrency,
+        cache=cache,
+    )
+    return [
+        Scored(example.prompt, answer.answer, answer.score, example.origin, example.metadata)
+        for example, item in zip(dataset, found.items, strict=True)
+        for answer in item.answers
+        if not math.isnan(answer.score)
+    ]

@@ -7,28 +7,241 @@ very same items. How one is made is said in ``evaluate``.
 
 import json
 import math
+import os
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from workbench.dataset.examples import counted
-from workbench.errors import DataError
-from workbench.evaluation import stored
-from workbench.evaluation.asking.prompts import Prompt, prompt_from
-from workbench.evaluation.graders import Grader, passes
-from workbench.evaluation.items import Item as Item
-from workbench.evaluation.items import Sample
-from workbench.evaluation.statistics.effective import interval_of
-from workbench.evaluation.statistics.intervals import Interval
+from workbench import catalog
+from workbench.catalog.models import base_name
+from workbench.dataset.dataset import counted
+from workbench.display import table
+from workbench.errors import DataError, SetupError
+from workbench.evaluation.graders.grading import passes
+from workbench.evaluation.graders.validate import Grader
+from workbench.evaluation.prompts import Prompt, prompt_from
+from workbench.evaluation.statistics import Interval, interval_of
+from workbench.jsonl_log import writing
 from workbench.project import JSON
-from workbench.tables import table
 
 if TYPE_CHECKING:
     import pandas
+    import pyarrow
+
+# One question of an evaluation: what was asked, what the model said, and what that is worth.
+#
+# With several samples a question has several answers; its score is their mean, so
+# that a question counts once however often it was asked.
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One answer to a question, and its score from 0 to 1; ``nan`` with a ``problem`` if it has none."""
+
+    answer: str
+    score: float
+    reason: str
+    seconds: float
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str
+    cached_tokens: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question with its reference, the model's answer and its score from 0 to 1.
+
+    ``id`` is made of question and reference alone, so the same item has the
+    same id whatever the model and the prompt. Of several samples, ``score`` is
+    the mean; answer, reason, time and tokens are those of the first.
+    """
+
+    id: str
+    origin: str
+    question: str
+    reference: str
+    answer: str
+    score: float
+    """``nan`` when nothing could be graded; then ``problem`` says why."""
+    seconds: float
+    """``nan`` where a service does not tell."""
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str
+    cached_tokens: int = 0
+    cluster: str = ""
+    """What it has in common with others (a document, a conversation, a template); empty: nothing."""
+    reason: str = ""
+    """Why the grader gave this score, where it says so."""
+    problem: str = ""
+    """Why it has no score."""
+    samples: tuple[Sample, ...] = ()
+    """All answers, where more than one was asked for."""
+    more: Mapping[str, JSON] = field(default_factory=dict)
+    """Further reference fields that a grader may read, as ``item.<name>``."""
+
+    @property
+    def graded(self) -> dict[str, JSON]:
+        """What a grader reads of it as ``item``."""
+        return {"question": self.question, "answer": self.reference, "origin": self.origin, **self.more}
+
+    @property
+    def answers(self) -> tuple[Sample, ...]:
+        """Every answer to it, be it one or several."""
+        return self.samples or (
+            Sample(
+                self.answer,
+                self.score,
+                self.reason,
+                self.seconds,
+                self.prompt_tokens,
+                self.completion_tokens,
+                self.finish_reason,
+                self.cached_tokens,
+                self.problem,
+            ),
+        )
+
+    @property
+    def facts(self) -> dict[str, JSON]:
+        """All of it as JSON, without what is empty; ``item_from`` makes it an item again."""
+        facts: dict[str, JSON] = {name: value for name, value in asdict(self).items() if _says(name, value)}
+        if self.samples:
+            facts["samples"] = [_finite(asdict(sample)) for sample in self.samples]
+        return _finite(facts)
+
+
+def item_from(facts: Mapping[str, JSON]) -> Item:
+    """Make an item of its ``facts``; a ``TypeError``, ``KeyError`` or ``ValueError`` if they are none."""
+    samples = facts.get("samples") or ()
+    if not isinstance(samples, list | tuple):
+        raise TypeError("samples is no list")
+    answers = tuple(Sample(**_numbers(sample)) for sample in samples)
+    return Item(**{**_numbers(facts), "samples": answers})
+
+
+_LATER = ("cluster", "reason", "problem", "samples", "more")
+
+
+def _says(name: str, value: object) -> bool:
+    return bool(value) or name not in _LATER
+
+
+def _finite(facts: Mapping[str, JSON]) -> dict[str, JSON]:
+    """JSON has no ``nan``: what is not known is ``null``."""
+    return {
+        key: None if isinstance(value, float) and math.isnan(value) else value for key, value in facts.items()
+    }
+
+
+def _numbers(facts: JSON) -> dict[str, Any]:
+    """And back; it is always the same ``nan``, so that what comes back from disk is equal."""
+    if not isinstance(facts, Mapping):
+        raise TypeError("an object was expected")
+    return {key: math.nan if value is None else value for key, value in facts.items()}
+
+
+# An evaluation on disk: JSON lines for people and other programs, Parquet for many items.
+#
+# Both hold the same: what was held fixed, and every item with all its answers. In
+# JSON lines the first line is what was held fixed; in Parquet it is the schema's metadata.
+
+_LAYOUT = 1  # the version of what is written here
+_HEADER = b"workbench.evaluation"
+_PARQUET = b"PAR1"  # what such a file begins with, whatever it is called
+
+
+def lines(header: Mapping[str, JSON], items: Sequence[Item]) -> bytes:
+    """Write JSON lines: what was held fixed, then an item a line."""
+    first = {"evaluation": _LAYOUT, **header, "items": len(items)}
+    written = [first, *(item.facts for item in items)]
+    return "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in written).encode()
+
+
+def save_lines(path: Path, header: Mapping[str, JSON], items: Sequence[Item]) -> Path:
+    """Keep it as JSON lines, whole or not at all."""
+    content = lines(header, items)
+    return _whole(path, lambda half: half.write_bytes(content))
+
+
+def save_parquet(path: Path, header: Mapping[str, JSON], items: Sequence[Item]) -> Path:
+    """Keep it as Parquet, whole or not at all; ``more`` is JSON, all else has a column of its own kind."""
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = [{**asdict(item), **item.facts, "more": json.dumps(item.more)} for item in items]  # null, not nan
+    told = json.dumps({"evaluation": _LAYOUT, **header, "items": len(items)}, ensure_ascii=False)
+    columns = _columns().with_metadata({_HEADER: told.encode()})
+    written = pyarrow.Table.from_pylist(rows, schema=columns)
+    return _whole(path, lambda half: parquet.write_table(written, half))
+
+
+def read(path: Path) -> tuple[dict[str, Any], tuple[Item, ...]]:
+    """Read either kind; the content tells which it is."""
+    if not path.is_file():
+        raise DataError(f"There is no evaluation {path}; run the notebook that makes it.")
+    with path.open("rb") as file:
+        binary = file.read(len(_PARQUET)) == _PARQUET
+    try:
+        header, rows = _from_parquet(path) if binary else _from_lines(path)
+        items = tuple(item_from(row) for row in rows)
+        expected = header["items"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path} is not a saved evaluation ({error}); evaluate again.") from error
+    if len(items) != expected:
+        raise DataError(f"{path} has {len(items)} of its {expected} items; evaluate again.")
+    return header, items
+
+
+def _from_lines(path: Path) -> tuple[dict[str, Any], Iterable[Mapping[str, JSON]]]:
+    header, *rows = (json.loads(line) for line in path.read_bytes().splitlines())
+    return header, rows
+
+
+def _from_parquet(path: Path) -> tuple[dict[str, Any], Iterable[Mapping[str, JSON]]]:
+    from pyarrow import parquet
+
+    found = parquet.read_table(path)
+    header = json.loads((found.schema.metadata or {})[_HEADER])
+    return header, ({**row, "more": json.loads(row["more"])} for row in found.to_pylist())
+
+
+def _columns() -> "pyarrow.Schema":
+    import pyarrow
+
+    text, number, count = pyarrow.string(), pyarrow.float64(), pyarrow.int64()
+    answer = {
+        "answer": text,
+        "score": number,
+        "reason": text,
+        "seconds": number,
+        "prompt_tokens": count,
+        "completion_tokens": count,
+        "finish_reason": text,
+        "cached_tokens": count,
+        "problem": text,
+    }
+    item = {"id": text, "origin": text, "question": text, "reference": text, **answer, "cluster": text}
+    samples = pyarrow.list_(pyarrow.struct(list(answer.items())))
+    return pyarrow.schema([*item.items(), ("samples", samples), ("more", text)])
+
+
+def _whole(path: Path, write: Callable[[Path], object]) -> Path:
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(path):
+        try:
+            write(half)
+            half.replace(path)
+        finally:
+            half.unlink(missing_ok=True)
+    return path
+
 
 _SHOWN = 5  # failures under a summary; all of them are in .failures
 
@@ -150,20 +363,20 @@ class Evaluation:
 
     def to_jsonl(self) -> bytes:
         """Write it as JSON lines: first what was held fixed, then an item a line."""
-        return stored.lines(self._header, self.items)
+        return lines(self._header, self.items)
 
     def save(self, path: str | Path) -> Path:
         """Keep it as JSON lines, whole or not at all; ``Evaluation.load`` reads it back."""
-        return stored.save_lines(Path(path), self._header, self.items)
+        return save_lines(Path(path), self._header, self.items)
 
     def to_parquet(self, path: str | Path) -> Path:
         """Keep it as Parquet, whole or not at all; ``Evaluation.load`` reads it back, and so does pandas."""
-        return stored.save_parquet(Path(path), self._header, self.items)
+        return save_parquet(Path(path), self._header, self.items)
 
     @classmethod
     def load(cls, path: str | Path) -> "Evaluation":
         """Read one that was saved, of either kind."""
-        header, items = stored.read(Path(path))
+        header, items = read(Path(path))
         try:
             prompt = prompt_from(header["prompt"])
             return cls(
@@ -257,3 +470,32 @@ def _mean(numbers: Iterable[float]) -> float:
     """``nan`` of none."""
     found = list(numbers)
     return statistics.fmean(found) if found else math.nan
+
+
+# What a request costs: its tokens at the prices of the catalogue.
+#
+# ``None`` where a price or a count is not known: a cost is looked up, never guessed.
+
+MILLION = 1_000_000  # prices are per million tokens
+
+
+def cost_per_request(evaluation: Evaluation, service: str | None) -> float | None:
+    """US dollars for one question and its answer, on average, at this service (``azure``); 0 on this machine.
+
+    It is known if the catalogue has a price for every kind of token that was used. On Azure one asks a
+    deployment, whose name need not tell its model: then nothing is known.
+    """
+    if service == "local":
+        return 0.0
+    if service is None or not evaluation.prompt_tokens:  # no service reads a prompt of no tokens
+        return None
+    name, cached = evaluation.model, evaluation.cached_tokens
+    try:
+        prices = catalog.way_prices(name, service=service, tuned=base_name(name) != name)
+    except SetupError:  # nobody has told us a price
+        return None
+    if cached and "cached_price" not in prices:
+        return None
+    read = (evaluation.prompt_tokens - cached) * prices["input_price"]
+    read_again = cached * prices.get("cached_price", 0.0)
+    return (read + read_again + evaluation.completion_tokens * prices["output_price"]) / MILLION

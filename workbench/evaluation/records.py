@@ -9,18 +9,65 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from workbench.decide.situation import Value, situation
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation
-from workbench.evaluation.evidence import evidence
-from workbench.evaluation.failing.labels import Labels
-from workbench.evaluation.preferring.ratings import Ratings
+from workbench.evaluation.failures import Failures, Labels
+from workbench.evaluation.graders.validate import Grader
+from workbench.evaluation.prompt_comparison import PromptComparison
+from workbench.evaluation.ratings import Ratings
 from workbench.project import JSON, Entry, Project
 
 if TYPE_CHECKING:
-    from workbench.evaluation.baseline import Ladder
-    from workbench.evaluation.comparing.compare import Comparison
-    from workbench.evaluation.failing.failures import Failures
-    from workbench.evaluation.gate import Gate
+    from workbench.evaluation.compare import Comparison
+    from workbench.evaluation.release_check import ReleaseCheck
+
+# What the baseline tells of a situation: the measurements that "should we fine-tune?" is decided by.
+#
+# The names are those of ``workbench.decide.situation``. What was not measured is left out: unknown, not zero.
+
+_PROGRAMS = ("string_check", "text_similarity", "python")
+
+
+def evidence(
+    ladder: PromptComparison, failures: Failures | None = None, *, context_tokens: int | None = None
+) -> Mapping[str, Value]:
+    """What was measured, as far as it was.
+
+    ``context_tokens`` is how much the model reads at once; without it nobody knows whether more examples
+    fit. Failures count once none of those looked at is unlabelled: half-labelled ones lean to what rules see.
+    """
+    best = ladder.best
+    known: dict[str, Value] = {
+        "eval_items": len(best.items),
+        "score": best.score,
+        "grader": "programmatic" if _is_program(best.grader) else "judge",
+        "prompt_iterations": len({_tried(rung.evaluation.prompt.facts) for rung in ladder.rungs}),
+    }
+    if ladder.doubling is not None:
+        few, many = ladder.doubling
+        known["shots_gain"] = many.score - few.score
+        if context_tokens is not None and many.prompt_tokens:
+            # Twice the examples add twice what the last doubling added, at the longest question as well.
+            longest = max(item.prompt_tokens for item in many.items)
+            more = 2 * (many.prompt_tokens - few.prompt_tokens)
+            known["more_shots_fit"] = longest + more + many.max_tokens <= context_tokens
+    if ladder.gold is not None:
+        known["gold_context_score"] = ladder.gold.evaluation.score
+    if ladder.teacher is not None:
+        known["teacher_score"] = ladder.teacher.evaluation.score
+    if failures is not None and failures.items and not failures.unlabelled:
+        known["failures"] = {str(kind): share for kind, share in failures.shares.items()}
+    return situation(known).facts
+
+
+def _is_program(grader: Grader) -> bool:
+    return grader["type"] in _PROGRAMS
+
+
+def _tried(facts: Mapping[str, object]) -> str:
+    """A prompt without its name: the same one under two names was tried once."""
+    return repr({key: value for key, value in facts.items() if key != "name"})
 
 
 def open_labels(project: Project) -> Labels:
@@ -39,7 +86,7 @@ def open_ratings(project: Project, name: str = "ratings") -> Ratings:
 
 def record_baseline(
     project: Project,
-    rungs: "Ladder",
+    rungs: "PromptComparison",
     *,
     test_sha256: str,
     failures: "Failures | None" = None,
@@ -90,7 +137,7 @@ def baseline_evaluations(project: Project) -> dict[str, Evaluation]:
     }
 
 
-def looks(project: Project, tuned_model: str) -> int:
+def comparisons_made(project: Project, tuned_model: str) -> int:
     """How many tuned models of this project were judged on its test, ``tuned_model`` among them.
 
     The best of many looks too good, so a comparison is corrected for all of them.
@@ -105,7 +152,7 @@ def record_comparison(
     *,
     job_id: str,
     training_seconds: float,
-    gate: "Gate | None" = None,
+    gate: "ReleaseCheck | None" = None,
 ) -> Entry:
     """Keep both evaluations, those of each job in files of their own, the verdict and the gate's."""
     base, tuned = comparison.base, comparison.tuned

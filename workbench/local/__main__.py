@@ -30,8 +30,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from workbench.errors import SetupError
 from workbench.local.api.app import create_app
-from workbench.local.clock import Clock
-from workbench.local.faults import described, read_faults
+from workbench.local.emulation import Clock, Emulation, described, quota_name, read_faults
 from workbench.local.log import BoundedLog, Once, cut_log
 from workbench.local.process import (
     ALREADY_RUNS,
@@ -42,9 +41,7 @@ from workbench.local.process import (
     read_record,
     write_record,
 )
-from workbench.local.quota import quota_name
-from workbench.local.rehearsal import Rehearsal
-from workbench.local.storage.disk import discard, is_disk_full, release_reserve
+from workbench.local.store.database import discard, is_disk_full, release_reserve
 from workbench.settings import VERSION, models_in, setting
 from workbench.settings import home as usual_home
 
@@ -58,7 +55,7 @@ BODY_TIMEOUT = 60.0  # seconds without a byte of a body that was announced
 LOOK_INTERVAL = 1.0  # seconds between two looks at the connections
 
 
-def serve(home: Path, *, port: int | None = None, rehearsal: Rehearsal | None = None) -> None:
+def serve(home: Path, *, port: int | None = None, rehearsal: Emulation | None = None) -> None:
     """Run the service of ``home`` until somebody stops it, on ``port`` or a free one.
 
     Raises ``SetupError`` when the home is taken or damaged, or the port in use.
@@ -332,7 +329,7 @@ def main(words: Sequence[str] | None = None, *, program: str = "python -m workbe
     )
     try:
         asked = parser.parse_args(words)
-        rehearsal = Rehearsal(asked.quota, asked.strict, Clock(asked.clock), read_faults(asked.fault))
+        rehearsal = Emulation(asked.quota, asked.strict, Clock(asked.clock), read_faults(asked.fault))
         serve((asked.home or usual_home()).resolve(), port=asked.port, rehearsal=rehearsal)
     except SetupError as error:
         print(error, file=sys.stderr)

@@ -18,11 +18,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from workbench.local.chat import ChatError, ChatRequest, Completion, Delta
+from workbench.local.chat_protocol import ChatError, ChatRequest, Completion, Delta
 from workbench.local.log import Once
-from workbench.local.storage.disk import has_room, is_disk_full
-from workbench.local.storage.jobs import FINISHED
-from workbench.local.storage.store import Store
+from workbench.local.store.database import has_room, is_disk_full
+from workbench.local.store.jobs import FINISHED
+from workbench.local.store.store import Store
 
 # Set before torch loads. Spinning OpenMP threads starve each other on a shared machine (2 threads
 # then run slower than 1). Batches come in many lengths, and by default a thousand prepared kernels
@@ -35,7 +35,7 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-PRELOADED = ["workbench.local.engine.training_worker", "workbench.local.engine.answering.chat_worker"]
+PRELOADED = ["workbench.local.training.training_worker", "workbench.local.inference.inference_worker"]
 DEATHS_WITHOUT_PROGRESS = 3
 GRACE = 15.0  # seconds to finish the step at hand, before a child is killed
 RETRY = 5.0  # seconds until a full disk is tried again
@@ -282,12 +282,12 @@ class Workers:
 
 
 def _train_in_child(home: Path, models: Path, job_id: str) -> None:
-    from workbench.local.engine.training_worker import train
+    from workbench.local.training.training_worker import train
 
     train(home, models, job_id)
 
 
 def _chat_in_child(models: Path, connection: Connection) -> None:
-    from workbench.local.engine.answering.chat_worker import serve
+    from workbench.local.inference.inference_worker import serve
 
     serve(models, connection)

@@ -5,21 +5,26 @@ An alert is a value that an iterator yields; whoever consumes decides whether to
 ``diagnosis``.
 """
 
+import json
+import urllib.error
+import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from workbench.dataset.tokens.tariff import dollars
+from workbench.errors import DataError, SetupError
 from workbench.project import JSON
-from workbench.training.diagnosing.diagnosis import diagnose
-from workbench.training.hints import hinted
-from workbench.training.launching.costs import CostCap
+from workbench.training.cost import CostCap, dollars
+from workbench.training.diagnosis import diagnose
+from workbench.training.jobs import hinted
 
 if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob
 
-    from workbench.training.progress import Progress
+    from workbench.training.follow import Progress
 
 # Of the verdicts on a curve, those that somebody may want to stop the job for.
 _WARNINGS: Mapping[str, str] = MappingProxyType(
@@ -108,3 +113,35 @@ def _epochs(job: "FineTuningJob") -> int | None:
     """How many epochs the curve covers; nobody knows it of a part, nor while "auto" (-1) stands there."""
     chosen = job.hyperparameters.n_epochs if job.hyperparameters else None
     return chosen if isinstance(chosen, int) and chosen > 0 and job.status == "succeeded" else None
+
+
+# Sending an alert to an address that somebody else watches: a chat room, a pager, a job queue.
+
+POST_SECONDS = 10.0
+
+
+def post(alert: Alert, url: str) -> None:
+    """Send an alert to a webhook as JSON; where that is not possible, ``SetupError`` says why.
+
+    The address may hold a secret, so no message repeats more of it than the host.
+    """
+    host = urlsplit(address(url)).hostname
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(alert.facts).encode(), headers, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=POST_SECONDS):
+            pass
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise SetupError(f"The webhook at {host} answers {error.code}; check its address.") from None
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise SetupError(f"The webhook at {host} cannot be reached: {reason}.") from None
+
+
+def address(url: str) -> str:
+    """The address itself, if an alert can be posted there."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise DataError("A webhook is an address that begins with https:// or http://.")
+    return url

@@ -11,15 +11,14 @@ from pathlib import Path
 import anywidget
 import traitlets
 
-from workbench.dataset.examples import ROWS_SHOWN, counted
+from workbench.dataset.dataset import ROWS_SHOWN, counted
+from workbench.display import table
 from workbench.errors import WorkbenchError
 from workbench.evaluation.evaluation import Evaluation
-from workbench.evaluation.preferring.matches import SIDES, Match, Side, matches
-from workbench.evaluation.preferring.preferences import Preferences, preferences
-from workbench.evaluation.preferring.ratings import Choice, Rating, Ratings
+from workbench.evaluation.preferences import Preferences, preferences
+from workbench.evaluation.ratings import SIDES, Choice, Match, Rating, Ratings, Side, matches
 from workbench.settings import setting
-from workbench.tables import table
-from workbench.widgets.review_row import LONGEST, shown
+from workbench.widgets.row_review import LONGEST, shown
 
 _PLACES = ("first", "second")
 _TOLD: dict[str, str] = {"first": "answer 1", "second": "answer 2", "skip": "skipped"}

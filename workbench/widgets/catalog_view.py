@@ -8,11 +8,11 @@ from typing import Any
 
 import ipywidgets
 
-from workbench.catalog import PROVIDERS, Catalogue, find, models
-from workbench.catalog.listing import METHODS, training_regions
+from workbench.catalog.catalog import METHODS, Catalogue, find, models, training_regions
+from workbench.catalog.providers import PROVIDERS
+from workbench.display import table
 from workbench.errors import DataError
 from workbench.settings import setting
-from workbench.tables import table
 
 ANY = "any"
 _WIDE = {"description_width": "14em"}

@@ -18,21 +18,18 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import DataError
 from workbench.settings import setting
-from workbench.training.curves.axes import axes_of, located
-from workbench.widgets.curve_drawing import svg
-from workbench.widgets.curve_figure import figure
-from workbench.widgets.curve_picture import STEPS, Look, picture
-from workbench.widgets.curve_table import Numbers, numbers
+from workbench.training.curve import axes_of, located
+from workbench.widgets.curve_chart import STEPS, Look, picture, svg
+from workbench.widgets.curve_figure import Numbers, figure, numbers
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from IPython.display import DisplayHandle
     from openai.types.fine_tuning import FineTuningJob
 
-    from workbench.training.curves.axes import Axis
-    from workbench.training.curves.curve import Curve
-    from workbench.training.progress import Progress
-    from workbench.widgets.curve_picture import Scaling
+    from workbench.training.curve import Axis, Curve
+    from workbench.training.follow import Progress
+    from workbench.widgets.curve_chart import Scaling
 
 PLOTLY = "application/vnd.plotly.v1+json"
 _BETWEEN_DRAWINGS = 0.2  # seconds; the eye does not follow more

@@ -11,10 +11,9 @@ from typing import Any
 import ipywidgets
 
 from workbench.decide.situation import FAILURES, Failure
-from workbench.evaluation.failing.failures import Failed, Failures
-from workbench.evaluation.failing.labels import Labels
+from workbench.display import table
+from workbench.evaluation.failures import Failed, Failures, Labels
 from workbench.settings import setting
-from workbench.tables import table
 
 KEYS: dict[str, Failure] = {str(number): kind for number, kind in enumerate(FAILURES, start=1)}
 SKIP = "0"

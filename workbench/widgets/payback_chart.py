@@ -9,10 +9,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.decide.case import Payback
-from workbench.decide.payback import Way, over_time
-from workbench.tables import table
-from workbench.widgets.curve_series import BLUE, GREEN, GREY, VERMILLION
+from workbench.decide.payback import Option, Payback, over_time
+from workbench.display import table
+from workbench.widgets.curve_chart import BLUE, GREEN, VERMILLION
+from workbench.widgets.svg import GREY
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -36,7 +36,7 @@ class PaybackChart:
     payback: Payback
 
     @property
-    def ways(self) -> tuple[Way, ...]:
+    def ways(self) -> tuple[Option, ...]:
         """What is drawn: the base first."""
         case = self.payback.case
         return (case.base, *case.ways)
@@ -51,7 +51,7 @@ class PaybackChart:
         """The interactive figure, to change as you like."""
         return _figure(self)
 
-    def costs(self, way: Way) -> list[float]:
+    def costs(self, way: Option) -> list[float]:
         """What a way has cost by the end of each month, in US dollars."""
         return over_time(way, requests_per_month=self.payback.case.requests_per_month, months=self.months)
 
@@ -118,6 +118,6 @@ def _figure(shown: PaybackChart) -> "go.Figure":
     return figure
 
 
-def _dollars(cost: float, way: Way, month: int) -> str:
+def _dollars(cost: float, way: Option, month: int) -> str:
     gone = way.months_of_service is not None and month > way.months_of_service
     return f"${cost:,.2f}" + (" (switched off)" if gone else "")

@@ -9,11 +9,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.evaluation.comparing.pareto import AXES, Candidate, Field
+from workbench.evaluation.pareto import AXES, Candidate, Field
+from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
 from workbench.widgets.curve_figure import CLEAR, GRID
-from workbench.widgets.curve_series import BLUE, GREEN, GREY, PURPLE, VERMILLION
 from workbench.widgets.curve_view import PLOTLY
-from workbench.widgets.pen import MARKERS
+from workbench.widgets.svg import GREY, MARKERS
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -11,11 +11,10 @@ from typing import Any, get_args
 import ipywidgets
 
 from workbench.decide.decision import Decision, decide
-from workbench.decide.facts import schema_of
-from workbench.decide.situation import FAILURES, Failure, Situation, Value, questions, situation
+from workbench.decide.situation import FAILURES, Failure, Situation, Value, questions, schema_of, situation
+from workbench.display import table
 from workbench.errors import DataError
 from workbench.settings import setting
-from workbench.tables import table
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "The goal": (

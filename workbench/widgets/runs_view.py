@@ -9,31 +9,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.dataset.examples import counted
+from workbench.dataset.dataset import counted
 from workbench.errors import DataError
-from workbench.training.curves.axes import axes_of
-from workbench.widgets.curve_drawing import drawn
-from workbench.widgets.curve_figure import figure
-from workbench.widgets.curve_picture import STEPS, Look, Picture, Scaling
-from workbench.widgets.curve_series import (
+from workbench.training.curve import axes_of
+from workbench.widgets.curve_chart import (
     BLUE,
     GREEN,
-    GREY,
     PURPLE,
+    STEPS,
     VERMILLION,
     Line,
+    Look,
     Panel,
+    Picture,
+    Scaling,
     Series,
+    drawn,
     lines,
 )
-from workbench.widgets.curve_table import Numbers, numbers
+from workbench.widgets.curve_figure import Numbers, figure, numbers
 from workbench.widgets.curve_view import PLOTLY
+from workbench.widgets.svg import GREY
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from workbench.training.curves.axes import Axis
-    from workbench.training.curves.curve import Curve
+    from workbench.training.curve import Axis, Curve
 
 # A colour, a dash and a marker for each; more of them nobody could tell apart.
 _LOOKS = (

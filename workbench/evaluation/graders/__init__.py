@@ -1,17 +1,17 @@
 """Graders: what makes an answer right, in OpenAI's grader JSON, for evaluation, training and the service."""
 
-from .checking import BadGraderError as BadGraderError
-from .checking import Grader as Grader
-from .checking import check_grader as check_grader
-from .grades import Grade as Grade
-from .grading import grade as grade
-from .grading import graded as graded
-from .grading import passes as passes
-from .grading import threshold as threshold
-from .judges import Ask as Ask
-from .judges import Judged as Judged
-from .judges import JudgeError as JudgeError
-from .judges import Reply as Reply
-from .ready import grader as grader
-from .sandbox import Limits as Limits
-from .sandbox import close_sandboxes as close_sandboxes
+from workbench.evaluation.graders.grades import Grade as Grade
+from workbench.evaluation.graders.grading import grade as grade
+from workbench.evaluation.graders.grading import graded as graded
+from workbench.evaluation.graders.grading import passes as passes
+from workbench.evaluation.graders.grading import threshold as threshold
+from workbench.evaluation.graders.judges import Ask as Ask
+from workbench.evaluation.graders.judges import Judged as Judged
+from workbench.evaluation.graders.judges import JudgeError as JudgeError
+from workbench.evaluation.graders.judges import Reply as Reply
+from workbench.evaluation.graders.ready_made import grader as grader
+from workbench.evaluation.graders.sandbox import Limits as Limits
+from workbench.evaluation.graders.sandbox import close_sandboxes as close_sandboxes
+from workbench.evaluation.graders.validate import BadGraderError as BadGraderError
+from workbench.evaluation.graders.validate import Grader as Grader
+from workbench.evaluation.graders.validate import check_grader as check_grader

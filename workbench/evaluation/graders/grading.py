@@ -10,10 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from workbench.errors import DataError
-from workbench.evaluation.graders.checking import Grader, check_shape
-from workbench.evaluation.graders.filling import Case, UnfilledError, UnsaidError, name_of
-from workbench.evaluation.graders.formula import FormulaError, formula
-from workbench.evaluation.graders.grades import Grade, flagged, together, ungraded
+from workbench.evaluation.graders.grades import (
+    Case,
+    Grade,
+    UnfilledError,
+    UnsaidError,
+    flagged,
+    name_of,
+    together,
+    ungraded,
+)
 from workbench.evaluation.graders.judges import (
     Ask,
     JudgeError,
@@ -28,6 +34,7 @@ from workbench.evaluation.graders.judges import (
 )
 from workbench.evaluation.graders.sandbox import LIMITS, Limits, run_python
 from workbench.evaluation.graders.similarity import TooLongError, similarity
+from workbench.evaluation.graders.validate import FormulaError, Grader, check_shape, formula
 
 # "like" and "ilike" ask whether the input contains the reference.
 _OPERATIONS: Mapping[str, tuple[Callable[[str, str], bool], str, str]] = {

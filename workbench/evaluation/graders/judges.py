@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from workbench.errors import WorkbenchError
-from workbench.evaluation.graders.filling import Case
+from workbench.evaluation.graders.grades import Case
 
 JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, BinaryIO
 
-if TYPE_CHECKING:  # the parent imports this module for ``sample_of``, and has to start fast
+if TYPE_CHECKING:
     import ctypes
 
 READABLE = ("output_text", "output_json", "output_tools", "output_reasoning_summary", "choices")

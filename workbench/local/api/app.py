@@ -20,22 +20,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from workbench.local.api.chat.chat import Answerer, ChatApi
-from workbench.local.api.chat.completions import CompletionsApi
-from workbench.local.api.chat.responses import ResponsesApi
-from workbench.local.api.deployments.deployments import DeploymentsApi
-from workbench.local.api.deployments.resource import ResourceApi
-from workbench.local.api.deployments.serving import Serving
-from workbench.local.api.faults import FaultsAtTheDoor
-from workbench.local.api.files.files import FilesApi
-from workbench.local.api.files.uploads import UploadsApi
-from workbench.local.api.graders.graders import GradersApi
-from workbench.local.api.jobs.checkpoints import CheckpointsApi
-from workbench.local.api.jobs.jobs import JobsApi
-from workbench.local.api.models import ModelsApi
-from workbench.local.api.refusals import HANDLERS, Refusal, respond
-from workbench.local.rehearsal import Rehearsal
-from workbench.local.storage.store import Store
+from workbench.local.api.chat_routes import Answerer, ChatApi, CompletionsApi
+from workbench.local.api.deployment_routes import DeploymentsApi, ResourceApi
+from workbench.local.api.file_routes import FilesApi, UploadsApi
+from workbench.local.api.grader_routes import GradersApi
+from workbench.local.api.http import HANDLERS, FaultInjection, Refusal, respond
+from workbench.local.api.job_routes import CheckpointsApi, JobsApi
+from workbench.local.api.model_routes import ModelsApi, Serving
+from workbench.local.api.responses import ResponsesApi
+from workbench.local.emulation import Emulation
+from workbench.local.store.store import Store
 from workbench.settings import VERSION
 
 
@@ -58,13 +52,13 @@ def create_app(
     *,
     models: Path | None = None,
     workers: Workforce | None = None,
-    rehearsal: Rehearsal | None = None,
+    rehearsal: Emulation | None = None,
 ) -> Starlette:
     """The service over ``home``, opened by ``key``; base weights in ``models``, else ``home/models``.
 
     One at a time over the same ``home``. Raises ``SetupError`` when what lies there cannot be read.
     """
-    rehearsal = rehearsal or Rehearsal()
+    rehearsal = rehearsal or Emulation()
     store = Store(home, rehearsal.clock, models=models)
     store.tidy()
     if workers is None:
@@ -109,7 +103,7 @@ def create_app(
             *DeploymentsApi(store, rehearsal).routes,
             *ResourceApi(store, rehearsal, key).routes,
         ],
-        middleware=[Middleware(_Door, key=key), Middleware(FaultsAtTheDoor, rehearsal=rehearsal)],
+        middleware=[Middleware(_Door, key=key), Middleware(FaultInjection, rehearsal=rehearsal)],
         exception_handlers=HANDLERS,
         lifespan=open_hours,
     )

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
 
-from workbench.local.storage.rows import JSON, Event, Job
+from workbench.local.store.rows import JSON, Event, Job
 
 Dialect: TypeAlias = Literal["azure", "dated", "openai"]
 

@@ -1,0 +1,208 @@
+"""Training data in a shell: ``build`` makes the file, ``check`` says what is wrong with it, ``fix`` mends it,
+``undo`` takes that back.
+
+Exit code 0: nothing stands in the way. 1: there are errors. 2: it cannot be used, and a sentence says why.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from workbench import settings
+from workbench.cli.shell import AsJson
+from workbench.dataset.dataset import JSON, counted
+from workbench.errors import DataError
+from workbench.jsonl_log import writing
+
+ASPECTS = "format,tokens,repeats,texts,privacy"
+File = Annotated[Path, typer.Argument(help="The file with the examples.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="The file to write; it must be new.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Offer these commands."""
+    app.command("check")(check_file)
+    app.command("build")(build_file)
+    app.command("fix")(fix_file)
+    app.command("undo")(undo_file)
+
+
+def check_file(
+    train: File,
+    valid: Annotated[Path | None, typer.Argument(help="The validation file.")] = None,
+    method: Annotated[str | None, typer.Option(help="sft, dpo or rft; else told by the lines.")] = None,
+    model: Annotated[str | None, typer.Option(help="Count its tokens, hold to its limits.")] = None,
+    grader: Annotated[Path | None, typer.Option(help="The grader's JSON, for rft.")] = None,
+    response_format: Annotated[Path | None, typer.Option(help="The answers' JSON Schema, for rft.")] = None,
+    test: Annotated[Path | None, typer.Option(help="The held-out test, which must stay unseen.")] = None,
+    shots: Annotated[Path | None, typer.Option(help="The examples that stand in the prompt.")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="The documents that are retrieved.")] = None,
+    group: Annotated[str | None, typer.Option(help="The field that must not be on both sides.")] = None,
+    only: Annotated[str, typer.Option(help="Some of these aspects.")] = ASPECTS,
+    as_json: AsJson = False,
+) -> None:
+    """Tell everything that is wrong with training data, at once."""
+    from workbench.dataset.check.check import check
+    from workbench.dataset.read import read
+
+    report = check(
+        train,
+        validation=valid,
+        test=test,
+        shots=None if shots is None else read(shots),
+        corpus=corpus,
+        method=method,
+        model=model,
+        grader=None if grader is None else _mapping_in(grader),
+        response_format=None if response_format is None else _mapping_in(response_format),
+        group=group,
+        only=_words(only),
+    )
+    if as_json:
+        sys.stdout.writelines(report.to_json())  # a piece for each problem, and none is held
+    else:
+        typer.echo(repr(report))
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def build_file(
+    source: File,
+    output: Output = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option("--mapping", "-m", help="YAML or JSON: question, answer, system, preferred, …"),
+    ] = None,
+    question: Annotated[
+        str | None, typer.Option(help="A column, or a template like '{title}: {body}'.")
+    ] = None,
+    answer: Annotated[str | None, typer.Option(help="A column or a template.")] = None,
+    system: Annotated[str | None, typer.Option(help="The instruction in front of every example.")] = None,
+    preferred: Annotated[str | None, typer.Option(help="The better answer's column, for dpo.")] = None,
+    rejected: Annotated[str | None, typer.Option(help="The worse answer's column, for dpo.")] = None,
+    reference: Annotated[str, typer.Option(help="Columns that a grader reads, for rft: a,b")] = "",
+    sheet: Annotated[str | None, typer.Option(help="The sheet of an Excel file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the JSON lines that are uploaded, from a table or from somebody's chats."""
+    from workbench.dataset.read import read
+
+    given = {} if mapping is None else _mapping_in(mapping)
+    flags = {
+        "question": question,
+        "answer": answer,
+        "system": system,
+        "preferred": preferred,
+        "rejected": rejected,
+        "reference": _words(reference) or None,
+        "sheet": sheet,
+    }
+    unknown = next((name for name in given if name not in flags), None)
+    if unknown is not None:
+        raise DataError(f"{mapping} says {unknown}, which no mapping has; it may say {', '.join(flags)}.")
+    said: dict[str, JSON] = {**given, **{name: value for name, value in flags.items() if value is not None}}
+    dataset = read(
+        source,
+        question=_text(said, "question"),
+        answer=_text(said, "answer"),
+        system=_text(said, "system"),
+        preferred=_text(said, "preferred"),
+        rejected=_text(said, "rejected"),
+        reference=_texts(said, "reference"),
+        sheet=_text(said, "sheet"),
+    )
+    path = _write(output or source.with_suffix(".built.jsonl"), dataset.to_jsonl())
+    facts = {"file": str(path), "examples": len(dataset), "sha256": dataset.sha256, "notes": dataset.notes}
+    sentence = f"{path}: {counted(len(dataset), 'example')}"
+    typer.echo(json.dumps(facts) if as_json else "\n".join([sentence, *dataset.notes]))
+
+
+def fix_file(
+    file: File,
+    output: Output = None,
+    rules: Annotated[
+        str | None, typer.Option(help="Mend these: pii,overlap; else what loses nothing.")
+    ] = None,
+    test: Annotated[Path | None, typer.Option(help="The held-out test, for the rule overlap.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what can be mended, as a diff; with --output, write the mended file. The file itself stays."""
+    from workbench.dataset.check.check import check
+    from workbench.dataset.repair.changes import keep_changes
+    from workbench.dataset.repair.repair import propose
+
+    report = check(file, test=test)
+    repair = propose(file, report, rules=None if rules is None else _words(rules))
+    if output is not None:
+        _must_be_new(output)
+        with writing(_ledger()):
+            keep_changes(repair.changes, _ledger())
+        repair.write(output)
+    told = f"{repair!r}\n{repair.diff()}".rstrip()
+    typer.echo(json.dumps(dict(repair.record)) if as_json else told)
+
+
+def undo_file(file: File, output: Output = None) -> None:
+    """Give back the file as it was before ``fix`` wrote this one."""
+    from workbench.dataset.json_text import content
+    from workbench.dataset.repair.changes import find_changes, undo
+
+    mended = content(file)
+    changes = find_changes(hashlib.sha256(mended).hexdigest(), _ledger())
+    path = _write(output or file.with_suffix(".before.jsonl"), undo(mended, changes))
+    typer.echo(f"{path}: as it was before.")
+
+
+def _ledger() -> Path:
+    return settings.home() / "repairs"
+
+
+def _must_be_new(path: Path) -> None:
+    """What is there is somebody's."""
+    if path.exists():
+        raise DataError(f"{path} exists already; give another name with --output, or remove it.")
+
+
+def _write(path: Path, content: bytes) -> Path:
+    _must_be_new(path)
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror}.") from error
+    return path
+
+
+def _words(text: str) -> list[str]:
+    return text.replace(",", " ").split()
+
+
+def _mapping_in(path: Path) -> Mapping[str, JSON]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is neither YAML nor JSON: {str(error).splitlines()[0]}.") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path} should hold names and their values, like name: value.")
+    return found
+
+
+def _text(said: Mapping[str, JSON], name: str) -> str | None:
+    value = said.get(name)
+    if value is not None and not isinstance(value, str):
+        raise DataError(f"{name} is {value!r} in the mapping; it should be a text.")
+    return value
+
+
+def _texts(said: Mapping[str, JSON], name: str) -> Sequence[str]:
+    value = said.get(name) or ()
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        raise DataError(f"{name} is {value!r} in the mapping; it should be a list of columns.")
+    return [text for text in texts if isinstance(text, str)]

@@ -1,0 +1,188 @@
+"""The decision in a shell: JSON in, JSON out; ``--schema`` prints what a file may hold.
+
+Exit code 2: what a file says cannot be, and a sentence names it.
+"""
+
+import csv
+import datetime
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli.shell import AsJson
+from workbench.errors import DataError
+
+Input = Annotated[Path | None, typer.Argument(help="The file to read; '-' is standard input.")]
+Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the file, and end.")]
+
+
+def add_decision_commands(app: typer.Typer) -> None:
+    """Offer these commands."""
+    app.command("decide")(decide_file)
+    app.command("payback")(payback_file)
+    app.command("forecast")(forecast_file)
+
+
+def decide_file(file: Input = None, schema: Schema = False, as_json: AsJson = False) -> None:
+    """Should we fine-tune? Reads a situation (JSON)."""
+    from workbench.decide.decision import decide
+    from workbench.decide.situation import Situation, schema_of, situation
+
+    if schema:
+        typer.echo(json.dumps(schema_of(Situation), indent=2))
+        return
+    decision = decide(situation(_object_in(file)))
+    typer.echo(json.dumps(decision.facts) if as_json else repr(decision))
+
+
+def payback_file(file: Input = None, schema: Schema = False, as_json: AsJson = False) -> None:
+    """Does it pay? Reads a case (JSON): a base, other ways, prices and requests."""
+    from workbench.decide import payback
+
+    if schema:
+        typer.echo(json.dumps(payback.schema(), indent=2))
+        return
+    found = payback.payback(_object_in(file))
+    typer.echo(json.dumps(found.facts) if as_json else repr(found))
+
+
+def forecast_file(
+    file: Input = None,
+    smallest_gain: Annotated[float, typer.Option(help="The gain in score that would be worth it.")] = 0.02,
+    schema: Schema = False,
+    as_json: AsJson = False,
+) -> None:
+    """Would more data help? Reads runs (CSV): examples, score, items."""
+    from workbench.decide.forecast import Point, forecast
+
+    if schema:
+        kinds = {"examples": "integer", "score": "number", "items": "integer"}
+        columns = {name: {"type": kind} for name, kind in kinds.items()}
+        described = {"title": "One row of the CSV", "type": "object", "properties": columns}
+        typer.echo(json.dumps(described | {"required": list(columns)}, indent=2))
+        return
+    points = []
+    rows = csv.DictReader(_text_in(file).splitlines())
+    for row in rows:
+        try:
+            points.append(Point(int(row["examples"]), float(row["score"]), int(row["items"])))
+        except (KeyError, TypeError, ValueError):
+            raise DataError(
+                f"{file} line {rows.line_num} is {dict(row)}; it should hold examples, score and items, "
+                "like 100,0.62,200 under that header."
+            ) from None
+    found = forecast(points, smallest_gain=smallest_gain)
+    typer.echo(json.dumps(found.facts) if as_json else repr(found))
+
+
+def _text_in(file: Path | None) -> str:
+    if file is None:
+        raise DataError("Name the file to read, '-' for standard input, or ask for its --schema.")
+    if str(file) == "-":
+        return typer.get_text_stream("stdin").read()
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 text.") from error
+
+
+def _object_in(file: Path | None) -> dict[str, object]:
+    try:
+        found = json.loads(_text_in(file))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{file} is not JSON: {error}.") from None
+    if not isinstance(found, dict):
+        raise DataError(f"{file} should hold one JSON object.")
+    return found
+
+
+# The catalogue in a shell: which models fit, or all of one; ``--schema`` prints the shape of the JSON.
+#
+# Exit code 2: a filter or a file says what cannot be, and a sentence names what there is.
+
+
+def add_catalog_commands(app: typer.Typer) -> None:
+    """Offer this command."""
+    app.command("models")(show_models)
+
+
+def show_models(
+    name: Annotated[str | None, typer.Argument(help="One model: its card.")] = None,
+    task: Annotated[str | None, typer.Option(help="chat-completion or text-generation.")] = None,
+    method: Annotated[str | None, typer.Option(help="sft, dpo or rft.")] = None,
+    region: Annotated[str | None, typer.Option(help="Trained there, like swedencentral.")] = None,
+    service: Annotated[str | None, typer.Option(help="azure, openai or local.")] = None,
+    training_type: Annotated[str | None, typer.Option(help="Like globalStandard.")] = None,
+    on: Annotated[str | None, typer.Option(metavar="DATE", help="Still trainable that day.")] = None,
+    vision: Annotated[
+        bool | None, typer.Option("--vision/--text", help="Whether examples may hold images.")
+    ] = None,
+    new_customer: Annotated[bool, typer.Option(help="With --on: for who never had it deployed.")] = False,
+    refresh: Annotated[
+        str | None, typer.Option(metavar="PROVIDER", help="First ask this service for its models.")
+    ] = None,
+    arm: Annotated[
+        Path | None,
+        typer.Option(help="With --refresh: the models that Azure's Resource Manager lists (JSON)."),
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of --json, and end.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Which models can be tuned, how, where, until when, and at what price?"""
+    from workbench import catalog
+    from workbench.catalog.catalog import Catalogue, facts_schema
+
+    if schema:
+        typer.echo(json.dumps(facts_schema(), indent=2))
+        return
+    if refresh is not None:
+        typer.echo(repr(_refreshed(refresh, arm)), err=True)
+    elif arm is not None:
+        raise DataError("--arm goes with --refresh azure.")
+    if name is not None:
+        model = catalog.model(name)
+        lines = (": ".join(part for part in row if part) for row in model.card(datetime.date.today()))
+        found = Catalogue((model,))
+        text = "\n".join([model.name, *lines])
+    else:
+        found = catalog.find(
+            task=task,
+            method=method,
+            region=region,
+            service=service,
+            training_type=training_type,
+            on=None if on is None else _day(on),
+            vision=vision,
+            existing_customer=not new_customer,
+        )
+        text = repr(found)
+    typer.echo(json.dumps(found.facts) if as_json else text)
+
+
+def _refreshed(provider: str, arm: Path | None) -> object:
+    from workbench import catalog
+    from workbench.connect import connect
+
+    return catalog.refresh(connect(provider), arm=None if arm is None else _json_in(arm))
+
+
+def _json_in(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not JSON: {error}.") from None
+
+
+def _day(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise DataError(f"--on is {text!r}; give a day like 2027-04-14.") from None

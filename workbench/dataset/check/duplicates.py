@@ -1,0 +1,339 @@
+"""Rows that say the same again: duplicates, near-duplicates, contradictions, reversed preferences.
+
+What is compared is what the model is given and what it should say; a system message counts only
+between rows that are otherwise equal. Where the traces of two rows say that they are close, both
+are read again and compared for true.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.dataset.check.minhash import (
+    FEWEST,
+    RECORD,
+    Fingerprints,
+    Hashes,
+    Positions,
+    Signatures,
+    across,
+    by_place,
+    earliest,
+    fingerprints_of,
+    hashed,
+    jaccard,
+    normalised,
+    pieces,
+    signatures_of,
+    texts_of,
+    together,
+    within,
+)
+from workbench.dataset.check.row import Finding, Row, Source
+
+NEAR = 0.7  # of the three-word pieces in common: the level that near-duplicate tools are measured at
+CONTRADICTORY = 0.05  # of the rows; a few slips are to be put right, more teach that any answer will do
+REMEMBERED = 64  # texts in pieces, for the next comparison
+
+Found = tuple[Finding, Sequence[int]]
+Chosen = NDArray[np.bool_]
+
+
+class Repeats:
+    """A collector of what repeats itself; ``group`` names a field that ties rows together."""
+
+    def __init__(self, group: str | None = None) -> None:
+        """Nothing seen yet."""
+        self.group = group
+        self._kept = bytearray()  # grows in place, where joining arrays would need the memory twice
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Look at the next rows."""
+        if rows:
+            self._kept += fingerprints_of(rows, self.group).tobytes()
+
+    def merge(self, later: Self) -> None:
+        """Take over what was seen in the stretch behind this one."""
+        self._kept += later._kept
+
+    @property
+    def traces(self) -> Fingerprints:
+        """What is kept of all rows, in order."""
+        return np.frombuffer(self._kept, RECORD)
+
+    def found(self, source: Source) -> Iterator[Found]:
+        """Each kind of repeat with its rows."""
+        if self.group is not None and len(self.traces) and not self.traces["group"].any():
+            message = f"no row has {self.group}, so it ties none of them together"
+            fix = "name a column or a field that is there"
+            yield Finding("warning", "same_group", "", message, fix), ()
+        traces = self.traces
+        yield from _duplicates(traces, source)
+        yield from _near_duplicates(traces, source)
+        yield from _contradictions(traces, source)
+        yield from _reversed(traces, source)
+
+
+def families(texts: Sequence[str]) -> list[list[int]]:
+    """Which of my texts are the same, or nearly? Their positions; a text that is alone is left out."""
+    known = hashed(texts)
+    first = earliest(known.exact, known.exact)
+    alone = first == np.arange(len(texts))  # the first of its kind
+    family = {later: earlier for later, earlier in enumerate(first.tolist()) if 0 <= earlier < later}
+    signatures = signatures_of(known.lowest, known.words, FEWEST)
+    for later, earlier, _ in _near(signatures, alone, lambda position: pieces(texts[position])):
+        _join(family, later, earlier)
+    members: dict[int, list[int]] = {}
+    for position in range(len(texts)):
+        members.setdefault(_root(family, position), []).append(position)
+    return [positions for positions in members.values() if len(positions) > 1]
+
+
+def _duplicates(traces: Fingerprints, source: Source) -> Iterator[Found]:
+    first = _first(_whole(traces), _says(traces))
+    for earlier, rows in by_place(first, _again(first)):
+        message = f"the same example stands at {_origin(traces, earlier, source)}"
+        yield Finding("warning", "duplicate", "", message, "keep one of them"), _numbers(traces, rows)
+
+
+def _near_duplicates(traces: Fingerprints, source: Source) -> Iterator[Found]:
+    says = _says(traces)
+    first = _first(together(traces["asked"], traces["answer"], traces["rejected"]), says)
+    other_system = _again(first) & ~_again(_first(_whole(traces), says))
+    for earlier, rows in by_place(first, other_system):
+        message = f"the same as {_origin(traces, earlier, source)} but for its system message or tools"
+        finding = Finding("info", "near_duplicate", "", message, "keep both only if both will be used")
+        yield finding, _numbers(traces, rows)
+
+    def read(position: int) -> frozenset[int]:
+        _, *texts = texts_of(source.row(int(traces["number"][position])))
+        return frozenset().union(*map(pieces, texts))
+
+    alike: dict[Finding, list[int]] = {}
+    told = set[int]()
+    for later, earlier, share in _near(traces["text"], says & ~_again(first), read):
+        one, other = traces[later], traces[earlier]
+        if later in told or one["asked"] == other["asked"]:  # the same prompt: a contradiction, or a choice
+            continue
+        told.add(later)
+        message = f"at least {tens(share)} % the same as {_origin(traces, earlier, source)}, with "
+        if one["answer"] == other["answer"] and one["rejected"] == other["rejected"]:
+            message += "the same answer"
+            finding = Finding("warning", "near_duplicate", "", message, "keep one of them")
+        else:
+            message += "another answer"
+            fix = "keep both where they differ in what matters, as the values of a template do"
+            finding = Finding("info", "near_duplicate", "", message, fix)
+        alike.setdefault(finding, []).append(int(one["number"]))
+    yield from alike.items()
+
+
+def tens(share: float) -> int:
+    """A share as a percentage, rounded down to tens, so that equal findings come together."""
+    return int(share * 10 + 1e-9) * 10
+
+
+def _contradictions(traces: Fingerprints, source: Source) -> Iterator[Found]:
+    judged = (traces["rejected"] == 0) & (traces["answer"] != 0) & (traces["asked"] != 0)
+    first = _first(together(traces["system"], traces["asked"]), judged)
+    other = judged & (traces["answer"] != traces["answer"][first])
+    for earlier, rows in by_place(first, other):
+        message = f"the same prompt has another answer at {_origin(traces, earlier, source)}"
+        fix = "decide which answer is right"
+        yield Finding("warning", "contradiction", "", message, fix), _numbers(traces, rows)
+    share = int(np.count_nonzero(other)) / max(1, int(np.count_nonzero(judged)))
+    if share > CONTRADICTORY:
+        message = f"{share:.0%} of the rows answer a prompt otherwise than an earlier row does"
+        fix = "decide which answers are right before training"
+        yield Finding("error", "contradiction", "", message, fix), ()
+
+
+def _reversed(traces: Fingerprints, source: Source) -> Iterator[Found]:
+    pairs = (traces["rejected"] != 0) & (traces["answer"] != traces["rejected"])
+    there = together(traces["asked"], traces["answer"], traces["rejected"])
+    turned = together(traces["asked"], traces["rejected"], traces["answer"])
+    found = earliest(np.where(pairs, there, 0), np.where(pairs, turned, 0))
+    for earlier, rows in by_place(found, _again(found)):
+        message = f"{_origin(traces, earlier, source)} prefers the answer that is rejected here"
+        fix = "decide which answer is better; each takes back what the other teaches"
+        yield Finding("error", "reversed", "", message, fix), _numbers(traces, rows)
+
+
+def _near(
+    signatures: Signatures, chosen: Chosen, read: Callable[[int], frozenset[int]]
+) -> Iterator[tuple[int, int, float]]:
+    """Each text with an earlier one that it is close to, the first of its family where that is close."""
+    remembered = lru_cache(REMEMBERED)(read)
+    family: dict[int, int] = {}
+    for later, candidates in within(signatures, np.flatnonzero(chosen), NEAR):
+        for candidate in candidates.tolist():
+            first = _root(family, candidate)
+            if first == _root(family, later):
+                continue
+            for earlier in dict.fromkeys((first, candidate)):
+                share = jaccard(remembered(later), remembered(earlier))
+                if share >= NEAR:
+                    _join(family, later, earlier)
+                    yield later, earlier, share
+                    break
+
+
+def _join(family: dict[int, int], one: int, other: int) -> None:
+    first, second = sorted((_root(family, one), _root(family, other)))
+    if first != second:
+        family[second] = first
+
+
+def _root(family: dict[int, int], member: int) -> int:
+    """The first of the family; everybody else points to an earlier member."""
+    while member in family:
+        above = family[member]
+        if above in family:
+            family[member] = family[above]
+        member = above
+    return member
+
+
+def _whole(traces: Fingerprints) -> Hashes:
+    return together(traces["system"], traces["asked"], traces["answer"], traces["rejected"])
+
+
+def _says(traces: Fingerprints) -> Chosen:
+    """The rows that hold any text."""
+    says: Chosen = (traces["asked"] != 0) | (traces["answer"] != 0) | (traces["rejected"] != 0)
+    return says
+
+
+def _first(keys: Hashes, chosen: Chosen) -> Positions:
+    """For each chosen row the first one with its key; -1 for the others."""
+    keys = np.where(chosen, keys, 0)
+    return earliest(keys, keys)
+
+
+def _again(first: Positions) -> Chosen:
+    """The rows that an earlier one stands for."""
+    return (first >= 0) & (first < np.arange(first.size))
+
+
+def _numbers(traces: Fingerprints, positions: Positions) -> list[int]:
+    numbers: list[int] = traces["number"][positions].tolist()
+    return numbers
+
+
+def _origin(traces: Fingerprints, position: int, source: Source) -> str:
+    return source.origin(int(traces["number"][position]))
+
+
+# Training data that is also somewhere else: in what the model is judged by, is shown, or looks up.
+#
+# A question that was trained on is no question any more; its score is a recital. Equal prompts
+# are told by their hashes; close ones are read again and compared for true.
+
+LEAK = 0.8  # of the three-word pieces in common
+
+
+class Meeting(NamedTuple):
+    """What it means when training meets another file."""
+
+    level: str
+    compared: str
+    """``prompt``: what is asked; ``text``: all of it, because a document may hold question and answer."""
+    then: str
+    fix: str
+
+
+MEETINGS = {
+    "validation": Meeting(
+        "error", "prompt", "so the validation loss is a recital", "take it out of one of the two"
+    ),
+    "test": Meeting("error", "prompt", "so its score would be a recital", "take it out of one of the two"),
+    "few-shot": Meeting(
+        "info",
+        "prompt",
+        "so shown with a question it adds nothing",
+        "show an example that was not trained on",
+    ),
+    "corpus": Meeting(
+        "warning", "text", "so it is looked up, not known", "take it out of one of the two, or mean it"
+    ),
+}
+
+
+def overlap(
+    training: Repeats, training_source: Source, other: Repeats, other_source: Source, role: str
+) -> Iterator[Found]:
+    """What of the training data is in the other file too; system messages do not count.
+
+    ``role`` is what the other file is for: ``validation``, ``test``, ``few-shot`` or ``corpus``. The
+    numbers are rows of training. A row is compared with a whole document of a corpus, not with its parts.
+    """
+    meeting = MEETINGS[role]
+    here, there = training.traces, other.traces
+    places = earliest(there["asked"], here["asked"])
+    for place, rows in by_place(places, places >= 0):
+        message = f"{_origin_in(there, place, other_source)} asks the same, {meeting.then}"
+        yield Finding(meeting.level, "overlap", "", message, meeting.fix), here["number"][rows].tolist()
+    yield from _near_overlap(here, np.flatnonzero(places < 0), training_source, there, other_source, meeting)
+    places = earliest(there["group"], here["group"])
+    for place, rows in by_place(places, places >= 0):
+        message = f"the same {training.group} is at {_origin_in(there, place, other_source)}, {meeting.then}"
+        fix = f"split by {training.group}"
+        yield Finding(meeting.level, "same_group", "", message, fix), here["number"][rows].tolist()
+
+
+def _near_overlap(
+    here: Fingerprints,
+    rows: Positions,
+    source: Source,
+    there: Fingerprints,
+    other_source: Source,
+    meeting: Meeting,
+) -> Iterator[Found]:
+    """Rows that are close to one of the others, and ask the same as none."""
+    column = meeting.compared
+
+    @lru_cache(REMEMBERED)
+    def read(place: int) -> frozenset[int]:
+        return _pieces(other_source.row(int(there["number"][place])), column)
+
+    different = np.unique(earliest(there["asked"], there["asked"]))
+    different = different[different >= 0]
+    alike: dict[Finding, list[int]] = {}
+    for position, candidates in across(here[column], rows, there[column], different, LEAK):
+        number = int(here["number"][position])
+        row = source.row(number)
+        compared = _pieces(row, column)
+        share, nearest = max((jaccard(compared, read(place)), -place) for place in candidates.tolist())
+        if share < LEAK:
+            continue
+        place = -nearest
+        message = f"{_origin_in(there, place, other_source)} is at least {tens(share)} % the same"
+        level, fix = meeting.level, meeting.fix
+        if column == "text":
+            message += f", {meeting.then}"
+        elif here["answer"][position] == there["answer"][place]:
+            message += f" with the same answer, {meeting.then}"
+        elif len(normalised(texts_of(row).asked).split()) < FEWEST:
+            continue  # a short question with another answer: another value in the same template
+        else:
+            message += " with another answer"
+            level = "info" if level == "info" else "warning"
+            fix = (
+                "keep both if only the values of a template are the same, else take it out of one of the two"
+            )
+        alike.setdefault(Finding(level, "near_overlap", "", message, fix), []).append(number)
+    yield from alike.items()
+
+
+def _pieces(row: Row, column: str) -> frozenset[int]:
+    texts = texts_of(row)
+    if column == "prompt":
+        return pieces(texts.asked)
+    return frozenset().union(*map(pieces, (texts.asked, texts.answer, texts.rejected)))
+
+
+def _origin_in(traces: Fingerprints, position: int, source: Source) -> str:
+    return source.origin(int(traces["number"][position]))

@@ -1,0 +1,403 @@
+"""What the format asks of a preference pair: one prompt, a preferred and a non-preferred output.
+
+Rules: Microsoft Learn, "Direct preference optimization" (10/05/2026). OpenAI's
+request schema calls the outputs completions; the service reads the names used here.
+"""
+
+import re
+import unicodedata
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Self
+
+from workbench.dataset import templates
+from workbench.dataset.check.messages import (
+    conversation,
+    image_parts,
+    images,
+    messages_in,
+    one_message,
+    roles,
+    unknown_keys,
+    weights_do_nothing,
+)
+from workbench.dataset.check.report import meant, shown
+from workbench.dataset.check.row import Finding, Row, Source
+from workbench.dataset.check.tools import calls, pairing, schema_of, tools_of
+from workbench.dataset.dataset import JSON, OUTPUTS, text_of
+
+_OTHER_NAMES = {
+    "preferred_output": ("preferred_completion", "preferred", "chosen"),
+    "non_preferred_output": ("non_preferred_completion", "non_preferred", "rejected"),
+}
+_INPUT = ("messages", "tools", "parallel_tool_calls")
+_LEARNED = "what is learned is the difference of the two outputs"
+_MESSAGE = 'write [{"role": "assistant", "content": …}]'
+
+
+def preference(value: Mapping[str, JSON]) -> Iterator[Finding]:
+    """All that is the matter with one pair."""
+    given = value.get("input")
+    prompt = given if isinstance(given, Mapping) else {}
+    tools = tools_of(prompt, "input")
+    waiting: dict[str, str] = {}
+    if not isinstance(given, Mapping):
+        yield _no_input(value)
+    else:
+        yield from messages_in(given, "input.messages")
+        yield from unknown_keys(given, _INPUT, "input")
+        yield from tools.findings
+        messages = given.get("messages")
+        if isinstance(messages, list | tuple) and messages:
+            yield from conversation(messages, "input.messages")
+            yield from calls(messages, "input.messages", tools)
+            yield from pairing(messages, "input.messages", waiting)
+            yield from weights_do_nothing(messages, "input.messages", _LEARNED)
+            yield from _text_only(messages, "input.messages")
+            yield from _open_end(messages)
+    outputs = []
+    for key in OUTPUTS:
+        output = value.get(key)
+        if not isinstance(output, list | tuple) or not output:
+            yield _no_output(value, key)
+            continue
+        yield from _output(output, key)
+        yield from calls(output, key, tools)
+        yield from pairing(output, key, dict(waiting))
+        yield from weights_do_nothing(output, key, _LEARNED)
+        yield from _text_only(output, key)
+        outputs.append(output)
+    if len(outputs) == 2:
+        yield from _identical(outputs[0], outputs[1])
+    other_names = {name for key, names in _OTHER_NAMES.items() if key not in value for name in names}
+    rest = {key: content for key, content in value.items() if key not in other_names}
+    if "input" in value:
+        yield from unknown_keys(rest, ("input", *OUTPUTS), "")
+
+
+def normalised(text: str) -> str:
+    """A text without what no reader would call a difference: case, white space, forms of one letter."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _no_input(value: Mapping[str, JSON]) -> Finding:
+    finding, fix = "there is no input", 'write {"input": {"messages": […]}, …}'
+    if "input" in value:
+        finding = f"{shown(value['input'])} is no input"
+    elif "messages" in value:
+        fix = "put 'messages' (and 'tools') inside 'input'"
+    elif "prompt" in value:
+        fix = "this is the form of another tool; read() turns it into pairs"
+    return Finding("error", "input", "input", finding, fix)
+
+
+def _no_output(value: Mapping[str, JSON], key: str) -> Finding:
+    other = next((name for name in _OTHER_NAMES[key] if name in value), None)
+    if key not in value and other:
+        return Finding("error", "outputs", other, f"the service calls this {key!r}", "rename it")
+    if key not in value:
+        return Finding("error", "outputs", key, f"there is no {key}", _MESSAGE)
+    finding = "the list is empty" if value[key] == [] else f"{shown(value[key])} is no list of messages"
+    return Finding("error", "outputs", key, finding, _MESSAGE)
+
+
+def _output(output: Sequence[JSON], path: str) -> Iterator[Finding]:
+    speakers = roles(output)
+    for position, message in enumerate(output):
+        yield from one_message(message, f"{path}[{position}]")
+        role = speakers[position]
+        if role in ("system", "developer", "user", "function"):
+            finding = f"an output has messages of assistant and tool only, not of {role}"
+            place = f"{path}[{position}].role"
+            yield Finding("error", "outputs", place, finding, "move it to input.messages, or remove it")
+    if "assistant" not in speakers:
+        finding = "the output has no assistant message"
+        yield Finding("error", "outputs", path, finding, "add what the assistant says")
+
+
+def _open_end(messages: Sequence[JSON]) -> Iterator[Finding]:
+    last = messages[-1]
+    ends = isinstance(last, Mapping) and last.get("role") == "assistant" and not last.get("tool_calls")
+    if ends:
+        place = f"input.messages[{len(messages) - 1}]"
+        finding = "the prompt ends with an answer, and both outputs come after it"
+        yield Finding("warning", "input", place, finding, "end the prompt with the user's message")
+
+
+def _text_only(messages: Sequence[JSON], path: str) -> Iterator[Finding]:
+    for number, position, _, _ in image_parts(messages):
+        place = f"{path}[{number}].content[{position}]"
+        yield Finding("error", "image", place, "preference pairs are text only", "leave the example out")
+
+
+def _identical(preferred: Sequence[JSON], rejected: Sequence[JSON]) -> Iterator[Finding]:
+    first, second = _said(preferred), _said(rejected)
+    fix = "write what is better about one of them, or leave the example out"
+    if not first.strip():
+        return  # neither says anything, which is told at both
+    if first == second:
+        finding = "both outputs are the same, so there is nothing to prefer"
+        yield Finding("error", "identical", "", finding, fix)
+    elif normalised(first) == normalised(second):
+        finding = "the outputs differ in capitals or white space only"
+        yield Finding("warning", "identical", "", finding, fix)
+
+
+def _said(output: Sequence[JSON]) -> str:
+    """What an output says and calls; the ids of calls are no part of that."""
+    parts: list[JSON] = []
+    for message in output:
+        if not isinstance(message, Mapping):
+            continue
+        parts += [text_of(message), message.get("refusal")]
+        every = message.get("tool_calls")
+        for call in every if isinstance(every, list | tuple) else ():
+            function = call.get("function") if isinstance(call, Mapping) else None
+            if isinstance(function, Mapping):
+                parts += [function.get("name"), function.get("arguments")]
+    return "\n".join(part for part in parts if isinstance(part, str))
+
+
+# What the format asks of a prompt for reinforcement: it ends with the user, and the grader finds its fields.
+#
+# Every other key of the line is reference data, which the grader reads as ``item.<key>``. What is
+# the matter with the grader or the response format itself is told once, not at every line.
+# Rules: Microsoft Learn, "Reinforcement fine-tuning" (10/05/2026) and its preparation page (10/07/2026).
+
+OF_THE_FORMAT = ("messages", "tools", "parallel_tool_calls", "functions")
+GRADERS = ("string_check", "text_similarity", "score_model", "label_model", "python", "multi", "endpoint")
+
+NEARLY_ALL = 0.9  # of the other rows have a field that a row lacks: then it is missed (a proposal of ours)
+_OTHERS = 5  # fewer other rows show no habit
+
+# What a grader is shown of an answer; places below the first three names are the answer's own.
+_SAMPLE = ("output_text", "output_json", "output_tools", "output_reasoning_summary", "choices")
+_DEEPER = ("output_json", "output_tools", "choices")
+_NAMEABLE = re.compile(r"\w+")
+_SCHEMA_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_LEARNED_BY_REINFORCEMENT = "the answers that are learned from are the model's own"
+_WRAPPED = 'wrap it: {"type": "json_schema", "json_schema": {"name": …, "strict": true, "schema": {…}}}'
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a grader reads of every line."""
+
+    grader: Mapping[str, JSON]
+
+    @cached_property
+    def templates(self) -> tuple[tuple[str, ...], ...]:
+        """The places that its templates name."""
+        return tuple(sorted(templates.item_fields(self.grader)))
+
+    @cached_property
+    def source(self) -> tuple[tuple[str, ...], ...]:
+        """The places that its Python source reads, and no template names."""
+        sources = (source for _, source in templates.python_sources(self.grader))
+        reads = frozenset[tuple[str, ...]]().union(*map(templates.item_reads, sources))
+        return tuple(sorted(reads.difference(self.templates)))
+
+    @cached_property
+    def keys(self) -> frozenset[str] | None:
+        """The keys of the line that it reads; ``None`` when it reads deeper than these."""
+        every = (*self.templates, *self.source)
+        return frozenset(path[0] for path in every) if all(len(path) == 1 for path in every) else None
+
+
+def reinforcement(value: Mapping[str, JSON], reads: Reads | None, vision: bool | None) -> Iterator[Finding]:
+    """All that is the matter with one prompt."""
+    yield from messages_in(value, "messages")
+    tools = tools_of(value, "")
+    yield from tools.findings
+    messages = value.get("messages")
+    if isinstance(messages, list | tuple) and messages:
+        yield from conversation(messages, "messages")
+        yield from calls(messages, "messages", tools)
+        yield from pairing(messages, "messages", {})
+        yield from images(messages, "messages", vision)
+        yield from weights_do_nothing(messages, "messages", _LEARNED_BY_REINFORCEMENT)
+        yield from _last_user(roles(messages))
+    references = [key for key in value if key not in OF_THE_FORMAT]
+    for key in references:
+        if not nameable(key):
+            finding = f"no template can name {shown(key)}"
+            yield Finding("warning", "reference", key, finding, "use letters, digits and _ only")
+    if reads is not None:
+        yield from _resolved(value, reads)
+    elif not references:
+        finding = "the line holds nothing to compare an answer with"
+        yield Finding("info", "reference", "", finding, "add what the grader needs, such as 'answer'")
+
+
+class Fields:
+    """Which reference data the rows carry, to name those that lack what nearly all others have.
+
+    For where no grader says what it reads. A field that is null or an empty text counts as lacking. Memory:
+    eight bytes a row, and each different set of fields once.
+    """
+
+    def __init__(self) -> None:
+        """No row seen yet."""
+        self._rows: dict[frozenset[str], array[int]] = {}
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Look at the next rows, plain and other ones."""
+        for row in rows:
+            filled = (key for key, content in row.value.items() if not _is_blank(content))
+            fields = frozenset(filled).difference(OF_THE_FORMAT)
+            self._rows.setdefault(fields, array("q")).append(row.number)
+
+    def merge(self, later: Self) -> None:
+        """Take over what was seen in the stretch behind this one."""
+        for fields, numbers in later._rows.items():
+            self._rows.setdefault(fields, array("q")).extend(numbers)
+
+    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+        """Each field that nearly all rows have, with the rows that lack it."""
+        having = Counter[str]()
+        for fields, numbers in self._rows.items():
+            having.update(dict.fromkeys(fields, len(numbers)))
+        others = sum(map(len, self._rows.values())) - 1
+        for name, number in sorted(having.items()):
+            if number > others or others < _OTHERS or number < NEARLY_ALL * others:
+                continue
+            message = f"the row has no {name!r}, and {number:,} of {others:,} other rows do"
+            fix = (
+                "fill it in, or leave the row out: a grader that reads it would have nothing to compare with"
+            )
+            lacking = (rows for fields, rows in self._rows.items() if name not in fields)
+            yield Finding("warning", "missing_field", "", message, fix), sorted(chain.from_iterable(lacking))
+
+
+def _is_blank(content: JSON) -> bool:
+    return content is None or (isinstance(content, str) and not content.strip())
+
+
+def nameable(key: str) -> bool:
+    """Whether a template can name this key: ``{{item.key}}``."""
+    return _NAMEABLE.fullmatch(key) is not None
+
+
+def grader_findings(grader: Mapping[str, JSON]) -> list[Finding]:
+    """Tell me what is wrong with a grader's templates, whatever the lines hold."""
+    found = list(_types(grader, "grader"))
+    for path, text in templates.texts(grader):
+        for place in templates.places(text):
+            for level, finding, fix in _template(place):
+                found.append(Finding(level, "template", path, finding, fix))
+    return found
+
+
+def response_format_findings(response_format: JSON) -> list[Finding]:
+    """Tell me what is wrong with the response format of a reinforcement job."""
+    return list(_response_format(response_format))
+
+
+def _last_user(speakers: Sequence[JSON]) -> Iterator[Finding]:
+    if speakers[-1] != "user":
+        place = f"messages[{len(speakers) - 1}]"
+        fix = "end with the user's message"
+        if speakers[-1] == "assistant":
+            fix += "; what the assistant should say belongs into a field for the grader"
+        yield Finding("error", "last_user", place, "the last message is not the user's", fix)
+
+
+def _resolved(value: Mapping[str, JSON], reads: Reads) -> Iterator[Finding]:
+    for path in reads.templates:
+        missing = _missing(value, path)
+        if missing:
+            what = f"the grader reads {{{{item.{'.'.join(path)}}}}}"
+            yield Finding("error", "template", missing[0], f"{what}, {missing[1]}", missing[2])
+    for path in reads.source:
+        missing = _missing(value, path)
+        if missing:
+            what = f"the grader's source reads item{''.join(f'[{name!r}]' for name in path)}"
+            yield Finding("warning", "template", missing[0], f"{what}, {missing[1]}", missing[2])
+
+
+def _missing(value: Mapping[str, JSON], path: tuple[str, ...]) -> tuple[str, str, str] | None:
+    """Place, finding and fix, when this path ends in nothing."""
+    here: JSON = value
+    for depth, name in enumerate(path):
+        place = ".".join(path[:depth])
+        if not isinstance(here, Mapping):
+            return place, f"and this is {shown(here)}", f"write an object with the field {name!r}"
+        if name not in here:
+            right = meant(name, [key for key in here if depth or key not in OF_THE_FORMAT])
+            fix = f"did you mean {right!r}" if right else "add the field, or change the grader"
+            return place, f"and there is no {name!r}", fix
+        here = here[name]
+    if here is None:
+        return ".".join(path), "and it is null", "fill it in, or leave the example out"
+    if isinstance(here, str) and not here.strip():
+        return ".".join(path), "and it is empty", "fill it in, or leave the example out"
+    return None
+
+
+def _types(grader: Mapping[str, JSON], path: str) -> Iterator[Finding]:
+    kind = grader.get("type")
+    if kind not in GRADERS:
+        right = meant(kind, GRADERS) if isinstance(kind, str) else None
+        fix = f"did you mean {right!r}" if right else f"use {', '.join(GRADERS)}"
+        yield Finding("error", "template", f"{path}.type", f"{shown(kind)} is no type of grader", fix)
+    inner = grader.get("graders")
+    if kind == "multi":
+        if not isinstance(inner, Mapping) or not inner:
+            fix = 'write {"graders": {"name": {…}, …}, "calculate_output": …}'
+            yield Finding("error", "template", f"{path}.graders", "a multi grader has no graders", fix)
+            return
+        for name, one in inner.items():
+            here = f"{path}.graders.{name}"
+            if isinstance(one, Mapping):
+                yield from _types(one, here)
+            else:
+                yield Finding("error", "template", here, f"{shown(one)} is no grader", 'write {"type": …}')
+
+
+def _template(place: templates.Place) -> Iterator[tuple[str, str, str]]:
+    """Level, finding and fix for one template."""
+    if not place.path:
+        finding = f"{shown(place.shown)} names no place"
+        if "[" in place.shown:
+            yield "error", finding, "templates take no index; give each line a field of its own for this"
+        else:
+            fix = "write {{item.field}} or {{sample.output_text}}, deeper fields with dots"
+            yield "error", finding, fix
+    elif place.path[0] == "sample" and place.path[1] not in _SAMPLE:
+        right = meant(place.path[1], _SAMPLE)
+        fix = f"did you mean {right!r}" if right else f"use {', '.join(_SAMPLE)}"
+        yield "error", f"a sample has no {place.path[1]!r}", fix
+    elif place.path[0] == "sample" and len(place.path) > 2 and place.path[1] not in _DEEPER:
+        fix = "use sample.output_json, and give the job a response format"
+        yield "error", f"sample.{place.path[1]} is a text, with nothing below it", fix
+
+
+def _response_format(given: JSON) -> Iterator[Finding]:
+    path = "response_format"
+    if not isinstance(given, Mapping):
+        yield Finding("error", "response_format", path, f"{shown(given)} is no response format", _WRAPPED)
+        return
+    wrapped = given.get("json_schema")
+    if given.get("type") != "json_schema" or not isinstance(wrapped, Mapping):
+        bare = "properties" in given or (given.get("type") == "object")
+        finding = "this is a bare schema" if bare else "this is no json_schema format"
+        yield Finding("error", "response_format", path, finding, _WRAPPED)
+        return
+    path += ".json_schema"
+    name = wrapped.get("name")
+    if not isinstance(name, str) or not _SCHEMA_NAME.fullmatch(name):
+        fix = "use 1 to 64 letters a to z, digits, _ and -"
+        yield Finding("error", "response_format", f"{path}.name", f"{shown(name)} is no name", fix)
+    strict = wrapped.get("strict")
+    if strict is not True:
+        finding = f"strict is {shown(strict)}, so an answer may be other JSON"
+        yield Finding("warning", "response_format", f"{path}.strict", finding, "set it to true")
+    if "schema" not in wrapped:
+        yield Finding("error", "response_format", f"{path}.schema", "there is no schema", _WRAPPED)
+    else:
+        _, broken = schema_of(wrapped["schema"], f"{path}.schema")
+        yield from (finding._replace(rule="response_format") for finding in broken)

@@ -1,0 +1,323 @@
+"""What a check found: findings grouped by what they say, so that a million of them stay readable.
+
+A ``Problem`` is one finding at one place. A ``Report`` keeps the places of equal
+findings together, and lists them one by one where that is asked for.
+"""
+
+import json
+import re
+from array import array
+from bisect import insort
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property, lru_cache
+from operator import le
+
+from workbench.dataset.check.row import Finding
+from workbench.dataset.dataset import JSON, counted
+from workbench.display import table
+
+LEVELS = ("error", "warning", "info")
+KINDS = 1_000  # different findings of a rule that are kept of a stretch of rows
+SHOWN = 50  # findings in a notebook; all of them are in report.problems
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding: how bad, by which rule, where, what is the matter and what to do about it."""
+
+    level: str
+    rule: str
+    file: str
+    line: int | None
+    """The line in the file, from 1; ``None`` when the finding is about the whole file."""
+    path: str
+    message: str
+    fix: str
+
+    @property
+    def origin(self) -> str:
+        """The place as examples name theirs: ``faq.csv:12``."""
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+    def __str__(self) -> str:
+        """The finding as one line."""
+        place = f"{self.origin} {self.path}".strip()
+        return f"{self.level}: {place}: {self.message}; {self.fix}."
+
+
+@dataclass(frozen=True)
+class Group:
+    """The places of one file where the same is the matter."""
+
+    finding: Finding
+    file: str
+    lines: Sequence[int] = ()
+    """Ascending; empty when the finding is about the whole file."""
+
+    def __len__(self) -> int:
+        """How many problems these are."""
+        return max(1, len(self.lines))
+
+    def problems(self) -> Iterator[Problem]:
+        """One by one."""
+        level, rule, path, message, fix = self.finding
+        for line in self.lines or (None,):
+            yield Problem(level, rule, self.file, line, path, message, fix)
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What was counted in one file or dataset."""
+
+    name: str
+    role: str
+    """``training``, ``validation``, ``test``, ``few-shot`` or ``corpus``."""
+    examples: int
+    tokens: int | None = None
+    """As the model's own tokenizer counts them; ``None`` where they were not counted."""
+    trained_tokens: int | None = None
+    counted_by: str | None = None
+    """The tokenizer that counted, and how near it comes."""
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class Report:
+    """All that ``check`` found, the worst first."""
+
+    files: tuple[FileFacts, ...]
+    groups: tuple[Group, ...]
+    method: str
+    model: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What was checked."""
+        return self.files[0].name
+
+    @property
+    def examples(self) -> int:
+        """How many examples there are to learn from."""
+        return self.files[0].examples
+
+    @property
+    def tokens(self) -> int | None:
+        """How many tokens these have; ``None`` where they were not counted."""
+        return self.files[0].tokens
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stands in the way of training."""
+        return self.counts["error"] == 0
+
+    @cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """Every finding at every place."""
+        return tuple(problem for group in self.groups for problem in group.problems())
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """What must be put right."""
+        return tuple(problem for problem in self.problems if problem.level == "error")
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How many problems there are of each level."""
+        found = Counter[str]()
+        for group in self.groups:
+            found[group.finding.level] += len(group)
+        return {level: found[level] for level in LEVELS}
+
+    @property
+    def bad(self) -> frozenset[str]:
+        """Where the errors are, for ``dataset.without(report.bad)``."""
+        return frozenset(problem.origin for problem in self.errors)
+
+    def of(self, rule: str) -> tuple[Problem, ...]:
+        """The problems by this rule."""
+        return tuple(p for group in self.groups if group.finding.rule == rule for p in group.problems())
+
+    def to_json(self) -> Iterator[str]:
+        """The report as JSON, piece by piece, because it can be longer than memory is large."""
+        facts: dict[str, JSON] = {
+            "ok": self.ok,
+            "examples": self.examples,
+            "tokens": self.tokens,
+            "method": self.method,
+            "model": self.model,
+            "counts": dict(self.counts),
+            "files": [dict(vars(file)) for file in self.files],
+        }
+        yield json.dumps(facts)[:-1] + ', "problems": ['
+        between = ""
+        for group in self.groups:
+            for problem in group.problems():
+                yield between + json.dumps(vars(problem))
+                between = ", "
+        yield "]}\n"
+
+    def __str__(self) -> str:
+        """The sum in a sentence."""
+        counts = self.counts
+        return (
+            f"{self.name}: {counted(self.examples, 'example')}, "
+            f"{counted(counts['error'], 'error')}, {counted(counts['warning'], 'warning')}"
+        )
+
+    def __repr__(self) -> str:
+        """The sum, and the first findings line by line."""
+        shown = [
+            f"{level}: {place} {path}".strip() + f": {message}; {fix}."
+            for (level, _, path, message, fix), place in self._kinds[:SHOWN]
+        ]
+        return "\n".join([str(self) + self._cut(), *shown])
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (level, rule, f"{place} {path}".strip(), message, fix)
+            for (level, rule, path, message, fix), place in self._kinds[:SHOWN]
+        ]
+        rows = rows or [("none", "", self.name, "Nothing to complain about.", "")]
+        return table(str(self) + self._cut(), ("level", "rule", "where", "finding", "fix"), rows)
+
+    @cached_property
+    def _kinds(self) -> list[tuple[Finding, str]]:
+        """What a person reads: the first of those that say the same at whatever path, and how many follow."""
+        alike: dict[tuple[str, Finding], list[Group]] = {}
+        for group in self.groups:
+            alike.setdefault((group.file, group.finding._replace(path="")), []).append(group)
+        return [
+            (groups[0].finding, _summed(groups[0], sum(map(len, groups)) - 1)) for groups in alike.values()
+        ]
+
+    def _cut(self) -> str:
+        rest = len(self._kinds) - SHOWN
+        return f", the first {SHOWN} of {len(self._kinds):,} kinds" if rest > 0 else ""
+
+
+class Findings:
+    """Collects findings in bounded memory: equal ones share one list of lines.
+
+    Every place is kept, at eight bytes each. Of each rule only so many different findings are: those that
+    sort first, so that what is kept does not depend on how a file was cut.
+    """
+
+    def __init__(self, kinds: int = KINDS) -> None:
+        """Nothing found yet; ``kinds``: different findings of a rule that are kept."""
+        self.kinds = kinds
+        self._numbers: dict[Finding, array[int]] = {}
+        self._kinds: dict[str, list[Finding]] = {}
+        self._further: dict[tuple[str, str], array[int]] = {}
+
+    def add(self, finding: Finding, numbers: Sequence[int]) -> None:
+        """Keep a finding at these rows; no rows: it is about the whole file."""
+        known = self._numbers.get(finding)
+        if known is None and not self._has_room(finding):
+            known = self._further.setdefault((finding.level, finding.rule), array("q"))
+        elif known is None:
+            known = self._numbers.setdefault(finding, array("q"))
+        known.extend(numbers)
+
+    def merge(self, later: "Findings") -> None:
+        """Take over what was found further on in the same file."""
+        for finding, numbers in later._numbers.items():
+            self.add(finding, numbers)
+        for key, numbers in later._further.items():
+            self._further.setdefault(key, array("q")).extend(numbers)
+
+    def __iter__(self) -> Iterator[tuple[Finding, Sequence[int]]]:
+        """Each finding once, with its rows in ascending order."""
+        for finding, numbers in self._numbers.items():
+            yield finding, ascending(numbers)
+        for (level, rule), numbers in self._further.items():
+            yield _beyond(level, rule), ascending(numbers)
+
+    def _has_room(self, finding: Finding) -> bool:
+        """Whether a new finding is among the first of its rule; the last one then makes room for it."""
+        if finding == _beyond(finding.level, finding.rule):
+            return False
+        kinds = self._kinds.setdefault(finding.rule, [])
+        if len(kinds) >= self.kinds:
+            if finding > kinds[-1]:
+                return False
+            last = kinds.pop()
+            self._further.setdefault((last.level, last.rule), array("q")).extend(self._numbers.pop(last))
+        insort(kinds, finding)
+        return True
+
+
+def _beyond(level: str, rule: str) -> Finding:
+    message = "something else by this rule, of which there are too many different ones to keep"
+    return Finding(level, rule, "", message, "put the others right, then check again")
+
+
+def ascending(numbers: Iterable[int]) -> "array[int]":
+    """The numbers in eight bytes each, from small to large."""
+    kept = numbers if isinstance(numbers, array) and numbers.typecode == "q" else array("q", numbers)
+    return kept if all(map(le, kept, kept[1:])) else array("q", sorted(kept))
+
+
+def in_order(groups: Sequence[Group]) -> tuple[Group, ...]:
+    """The worst first, then as they stand in the file; what is about the whole file leads its level."""
+
+    def place(group: Group) -> tuple[int, int]:
+        return LEVELS.index(group.finding.level), group.lines[0] if group.lines else -1
+
+    return tuple(sorted(groups, key=place))
+
+
+def _summed(group: Group, more: int) -> str:
+    first = f"{group.file}:{group.lines[0]}" if group.lines else group.file
+    return first if not more else f"{first} and {counted(more, 'more place')}"
+
+
+# How a finding names a value, a place and what was probably meant.
+#
+# Findings that say the same are shown as one, so a value is quoted short, and a
+# list or an object is only called so.
+
+_QUOTED = 40  # characters of a text that a finding repeats
+_WORD = 64  # no name anybody meant is longer
+_PLAIN_NAME = re.compile(r"[^\W\d][\w-]*")
+
+
+def shown(value: JSON) -> str:
+    """A value as a finding names it: ``'bot'``, ``0.5``, ``null``, ``a list``."""
+    if isinstance(value, str):
+        return repr(value) if len(value) <= _QUOTED else repr(value[:_QUOTED]) + "…"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**15 else "a very large number"
+    if isinstance(value, float):
+        return repr(value)
+    return "an object" if isinstance(value, Mapping) else "a list"
+
+
+def within(place: str, *steps: str | int) -> str:
+    """The path of something inside: ``within("tools[0]", "function", "name")``."""
+    for step in steps:
+        if isinstance(step, int):
+            place += f"[{step}]"
+        elif _PLAIN_NAME.fullmatch(step):
+            place += f".{step}" if place else step
+        else:
+            place += f"[{shown(step)}]"
+    return place
+
+
+def meant(word: str, known: Iterable[str]) -> str | None:
+    """Which of the known names this is a slip of; ``None`` when it is like none of them."""
+    return _meant(word, tuple(known)) if len(word) <= _WORD else None
+
+
+@lru_cache(maxsize=1_024)
+def _meant(word: str, known: tuple[str, ...]) -> str | None:
+    lowered = {name.casefold(): name for name in known}
+    matches = get_close_matches(word.strip().casefold(), lowered, n=1, cutoff=0.7)
+    return lowered[matches[0]] if matches else None

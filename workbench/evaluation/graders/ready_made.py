@@ -1,0 +1,174 @@
+"""Graders by name: ready-made ones, and a user's own in a Python or JSON file.
+
+Each is plain grader JSON that any service can run as it stands.
+"""
+
+import ast
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from workbench.errors import DataError
+from workbench.evaluation.graders.validate import BadGraderError, check_grader
+from workbench.settings import ROOT
+
+_SOURCES = Path(__file__).parent / "sources"
+_NAMES = ("exact", "normalised", "contains", "regex", "json_schema", "numeric")
+# A file of the user's own; behind a colon the function that grades, where it is not grade().
+_FILE = re.compile(r"(.+\.(?:py|json))(?::(\w+))?", re.DOTALL)
+_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "regex": ("pattern",),
+    "json_schema": ("schema",),
+    "numeric": ("tolerance",),
+}
+
+
+def grader(
+    name: str | Path,
+    *,
+    schema: Mapping[str, object] | None = None,
+    tolerance: float | None = None,
+    pattern: str | None = None,
+) -> dict[str, object]:
+    """Give me the ready-made grader of this name, or my own in the file of this path.
+
+    The ready-made ones compare the answer with ``item.answer``:
+
+    ``exact``: letter by letter (both without the white space around them, which ``evaluate`` takes away).
+    ``normalised``: the same but for capitals, punctuation, white space and English articles (SQuAD's rule).
+    ``contains``: the reference stands somewhere in the answer, letter by letter.
+    ``regex``: the regular expression ``pattern`` is found in the answer.
+    ``json_schema``: the answer is JSON and follows ``schema``.
+    ``numeric``: the last number of the answer is the reference's, within ``tolerance`` (default: none).
+
+    ``mine.json`` holds a grader in OpenAI's JSON. ``mine.py`` defines ``grade(sample, item)``, which returns
+    a number for ``sample["output_text"]``, and perhaps ``explain(sample, item)``; ``mine.py:valid`` grades by
+    its function ``valid``. Such a file runs on its own in a sandbox, here or at a service, so it imports
+    installed packages only, no file beside it. A relative path counts from the current folder, else from
+    the repository's.
+
+    New at each call, so that changing one changes no other. Raises ``DataError`` for an unknown name, an
+    option that is missing or of another grader, a pattern or schema that is none, and a file that holds no
+    grader.
+    """
+    if file := _FILE.fullmatch(str(name)):
+        if schema is not None or tolerance is not None or pattern is not None:
+            raise DataError(f"{name} takes no schema, tolerance or pattern; write them into the file.")
+        return _of_file(file[1], file[2])
+    if name not in _NAMES:
+        raise DataError(
+            f"There is no ready-made grader {name!r}; there are {', '.join(_NAMES)}, and your own "
+            "by its file, such as mine.py or mine.json."
+        )
+    given = {"schema": schema, "tolerance": tolerance, "pattern": pattern}
+    for option, value in given.items():
+        if value is not None and option not in _OPTIONS.get(name, ()):
+            raise DataError(f"The grader {name!r} takes no {option}; leave it out.")
+    if name in ("exact", "contains"):
+        return {
+            "name": name,
+            "type": "string_check",
+            "input": "{{sample.output_text}}",
+            "reference": "{{item.answer}}",
+            "operation": "eq" if name == "exact" else "like",
+        }
+    return {"name": name, "type": "python", "source": _source(str(name), schema, tolerance, pattern)}
+
+
+def _of_file(given: str, function: str | None) -> dict[str, object]:
+    """A user's own grader, checked: a Python source is loaded once, in a sandbox."""
+    path = Path(given).expanduser()
+    path = path if path.exists() else ROOT / path
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{given} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{given} is not UTF-8 text; save it as UTF-8.") from error
+    found: dict[str, object] = {"name": path.stem, "type": "python", "source": text}
+    if path.suffix == ".json":
+        found = _object(given, text, function)
+    elif function not in (None, "grade"):
+        # The last assignment counts; what explains grade() does not explain another function.
+        source = f"{text}\n\ngrade, explain = {function}, None\n"
+        found |= {"name": f"{path.stem}_{function}", "source": source}
+    try:
+        if path.suffix == ".py":
+            _need_function(given, text, function or "grade")
+        check_grader(found)
+    except BadGraderError as error:
+        raise DataError(f"{given}: {error}") from None
+    return found
+
+
+def _object(given: str, text: str, function: str | None) -> dict[str, object]:
+    if function is not None:
+        raise DataError(f"{given} is JSON and has no function {function!r}; give {given} alone.")
+    try:
+        found: object = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{given} is not JSON: {error}.") from None
+    if not isinstance(found, dict):
+        raise DataError(
+            f'{given} should hold one grader, a JSON object such as {{"type": "string_check", …}}.'
+        )
+    return found
+
+
+def _need_function(given: str, text: str, function: str) -> None:
+    """Whether the file defines it; what it does when it is loaded is for the sandbox to find."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        line = f" line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise DataError(f"{given}{line} is not Python: {error.args[0]}.") from None
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    if function not in names:
+        there = ", ".join(names) or "none"
+        raise DataError(
+            f"{given} has no function {function}(sample, item); it defines {there}. Add it, or name another "
+            f"one: {Path(given).name}:NAME."
+        )
+
+
+def _source(
+    name: str, schema: Mapping[str, object] | None, tolerance: float | None, pattern: str | None
+) -> str:
+    """The whole text travels in the grader, so that a service far away can run it too."""
+    source = (_SOURCES / f"{name}.py").read_text(encoding="utf-8")
+    if name == "regex":
+        return f"{source}\n\nPATTERN = {_pattern(pattern)!r}\n"
+    if name == "json_schema":
+        return f"{source}\n\nSCHEMA = json.loads({json.dumps(_schema(schema))!r})\n"
+    if name == "numeric" and tolerance is not None:
+        if not (math.isfinite(tolerance) and tolerance >= 0):
+            raise DataError(
+                f"tolerance is {tolerance!r}; give the largest difference that is right, 0 or more."
+            )
+        return f"{source}\n\nTOLERANCE = {float(tolerance)!r}\n"
+    return source
+
+
+def _pattern(pattern: str | None) -> str:
+    if not pattern:
+        raise DataError('The grader "regex" needs a pattern, such as pattern=r"^\\d{5}$".')
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"pattern is no regular expression: {error}.") from None
+    return pattern
+
+
+def _schema(schema: Mapping[str, object] | None) -> Mapping[str, object]:
+    if schema is None:
+        raise DataError('The grader "json_schema" needs a schema, such as schema={"type": "object", …}.')
+    from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import validator_for
+
+    try:
+        validator_for(schema).check_schema(dict(schema))
+    except SchemaError as error:
+        raise DataError(f"schema is no JSON schema: {error.json_path}: {error.message[:200]}.") from None
+    return schema

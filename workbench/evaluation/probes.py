@@ -1,0 +1,183 @@
+"""Probes: questions with an answer that can be checked, on what any assistant should still be able to do.
+
+The set in ``data/probes`` has five categories of 24: keeping to a format, following instructions,
+general knowledge, declining what does harm (and nothing else), and tasks that are neighbours of many
+tasks. A table of your own has the same columns: ``category``, ``question``, ``check``.
+"""
+
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from workbench.dataset.check.texts import REFUSAL_PATTERN
+from workbench.dataset.dataset import Dataset, Example, Message
+from workbench.dataset.read import read
+from workbench.display import table
+from workbench.errors import DataError
+from workbench.evaluation.compare import NonInferiority, noninferior
+from workbench.evaluation.evaluate import evaluate
+from workbench.evaluation.evaluation import Evaluation
+from workbench.evaluation.graders.sources import probe_checks
+from workbench.evaluation.prompts import AS_TRAINED, Prompt
+from workbench.project import JSON
+from workbench.settings import DATA
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+# What the tuned model forgot: base and tuned on the same probes, by category.
+#
+# Tuning on one task can cost others: following instructions, and declining what does harm, which even
+# harmless training data weakens (Qi et al. 2023, arXiv 2310.03693).
+
+MARGIN = 0.05
+"""The loss on probes that is acceptable unless said otherwise; ours, as small as 120 of them can tell."""
+SHOWN = 10
+
+
+@dataclass(frozen=True, repr=False)
+class Forgetting:
+    """Two models on the same probes, as a whole and by category."""
+
+    whole: NonInferiority
+    categories: Mapping[str, NonInferiority]
+
+    @property
+    def outcome(self) -> Literal["not worse", "worse", "inconclusive"]:
+        """``worse`` when all or any category are; ``not worse`` when that is shown of all together."""
+        worse = [*self.categories.values(), self.whole]
+        return "worse" if any(found.outcome == "worse" for found in worse) else self.whole.outcome
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The categories that got worse by more than the margin."""
+        return tuple(name for name, found in self.categories.items() if found.outcome == "worse")
+
+    @property
+    def verdict(self) -> str:
+        """Say it in a sentence or two."""
+        lost = f" Lost: {', '.join(self.lost)}." if self.lost else ""
+        return f"{self.whole.verdict}{lost}"
+
+    @property
+    def facts(self) -> dict[str, JSON]:
+        """The same as JSON."""
+        by_category = {name: found.facts for name, found in self.categories.items()}
+        told: dict[str, JSON] = {"outcome": self.outcome, "verdict": self.verdict}
+        return {**self.whole.facts, **told, "categories": by_category}
+
+    def __repr__(self) -> str:
+        """The verdict, then each category."""
+        lines = [f"{name}: {found.verdict}" for name, found in self.categories.items()]
+        return "\n".join((self.verdict, *lines))
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                name,
+                f"{found.comparison.base.correct} of {found.comparison.items}",
+                f"{found.comparison.tuned.correct} of {found.comparison.items}",
+                found.comparison.broken,
+                found.comparison.fixed,
+                found.outcome,
+            )
+            for name, found in (*self.categories.items(), ("all", self.whole))
+        ]
+        columns = ("probes", "base right", "tuned right", "lost", "gained", "within the margin")
+        pairs = zip(self.whole.comparison.base.items, self.whole.comparison.tuned.items, strict=True)
+        lost = [
+            (str(base.more.get("category")), base.question, base.answer, tuned.answer)
+            for base, tuned in pairs
+            if tuned.score < base.score
+        ]
+        if not lost:
+            return table(self.verdict, columns, rows)
+        caption = f"{min(SHOWN, len(lost))} of {len(lost)} probes that were lost"
+        shown = table(caption, ("probes", "question", "base answer", "tuned answer"), lost[:SHOWN])
+        return table(self.verdict, columns, rows) + shown
+
+
+def forgotten(base: Evaluation, tuned: Evaluation, *, margin: float = MARGIN) -> Forgetting:
+    """Compare what ``probe`` gave for the two models; ``margin`` is the loss, a share, that is acceptable.
+
+    Choose the margin before you look. Raises ``DataError`` when the two answered different probes.
+    """
+    names = dict.fromkeys(str(item.more.get("category", "")) for item in base.items)
+    if "" in names:
+        raise DataError("An item has no category, so these are no probes; evaluate them with probe(…).")
+    by_category = {name: noninferior(_only(base, name), _only(tuned, name), margin=margin) for name in names}
+    return Forgetting(noninferior(base, tuned, margin=margin), by_category)
+
+
+def _only(evaluation: Evaluation, category: str) -> Evaluation:
+    kept = tuple(item for item in evaluation.items if item.more.get("category") == category)
+    return replace(evaluation, items=kept)
+
+
+ANSWER_TOKENS = 96  # what is asked for has at most a few dozen
+
+
+def read_probes(path: str | Path | None = None) -> Dataset:
+    """Read a table of probes; ``None`` is the set that comes with the workbench.
+
+    Raises ``DataError`` with the row whose check is none.
+    """
+    probes = read(path or DATA / "probes" / "probes.csv", question="question", answer="check")
+    return replace(probes, examples=tuple(map(_checked, probes)))
+
+
+def probe_grader() -> dict[str, object]:
+    """The one grader of all probes: it reads from each what is to be checked."""
+    return {"type": "python", "name": "probe", "source": inspect.getsource(probe_checks)}
+
+
+def probe(
+    client: "OpenAI",
+    model: str,
+    probes: Dataset | None = None,
+    *,
+    prompt: Prompt = AS_TRAINED,
+    concurrency: int = 32,
+    cache: str | Path | None = None,
+) -> "Evaluation":
+    """Ask ``model`` every probe and check its answers; ``prompt`` may put a system message in front.
+
+    Base and tuned model are probed alike, with what stands in front of users' questions in use, or with
+    nothing. Each item's ``more`` holds its category.
+    """
+    asked = read_probes() if probes is None else probes
+    return evaluate(
+        client,
+        model,
+        asked,
+        probe_grader(),
+        prompt=prompt,
+        max_tokens=ANSWER_TOKENS,
+        concurrency=concurrency,
+        cache=cache,
+    )
+
+
+def _checked(example: Example) -> Example:
+    """The probe with all that its check needs, or what is wrong with it."""
+    try:
+        wanted = json.loads(example.answer)
+    except ValueError as error:
+        raise DataError(f"{example.origin}: the check is no JSON object ({error}).") from error
+    if not isinstance(wanted, dict) or not wanted:
+        raise DataError(f"{example.origin}: the check is no JSON object that names a check.")
+    unknown = sorted(set(wanted) - set(probe_checks.CHECKS))
+    if unknown:
+        raise DataError(
+            f"{example.origin}: there is no check {unknown[0]!r}; there are {', '.join(probe_checks.CHECKS)}."
+        )
+    if not example.metadata.get("category"):
+        raise DataError(f"{example.origin} has no category; probes are told apart by it.")
+    if "refuses" in wanted:
+        wanted["refusal"] = REFUSAL_PATTERN
+    answer: Message = {**example.messages[-1], "content": json.dumps(wanted, ensure_ascii=False)}
+    told = {**example.more, "category": example.metadata["category"]}
+    return replace(example, messages=(*example.prompt, answer), more=told)

@@ -1,0 +1,407 @@
+"""Prompts: what a model is told around each question.
+
+The same questions are asked with several prompts, so that the base model meets
+the tuned one with its own best: as it was trained, with engineered instructions,
+with shots (solved examples in front), with what was looked up for the question.
+A prompt is a name and those parts; the questions stay in the dataset.
+"""
+
+import random
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+from workbench.dataset import json_text, tables
+from workbench.dataset.dataset import JSON, Dataset, Example, counted
+from workbench.dataset.json_text import content, decoded
+from workbench.display import table
+from workbench.errors import DataError
+
+# What is looked up for each question: solved examples like it, or passages that may hold the answer.
+#
+# Looking up is by words (BM25, Robertson & Zaragoza 2009): it needs no model, costs
+# nothing, and the same question always finds the same. What is found is put into
+# the prompt; how, is said in ``prompts``.
+
+_WORD = r"(?u)\b\w+\b"
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Solved examples whose questions share the rarest words with the one that is asked."""
+
+    pool: tuple[Example, ...]
+    k: int
+
+    def shots(self, example: Example) -> tuple[Example, ...]:
+        """At most ``k`` of them, the most alike last; never one that asks the very question."""
+        same = self._places.get(plain(example.question), ())
+        found = self._index.best(example.question, self.k, same)
+        return tuple(self.pool[place] for place in reversed(found))
+
+    @cached_property
+    def _index(self) -> "_Index":
+        return _Index([example.question for example in self.pool])
+
+    @cached_property
+    def _places(self) -> dict[str, list[int]]:
+        places: dict[str, list[int]] = {}
+        for place, known in enumerate(self.pool):
+            places.setdefault(plain(known.question), []).append(place)
+        return places
+
+    def __repr__(self) -> str:
+        """How many of how many."""
+        return f"the {self.k} nearest of {counted(len(self.pool), 'example')}"
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Some text of a document, and where it stands."""
+
+    text: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Passages to look answers up in; ``k`` of them are put in front of each question."""
+
+    passages: tuple[Passage, ...]
+    k: int = 3
+
+    def texts(self, example: Example) -> tuple[str, ...]:
+        """At most ``k`` passages that share words with the question, the best first."""
+        return tuple(self.passages[place].text for place in self.places(example.question))
+
+    def places(self, text: str) -> list[int]:
+        """Where among the passages those stand that share words with a text, the best first."""
+        return self._index.best(text, self.k, ())
+
+    @cached_property
+    def _index(self) -> "_Index":
+        return _Index([passage.text for passage in self.passages])
+
+    def __repr__(self) -> str:
+        """How many of how many."""
+        return f"the {self.k} best of {counted(len(self.passages), 'passage')}"
+
+    def _repr_html_(self) -> str:
+        shown = self.passages[:10]
+        caption = f"{counted(len(self.passages), 'passage')}, the first {len(shown)}"
+        return table(caption, ("origin", "text"), [(each.origin, each.text) for each in shown])
+
+
+@dataclass(frozen=True)
+class Gold:
+    """The passage that holds the answer, from a column of the test: what perfect retrieval would find."""
+
+    column: str
+
+    def texts(self, example: Example) -> tuple[str, ...]:
+        """The passage of this question."""
+        beside = {**example.more, **example.metadata}
+        if self.column not in beside:
+            has = ", ".join(beside)[:300] or "no further column"
+            raise DataError(f"{example.origin} has no column {self.column!r}; it has {has}.")
+        found = beside[self.column]
+        texts = [found] if isinstance(found, str) else found
+        if not isinstance(texts, Sequence) or not texts or not all(is_text(each) for each in texts):
+            raise DataError(
+                f"{example.origin}: {self.column} is {found!r}; it should be the passage with the answer."
+            )
+        return tuple(str(each) for each in texts)
+
+    def __repr__(self) -> str:
+        """The column."""
+        return f"the right passage, from the column {self.column}"
+
+
+class _Index:
+    """Texts by their words."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        import bm25s
+
+        words = self._words(texts)
+        self._known = {word for each in words for word in each}
+        if self._known:
+            self._ranking = bm25s.BM25()
+            self._ranking.index(words, show_progress=False)
+
+    def best(self, text: str, k: int, without: Collection[int]) -> list[int]:
+        """The places of the ``k`` best texts that share a word, best first, of equal ones the earlier."""
+        [asked] = self._words([text])
+        wanted = [word for word in asked if word in self._known]
+        if not wanted:
+            return []
+        scores = self._ranking.get_scores(wanted)
+        order = (-scores).argsort(kind="stable")
+        found = (int(place) for place in order if scores[place] > 0 and int(place) not in without)
+        return list(islice(found, k))
+
+    def _words(self, texts: Sequence[str]) -> list[list[str]]:
+        from bm25s import tokenize
+
+        # Stop words differ from language to language; the ranking gives frequent words little weight anyway.
+        words: list[list[str]] = tokenize(
+            list(texts), stopwords=None, token_pattern=_WORD, return_ids=False, show_progress=False
+        )
+        return words
+
+
+def plain(question: str) -> str:
+    """The question but for case and white space: by it, two are the same."""
+    return " ".join(question.casefold().split())
+
+
+def is_text(value: object) -> bool:
+    """Whether it is a text that says anything."""
+    return isinstance(value, str) and bool(value.strip())
+
+
+# Documents: the texts that answers are looked up in, cut into passages that fit into a prompt.
+#
+# A passage keeps the file and the line it stands on. What is found for a question
+# is said in ``retrieval``.
+
+TEXTS = (".md", ".txt")
+TABLES = tuple(tables.SEPARATORS)
+LINES = (".jsonl", ".ndjson")
+COLUMNS = ("text", "content", "passage", "document", "body")  # how people call it, the clearest first
+PASSAGE = 1_200  # characters, about 300 tokens of English: a few of them fit into any prompt
+
+
+def read_documents(source: str | Path, *, column: str | None = None, k: int = 3) -> Documents:
+    """Read what answers can be looked up in: a folder of texts, a text, or a table with a passage a row.
+
+    Of a folder, ``.txt`` and ``.md`` files are read, at any depth; their texts are cut into passages
+    of at most 1,200 characters, at blank lines where there are some. In CSV, TSV and JSONL each row is one
+    passage, from ``column``; ``None`` takes the first column called text, content, passage, document or body.
+    """
+    if k < 1:
+        raise DataError(f"{k} passages are none to look up; ask for 1 or more.")
+    path = Path(source)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in TEXTS and file.is_file())
+        found = [passage for file in files for passage in _of_text(file, str(file.relative_to(path)))]
+    elif path.suffix.lower() in TEXTS:
+        found = list(_of_text(path, path.name))
+    elif path.suffix.lower() in (*TABLES, *LINES):
+        found = list(_of_rows(path, column))
+    else:
+        known = ", ".join((*TEXTS, *TABLES, *LINES))
+        raise DataError(f"{path} is neither a folder nor a file that can be read ({known}).")
+    if not found:
+        raise DataError(
+            f"{path} holds no text; documents are {' and '.join(TEXTS)} files or rows of a table."
+        )
+    return Documents(tuple(found), k)
+
+
+def _of_text(path: Path, name: str) -> Iterator[Passage]:
+    data = content(path)
+    if not data.strip():
+        return  # an empty file beside others harms nobody
+    text = decoded(data, name)[0].replace("\r\n", "\n")
+    start = 0
+    while start < len(text):
+        end = _end_of_passage(text, start)
+        if passage := text[start:end].strip():
+            begins = text.index(passage[0], start)
+            yield Passage(passage, f"{name}:{text.count(chr(10), 0, begins) + 1}")
+        start = end
+
+
+def _end_of_passage(text: str, start: int) -> int:
+    """Where to cut: at a blank line, else at a line's end, else between words, else right here."""
+    last = start + PASSAGE
+    if last >= len(text):
+        return len(text)
+    cuts = (text.rfind(mark, start + 1, last) for mark in ("\n\n", "\n", " "))
+    return next((cut for cut in cuts if cut > 0 and text[start:cut].strip()), last)
+
+
+def _of_rows(path: Path, column: str | None) -> Iterator[Passage]:
+    text, _ = decoded(content(path), path.name)
+    kind = path.suffix.lower()
+    rows: Sequence[tuple[int, JSON]]
+    if kind in TABLES:
+        expected = COLUMNS if column is None else (column,)
+        rows = tables.records(text, path.name, tables.SEPARATORS[kind], expected).values
+    else:
+        rows = [(number, json_text.parsed(line, path.name, number)) for number, line in json_text.lines(text)]
+    for number, row in rows:
+        if not isinstance(row, Mapping):
+            raise DataError(f"{path.name} line {number} is no object; each line is one with a text in it.")
+        wanted = column or next((name for name in COLUMNS if name in row), None)
+        if wanted is None or wanted not in row:
+            asked = column or " or ".join(COLUMNS)
+            raise DataError(f"{path.name} line {number} has no {asked}; it has {', '.join(row)[:300]}.")
+        if not is_text(row[wanted]):
+            raise DataError(f"{path.name} line {number}: {wanted} is {row[wanted]!r}; it should be a text.")
+        yield Passage(str(row[wanted]).strip(), f"{path.name}:{number}")
+
+
+PASTED = "Answer with the help of this:\n\n{passages}\n\nThe question:\n\n"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What stands around a question.
+
+    ``system`` takes the place of each example's own system message; None keeps
+    the example's own, and the empty text sends none. ``shots`` are examples
+    shown before the question as questions and answers, in their order; ``nearest``
+    looks further ones up for each question. ``context`` puts passages into the
+    question's own message, where they leave everything before it cacheable.
+    """
+
+    name: str
+    system: str | None = None
+    shots: tuple[Example, ...] = ()
+    nearest: Nearest | None = None
+    context: Documents | Gold | None = None
+
+    def __post_init__(self) -> None:
+        """Take any sequence of shots, a dataset too; of each, what is shown and where it came from."""
+        object.__setattr__(self, "shots", tuple(Example(s.messages, s.origin) for s in self.shots))
+
+    def messages(self, example: Example) -> list[dict[str, object]]:
+        """Write the messages to send for an example: everything but its answer."""
+        own = [message for message in example.prompt if _instructs(message)]
+        leading = [_sent(message) for message in own]
+        if self.system is not None:
+            leading = [{"role": "system", "content": self.system}] if self.system else []
+        shots = (*self.shots, *(self.nearest.shots(example) if self.nearest else ()))
+        shown = [message for shot in shots for message in shot.messages]
+        turns = [message for message in (*shown, *example.prompt) if not _instructs(message)]
+        sent = [*leading, *(_sent(message) for message in turns)]
+        passages = self.context.texts(example) if self.context else ()
+        return _with_passages(sent, passages) if passages else sent
+
+    @property
+    def facts(self) -> dict[str, JSON]:
+        """All of it as JSON; ``prompt_from`` makes it a prompt again."""
+        shots: JSON = [_fact(shot) for shot in self.shots]
+        facts: dict[str, JSON] = {"name": self.name, "system": self.system, "shots": shots}
+        if self.nearest is not None:
+            facts["nearest"] = {"k": self.nearest.k, "pool": [_fact(known) for known in self.nearest.pool]}
+        if isinstance(self.context, Gold):
+            facts["gold"] = self.context.column
+        elif self.context is not None:
+            passages: JSON = [{"text": each.text, "origin": each.origin} for each in self.context.passages]
+            facts["documents"] = {"k": self.context.k, "passages": passages}
+        return facts
+
+    def _repr_html_(self) -> str:
+        system = "each example's own" if self.system is None else self.system or "none"
+        rows = [("system", system)]
+        for shot in self.shots:
+            rows += [("user", shot.question), ("assistant", shot.answer)]
+        rows += [("looked up", repr(part)) for part in (self.nearest, self.context) if part]
+        return table(f"Prompt “{self.name}”", ("role", "content"), [*rows, ("user", "the question")])
+
+
+AS_TRAINED = Prompt("as trained")
+"""Each example's own system message and its question: how a tuned model was trained to be asked."""
+
+
+def shots_from(
+    dataset: Dataset, k: int, *, test: Dataset | None = None, seed: int = 0
+) -> tuple[Example, ...]:
+    """Choose ``k`` examples to show, from short answers to long ones, and none whose question is tested.
+
+    The examples are put in order of their answers' length and cut into ``k``
+    bands; the seed draws one of each band. So the same call chooses the same.
+    """
+    asked = {example.question.strip() for example in test or ()}
+    free = [example for example in dataset if example.question.strip() not in asked]
+    if len(free) < k:
+        raise DataError(
+            f"{dataset.name} has {len(free)} examples whose question is not in the test set, "
+            f"and {k} shots were asked for; ask for fewer."
+        )
+    free.sort(key=lambda example: len(example.answer))
+    drawn = random.Random(seed)
+    bands = [(len(free) * band // k, len(free) * (band + 1) // k) for band in range(k)]
+    return tuple(free[drawn.randrange(start, end)] for start, end in bands)
+
+
+def nearest(dataset: Dataset, k: int, *, test: Dataset | None = None) -> Nearest:
+    """Look up for each question the ``k`` examples most like it, and none whose question is tested."""
+    if k < 1:
+        raise DataError(f"{k} examples are none to look up; ask for 1 or more.")
+    tested = {plain(example.question) for example in test or ()}
+    answered = (example for example in dataset if example.method == "sft")
+    free = tuple(Example(e.messages, e.origin) for e in answered if plain(e.question) not in tested)
+    if not free:
+        raise DataError(
+            f"{dataset.name} has no example to show: none with an answer whose question is not tested."
+        )
+    return Nearest(free, k)
+
+
+def gold_context(prompt: Prompt, column: str) -> Prompt:
+    """Give the prompt, in place of what it looks up in documents, the right passage: a column of the test."""
+    return replace(prompt, name="gold context", context=Gold(column))
+
+
+def prompt_from(facts: Mapping[str, JSON]) -> Prompt:
+    """Make a prompt of its ``facts``; a ``KeyError``, ``TypeError`` or ``ValueError`` if they are none."""
+    system, gold = facts["system"], facts.get("gold")
+    nearest, documents = _part(facts, "nearest"), _part(facts, "documents")
+    context: Documents | Gold | None = None if gold is None else Gold(str(gold))
+    if documents is not None:
+        passages = (Passage(str(each["text"]), str(each["origin"])) for each in _parts(documents["passages"]))
+        context = Documents(tuple(passages), int(str(documents["k"])))
+    return Prompt(
+        str(facts["name"]),
+        None if system is None else str(system),
+        _examples(facts["shots"]),
+        None if nearest is None else Nearest(_examples(nearest["pool"]), int(str(nearest["k"]))),
+        context,
+    )
+
+
+def _with_passages(sent: Sequence[dict[str, object]], passages: Sequence[str]) -> list[dict[str, object]]:
+    """Put the passages in front of the last question, whether it is one text or a list of parts."""
+    asked = max((place for place, message in enumerate(sent) if message["role"] == "user"), default=None)
+    if asked is None:
+        return list(sent)
+    pasted = PASTED.format(passages="\n\n".join(passages))
+    content = sent[asked]["content"]
+    parts = content if isinstance(content, list | tuple) else ()
+    joined = f"{pasted}{content}" if isinstance(content, str) else [{"type": "text", "text": pasted}, *parts]
+    return [*sent[:asked], {**sent[asked], "content": joined}, *sent[asked + 1 :]]
+
+
+def _fact(example: Example) -> dict[str, JSON]:
+    return {"messages": [dict(message) for message in example.messages], "origin": example.origin}
+
+
+def _examples(facts: JSON) -> tuple[Example, ...]:
+    return tuple(
+        Example(tuple(_parts(each["messages"])), origin=str(each["origin"])) for each in _parts(facts)
+    )
+
+
+def _part(facts: Mapping[str, JSON], name: str) -> Mapping[str, JSON] | None:
+    return None if name not in facts else _parts([facts[name]])[0]
+
+
+def _parts(facts: JSON) -> list[Mapping[str, JSON]]:
+    if not isinstance(facts, list | tuple) or not all(isinstance(each, Mapping) for each in facts):
+        raise TypeError("a list of objects was expected")
+    return [each for each in facts if isinstance(each, Mapping)]
+
+
+def _instructs(message: Mapping[str, object]) -> bool:
+    return message["role"] in ("system", "developer")
+
+
+def _sent(message: Mapping[str, object]) -> dict[str, object]:
+    """Leave out ``weight``: it is for training, and a service refuses it in a question."""
+    return {key: value for key, value in message.items() if key != "weight"}

@@ -1,0 +1,237 @@
+"""Ratings: which answer somebody preferred, on disk before the next question comes.
+
+They are lines of a file that only grows; of each rater the latest line about a
+question counts. A question is known by its words and both answers, so a rating
+is found again after a restart, a new measurement or a different sample.
+"""
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TypeAlias, cast, get_args
+
+from workbench import jsonl_log
+from workbench.dataset.dataset import counted
+from workbench.display import table
+from workbench.errors import DataError
+from workbench.evaluation.evaluation import Evaluation, Item
+
+# The same question answered by two models, to choose from without knowing whose answer is whose.
+#
+# Who sees which answer first is drawn by lot, and always the same way for the same
+# person and seed. Questions that both answer alike are put before nobody.
+
+Side: TypeAlias = Literal["base", "tuned"]
+SIDES: tuple[Side, Side] = ("base", "tuned")
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Match:
+    """One question, and the two answers to it."""
+
+    origin: str
+    question: str
+    reference: str
+    base: str
+    tuned: str
+    cluster: str = ""
+    """The document, conversation or template that the question belongs to; empty for none."""
+
+    @cached_property
+    def key(self) -> str:
+        """What ratings know it by: its question and answers, whichever models gave them."""
+        content = json.dumps([self.question, self.base, self.tuned])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def first_for(self, rater: str, seed: int) -> Side:
+        """Whose answer this rater is shown first: drawn by lot, again the same with the same seed."""
+        return random.Random(f"{seed} {rater} {self.key}").choice(SIDES)
+
+    def in_order(self, first: Side) -> tuple[str, str]:
+        """Both answers, the one that is shown first in front."""
+        return (self.base, self.tuned) if first == "base" else (self.tuned, self.base)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """What is put before a rater, in random order: whoever stops early has rated a fair sample."""
+
+    base: str
+    tuned: str
+    asked: tuple[Match, ...]
+    same: int = 0
+    """Questions that both answered with the same words; nobody can prefer one."""
+    alone: int = 0
+    """Questions that only one of the two answered."""
+
+    def __repr__(self) -> str:
+        """How many."""
+        return f"<Matches: {counted(len(self.asked), 'question')}, {self.same:,} more answered alike>"
+
+    def _repr_html_(self) -> str:
+        rows = [(m.origin, m.question, m.base, m.tuned) for m in self.asked[:_SHOWN]]
+        caption = f"{counted(len(self.asked), 'question')} answered differently, {self.same:,} alike"
+        return table(caption, ("origin", "question", self.base, self.tuned), rows)
+
+
+def matches(base: Evaluation, tuned: Evaluation, *, seed: int = 0, sample: int | None = None) -> Matches:
+    """Put two evaluations' answers side by side; ``sample`` draws so many questions, else all are asked.
+
+    Raises ``DataError`` when the two have no question in common.
+    """
+    if sample is not None and sample < 1:
+        raise DataError(f"sample is {sample}; draw 1 question or more, or None for all.")
+    mine, theirs = _answered(base), _answered(tuned)
+    both = [(item, theirs[id]) for id, item in mine.items() if id in theirs]
+    if not both:
+        raise DataError(
+            f"{base.model} and {tuned.model} have no question in common; evaluate both on one dataset."
+        )
+    differing = [(one, other) for one, other in both if one.answer.strip() != other.answer.strip()]
+    asked = list({match.key: match for match in (_match(*pair) for pair in differing)}.values())
+    random.Random(seed).shuffle(asked)
+    return Matches(
+        _named(base, tuned),
+        _named(tuned, base),
+        tuple(asked[:sample]),
+        same=len(both) - len(differing),
+        alone=len(mine) + len(theirs) - 2 * len(both),
+    )
+
+
+def _answered(evaluation: Evaluation) -> dict[str, Item]:
+    """The items by their ids; a question that the service refused has no answer to compare."""
+    return {item.id: item for item in evaluation.items if item.answer or not item.problem}
+
+
+def _match(base: Item, tuned: Item) -> Match:
+    cluster = base.cluster or tuned.cluster
+    return Match(base.origin, base.question, base.reference, base.answer, tuned.answer, cluster)
+
+
+def _named(one: Evaluation, other: Evaluation) -> str:
+    """The model; with two prompts on one model the prompt tells them apart."""
+    return f"{one.model}, {one.prompt.name}" if one.model == other.model else one.model
+
+
+Choice: TypeAlias = Literal["base", "tuned", "tie", "both bad", "skip"]
+CHOICES: tuple[Choice, ...] = get_args(Choice)
+Rater: TypeAlias = Literal["person", "judge"]
+RATERS: tuple[Rater, ...] = get_args(Rater)
+
+
+@dataclass(frozen=True)
+class Rating:
+    """What one rater thinks of one match."""
+
+    choice: Choice
+    first: Side | None
+    """Whose answer was shown first, on the left; None for a judge, who read both orders."""
+    rater: str = ""
+    """A name, if somebody gave one; of a judge the model."""
+    by: Rater = "person"
+    note: str = ""
+    at: str = ""
+    """UTC, ISO 8601."""
+
+    def __post_init__(self) -> None:
+        """Refuse what means nothing."""
+        if self.choice not in CHOICES:
+            raise DataError(f"There is no choice {self.choice!r}; there are {', '.join(CHOICES)}.")
+        if self.by not in RATERS:
+            raise DataError(f"{self.by!r} rates nothing; a rating is by {' or '.join(RATERS)}.")
+        if self.first not in (*SIDES, None):
+            raise DataError(f"{self.first!r} is no side; the first answer is {' or '.join(SIDES)}.")
+
+    @property
+    def value(self) -> float:
+        """1 for the tuned model, 0 for the base model, 0.5 for neither."""
+        return {"tuned": 1.0, "base": 0.0}.get(self.choice, 0.5)
+
+
+class Ratings:
+    """The latest rating of each match by each rater; what other kernels write shows up too."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Nothing is read or written yet."""
+        self.path = Path(path)
+        self._read: tuple[int, Mapping[tuple[str, str], Rating]] = (0, {})  # bytes, and what they say
+
+    @property
+    def latest(self) -> Mapping[tuple[str, str], Rating]:
+        """What counts now, by match and rater; the one given last stands at the end."""
+        size = self.path.stat().st_size if self.path.is_file() else 0
+        if size != self._read[0]:  # it only grows
+            self._read = (size, MappingProxyType(self._all()))
+        return self._read[1]
+
+    def rate(
+        self,
+        match: Match,
+        choice: Choice,
+        *,
+        first: Side | None,
+        rater: str = "",
+        by: Rater = "person",
+        note: str = "",
+    ) -> Rating:
+        """Keep a rating, in place of this rater's last one; it is on disk when this returns."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        rating = Rating(choice, first, rater, by, note, now)
+        self._append({"match": match.key, **asdict(rating)})
+        return rating
+
+    def forget(self, match: Match, *, rater: str = "") -> None:
+        """Take a rating back; the file still tells that it was."""
+        self._append({"match": match.key, "rater": rater, "choice": None})
+
+    def __repr__(self) -> str:
+        """How many, by how many."""
+        latest = self.latest
+        raters = {rating.rater for rating in latest.values()}
+        return (
+            f"Ratings({self.path.name}: {counted(len(latest), 'rating')} by {counted(len(raters), 'rater')})"
+        )
+
+    def _repr_html_(self) -> str:
+        latest = list(self.latest.values())
+        rows = []
+        for rater, by in dict.fromkeys((rating.rater, rating.by) for rating in latest):
+            theirs = [rating for rating in latest if (rating.rater, rating.by) == (rater, by)]
+            counts = [sum(rating.choice == choice for rating in theirs) for choice in CHOICES]
+            rows.append((rater or "no name given", by, *counts, theirs[-1].at[:16].replace("T", " ")))
+        return table(repr(self), ("rater", "", *CHOICES, "last (UTC)"), rows)
+
+    def _all(self) -> dict[tuple[str, str], Rating]:
+        found: dict[tuple[str, str], Rating] = {}
+        for line in jsonl_log.objects(self.path):
+            match, rater = str(line.get("match")), str(line.get("rater", ""))
+            found.pop((match, rater), None)
+            if line.get("choice") is not None:
+                found[match, rater] = self._rating(line)
+        return found
+
+    def _append(self, facts: Mapping[str, object]) -> None:
+        text = json.dumps(facts, ensure_ascii=False)
+        jsonl_log.append(self.path, text.encode(errors="replace"))
+
+    def _rating(self, line: Mapping[str, object]) -> Rating:
+        first = line.get("first")
+        try:
+            return Rating(
+                cast(Choice, line["choice"]),
+                None if first is None else cast(Side, first),
+                str(line.get("rater", "")),
+                cast(Rater, line.get("by", "person")),
+                str(line.get("note", "")),
+                str(line.get("at", "")),
+            )
+        except DataError as error:
+            raise DataError(f"{self.path} holds a line that is no rating: {error} Remove it.") from error

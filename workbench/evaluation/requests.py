@@ -1,0 +1,315 @@
+"""One question as it is sent, and one answer as it came back.
+
+What is paid for depends on the content of a request alone, so that content, as a
+hash, is the name by which its answer is kept. How many are sent at once is said
+in ``answers``.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from workbench import jsonl_log
+from workbench.evaluation.graders.judges import Ask, Judged, JudgeError, Reply
+from workbench.project import JSON
+from workbench.settings import setting
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai._legacy_response import LegacyAPIResponse
+    from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
+
+# Many at once meet the rate limit as a matter of course. The client waits between two tries as long as
+# Retry-After says (up to two minutes), else from half a second to eight; ten tries outlast a minute's quota.
+RETRIES = 10
+
+# Codes of a refusal that is about this question, where the next one may well be answered: Azure's content
+# filter, a question longer than the model reads, and what OpenAI's reasoning models will not think about.
+_ABOUT_THE_QUESTION = (
+    "content_filter",
+    "context_length_exceeded",
+    "string_above_max_length",
+    "invalid_prompt",
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question as it is sent; what it costs to answer depends on nothing else."""
+
+    model: str
+    messages: Sequence[Mapping[str, object]]
+    max_tokens: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    """What tells several samples of one question apart; ``None`` sends none."""
+    more: Mapping[str, JSON] | None = None
+    """Further fields of the API, as they are sent: ``reasoning_effort``, ``top_p``."""
+
+    @property
+    def key(self) -> str:
+        """The content as a hash. The address is no part of it: a moved service has the same models."""
+        content = {name: value for name, value in asdict(self).items() if value is not None}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said.
+
+    ``seconds`` runs from sending to the last word, the service's queue included, as it was when the
+    answer was first fetched; tries that were refused, and the waits behind them, are no part of it.
+    Token counts are 0 where a service gives none. ``cached_tokens`` are those of the prompt's tokens that
+    the service had read before, and charges less for.
+    """
+
+    text: str
+    finish_reason: str
+    seconds: float
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    refusal: str = ""
+    """What the model said in place of an answer, or that a filter stopped it."""
+    problem: str = ""
+    """Why the service did not let the model answer; such a question is asked again by the next run."""
+
+
+def fetch(client: "OpenAI", request: Request) -> Answer:
+    """Ask it; a refusal that is about this question alone is an answer with a ``problem``, others raise."""
+    import openai
+
+    try:
+        received = _sent(client, request)
+    except openai.BadRequestError as error:
+        if error.code not in _ABOUT_THE_QUESTION:
+            raise
+        return Answer("", "refused", 0.0, 0, 0, problem=f"the service refused the question ({error.code})")
+    reply = received.parse()
+    choice, usage = reply.choices[0], reply.usage
+    details = usage.prompt_tokens_details if usage else None
+    filtered = "the content filter stopped it" if choice.finish_reason == "content_filter" else ""
+    return Answer(
+        text=_writable(choice.message.content or choice.message.refusal or ""),
+        finish_reason=choice.finish_reason,
+        seconds=round(received.elapsed.total_seconds(), 4),
+        prompt_tokens=usage.prompt_tokens if usage else 0,
+        completion_tokens=usage.completion_tokens if usage else 0,
+        cached_tokens=(details.cached_tokens or 0) if details else 0,
+        refusal=_writable(choice.message.refusal or filtered),
+    )
+
+
+def patient(client: "OpenAI") -> "OpenAI":
+    """The same client with more retries, unless somebody chose their number."""
+    from openai import DEFAULT_MAX_RETRIES
+
+    chosen = client.max_retries != DEFAULT_MAX_RETRIES
+    return client if chosen else client.with_options(max_retries=RETRIES)
+
+
+def _sent(client: "OpenAI", request: Request) -> "LegacyAPIResponse[ChatCompletion]":
+    """Send it; reasoning models know the longest answer by another name, and say so."""
+    import openai
+
+    send = partial(
+        client.chat.completions.with_raw_response.create,
+        model=request.model,
+        messages=cast("list[ChatCompletionMessageParam]", request.messages),
+        temperature=openai.omit if request.temperature is None else request.temperature,
+        seed=openai.omit if request.seed is None else request.seed,
+        extra_body=request.more,
+    )
+    try:
+        return send(max_tokens=openai.omit if request.max_tokens is None else request.max_tokens)
+    except openai.BadRequestError as error:
+        if (error.code, error.param) != ("unsupported_parameter", "max_tokens"):
+            raise
+    return send(max_completion_tokens=request.max_tokens)
+
+
+def _writable(text: str) -> str:
+    """Half a letter, cut off by ``max_tokens``, cannot be written to a file."""
+    return text.encode(errors="replace").decode()
+
+
+# The answers that were paid for, in a file: one JSON line each, known by the content of the request.
+#
+# It only grows, and several kernels may write to it. Deleting it costs the answers,
+# and nothing else.
+
+
+class ResponseCache:
+    """Answers by their requests' keys; without a file they are kept as long as this object."""
+
+    def __init__(self, path: str | Path | None) -> None:
+        """Read what an earlier run has left there."""
+        self.answers: dict[str, Answer] = {}
+        self.path = None if path is None else Path(path)
+        self._unwritten: list[bytes] = []
+        self._noting, self._writing = Lock(), Lock()
+        for entry in () if self.path is None else jsonl_log.objects(self.path):
+            try:
+                # The first stands: its time was measured when it was fetched.
+                self.answers.setdefault(str(entry["key"]), _answer(entry))
+            except (KeyError, TypeError):
+                continue  # no answer; it is asked again
+
+    def add(self, key: str, model: str, answer: Answer) -> None:
+        """Keep it; on disk, whole, when this returns. What the service refused is nothing to keep."""
+        if answer.problem:
+            return
+        self.answers[key] = answer
+        if self.path is None:
+            return
+        told = {"key": key, "model": model, **{k: v for k, v in asdict(answer).items() if v != ""}}
+        with self._noting:
+            self._unwritten.append(json.dumps(told | {"text": answer.text}, ensure_ascii=False).encode())
+        # The disk is slow: who comes first writes for all who wait behind it.
+        with self._writing:
+            with self._noting:
+                lines, self._unwritten = self._unwritten, []
+            if lines:
+                jsonl_log.append(self.path, b"\n".join(lines))
+
+
+def _answer(entry: Mapping[str, JSON]) -> Answer:
+    known = {field.name: entry[field.name] for field in fields(Answer) if field.name in entry}
+    return Answer(**known)  # type: ignore[arg-type]
+
+
+# Ask a model many questions at once, and never pay for the same one twice.
+#
+# The synchronous client is used from several threads: waiting for a service costs
+# a thread nothing (tests/benchmarks/evaluate.py measures an asyncio client beside
+# it). Every answer is written down as it comes, by the content of its request, so
+# an interrupted run goes on where it stopped, and a rerun is free.
+
+
+def ask(
+    client: "OpenAI",
+    requests: Sequence[Request],
+    *,
+    concurrency: int,
+    cache: str | Path | ResponseCache | None,
+) -> Generator[tuple[int, Answer], None, None]:
+    """Give each answer with the place of its request, as they come; the same request is sent once.
+
+    When one fails, those not yet sent are dropped, those on their way are
+    waited for and kept, and then the client's own error is raised, with a note
+    that says how many are kept. An interrupt (Ctrl-C) and a consumer that stops
+    do the same.
+    """
+    import openai
+
+    kept = cache if isinstance(cache, ResponseCache) else ResponseCache(cache)
+    places: dict[str, list[int]] = {}
+    for place, request in enumerate(requests):
+        places.setdefault(request.key, []).append(place)
+    try:
+        yield from _answers(client, requests, places, kept, concurrency)
+    except (openai.OpenAIError, KeyboardInterrupt) as error:
+        error.add_note(note_of(requests, kept))
+        raise
+
+
+def _answers(
+    client: "OpenAI",
+    requests: Sequence[Request],
+    places: Mapping[str, Sequence[int]],
+    kept: ResponseCache,
+    concurrency: int,
+) -> Generator[tuple[int, Answer], None, None]:
+    missing = {key: requests[where[0]] for key, where in places.items() if key not in kept.answers}
+    asked = patient(client) if missing else client
+
+    def answered(request: Request, key: str) -> Answer:
+        answer = fetch(asked, request)
+        kept.add(key, request.model, answer)
+        return answer
+
+    pool = ThreadPoolExecutor(max_workers=concurrency)
+    try:
+        sent = {pool.submit(answered, request, key): key for key, request in missing.items()}
+        for key, where in places.items():
+            if key not in missing:
+                yield from ((place, kept.answers[key]) for place in where)
+        for done in as_completed(sent):
+            answer = done.result()
+            yield from ((place, answer) for place in places[sent[done]])
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def note_of(requests: Sequence[Request], kept: ResponseCache) -> str:
+    """What an interrupted run leaves, and how it goes on."""
+    there = f"{sum(request.key in kept.answers for request in requests):,} of {len(requests):,} answers"
+    if kept.path is None:
+        return f"{there} had come, and none is kept; give a cache= to keep them."
+    return f"{there} are kept in {kept.path}; run it again to go on."
+
+
+# Judges: models that a grader asks what an answer is worth; the same judgement is paid for once.
+#
+# ``judging`` gives what ``graded`` takes as ``ask``. What is about one judgement (a
+# refusal, a filter, a service that failed at it) becomes a finding on that answer;
+# the client's other errors pass through and stop the grading.
+
+
+def judging(client: "OpenAI", cache: str | Path | ResponseCache | None = None) -> Ask:
+    """Let graders ask models through ``client``; several threads may ask at once.
+
+    ``cache`` is a file that keeps every reply, so that grading again asks nothing; it may be the file of
+    the answers.
+    """
+    import openai
+
+    kept, asked = cache if isinstance(cache, ResponseCache) else ResponseCache(cache), patient(client)
+    opening, waiting = Lock(), defaultdict[str, Lock](Lock)
+
+    def ask(judged: Judged) -> Reply:
+        # A grader calls the limit by its own name, with an s; the chat API has none.
+        sampling = dict(judged.sampling)
+        if "max_completions_tokens" in sampling:
+            sampling["max_completion_tokens"] = sampling.pop("max_completions_tokens")
+        request = Request(judged.model, judged.messages, more=sampling)
+        key = request.key
+        with opening:
+            mine = waiting[key]
+        with mine:  # equal answers, graded at the same time, are judged once
+            answer = kept.answers.get(key)
+            if answer is None:
+                try:
+                    answer = fetch(asked, request)
+                except (openai.InternalServerError, openai.APITimeoutError) as error:
+                    raise JudgeError(f"{judged.model} gave no answer: {error}") from error
+                kept.add(key, request.model, answer)
+        refused = answer.refusal or answer.problem
+        tokens = answer.prompt_tokens + answer.completion_tokens
+        return Reply(refused or answer.text, tokens, bool(refused))
+
+    return ask
+
+
+# A bar that shows how far asking or grading is, in a notebook, a terminal, and a log.
+
+T = TypeVar("T")
+
+
+def progress_bar(things: Iterable[T], total: int, what: str) -> Iterable[T]:
+    """Show how far it is, if it takes longer than two seconds; what comes from the cache does not."""
+    from tqdm.auto import tqdm as widget
+    from tqdm.std import tqdm as text
+
+    # Headless, a line of text now and then: whoever runs the notebook shows it, and keeps it short.
+    if setting("WORKBENCH_HEADLESS") == "1":
+        return text(things, total=total, desc=what, unit="item", mininterval=5, delay=2)
+    bar: Iterable[T] = widget(things, total=total, desc=what, unit="item", delay=2)
+    return bar

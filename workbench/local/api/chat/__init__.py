@@ -1,1 +1,0 @@
-"""Chat completions over HTTP: asked, answered, streamed, and kept where somebody wants them kept."""

@@ -1,0 +1,376 @@
+"""What a file may be uploaded for, how long it may live, and how many there may be.
+
+The purposes and the range of ``expires_after`` are those of OpenAI's API description (3,600 to
+2,592,000 seconds). Azure's own range begins at 14 days (1,209,600; its 2025-04-01-preview
+specification), which a service with Azure's quota insists on.
+"""
+
+import http.client
+import ipaddress
+import re
+from io import BufferedWriter
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from workbench.dataset.json_text import require_utf_8
+from workbench.errors import DataError
+from workbench.local.api.dialects import created, show_results
+from workbench.local.api.http import (
+    Refusal,
+    Shape,
+    check_shape,
+    invalid,
+    not_found,
+    read_json,
+    read_order,
+    read_page,
+    show_rows,
+    too_large,
+)
+from workbench.local.api.upload_form import MAX_FILE_BYTES, MAX_PART_BYTES, UploadForm, base_name
+from workbench.local.emulation import Quota
+from workbench.local.store.database import is_disk_full
+from workbench.local.store.files import LostContentError
+from workbench.local.store.rows import JSON, Upload
+from workbench.local.store.store import Store
+
+PURPOSES = ("fine-tune", "assistants", "batch", "evals", "user_data", "vision")
+LONGEST_EXPIRY = 2_592_000  # seconds
+
+
+def _purpose(name: str) -> str:
+    if name not in PURPOSES:
+        raise ValueError(f"it is one of {', '.join(PURPOSES)}")
+    return name
+
+
+Purpose = Annotated[str, AfterValidator(_purpose)]
+
+
+class ExpiresAfter(Shape):
+    """When a file is to be removed: so many seconds after it was made."""
+
+    anchor: Literal["created_at"]
+    seconds: Annotated[int, Field(ge=1, le=LONGEST_EXPIRY)]
+
+
+class NewFile(Shape):
+    """What an upload says about its file."""
+
+    purpose: Purpose
+    expires_after: ExpiresAfter | None = None
+
+    def lifetime(self, quota: Quota) -> int | None:
+        """The seconds that the file is to live; raises ``Refusal`` when they are too few for ``quota``."""
+        if self.expires_after is None:
+            return None
+        if self.expires_after.seconds < quota.shortest_expiry:
+            raise invalid(
+                "Invalid 'expires_after.seconds': "
+                f"it is from {quota.shortest_expiry:,} to {LONGEST_EXPIRY:,} on this service.",
+                "expires_after.seconds",
+            )
+        return self.expires_after.seconds
+
+
+def need_room(store: Store, purpose: str, size: int, quota: Quota) -> None:
+    """Refuse one more file of ``size`` bytes when those for fine-tuning are too many already."""
+    if purpose != "fine-tune":
+        return
+    held = store.files.holdings(purpose)
+    if quota.files is not None and held.files >= quota.files:
+        finding = f"{held.files} files for fine-tuning are stored, the most there may be"
+    elif quota.file_bytes is not None and held.bytes + size > quota.file_bytes:
+        finding = f"with this file, those for fine-tuning would have more than {quota.file_bytes:,} bytes"
+    else:
+        return
+    raise Refusal(
+        429, "quotaExceeded", f"{finding[0].upper()}{finding[1:]}; delete one, or start with --quota off."
+    )
+
+
+def need_text(incoming: BufferedWriter, name: str, purpose: str) -> None:
+    """Refuse a file for fine-tuning that is not UTF-8, in the words of the check; reads all of it."""
+    if purpose != "fine-tune":
+        return
+    incoming.flush()
+    try:
+        with Path(incoming.name).open("rb") as content:
+            require_utf_8(content, name)
+    except DataError as error:
+        raise Refusal(400, "jsonlValidationFailed", str(error), "file") from error
+
+
+# A file that the service fetches by itself, from an address on this very machine and from nowhere else.
+#
+# On Azure the address is that of a blob in the cloud; a service that holds somebody's data calls
+# nobody out there.
+
+PATIENCE = 30.0  # seconds without a byte
+CHUNK = 1024 * 1024
+
+
+class ImportRequest(Shape):
+    """Where a file is found, and what it is for."""
+
+    purpose: Purpose
+    filename: str
+    content_url: str
+
+
+def fetch(url: str, content: BufferedWriter, *, most: int) -> None:
+    """Copy what lies at ``url`` into ``content``; no redirect is followed.
+
+    Raises ``Refusal`` when it is not on this machine, not there, or larger than ``most`` bytes.
+    """
+    host, port, path = _on_this_machine(url)
+    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
+    try:
+        connection.connect()
+    except OSError as error:
+        raise _failed(f"nobody answers at {host}:{port} ({error})") from error
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise _failed(f"{host}:{port} answered {answer.status}")
+        while chunk := answer.read(CHUNK):
+            content.write(chunk)
+            if content.tell() > most:
+                raise too_large(most)
+    except (http.client.HTTPException, OSError) as error:
+        if isinstance(error, OSError) and is_disk_full(error):
+            raise
+        raise _failed(f"{host}:{port} cannot be read ({error or type(error).__name__})") from error
+    finally:
+        connection.close()
+    if content.tell() == 0:
+        raise _failed(f"{host}:{port} has an empty file")
+
+
+def _on_this_machine(url: str) -> tuple[str, int, str]:
+    try:
+        parts = urlsplit(url)
+        host = "127.0.0.1" if parts.hostname == "localhost" else str(parts.hostname)
+        is_here = parts.scheme == "http" and ipaddress.ip_address(host).is_loopback
+        port, path = parts.port or 80, f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+    except ValueError:
+        is_here = False
+    if not is_here or not (path.isascii() and path.isprintable() and " " not in path):
+        raise invalid(
+            "The local service imports from this machine only: content_url begins with http://127.0.0.1 "
+            "or http://localhost. Download a file from elsewhere first and upload it.",
+            "content_url",
+        )
+    return host, port, path
+
+
+def _failed(finding: str) -> Refusal:
+    return Refusal(400, "fileImportFailed", f"The file could not be imported: {finding}.", "content_url")
+
+
+# Files over HTTP: upload, import, list, look up, read, delete.
+
+OCTETS = "application/octet-stream"
+
+
+class FilesApi:
+    """The part of the API that is about files."""
+
+    def __init__(self, store: Store, quota: Quota) -> None:
+        """Serve the files of ``store``, as many as ``quota`` allows."""
+        self._store, self._quota = store, quota
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """Where each call is found."""
+        return [
+            Route("/files", self.upload, methods=["POST"]),
+            Route("/files", self.list_files, methods=["GET"]),
+            Route("/files/import", self.import_file, methods=["POST"]),
+            Route("/files/{file_id}", self.show_file, methods=["GET"]),
+            Route("/files/{file_id}", self.delete_file, methods=["DELETE"]),
+            Route("/files/{file_id}/content", self.send_content, methods=["GET"]),
+        ]
+
+    async def upload(self, request: Request) -> Response:
+        """Take a file; it is safely on the disk when this is answered."""
+        with self._store.files.receive() as incoming:
+            form = UploadForm(request, incoming, part="file", most=MAX_FILE_BYTES)
+            await form.read()
+            asked = check_shape(_unflatten(form.fields), NewFile)
+            lifetime = asked.lifetime(self._quota)
+            need_room(self._store, asked.purpose, incoming.tell(), self._quota)
+            keep, name = self._store.files.keep, str(form.filename)
+            await run_in_threadpool(need_text, incoming, name, asked.purpose)
+            kept = await run_in_threadpool(keep, incoming, name, asked.purpose, expires_after=lifetime)
+        return created(request, kept, f"files/{kept['id']}")
+
+    async def import_file(self, request: Request) -> Response:
+        """Fetch a file from this machine; it is safely on the disk when this is answered."""
+        asked = await read_json(request, ImportRequest)
+        name = base_name(asked.filename, "filename")
+        with self._store.files.receive() as incoming:
+            await run_in_threadpool(fetch, asked.content_url, incoming, most=MAX_FILE_BYTES)
+            need_room(self._store, asked.purpose, incoming.tell(), self._quota)
+            await run_in_threadpool(need_text, incoming, name, asked.purpose)
+            kept = await run_in_threadpool(self._store.files.keep, incoming, name, asked.purpose)
+        return created(request, kept, f"files/{kept['id']}", status=201)
+
+    async def list_files(self, request: Request) -> Response:
+        """List files, newest first unless asked otherwise."""
+        page, order = read_page(request, default=10_000), read_order(request, default="desc")
+        purpose = request.query_params.get("purpose")
+        rows, more = self._store.files.page(purpose, after=page.after, limit=page.limit, order=order)
+        return show_rows(request, rows, more, ends=True)
+
+    async def show_file(self, request: Request) -> Response:
+        """Describe one file."""
+        file = self._store.files.get(request.path_params["file_id"])
+        if file is None:
+            raise not_found("file", request.path_params["file_id"])
+        return JSONResponse(file)
+
+    async def send_content(self, request: Request) -> Response:
+        """Send the bytes of a file; those of a result file as they are at this moment."""
+        file_id = request.path_params["file_id"]
+        file = self._store.files.get(file_id)
+        if file is None:
+            raise not_found("file", file_id)
+        job_id = self._store.files.job_of(file_id)
+        if job_id is not None:
+            csv = await run_in_threadpool(self._store.metrics.csv, job_id)
+            return Response(show_results(request, csv), media_type=OCTETS)
+        # Always the whole: what starlette says to a range that it cannot read is not in the API's shape.
+        request.scope["headers"] = [pair for pair in request.scope["headers"] if pair[0] != b"range"]
+        try:
+            path, whole = self._store.files.content(file_id), {"accept-ranges": "none"}
+        except LostContentError as error:
+            raise Refusal(404, "notFound", str(error)) from error
+        return FileResponse(path, headers=whole, media_type=OCTETS, filename=file["filename"])
+
+    async def delete_file(self, request: Request) -> Response:
+        """Delete a file."""
+        file_id = request.path_params["file_id"]
+        if not self._store.files.delete(file_id):
+            raise not_found("file", file_id)
+        return JSONResponse({"id": file_id, "object": "file", "deleted": True})
+
+
+def _unflatten(fields: dict[str, str]) -> dict[str, JSON]:
+    """``{"expires_after[anchor]": …}`` of a form is ``{"expires_after": {"anchor": …}}``."""
+    found: dict[str, JSON] = {}
+    for name, text in fields.items():
+        outer, _, inner = name.partition("[")
+        if not inner:
+            found[name] = text
+        else:
+            group = found.setdefault(outer, {})
+            if isinstance(group, dict):
+                group[inner.removesuffix("]")] = int(text) if re.fullmatch(r"\d{1,18}", text) else text
+    return found
+
+
+# Uploads over HTTP: a large file announced, sent in parts, and put together.
+#
+# Parts of up to 64 MB, 8 GB in all, two hours from the first call to the last. Ids have the form
+# that OpenAI gives them; Azure's own form is not documented.
+
+MAX_UPLOAD_BYTES = 8 * 1024**3
+
+
+class NewUpload(NewFile):
+    """A file as it is announced."""
+
+    filename: str
+    bytes: Annotated[int, Field(ge=1, le=MAX_UPLOAD_BYTES)]
+    mime_type: str  # said for the sake of others; a file is bytes here
+
+
+class Completion(Shape):
+    """The parts in their order, and what the whole must be."""
+
+    part_ids: Annotated[list[str], Field(min_length=1, max_length=10_000)]
+    md5: str | None = None
+
+
+class UploadsApi:
+    """The part of the API that is about uploads."""
+
+    def __init__(self, store: Store, quota: Quota) -> None:
+        """Gather parts in ``store``; what they become counts among the files of ``quota``."""
+        self._store, self._quota = store, quota
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """Where each call is found."""
+        return [
+            Route("/uploads", self.announce, methods=["POST"]),
+            Route("/uploads/{upload_id}/parts", self.add_part, methods=["POST"]),
+            Route("/uploads/{upload_id}/complete", self.complete, methods=["POST"]),
+            Route("/uploads/{upload_id}/cancel", self.cancel, methods=["POST"]),
+        ]
+
+    async def announce(self, request: Request) -> Response:
+        """Begin an upload."""
+        asked = await read_json(request, NewUpload)
+        lifetime = asked.lifetime(self._quota)
+        need_room(self._store, asked.purpose, asked.bytes, self._quota)
+        name = base_name(asked.filename, "filename")
+        return JSONResponse(self._store.uploads.add(name, asked.purpose, asked.bytes, expires_after=lifetime))
+
+    async def add_part(self, request: Request) -> Response:
+        """Take a part; it is safely on the disk when this is answered."""
+        upload = self._open_upload(request)
+        room = MAX_UPLOAD_BYTES - self._store.uploads.received(upload["id"])
+        if room <= 0:
+            raise invalid(f"All parts together may have {MAX_UPLOAD_BYTES:,} bytes.", "data")
+        with self._store.uploads.receive() as incoming:
+            await UploadForm(request, incoming, part="data", most=min(MAX_PART_BYTES, room)).read()
+            part = await run_in_threadpool(self._store.uploads.keep, upload["id"], incoming)
+        if part is None:
+            raise self._closed(request)
+        return JSONResponse(part)
+
+    async def complete(self, request: Request) -> Response:
+        """Make a file of the parts; it is safely on the disk when this is answered."""
+        asked = await read_json(request, Completion)
+        upload = self._open_upload(request)
+        need_room(self._store, upload["purpose"], upload["bytes"], self._quota)
+        put_together = self._store.uploads.complete
+        return JSONResponse(
+            await run_in_threadpool(
+                put_together, upload["id"], asked.part_ids, md5=asked.md5, examine=need_text
+            )
+        )
+
+    async def cancel(self, request: Request) -> Response:
+        """End an upload; its parts are forgotten."""
+        cancelled = self._store.uploads.cancel(self._upload(request)["id"])
+        if cancelled is None:
+            raise self._closed(request)
+        return JSONResponse(cancelled)
+
+    def _upload(self, request: Request) -> Upload:
+        upload = self._store.uploads.get(request.path_params["upload_id"])
+        if upload is None:
+            raise not_found("upload", request.path_params["upload_id"])
+        return upload
+
+    def _open_upload(self, request: Request) -> Upload:
+        upload = self._upload(request)
+        if upload["status"] != "pending":
+            raise self._closed(request)
+        return upload
+
+    def _closed(self, request: Request) -> Refusal:
+        upload = self._upload(request)
+        message = f"Upload {upload['id']} takes nothing more; it is {upload['status']}. Start a new one."
+        return Refusal(400, "unexpectedEntityState", message)

@@ -1,1 +1,0 @@
-"""Files over HTTP: whole, in parts, or fetched from an address on this machine."""

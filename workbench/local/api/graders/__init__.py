@@ -1,1 +1,0 @@
-"""Graders over HTTP, and the models that they ask."""

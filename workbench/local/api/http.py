@@ -1,0 +1,350 @@
+"""How the service says no: an error with a sentence that says what to do.
+
+The codes are those that Azure documents; the shape is that of the address, see ``dialects``.
+"""
+
+import math
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails, from_json
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from workbench.errors import DataError, SetupError
+from workbench.local.api.dialects import dialect_of, show_error
+from workbench.local.chat_protocol import ChatError
+from workbench.local.emulation import HEADER, NONE, Emulation, Faults, read_faults, seconds
+from workbench.local.store.database import is_disk_full
+from workbench.local.store.rows import JSON
+
+
+class Refusal(Exception):  # noqa: N818 (one raises a refusal)
+    """A request that is not carried out: the HTTP status, the code, the sentence, the field it is about."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        param: str | None = None,
+        *,
+        retry_after: int | None = None,
+    ) -> None:
+        """``message`` is read by a person; ``param`` is a path such as ``method.supervised``.
+
+        ``retry_after`` is in seconds; without it, asking again would be refused again.
+        """
+        super().__init__(status, code, message, param)
+        self.status, self.code, self.message, self.param = status, code, message, param
+        self.retry_after = retry_after
+
+
+def invalid(message: str, param: str | None = None) -> Refusal:
+    """The request itself is wrong."""
+    return Refusal(400, "invalidPayload", message, param)
+
+
+def not_found(what: str, name: str, param: str | None = None) -> Refusal:
+    """The request names something that is not here."""
+    return Refusal(
+        404, "notFound", f"The resource is not found: this service has no {what} {name[:80]!r}.", param
+    )
+
+
+def too_large(limit: int) -> Refusal:
+    """The request has more bytes than are read."""
+    return Refusal(
+        413, "invalidPayload", f"The request is larger than {limit:,} bytes, the most that is read."
+    )
+
+
+def show(refusal: Refusal, scope: Mapping[str, Any]) -> JSON:
+    """The refusal as JSON, in the words of the address that ``scope`` has."""
+    return show_error(scope, refusal.status, refusal.code, refusal.message, refusal.param)
+
+
+def respond(refusal: Refusal, scope: Mapping[str, Any]) -> JSONResponse:
+    """The refusal as the client gets it."""
+    # The openai client repeats 429 and 5xx by itself; what would fail again is not worth it.
+    headers = {"x-should-retry": "true" if refusal.status == 503 else "false"}
+    if refusal.retry_after is not None:
+        headers = {"retry-after": str(refusal.retry_after)}
+    return JSONResponse(show(refusal, scope), refusal.status, headers)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return respond(error, request.scope)
+
+
+async def _bad_data(request: Request, error: Exception) -> Response:
+    return respond(invalid(str(error)), request.scope)
+
+
+async def _chat_failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ChatError)
+    return respond(Refusal(error.status, error.code, error.message), request.scope)
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path[:80]
+    refusal = Refusal(error.status_code, "invalidPayload", error.detail)
+    if error.status_code == 405:
+        refusal = Refusal(405, "methodNotAllowed", f"{path} does not know {request.method}.")
+    if error.status_code == 404:
+        refusal = Refusal(404, "notFound", f"The resource is not found: there is nothing at {path}.")
+    return respond(refusal, request.scope)
+
+
+async def _storage_failed(request: Request, error: Exception) -> Response:
+    if not is_disk_full(error):
+        raise error  # a mistake like any other
+    message = (
+        "The disk of the local service is full; free some space and try again. What was accepted is safe."
+    )
+    return respond(Refusal(507, "insufficient_storage", message), request.scope)
+
+
+async def _client_left(_: Request, __: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads it
+
+
+async def _unforeseen(request: Request, __: Exception) -> Response:
+    message = "The local service made a mistake; service.log in its home folder says which."
+    return respond(Refusal(500, "internalFailure", message), request.scope)
+
+
+HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    Refusal: _refused,
+    DataError: _bad_data,
+    ChatError: _chat_failed,
+    HTTPException: _no_route,
+    sqlite3.Error: _storage_failed,
+    OSError: _storage_failed,
+    ClientDisconnect: _client_left,
+    Exception: _unforeseen,
+}
+
+# Faults on purpose at the door: asked for by a request's header or by the service's command line.
+#
+# Some come before any room is reached: refusals in turn, failures in turn, late answers. The rest is
+# written on the request, and the room that it is about reads it with ``faults_of``.
+
+_KEY = "workbench.faults"
+
+
+def faults_of(request: Request) -> Faults:
+    """The faults that this request is to meet."""
+    faults: Faults = request.scope.get(_KEY, NONE)
+    return faults
+
+
+class FaultInjection:
+    """Lets every request but the question for health meet the faults asked for."""
+
+    def __init__(self, app: ASGIApp, rehearsal: Emulation) -> None:
+        """Stand before ``app``."""
+        self._app = app
+        self._rehearsal = rehearsal
+        self._met: Counter[tuple[str, str]] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, fail or delay the request, or let it through with its faults written on it."""
+        if scope["type"] != "http" or scope["path"] == "/health":
+            await self._app(scope, receive, send)
+            return
+        refusal = None
+        try:
+            asked = [text for text in Headers(scope=scope).get(HEADER, "").split(",") if text.strip()]
+            faults = {**self._rehearsal.faults, **read_faults(asked)}
+            refusal = self._refusal(faults)
+            scope[_KEY] = faults
+        except SetupError as error:
+            refusal, faults = invalid(str(error), HEADER), {}
+        if "slow" in faults:
+            await self._rehearsal.clock.wait(seconds(faults, "slow"))
+        await (respond(refusal, scope) if refusal else self._app)(scope, receive, send)
+
+    def _refusal(self, faults: Faults) -> Refusal | None:
+        if self._is_turn_of("rate-limit", faults):
+            message = "Too many requests (the fault rate-limit was asked for); retry after 1 second."
+            return Refusal(429, "tooManyRequests", message, retry_after=1)
+        if self._is_turn_of("server-error", faults):
+            message = (
+                "The service failed (the fault server-error was asked for); the same request may succeed."
+            )
+            return Refusal(500, "internalFailure", message, retry_after=1)
+        return None
+
+    def _is_turn_of(self, name: str, faults: Faults) -> bool:
+        """Whether this request is the first of its ``N``; counted for all requests with this very fault."""
+        if name not in faults:
+            return False
+        number = self._met[name, faults[name]]
+        self._met[name, faults[name]] += 1
+        return number == 0 if faults[name] == "once" else number % int(faults[name]) == 0
+
+
+# Metadata: up to 16 pairs of words that a client may hang on jobs and answers, to find them by.
+
+MOST = 16  # pairs
+
+
+def _bounded(pairs: dict[str, str]) -> dict[str, str]:
+    if len(pairs) > MOST:
+        raise ValueError(f"at most {MOST} pairs; there are {len(pairs)}")
+    if any(not 1 <= len(key) <= 64 or len(value) > 512 for key, value in pairs.items()):
+        raise ValueError("keys have 1 to 64 characters, values at most 512")
+    return pairs
+
+
+Metadata: TypeAlias = Annotated[dict[str, str], AfterValidator(_bounded)]
+
+
+def read_metadata(request: Request) -> dict[str, str]:
+    """The pairs that a query asks for as ``metadata[key]=value``; raises ``Refusal`` for too many."""
+    found = {}
+    for name, value in request.query_params.multi_items():
+        if match := re.fullmatch(r"metadata\[(.*)\]", name):
+            found[match[1]] = value
+    if len(found) > MOST:
+        raise invalid(
+            f"A query asks for at most {MOST} pairs of metadata; this one has {len(found)}.", "metadata"
+        )
+    return found
+
+
+# What a client sends: bodies read within bounds and checked against a shape, pages asked for by the query.
+#
+# A shape is a pydantic model that knows every field it accepts. Nothing is guessed and nothing
+# is ignored in silence.
+
+MAX_JSON_BYTES = 16 * 1024 * 1024
+MAX_JSON_VALUES = 128 * 1024  # each may be wrong, and every mistake costs more than a right value
+MAX_PAGE = 10_000
+PROBLEMS_SHOWN = 5
+
+# Never tried twice from the same place, so that a text which nothing ends takes no longer than another.
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
+
+
+class Shape(BaseModel):
+    """A JSON object with known fields: strings are strings, numbers are finite numbers."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+Asked = TypeVar("Asked", bound=Shape)
+Order: TypeAlias = Literal["asc", "desc"]
+
+
+async def read_json(request: Request, shape: type[Asked]) -> Asked:
+    """Read the body and check it; raises ``Refusal`` that names every field in error."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_JSON_BYTES:
+            raise too_large(MAX_JSON_BYTES)
+    _check_number_of_values(body)
+    try:
+        values = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise invalid(f"The body is not valid JSON: {error}.") from None
+    _check_numbers(values)
+    return check_shape(values, shape)
+
+
+def check_shape(values: object, shape: type[Asked]) -> Asked:
+    """Check what was sent; raises ``Refusal`` that names every field in error."""
+    try:
+        return shape.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error.errors(include_url=False, include_input=False)) from None
+
+
+class PageAsked(NamedTuple):
+    """The part of a list that a client wants."""
+
+    after: str | None
+    limit: int
+
+
+def read_page(request: Request, *, default: int) -> PageAsked:
+    """``after`` and ``limit`` of the query."""
+    text = request.query_params.get("limit", str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= MAX_PAGE):
+        raise invalid(f"limit is a whole number from 1 to {MAX_PAGE}.", "limit")
+    return PageAsked(request.query_params.get("after") or None, int(text))
+
+
+def read_order(request: Request, *, default: Order) -> Order:
+    """``order`` of the query: which comes first, the oldest or the newest."""
+    order = request.query_params.get("order", default)
+    if order not in ("asc", "desc"):
+        raise invalid("order is asc or desc.", "order")
+    return cast(Order, order)
+
+
+def show_page(rows: list[Any], more: bool) -> JSONResponse:
+    """A list with the ids of its ends, as OpenAI shows most of its lists."""
+    ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {"first_id": "", "last_id": ""}
+    return JSONResponse({"object": "list", "data": rows, "has_more": more, **ends})
+
+
+def show_rows(request: Request, rows: list[Any], more: bool, *, ends: bool = False) -> JSONResponse:
+    """A list as Azure shows it, without its ends; OpenAI's has them if ``ends`` says so."""
+    if ends and dialect_of(request.scope) == "openai":
+        return show_page(rows, more)
+    return JSONResponse({"object": "list", "data": rows, "has_more": more})
+
+
+def _check_number_of_values(body: bytearray) -> None:
+    """Refuse more values than are looked at, before they take a hundred times the room they have here."""
+    if _values(body) > MAX_JSON_VALUES and _values(_TEXT.sub(b"", body)) > MAX_JSON_VALUES:
+        message = f"The request has more than {MAX_JSON_VALUES:,} values, the most that are read."
+        raise Refusal(413, "invalidPayload", message)
+
+
+def _values(json: bytes | bytearray) -> int:
+    """About how many: each is followed by a comma, or the last one of a list or an object."""
+    return sum(json.count(mark) for mark in b",[{")
+
+
+def _check_numbers(body: object) -> None:
+    """Refuse a number such as 1e999, which JSON could not repeat."""
+    waiting = [body]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            raise invalid("The body has a number beyond every number; JSON numbers end at about 1.8e308.")
+        waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _explain(problems: list[ErrorDetails]) -> Refusal:
+    sentences = [_sentence(problem) for problem in problems[:PROBLEMS_SHOWN]]
+    if len(problems) > PROBLEMS_SHOWN:
+        sentences.append(f"({len(problems) - PROBLEMS_SHOWN} more.)")
+    return invalid(" ".join(sentences), _place(problems[0]) or None)
+
+
+def _place(problem: ErrorDetails) -> str:
+    return ".".join(str(part) for part in problem["loc"])[:200]
+
+
+def _sentence(problem: ErrorDetails) -> str:
+    place, kind = _place(problem), problem["type"]
+    if kind == "extra_forbidden":
+        return f"Unknown parameter: '{place}'."
+    if kind == "missing":
+        return f"Missing required parameter: '{place}'."
+    finding = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"Invalid '{place}': {finding}." if place else f"Invalid body: {finding}."

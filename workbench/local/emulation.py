@@ -1,0 +1,204 @@
+"""The service's time: how long things take here, where a day may pass in a minute.
+
+Moments are the machine's own, in seconds since 1970, so that nothing is ever dated into the future;
+what runs faster is how long a moment lies back and how long something takes. A clock that runs
+twice as fast brings everything that waits twice as near its end, also what began before it.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, NamedTuple, TypeAlias, cast, get_args
+
+from workbench.errors import SetupError
+
+DAY = 86_400.0  # seconds
+FASTEST = 1e9
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A clock that runs ``factor`` times as fast as the machine's; the two functions are for tests."""
+
+    factor: float = 1.0
+    read: Callable[[], float] = time.time
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    def __post_init__(self) -> None:
+        """Raise ``SetupError`` when the factor is not one."""
+        if not 0 < self.factor <= FASTEST:
+            raise SetupError(
+                f"A clock runs more than 0 and at most {FASTEST:.0e} times as fast as the machine's."
+            )
+
+    def now(self) -> float:
+        """This moment."""
+        return self.read()
+
+    def since(self, moment: float) -> float:
+        """Seconds of the service that have passed since a moment."""
+        return (self.read() - moment) * self.factor
+
+    def takes(self, seconds: float) -> float:
+        """Seconds of the machine in which so many of the service pass."""
+        return seconds / self.factor
+
+    def ends(self, began: float, seconds: float) -> float:
+        """The moment at which something that takes so many seconds of the service is over."""
+        return began + self.takes(seconds)
+
+    async def wait(self, seconds: float) -> None:
+        """Let so many seconds of the service pass."""
+        await self.pause(self.takes(seconds))
+
+
+# Faults on purpose: what may go wrong at a service, so that one can rehearse what one does then.
+#
+# None is active unless somebody asks for it: for one request by the header ``x-workbench-fault``
+# (``slow=3, rate-limit``), for a whole service by ``--fault NAME[=VALUE]``.
+
+HEADER = "x-workbench-fault"
+
+Faults: TypeAlias = Mapping[str, str]
+"""The faults asked for, each with its value."""
+
+
+class Known(NamedTuple):
+    """One fault: the value when none is given, the form of its values, and what happens."""
+
+    unless_given: str
+    form: str
+    meaning: str
+
+
+_TURNS, _SECONDS, _HARMS = (
+    r"once|[1-9][0-9]{0,5}",
+    r"[0-9]{1,6}(\.[0-9]{1,6})?",
+    r"\w[\w ]{0,39}(\+\w[\w ]{0,39}){0,9}",
+)
+
+KNOWN: Mapping[str, Known] = MappingProxyType(
+    {
+        "data-check": Known(
+            "hate_fairness+self_harm+violence", _HARMS,
+            "a job created now fails the safety check of its data, for the harm types joined by +",
+        ),
+        "model-check": Known(
+            "Violence+Self Harm", _HARMS,
+            "a job created now gives a model that fails its safety check; none can be deployed",
+        ),
+        "quota": Known("", "", "no quota is left: no job is taken on, nothing can be deployed"),
+        "rate-limit": Known(
+            "2", _TURNS,
+            "the first of every N requests is refused (429, Retry-After: 1); N, or the first only: once",
+        ),
+        "server-error": Known(
+            "2", _TURNS, "the first of every N requests fails (500); N, or the first only: once"
+        ),
+        "slow": Known("5", _SECONDS, "every answer begins so many seconds late"),
+        "not-ready": Known(
+            "60", _SECONDS, "a deployment says DeploymentNotReady for so many seconds after it succeeded"
+        ),
+        "capacity": Known(
+            "", "", "a deployment answers as many requests a minute as its capacity, then 429"
+        ),
+    }
+)  # fmt: skip
+NONE: Faults = MappingProxyType({})
+
+
+def read_faults(texts: Iterable[str]) -> Faults:
+    """Read ``NAME`` or ``NAME=VALUE``; raises ``SetupError`` with the faults there are."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, given, value = (part.strip() for part in text.partition("="))
+        if name not in KNOWN:
+            raise SetupError(f"There is no fault {name[:40]!r}; there are {', '.join(KNOWN)}.")
+        known = KNOWN[name]
+        if given and not (known.form and re.fullmatch(known.form, value)):
+            example = f", such as {name}={known.unless_given}" if known.form else f"; write {name} alone"
+            raise SetupError(f"The fault {name} takes no value {value[:40]!r}{example}.")
+        found[name] = value if given else known.unless_given
+    return MappingProxyType(found)
+
+
+def harms(faults: Faults, name: str) -> tuple[str, ...]:
+    """The harm types that a check is to find; none when it is not to fail."""
+    return tuple(faults[name].split("+")) if name in faults else ()
+
+
+def seconds(faults: Faults, name: str) -> float:
+    """The seconds that a fault lasts; 0 when nobody asked for it."""
+    return float(faults.get(name, "0"))
+
+
+def described() -> str:
+    """All faults for ``--help``, a line each."""
+    return "\n".join(
+        f"  {name}{f'[={known.unless_given}]' if known.form else ''}: {known.meaning}"
+        for name, known in KNOWN.items()
+    )
+
+
+# How much one service takes on at a time: jobs in training and in the queue, files, and for how long.
+
+QuotaName: TypeAlias = Literal["local", "azure", "off"]
+
+
+@dataclass(frozen=True)
+class Quota:
+    """The bounds of one service; ``None`` is no bound."""
+
+    training: int  # jobs at once
+    queued: int | None  # jobs that wait to be trained for the first time
+    files: int | None  # uploaded for fine-tuning
+    file_bytes: int | None  # of all these files together
+    shortest_expiry: int  # seconds that a file lives at least
+    deployments: int | None = None
+    tuned_deployments: int | None = None  # of these, those of tuned models
+
+
+# Azure: "Azure OpenAI quotas and limits" (19 March 2026) for jobs and files, the 2025-04-01-preview
+# specification for the expiry. OpenAI's own API lets a file expire after an hour already. On one machine
+# two jobs on the same cores each take more than twice as long, so that it trains one after the other.
+QUOTAS: dict[QuotaName, Quota] = {
+    "local": Quota(training=1, queued=20, files=100, file_bytes=None, shortest_expiry=3_600),
+    "azure": Quota(
+        training=3,
+        queued=20,
+        files=100,
+        file_bytes=2**30,
+        shortest_expiry=1_209_600,
+        deployments=32,
+        tuned_deployments=10,
+    ),
+    "off": Quota(training=1, queued=None, files=None, file_bytes=None, shortest_expiry=3_600),
+}
+
+
+def quota_name(text: str) -> QuotaName:
+    """Read the name of a quota; raises ``SetupError`` when there is none of this name."""
+    if text not in get_args(QuotaName):
+        raise SetupError(f"There is no quota {text!r}; it is one of {', '.join(get_args(QuotaName))}.")
+    return cast(QuotaName, text)
+
+
+# How closely one service rehearses Azure: chosen when it is started, and never changed while it runs.
+
+
+@dataclass(frozen=True)
+class Emulation:
+    """The settings of one rehearsal; as they stand here, the service is simply of use."""
+
+    quota: QuotaName = "local"
+    strict: bool = False  # a model answers only when it is deployed, as on Azure
+    clock: Clock = field(default_factory=Clock)
+    faults: Faults = field(default_factory=lambda: NONE)
+
+    @property
+    def limits(self) -> Quota:
+        """How many jobs and files this service takes on."""
+        return QUOTAS[self.quota]

@@ -1,1 +1,0 @@
-"""Answering: prompts read, tokens drawn, many at once, each by its own model and its own wishes."""

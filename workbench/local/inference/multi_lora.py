@@ -1,0 +1,128 @@
+"""Many tuned models beside one base: all their LoRA branches in memory, each row of a batch using its own.
+
+The branches of all adapters lie in two tall matrices a layer. Two products with the stretch that a
+batch needs serve all its rows; a gate of zeros and ones keeps every row to its own adapter. The
+base's weights are never touched.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from workbench.local.training import lora
+
+FEW = 64  # tokens at once up to which products this narrow are faster in float32, casts included
+
+
+@dataclass
+class _Stretch:
+    """The part of the tall matrices that the next forward needs, and which rows use which part of that."""
+
+    begin: int = 0
+    end: int = 0
+    gate: Tensor | None = None  # (rows, 1, end - begin); None: every row uses all of it
+
+
+class _Stack:
+    """The branches of all adapters at one layer: a (ranks, in) and b (ranks, out), scale included."""
+
+    def __init__(self, layer: lora.LoraLinear, stretch: _Stretch) -> None:
+        weight = layer.linear.weight
+        self._stretch = stretch
+        self._a, self._b = weight.new_empty(0, weight.shape[1]), weight.new_empty(0, weight.shape[0])
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """``y`` and what the branches add to it for the inputs ``x`` (rows, length, in)."""
+        stretch = self._stretch
+        if stretch.begin == stretch.end:
+            return y
+        a, b = self._a[stretch.begin : stretch.end], self._b[stretch.begin : stretch.end]
+        kind = torch.float32 if x.numel() <= FEW * x.shape[-1] else x.dtype
+        low = functional.linear(x.to(kind), a.to(kind))
+        if stretch.gate is not None:
+            low = low * stretch.gate
+        return y + torch.matmul(low, b.to(kind)).to(y.dtype)
+
+    def add(self, branch: lora.Branch | None, rank: int) -> None:
+        """Put a branch of ``rank`` rows on top, zeros where it has none."""
+        a, b = self._a.new_zeros(rank, self._a.shape[1]), self._b.new_zeros(rank, self._b.shape[1])
+        if branch is not None:
+            a[: len(branch.a)] = branch.a
+            b[: len(branch.a)] = branch.b.T * branch.scale
+        self._a, self._b = torch.cat([self._a, a]), torch.cat([self._b, b])
+
+    def remove(self, place: slice) -> None:
+        """Take the rows of ``place`` out."""
+        self._a = torch.cat([self._a[: place.start], self._a[place.stop :]])
+        self._b = torch.cat([self._b[: place.start], self._b[place.stop :]])
+
+
+class Adapters:
+    """The adapters in memory beside ``model``; ``choose`` says which rows of the next forward use which."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Begin with the bare base."""
+        self._model = model
+        self._places: dict[str, slice] = {}  # in the tall matrices; least lately asked for first
+        self._chosen: tuple[str | None, ...] = ()
+        self._stretch = _Stretch()
+        self._stacks: dict[str, _Stack] = {}
+        for name, layer in lora.layers(model):
+            layer.beside = self._stacks[name] = _Stack(layer, self._stretch)
+
+    @property
+    def names(self) -> list[str]:
+        """Those in memory, least lately asked for first."""
+        return list(self._places)
+
+    def load(self, name: str, folder: Path) -> None:
+        """Read the adapter in ``folder`` (PEFT's format), unless ``name`` is here already."""
+        if name in self._places:
+            self._places[name] = self._places.pop(name)
+            return
+        lora.load_adapter(self._model, name, folder)
+        layers = dict(lora.layers(self._model))
+        branches = {at: layer.branches.pop(name) for at, layer in layers.items() if name in layer.branches}
+        rank = max(len(branch.a) for branch in branches.values())
+        begin = max((place.stop for place in self._places.values()), default=0)
+        with torch.inference_mode():
+            for at, stack in self._stacks.items():
+                stack.add(branches.get(at), rank)
+        self._places[name] = slice(begin, begin + rank)
+        self._chosen = ()
+
+    def drop(self, name: str) -> None:
+        """Forget ``name`` and free its memory."""
+        gone = self._places.pop(name)
+        for stack in self._stacks.values():
+            stack.remove(gone)
+        rank = gone.stop - gone.start
+        for other, place in self._places.items():
+            if place.start > gone.start:
+                self._places[other] = slice(place.start - rank, place.stop - rank)
+        self._chosen = ()
+
+    def choose(self, names: Sequence[str | None]) -> None:
+        """Row r of the next forward uses adapter ``names[r]``, or the bare base."""
+        if self._chosen == tuple(names):
+            return
+        self._chosen = tuple(names)
+        places = [self._places[name] if name else slice(0, 0) for name in names]
+        used = [place for place in places if place.stop]
+        begin, end = (
+            min((place.start for place in used), default=0),
+            max((place.stop for place in used), default=0),
+        )
+        self._stretch.begin, self._stretch.end, self._stretch.gate = begin, end, None
+        if len(set(names)) > 1:
+            weight = self._model.get_output_embeddings().weight
+            gate = weight.new_zeros(len(names), 1, end - begin)
+            for row, place in enumerate(places):
+                if place.stop:
+                    gate[row, 0, place.start - begin : place.stop - begin] = 1
+            self._stretch.gate = gate

@@ -1,0 +1,251 @@
+"""One answer being written: its text as far as it is known, where it stops, what may be sent already."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import psutil
+from tokenizers.decoders import DecodeStream
+
+from workbench.dataset.chat_template import CALL_OPENING
+from workbench.local.chat_protocol import ChatError, ChatRequest, Choice, Completion, Delta, Likelihood
+from workbench.local.inference import grammar
+from workbench.local.inference.batch import Batch, Drawn
+from workbench.local.inference.grammar import Constraint, Grammars
+from workbench.local.inference.kernels import pack
+from workbench.local.inference.kv_cache import bytes_per_token
+from workbench.local.inference.multi_lora import Adapters
+from workbench.local.inference.prompt import check, grammar_of, prompt_tokens
+from workbench.local.inference.sampling import Sampling
+from workbench.local.models.model import Base
+
+
+class Answer:
+    """One answer to one request; ``finish_reason`` is set when it is complete."""
+
+    def __init__(
+        self,
+        index: int,
+        request: ChatRequest,
+        base: Base,
+        grammars: Grammars,
+        grammar: str | None,
+        limit: int,
+    ) -> None:
+        """``index`` counts the answers of a request from 0; it is at most ``limit`` tokens long."""
+        self.index = index
+        self.limit = limit
+        self.constraint: Constraint | None = None if grammar is None else grammars.follow(grammar)
+        self.tokens: list[int] = []
+        self.cached_tokens = 0
+        self.finish_reason: str | None = None
+        self._request = request
+        self._base = base
+        self._grammars = grammars
+        self._decoding = DecodeStream(skip_special_tokens=True)
+        self._text = ""
+        self._sent = 0  # characters
+        self._likelihoods: list[Likelihood] = []
+        self._told = 0  # likelihoods
+
+    @property
+    def sampling(self) -> Sampling:
+        """How its tokens are drawn."""
+        request = self._request
+        return Sampling(
+            request.temperature,
+            request.top_p,
+            None if request.seed is None else request.seed + self.index,  # or all n answers would be the same
+            request.presence_penalty,
+            request.frequency_penalty,
+            request.logit_bias,
+            request.top_logprobs,
+        )
+
+    def add(self, drawn: Drawn) -> None:
+        """Take the next token."""
+        self.cached_tokens = drawn.cached
+        self.tokens.append(drawn.token)
+        if drawn.token not in self._base.stop_tokens:
+            self._text += self._decoding.step(self._base.tokenizer.backend_tokenizer, drawn.token) or ""
+            if drawn.chances:
+                self._likelihoods.append(
+                    self._likelihood(drawn.token, drawn.chances.logprob, drawn.chances.top)
+                )
+        cuts = [at for at in (self._text.find(stop) for stop in self._request.stop) if at >= 0]
+        if drawn.ended or cuts:
+            self._finish("stop", min(cuts, default=None))
+        elif len(self.tokens) >= self.limit:
+            self._finish("length", None)
+
+    def news(self) -> Delta | None:
+        """What was not sent yet; what may become a stop sequence or a call of a tool waits."""
+        end = len(self._text)
+        if self.finish_reason is None:
+            waiting = (*self._request.stop, CALL_OPENING) if self._request.tools else self._request.stop
+            end -= max((_overlap(self._text, stop) for stop in waiting), default=0)
+        if self._request.tools and (self.finish_reason is None or self.choice.tool_calls):
+            opening = self._text.find(CALL_OPENING)
+            end = min(end, opening) if opening >= 0 else end
+        text, self._sent = self._text[self._sent : end], max(self._sent, end)
+        fresh, self._told = self._likelihoods[self._told :], len(self._likelihoods)
+        return Delta(self.index, text, tuple(fresh)) if text or fresh else None
+
+    @property
+    def choice(self) -> Choice:
+        """The whole answer."""
+        text, calls = grammar.read_calls(self._text) if self._request.tools else (self._text, ())
+        reason = "tool_calls" if calls and self.finish_reason == "stop" else self.finish_reason or "stop"
+        asked = self._request.top_logprobs is not None
+        return Choice(text, reason, tuple(self._likelihoods) if asked else None, calls)
+
+    def _finish(self, reason: str, cut: int | None) -> None:
+        self.finish_reason = reason
+        # Half a character at the end shows only when all is decoded at once.
+        whole = self._base.text([token for token in self.tokens if token not in self._base.stop_tokens])
+        self._text = (whole if whole.startswith(self._text) else self._text)[:cut]
+
+    def _likelihood(self, token: int, logprob: float, top: tuple[tuple[int, float], ...]) -> Likelihood:
+        said = self._grammars.vocabulary.decode_bytes([token])
+        text = said.decode(errors="replace")
+        return Likelihood(text, tuple(said), logprob, tuple(self._likelihood(*rival, ()) for rival in top))
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How many characters at the end of ``text`` may be the start of ``stop``."""
+    return next((size for size in range(len(stop) - 1, 0, -1) if text.endswith(stop[:size])), 0)
+
+
+# The desk of one base model: who waits for it or for a model tuned from it, and who is being answered.
+#
+# Answers begin in the order they were asked for, as many at once as memory allows; all share one
+# batch, whatever adapters they use.
+
+ROWS_AT_ONCE = 32
+ADAPTERS_KEPT = 16
+MEMORY_SHARE = 0.25  # of what is free once the model is loaded
+
+Piece: TypeAlias = Delta | Completion | ChatError
+
+
+@dataclass(eq=False)
+class _Asked:
+    """A request and its answers."""
+
+    number: int
+    request: ChatRequest
+    streamed: bool
+    prompt: list[int]
+    answers: list[Answer]
+
+    @property
+    def completion(self) -> Completion:
+        return Completion(
+            choices=tuple(answer.choice for answer in self.answers),
+            prompt_tokens=len(self.prompt),
+            completion_tokens=sum(len(answer.tokens) for answer in self.answers),
+            cached_tokens=self.answers[0].cached_tokens,
+        )
+
+
+class Scheduler:
+    """Takes requests for one base model; every ``turn`` writes one token of every answer."""
+
+    def __init__(self, base: Base, *, memory: int | None = None) -> None:
+        """Answer with ``base``, adapters beside it as they are asked for.
+
+        ``memory`` (bytes) is for keys and values of answers in writing; by default a share of what is free.
+        """
+        pack(base.model)
+        self._base = base
+        self._adapters = Adapters(base.model)
+        self._batch = Batch(base, self._adapters)
+        self._grammars = Grammars(base.tokenizer, base.stop_tokens)
+        self._waiting: deque[tuple[_Asked, Answer]] = deque()
+        self._writing: dict[int, tuple[_Asked, Answer]] = {}  # by the batch's number
+        if memory is None:
+            memory = int(psutil.virtual_memory().available * MEMORY_SHARE)
+        self._tokens_at_once = memory // bytes_per_token(base.model.config, base.model.dtype)
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting or self._writing)
+
+    @property
+    def writing(self) -> set[int]:
+        """The requests whose answers are being written."""
+        return {asked.number for asked, _ in self._writing.values()}
+
+    @property
+    def adapters(self) -> list[str]:
+        """The adapters in memory, least lately asked for first."""
+        return self._adapters.names
+
+    def take(self, number: int, request: ChatRequest, *, streamed: bool) -> None:
+        """Answer ``request`` in its turn; ``ChatError`` says at once why that is impossible."""
+        check(self._base, request)
+        if (
+            request.adapter
+            and request.adapter not in self._adapters.names
+            and not Path(request.adapter).is_dir()
+        ):
+            raise ChatError(404, "DeploymentNotFound", f"The model {request.model!r} no longer exists.")
+        prompt = prompt_tokens(self._base, request)
+        grammar = grammar_of(self._grammars, request)
+        limit = min(request.max_tokens, self._base.context - len(prompt))
+        answers = [
+            Answer(index, request, self._base, self._grammars, grammar, limit) for index in range(request.n)
+        ]
+        asked = _Asked(number, request, streamed, prompt, answers)
+        self._waiting.extend((asked, answer) for answer in answers)
+
+    def leave(self, number: int) -> None:
+        """Nobody waits for the answers to request ``number`` any more."""
+        self._waiting = deque(pair for pair in self._waiting if pair[0].number != number)
+        for row in [row for row, (asked, _) in self._writing.items() if asked.number == number]:
+            self._batch.leave(row)
+            del self._writing[row]
+
+    def turn(self) -> Iterator[tuple[int, Piece]]:
+        """Write one token of every answer; what is new, each with its request's number."""
+        while self._waiting and self._has_room(*self._waiting[0]):
+            self._begin(*self._waiting.popleft())
+        for drawn in self._batch.step():
+            if drawn.row in self._writing:  # else the request has failed in this very turn
+                yield from self._add(drawn)
+
+    def _has_room(self, asked: _Asked, answer: Answer) -> bool:
+        rows = len(self._writing) + 1
+        length = max(len(one.prompt) + its.limit for one, its in (*self._writing.values(), (asked, answer)))
+        return rows == 1 or (rows <= ROWS_AT_ONCE and rows * length <= self._tokens_at_once)
+
+    def _begin(self, asked: _Asked, answer: Answer) -> None:
+        adapter = asked.request.adapter
+        if adapter:
+            self._adapters.load(adapter, Path(adapter))
+            used = {one.request.adapter for one, _ in self._writing.values()} | {adapter}
+            idle = [name for name in self._adapters.names if name not in used]
+            for name in idle[: max(0, len(self._adapters.names) - ADAPTERS_KEPT)]:
+                self._adapters.drop(name)
+                self._batch.forget(name)
+        row = self._batch.join(asked.prompt, answer.sampling, adapter=adapter, constraint=answer.constraint)
+        self._writing[row] = asked, answer
+
+    def _add(self, drawn: Drawn) -> Iterator[tuple[int, Piece]]:
+        asked, answer = self._writing[drawn.row]
+        answer.add(drawn)
+        if answer.constraint and (problem := answer.constraint.problem):
+            self.leave(asked.number)
+            message = f"The answer could not be kept to its JSON schema: {problem}; use a simpler one."
+            yield asked.number, ChatError(400, "invalid_request_error", message)
+            return
+        if asked.streamed and (news := answer.news()):
+            yield asked.number, news
+        if answer.finish_reason:
+            self._batch.leave(drawn.row)
+            del self._writing[drawn.row]
+            if all(one.finish_reason for one in asked.answers):
+                yield asked.number, asked.completion

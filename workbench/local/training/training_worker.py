@@ -1,0 +1,354 @@
+"""The process that trains one job: reads it from the store, writes every step back, ends with it.
+
+It may be killed or paused at any moment. State is saved every few steps and at each epoch's
+end; a successor starts from there, repeats the steps in between bit for bit, and the store
+ignores what it knows already, so the curve has no gap and no double step.
+"""
+
+import errno
+import math
+import multiprocessing
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, cast
+
+from filelock import FileLock
+from safetensors import SafetensorError
+from transformers.utils import logging
+
+from workbench.dataset.chat_template import tools_in
+from workbench.dataset.check.check import check
+from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.read import parse_jsonl
+from workbench.errors import DataError, SetupError, WorkbenchError
+from workbench.local.models.bases import base_folder
+from workbench.local.models.model import Base, load_base, use_threads
+from workbench.local.store.database import is_disk_full, sync
+from workbench.local.store.rows import Job
+from workbench.local.store.store import Store
+from workbench.local.training import example_losses, lora
+from workbench.local.training.encoding import encode, encode_dataset, encode_prompt
+from workbench.local.training.packing import keeps_apart
+from workbench.local.training.supervised import (
+    ADAPTER,
+    LOG_INTERVAL,
+    DamagedStateError,
+    InTrainingEvaluation,
+    Plan,
+    SftRun,
+    Step,
+)
+
+SAVE_INTERVAL = 10  # steps; saving takes less than a tenth of a step
+EPOCHS_KEPT = 3  # as models; a checkpoint that a pause left stays besides
+MINIMUM_EXAMPLES = 10
+QUEUED = "Job queued, waiting for GPUs."  # said by every real job, and rehearsed with the rest
+NICENESS = 10  # training yields to whoever waits for an answer
+
+
+class TooFewExamplesError(DataError):
+    """The training file is shorter than the service allows."""
+
+
+class UnsafeDataError(DataError):
+    """The training data failed the safety check, because somebody rehearses that."""
+
+
+class StoppedEarly(Exception):  # noqa: N818 - nothing went wrong
+    """Somebody wants this process to end; the state is saved."""
+
+
+def train(home: Path, models: Path, job_id: str) -> None:
+    """Train ``job_id`` from where it stands: the child process's whole life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the service's business
+    os.nice(NICENESS)
+    logging.disable_progress_bar()
+    use_threads()
+    try:
+        _train(home, models, job_id)
+    except (OSError, sqlite3.Error, RuntimeError, SafetensorError) as error:
+        if not is_disk_full(error):
+            raise
+        sys.exit(errno.ENOSPC)  # the service says so, and starts another process once there is room
+
+
+def _train(home: Path, models: Path, job_id: str) -> None:
+    store = Store(home)
+    # A killed service leaves its child to finish a step; its successor waits here until that is done.
+    with FileLock(store.jobs.folder(job_id) / "worker.lock"):
+        job = store.jobs.get(job_id)
+        if job is None or job["status"] not in ("pending", "running", "pausing", "resuming"):
+            return
+        try:
+            _Training(store, models, job).run()
+        except StoppedEarly:
+            return
+        except TooFewExamplesError as error:
+            store.jobs.fail(job_id, code="invalid_n_examples", message=str(error), param="training_file")
+        except UnsafeDataError as error:
+            store.jobs.fail(job_id, code="contentFilter", message=str(error), param="training_file")
+        except DataError as error:
+            store.jobs.fail(job_id, code="invalid_training_file", message=str(error), param="training_file")
+        except WorkbenchError as error:
+            if is_disk_full(error):
+                raise
+            store.jobs.fail(job_id, code="training_failed", message=str(error))
+
+
+class _Training:
+    def __init__(self, store: Store, models: Path, job: Job) -> None:
+        self._store, self._models, self._job = store, models, job
+        self._id: str = job["id"]
+        self._state = store.jobs.folder(self._id) / "state.pt"
+        self._previous = self._state.with_name("state.previous.pt")
+        self._adapter: Path | None = None  # where continued training starts from
+        self._asked_to_stop = False
+        signal.signal(signal.SIGTERM, self._stop)
+
+    def run(self) -> None:
+        training, validation = self._read("training_file"), self._read("validation_file")
+        problem = self._store.safety.data_problem(self._id)
+        if problem:
+            raise UnsafeDataError(problem)
+        base = self._load()
+        rows = encode_dataset(base.tokenizer, training, base.context)
+        held_out = [
+            row for row in encode_dataset(base.tokenizer, validation, base.context) if any(row.learnt)
+        ]
+        plan = resolve(self._job, len(rows), len(held_out))
+        if self._start(plan) is None:
+            return
+        run = SftRun(base, plan, rows, held_out, self._exam(base, validation, plan))
+        if self._adapter:
+            self._continue_from(self._adapter, base)
+        self._restore(run)
+        if run.done == 0:
+            run.trace.before = run.look()
+        self._say("Training started.")
+        self._say(f"Created results file: {self._job['result_files'][0]}")
+        began, first = time.monotonic(), run.done
+        for step in run:
+            remaining = (len(run.schedule) - step.number) * (time.monotonic() - began) / (step.number - first)
+            self._keep(step, run, time.time() + remaining)
+            wanted = self._wanted()
+            if step.epoch or step.number % SAVE_INTERVAL == 0 or wanted != "running":
+                self._save(run)
+            if wanted == "pausing" and step.number < len(run.schedule):
+                self._pause(step, base)
+            if wanted not in ("running", "pausing"):
+                raise StoppedEarly
+        run.trace.after = run.look()
+        self._finish(run, example_losses.lines(run, sha256=training.sha256))
+
+    def _read(self, key: Literal["training_file", "validation_file"]) -> Dataset:
+        """The dataset behind ``training_file`` or ``validation_file``; empty without a validation file."""
+        file_id = self._job.get(key)
+        if not file_id:
+            return Dataset(key, ())
+        words = key.replace("_", " ")
+        if key == "training_file":  # a real job tells the beginning of this one only
+            self._say(f"Preprocessing running for file {words}.")
+        row = self._store.files.get(
+            file_id
+        )  # None: deleted meanwhile; the store keeps its content for this job
+        name = row["filename"] if row else file_id
+        dataset = parse_jsonl(self._store.files.content(file_id).read_bytes(), name)
+        if key == "training_file" and len(dataset) < MINIMUM_EXAMPLES:
+            found = f"Training file has {len(dataset)} example(s)"
+            raise TooFewExamplesError(f"{found}, but must have at least {MINIMUM_EXAMPLES} examples")
+        report = check(dataset, method="sft", only=("format",))
+        unusable = [problem for problem in report.errors if problem.rule != "too_few"]
+        if unusable:
+            first = unusable[0]
+            more = f" {len(unusable) - 1:,} more problems were found." if len(unusable) > 1 else ""
+            raise DataError(f"{first.origin} {first.path}: {first.message}; {first.fix}.{more}")
+        self._say(f"Preprocessing completed for file {words}.")
+        return dataset
+
+    def _load(self) -> Base:
+        tuned = self._store.checkpoints.model(self._job["model"])
+        name, self._adapter = (tuned.base_model, tuned.path) if tuned else (self._job["model"], None)
+        base = load_base(name, base_folder(name, self._models))
+        if not keeps_apart(base.model):
+            raise SetupError(
+                f"{name} has layers that this service cannot train (no attention, or one that transformers "
+                "does not let others take the place of); train a model of another architecture."
+            )
+        return base
+
+    def _start(self, plan: Plan) -> Job | None:
+        """Mark the job running with its resolved settings; ``None`` when it was cancelled meanwhile.
+
+        One that was to pause when its process died takes one more step, and pauses then.
+        """
+        settings = {name: value for name, value in vars(plan).items() if name in self._job["hyperparameters"]}
+        to_run = {"pending", "running", "resuming"}
+        job = self._store.jobs.update(
+            self._id, expect=to_run, status="running", hyperparameters=settings
+        ) or self._store.jobs.update(self._id, expect={"pausing"}, hyperparameters=settings)
+        if job is not None:
+            self._job = job
+            for message in ("Job started.", "Data Import started.", "Finetuning started.", QUEUED):
+                self._say(message)
+        return job
+
+    def _continue_from(self, adapter: Path, base: Base) -> None:
+        try:
+            lora.copy_adapter(base.model, ADAPTER, adapter)
+        except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
+            raise WorkbenchError(
+                f"The model {self._job['model']} cannot be trained further: its adapter in {adapter} is "
+                f"damaged ({error}). Continue from another checkpoint, or train it again."
+            ) from error
+
+    def _exam(self, base: Base, validation: Dataset, plan: Plan) -> InTrainingEvaluation | None:
+        supervised = cast(Mapping[str, Any], self._job.get("method", {}).get("supervised", {}))
+        grader = supervised.get("grader")
+        if not grader or not plan.eval_samples:
+            return None
+        chosen = list(validation)[: plan.eval_samples]
+        asked = [encode_prompt(base.tokenizer, example.prompt, tools_in(example.more)) for example in chosen]
+        wanted = [_as_said(base, *pair) for pair in zip(chosen, asked, strict=True)]
+        longest = max(len(base.tokenizer(answer)["input_ids"]) for answer in wanted)
+        return InTrainingEvaluation(
+            prompts=tuple(map(tuple, asked)),
+            items=tuple(
+                {"question": example.question, "answer": answer}
+                for example, answer in zip(chosen, wanted, strict=True)
+            ),
+            grader=grader,
+            max_tokens=longest + longest // 2,
+        )
+
+    def _keep(self, step: Step, run: SftRun, estimated_finish: float) -> None:
+        """Write one step to the store: what a successor repeats is ignored there."""
+        total = len(run.schedule)
+        self._store.metrics.add(self._id, step.number, step.metrics)
+        full = any(name.startswith("full_valid") for name in step.metrics)
+        if step.number == 1 or step.number % LOG_INTERVAL == 0 or step.number == total or full:
+            loss = str(step.metrics["train_loss"]).upper()
+            self._say(
+                f"Step {step.number}: training loss={loss}",
+                key=f"step-{step.number}",
+                data={"step": step.number, **step.metrics},
+            )
+            self._store.jobs.update(self._id, estimated_finish=int(estimated_finish))
+        if step.epoch:
+            part = "" if step.number == total else f":ckpt-step-{step.number}"
+            self._offer(step, run.base, f"{self._tuned_model}{part}")
+            ends = {math.ceil(len(run.training) * n / run.plan.batch_size) for n in range(1, step.epoch + 1)}
+            for end in sorted(ends)[:-EPOCHS_KEPT]:
+                self._store.checkpoints.forget(self._id, end)
+
+    def _offer(self, step: Step, base: Base, model: str) -> None:
+        """Make what the run has learnt by this step usable as ``model``."""
+        folder = self._store.checkpoints.folder(self._id, step.number)
+        fresh = folder.with_name(f"{folder.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        lora.save_adapter(base.model, ADAPTER, fresh, base_model=base.name)
+        for path in (*fresh.iterdir(), fresh):
+            sync(path)
+        if folder.exists():
+            shutil.rmtree(fresh, ignore_errors=True)
+        else:
+            fresh.replace(folder)
+            sync(folder.parent)
+        self._store.checkpoints.add(self._id, step.number, model, step.metrics, folder)
+
+    def _pause(self, step: Step, base: Base) -> None:
+        """Leave a usable checkpoint, say that the job has paused, and end."""
+        self._offer(step, base, f"{self._tuned_model}:ckpt-step-{step.number}")
+        self._store.jobs.update(self._id, expect={"pausing"}, status="paused")
+        raise StoppedEarly
+
+    def _save(self, run: SftRun) -> None:
+        if self._state.exists():
+            self._state.replace(self._previous)
+        run.save(self._state)
+
+    def _restore(self, run: SftRun) -> None:
+        """Go on from the newest state that can be read; from the first step when there is none."""
+        for file in (self._state, self._previous):
+            try:
+                run.restore(file)
+                return
+            except FileNotFoundError:
+                continue
+            except DamagedStateError as error:
+                print(f"Job {self._id}: {error} The job goes on from an earlier step.", file=sys.stderr)
+
+    def _finish(self, run: SftRun, told: Iterable[bytes]) -> None:
+        trained_tokens = sum(len(row.tokens) for row in run.training) * run.plan.n_epochs
+        with self._store.together():
+            ended = self._store.jobs.update(
+                self._id,
+                expect={"running", "pausing"},
+                status="succeeded",
+                fine_tuned_model=self._tuned_model,
+                finished_at=int(time.time()),
+                trained_tokens=trained_tokens,
+            )
+            if ended is None:  # cancelled at the last moment
+                return
+            file = self._store.files.add(example_losses.NAME, "fine-tune-results", told)
+            self._store.jobs.update(self._id, result_files=[*self._job["result_files"], file["id"]])
+            self._say("Job succeeded.")
+            self._say(self._store.safety.model_problem(self._id) or "Model Evaluation Passed.")
+            self._say(f"Completed results file: {self._job['result_files'][0]}")
+            self._say(f"Training tokens billed: {round(trained_tokens, -3)}")
+
+    @property
+    def _tuned_model(self) -> str:
+        base = str(self._job["model"]).partition(".ft-")[0]
+        suffix = f"-{self._job['suffix']}" if self._job.get("suffix") else ""
+        return f"{base}.ft-{self._id.removeprefix('ftjob-')}{suffix}"
+
+    def _say(self, message: str, *, key: str | None = None, data: Mapping[str, float] | None = None) -> None:
+        kind = "message" if data is None else "metrics"
+        self._store.events.add(self._id, message, type=kind, data=data, key=key)
+
+    def _wanted(self) -> str:
+        """The state in which the job is wanted; ``"stopped"`` when this process is to end."""
+        parent = multiprocessing.parent_process()
+        orphaned = parent is not None and not parent.is_alive()
+        job = self._store.jobs.get(self._id)
+        return "stopped" if self._asked_to_stop or orphaned or job is None else job["status"]
+
+    def _stop(self, signal_number: int, frame: FrameType | None) -> None:
+        self._asked_to_stop = True
+
+
+def _as_said(base: Base, example: Example, prompt: Sequence[int]) -> str:
+    """The answer of ``example`` as the model is to say it; a call of a tool is a text then."""
+    if not any(example.messages[-1].get(key) for key in ("tool_calls", "function_call", "refusal")):
+        return example.answer
+    row = encode(base.tokenizer, example.messages, tools_in(example.more))
+    return base.text(list(row.tokens[len(prompt) :])).strip()
+
+
+def resolve(job: Job, rows: int, held_out: int) -> Plan:
+    """The job's settings with every ``auto`` replaced by what suits ``rows`` training examples.
+
+    Batches of 8 (4 below 32 rows) use a CPU well; enough epochs, at most 10, for about 120 steps,
+    because exact answers keep improving long after the loss is flat. The model is examined four
+    times on the way, on up to 24 held-out examples.
+    """
+    asked = {name: value for name, value in job["hyperparameters"].items() if value != -1}
+    batch_size = int(asked.get("batch_size", 8 if rows >= 32 else 4))
+    n_epochs = int(asked.get("n_epochs", min(10, max(1, math.ceil(120 * batch_size / rows)))))
+    steps = math.ceil(rows * n_epochs / batch_size)
+    return Plan(
+        n_epochs=n_epochs,
+        batch_size=batch_size,
+        learning_rate_multiplier=asked.get("learning_rate_multiplier", 1.0),
+        seed=job["seed"],
+        eval_interval=int(asked.get("eval_interval", math.ceil(steps / 4))),
+        eval_samples=min(held_out, int(asked.get("eval_samples", 24))),
+    )

@@ -1,0 +1,375 @@
+"""What the notebooks are to be run with: parameters from flags and files, and which notebook knows which.
+
+A name that no notebook knows stops everything before anything runs. What a
+value means is for the notebook to say.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import re
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+from workbench.errors import DataError, SetupError
+from workbench.project import JSON, Project
+from workbench.settings import ROOT
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from jupyter_client.manager import AsyncKernelManager
+    from nbformat import NotebookNode
+    from tqdm import tqdm
+
+NOTEBOOKS = ROOT / "notebooks"
+
+Value = str | int | float | bool | None
+"""What a parameter can be: one YAML scalar."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One notebook, and the parameters it will get."""
+
+    notebook: Path
+    parameters: Mapping[str, Value]
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending: ``04_launch``."""
+        return self.notebook.stem
+
+
+def read_parameters(flags: Iterable[tuple[str, str]], file: Path | None = None) -> dict[str, Value]:
+    """Read parameters from a YAML or JSON file and from flags; a flag wins over the file."""
+    parameters = {} if file is None else _parameters_in(file)
+    return parameters | {name: _scalar(text) for name, text in flags}
+
+
+def plan(
+    parameters: Mapping[str, Value], *, only: Sequence[str] = (), folder: Path = NOTEBOOKS
+) -> list[Plan]:
+    """Give each notebook the parameters it knows; a name that none of them knows is an error.
+
+    ``only`` picks notebooks by how their names begin (``"04"``); empty picks all.
+    """
+    from papermill import inspect_notebook
+
+    notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not notebooks:
+        raise SetupError(f"{folder} holds no notebooks; run from a clone, installed as its README says.")
+    for start in only:
+        if not any(path.name.startswith(start) for path in notebooks):
+            names = ", ".join(path.stem for path in notebooks)
+            raise DataError(f"No notebook begins with '{start}'; there are {names}.")
+    # Those that do not run are asked too: a mistyped name is one whatever runs.
+    known = {path: frozenset[str](inspect_notebook(path)) for path in notebooks}
+    every = frozenset[str]().union(*known.values())
+    if unknown := sorted(parameters.keys() - every):
+        raise DataError(
+            f"No notebook has a parameter {', '.join(unknown)}; there are {', '.join(sorted(every))}."
+        )
+    return [
+        Plan(path, {name: value for name, value in parameters.items() if name in known[path]})
+        for path in notebooks
+        if not only or path.name.startswith(tuple(only))
+    ]
+
+
+def _scalar(text: str) -> Value:
+    """Read one value as YAML does; what is no number, truth value or null is the text itself."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str):
+        return _number(value)
+    return value if value is None or isinstance(value, bool | int | float) else text
+
+
+def _number(text: str) -> str | float:
+    """Read ``2e-3`` as the number it is; PyYAML asks for a dot before the e."""
+    return float(text) if re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", text) else text
+
+
+def _parameters_in(file: Path) -> dict[str, Value]:
+    """Read a mapping of names to scalars from a YAML or JSON file."""
+    import yaml
+
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        content = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise DataError(f"{file} is neither YAML nor JSON: {' '.join(str(error).split())}.") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{file} must hold one parameter a line, like 'MODEL: nano'.")
+    for name, value in content.items():
+        if not isinstance(value, Value):
+            raise DataError(f"{file}: {name} must be one value, a text, a number, true, false or null.")
+    return {str(name): _number(value) if isinstance(value, str) else value for name, value in content.items()}
+
+
+# Executing notebooks through papermill, one kernel after the other, in this process.
+#
+# Every notebook is kept as it was executed, also when a cell fails or somebody
+# presses Ctrl-C. A kernel is always this very Python.
+
+
+@dataclass(frozen=True)
+class Run:
+    """How one notebook ended, and where the executed copy lies."""
+
+    name: str
+    path: Path
+    status: Literal["completed", "failed", "not run"] = "not run"
+    seconds: float = 0.0
+    error: str | None = None  # which cell failed, and the last line of its error
+
+
+def execute(plans: Sequence[Plan], folder: Path) -> Iterator[Run]:
+    """Run the notebooks one after the other, up to the first that fails; copies as executed go to ``folder``.
+
+    A bar on stderr shows the notebook and the cell at work, where stderr is a terminal.
+    Ctrl-C interrupts the cell, keeps the notebook, and is raised; a second one ends at once.
+    """
+    from tqdm import tqdm
+
+    logging.getLogger("papermill").addHandler(logging.NullHandler())  # what it says comes out as Run.error
+    for number, planned in enumerate(plans, start=1):
+        bar = tqdm(
+            desc=f"{number}/{len(plans)} {planned.name}",
+            bar_format="{desc} |{bar:12}| {n_fmt}/{total_fmt} cells {elapsed}{postfix}",
+            file=sys.stderr,
+            disable=None,
+            leave=False,
+            dynamic_ncols=True,
+        )
+        with bar:
+            done = _execute(planned, folder, _Desk(bar))
+        yield done
+        if done.error is not None:
+            return
+
+
+def _execute(planned: Plan, folder: Path, desk: "_Desk") -> Run:
+    from papermill import PapermillExecutionError, execute_notebook
+
+    kept = folder / planned.notebook.name
+    started = time.monotonic()
+    error = None
+    with desk.attended():
+        try:
+            execute_notebook(
+                planned.notebook,
+                str(kept).replace("{", "{{").replace("}", "}}"),  # papermill fills in what stands in braces
+                dict(planned.parameters),
+                progress_bar=False,
+                kernel_manager_class=desk.kernel_class,
+                on_notebook_start=desk.open,
+                on_cell_start=desk.enter,
+                on_cell_execute=desk.begin,
+                on_cell_executed=desk.end,
+                stdout_file=desk,
+                stderr_file=desk,
+            )
+        except PapermillExecutionError as failure:
+            last = _plain(failure.evalue).strip().rpartition("\n")[2]
+            error = f"cell [{failure.exec_count}]: {failure.ename}: {last}"
+        except RuntimeError as failure:  # nbclient's DeadKernelError, or a kernel that never answered
+            error = f"{_plain(str(failure))} (the kernel is gone; perhaps the machine ran out of memory)"
+    if desk.stopped:
+        raise KeyboardInterrupt
+    seconds = round(time.monotonic() - started, 1)
+    return Run(planned.name, kept, "completed" if error is None else "failed", seconds, error)
+
+
+class _Desk:
+    """Where one notebook is at work: its kernel, what the shell sees of it, and who pressed Ctrl-C.
+
+    To papermill it is also the file that cells print into.
+    """
+
+    def __init__(self, bar: "tqdm[NoReturn]") -> None:
+        self.bar = bar
+        self.heading = ""
+        self.kernel: AsyncKernelManager | None = None
+        self.working: asyncio.Task[None] | None = None
+        self.stopped = False
+
+    @contextmanager
+    def attended(self) -> Iterator[None]:
+        """Have a place for the kernel's sockets, and an ear for Ctrl-C."""
+        ours = os.name != "nt" and threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGINT, self.stop) if ours else None
+        try:
+            with tempfile.TemporaryDirectory(prefix="wb-") as sockets:
+                self.kernel_class = self._kernels(Path(sockets))
+                yield
+        finally:
+            if ours:
+                signal.signal(signal.SIGINT, before)
+
+    def stop(self, number: int, frame: "FrameType | None") -> None:
+        """Interrupt the cell at work, or the next one; papermill alone would leave broken sockets behind."""
+        self.stopped = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self.working and self.kernel is not None and self.kernel.provisioner is not None:
+            os.kill(self.kernel.provisioner.pid, signal.SIGINT)  # type: ignore[attr-defined]
+
+    def open(self, notebook: "NotebookNode") -> None:
+        self.bar.reset(total=len(notebook.cells))
+
+    def enter(self, cell: "NotebookNode", cell_index: int) -> None:
+        if self.stopped:
+            raise KeyboardInterrupt
+        if cell.cell_type == "markdown" and (title := re.search(r"^##? (.+)$", cell.source, re.MULTILINE)):
+            self.heading = title[1]
+        self.bar.n = cell_index
+        self.bar.set_postfix_str(self.heading)
+
+    def begin(self, cell: "NotebookNode", cell_index: int) -> None:
+        self.working = asyncio.get_running_loop().create_task(self.tick())
+
+    def end(self, cell: "NotebookNode", cell_index: int, execute_reply: object) -> None:
+        if self.working is not None:
+            self.working.cancel()
+        self.working = None
+
+    async def tick(self) -> None:
+        """Keep the clock on the bar going while a cell takes its time."""
+        while True:
+            await asyncio.sleep(1)
+            self.bar.refresh()
+
+    def write(self, text: str) -> None:
+        if line := _plain(text).replace("\r", "\n").strip().rpartition("\n")[2]:
+            self.bar.set_postfix_str(f"{self.heading}: {line}")
+
+    def flush(self) -> None:
+        self.bar.refresh()
+
+    def _kernels(self, sockets: Path) -> type:
+        """Make kernels of this Python that listen on files; on ports each of them would print a warning."""
+        from jupyter_client.kernelspec import KernelSpecManager
+        from jupyter_client.manager import AsyncKernelManager
+
+        desk = self
+
+        class Kernel(AsyncKernelManager):
+            def __init__(self, **settings: object) -> None:
+                super().__init__(
+                    transport="tcp" if os.name == "nt" else "ipc",
+                    connection_file=str(sockets / "kernel.json"),
+                    # Looked for nowhere, "python3" is this Python; one that is found may be another.
+                    kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
+                    shutdown_wait_time=1.0,
+                    **settings,
+                )
+                desk.kernel = self
+
+            def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+                # The interrupt with which a shutdown begins is no error worth a line in somebody's shell.
+                return super().format_kernel_cmd([*(extra_arguments or ()), "--log-level=CRITICAL"])
+
+        return Kernel
+
+
+def _plain(text: str) -> str:
+    """Take the colours out of what a kernel printed."""
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+
+
+# What a run of the notebooks came to: for people a table, for CI one JSON object.
+
+RESULTS = (
+    "outcome",
+    "verdict",
+    "base_model",
+    "base_prompt",
+    "base_score",
+    "base_low",
+    "base_high",
+    "tuned_model",
+    "tuned_prompt",
+    "tuned_score",
+    "tuned_low",
+    "tuned_high",
+    "items",
+    "fixed",
+    "broken",
+    "p_value",
+    "training_seconds",
+    "job_id",
+)
+"""The facts of a comparison that a run's summary repeats."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came out of a run: how each notebook ended, and base against tuned when all of them did well."""
+
+    project: str
+    folder: Path
+    runs: tuple[Run, ...]
+    comparison: Mapping[str, JSON] | None
+
+    @property
+    def facts(self) -> dict[str, JSON]:
+        """The same as one JSON object."""
+        notebooks: list[JSON] = []
+        for run in self.runs:
+            failed: dict[str, JSON] = {} if run.error is None else {"error": run.error, "path": str(run.path)}
+            notebooks.append({"name": run.name, "status": run.status, "seconds": run.seconds, **failed})
+        found = self.comparison or {}
+        results = {name: found.get(name) for name in RESULTS}
+        return {"notebooks": notebooks, **results, "project": self.project, "folder": str(self.folder)}
+
+    def __str__(self) -> str:
+        """Write the table for a shell: before, after, and how sure one can be."""
+        if self.comparison is None:
+            done = sum(run.status == "completed" for run in self.runs)
+            return f"{done} of {len(self.runs)} notebooks completed; nothing was compared."
+        found = self.comparison
+        rows = [
+            (
+                f"{found[f'{side}_model']}, {found[f'{side}_prompt']}",
+                f"{found[f'{side}_score']:.1%}".replace("%", " %"),
+                f"{found[f'{side}_low']:.0%} to {found[f'{side}_high']:.0%}".replace("%", " %"),
+            )
+            for side in ("base", "tuned")
+        ]
+        rows = [(f"{found['items']} held-out questions", "right", "95 % interval"), *rows]
+        first, second, third = (max(len(row[column]) for row in rows) for column in range(3))
+        lines = [f"{row[0]:<{first}}  {row[1]:>{second}}  {row[2]:>{third}}" for row in rows]
+        lines.append(f"{found['verdict']} Training took {found['training_seconds']:.0f} s.")
+        return "\n".join(lines)
+
+
+def summarize(project: Project, runs: Iterable[Run], folder: Path) -> Summary:
+    """Tell what came out; the scores stand in the record, if 06_evaluate wrote them just now."""
+    ended = tuple(runs)
+    compared = any(run.name == "06_evaluate" and run.status == "completed" for run in ended)
+    entry = project.latest("comparison") if compared else None
+    return Summary(project.name, folder, ended, None if entry is None else entry.facts)
+
+
+# The notebooks without a browser: in order, in one process, with parameters.
+#
+# What came out of a run is read from the project's record, never from a cell's
+# output. What a notebook says and does lies in ``notebooks/``, not here.
+
+__all__ = ["NOTEBOOKS", "Plan", "Run", "Summary", "Value", "execute", "plan", "read_parameters", "summarize"]

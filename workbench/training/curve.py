@@ -1,0 +1,334 @@
+"""The training curve of a job: what was measured at which step, under one set of names.
+
+A curve is pure numbers and invents none. How it is read from a result file or
+from events is ``results``' business; whether it looks healthy is judged elsewhere.
+"""
+
+import html
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+import numpy
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from workbench.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from openai.types.fine_tuning import FineTuningJob
+
+# Columns that every dialect is brought to; others keep their own names. A loss is the mean over trained
+# tokens; "full" is the whole validation set, which stands at ends of epochs.
+LOSSES = ("train_loss", "valid_loss", "full_valid_loss")
+ACCURACIES = ("train_mean_token_accuracy", "valid_mean_token_accuracy", "full_valid_mean_token_accuracy")
+REWARD = "full_valid_mean_reward"
+REWARDS = ("train_mean_reward", REWARD)
+# Of preference pairs: beta times the log-ratio to the reference model, as TRL's DPOTrainer logs it.
+PREFERENCES = (
+    "rewards/chosen",
+    "rewards/rejected",
+    "rewards/margins",
+    "rewards/accuracies",
+    "logps/chosen",
+    "logps/rejected",
+)
+FULL_PREFERENCES = tuple(f"full_valid_{name}" for name in PREFERENCES)
+LENGTHS = ("completion_tokens_mean", "reasoning_tokens_mean", "valid_reasoning_tokens_mean")
+AXES = ("epoch", "tokens")  # besides the step, where they were logged
+
+_SHARES = (REWARD, "rewards/accuracies", "full_valid_rewards/accuracies")
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """What was measured at each step of a job.
+
+    ``frame`` is indexed by ``step``, rising and without repeats; NaN stands where nothing was measured.
+    ``notes`` tell what was put right when it was read, a sentence each. ``undefined`` marks, for a loss,
+    the rows where NaN itself was reported: there was a measurement, and its result was no number.
+    """
+
+    frame: pd.DataFrame
+    notes: tuple[str, ...] = ()
+    undefined: "Mapping[str, NDArray[np.bool]]" = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """The last step seen; 0 before the first."""
+        return int(self.frame.index[-1]) if len(self.frame) else 0
+
+    @property
+    def final(self) -> dict[str, float]:
+        """The last finite value of each metric that has one."""
+        measured = ((name, self.measured(name)) for name in self.frame.columns)
+        return {name: float(values.iloc[-1]) for name, values in measured if len(values)}
+
+    @property
+    def best_full_valid_step(self) -> int | None:
+        """The step with the lowest full validation loss, the first of equals."""
+        values = self.measured("full_valid_loss")
+        return int(values.index[int(values.argmin())]) if len(values) else None
+
+    @property
+    def method(self) -> str | None:
+        """``sft``, ``dpo`` or ``rft``, by the columns; ``None`` where they do not tell (losses alone).
+
+        A reward on held-out data alone tells nothing: a supervised job may be examined too.
+        """
+        has = {name for name in self.frame.columns if len(self.measured(name))}
+        if "train_mean_reward" in has or (REWARD in has and not has.intersection(LOSSES)):
+            return "rft"
+        if has.intersection(PREFERENCES + FULL_PREFERENCES):
+            return "dpo"
+        return "sft" if has.intersection(ACCURACIES) else None
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """How many rows of each column have no finite value; most, where it is measured now and then."""
+        return {name: len(self.frame) - len(self.measured(name)) for name in self.frame.columns}
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """The curve in sentences, each computed from its numbers."""
+        if not self.final and not len(self.not_finite("train_loss")):
+            return ("Nothing has been measured yet.",)
+        return tuple(_sentences(self))
+
+    def measured(self, name: str) -> "pd.Series[float]":
+        """The finite values of one metric by step; empty when the curve has none."""
+        if name not in self.frame.columns or not pd.api.types.is_numeric_dtype(self.frame[name]):
+            return pd.Series(dtype=float)
+        values = self.frame[name].astype(float)
+        return values[values.abs() < math.inf]
+
+    def not_finite(self, name: str) -> "pd.Index[int]":
+        """The steps at which a metric was measured and came out as NaN or infinite; a gap is neither."""
+        if name not in self.frame.columns or not pd.api.types.is_numeric_dtype(self.frame[name]):
+            return self.frame.index[:0]
+        rows = (self.frame[name].abs() == math.inf).to_numpy()
+        return self.frame.index[rows | self.undefined[name] if name in self.undefined else rows]
+
+    def merge(self, other: "Curve") -> "Curve":
+        """Add what ``other`` knows; where both have a value, this curve's stands."""
+        names = [
+            *self.frame.columns,
+            *(name for name in other.frame.columns if name not in self.frame.columns),
+        ]
+        frame = self.frame.combine_first(other.frame)[names]
+        undefined = {}
+        for name in {**self.undefined, **other.undefined}:
+            steps = self.not_finite(name).union(other.not_finite(name))
+            undefined[name] = frame.index.isin(steps) & frame[name].isna().to_numpy()
+        return Curve(frame, tuple(dict.fromkeys(self.notes + other.notes)), undefined)
+
+    def __repr__(self) -> str:
+        """The summary, a sentence a line."""
+        return "\n".join(self.summary)
+
+    def _repr_html_(self) -> str:
+        return f"<ul>{''.join(f'<li>{html.escape(sentence)}</li>' for sentence in self.summary)}</ul>"
+
+
+def _sentences(curve: Curve) -> Iterator[str]:
+    rows = int(curve.frame.notna().any(axis=1).sum())
+    yield f"{curve.steps} steps, {rows} of them with numbers."
+    for name, words in (("train_loss", "Training loss"), ("valid_loss", "Validation loss, batch by batch")):
+        if len(values := curve.measured(name)):
+            yield f"{words}: {_span(values)}; lowest {_at(values, values.index[int(values.argmin())])}."
+    full = curve.measured("full_valid_loss")
+    if len(full):
+        listed = ", ".join(_at(full, step) for step in full.index) if len(full) <= 6 else _span(full)
+        yield f"Full validation loss: {listed}; lowest {_at(full, full.index[int(full.argmin())])}."
+        train = curve.measured("train_loss").loc[: full.index[-1]].tail(10)
+        if len(train):
+            gap = full.iloc[-1] - train.mean()
+            yield (
+                f"At step {full.index[-1]} the full validation loss is {abs(gap):.4g} "
+                f"{'above' if gap >= 0 else 'below'} the training loss (mean of the last {len(train)})."
+            )
+    for name, words in (
+        ("train_mean_reward", "Training reward"),
+        (REWARD, "Held-out reward" if curve.method == "rft" else "Held-out accuracy"),
+        ("rewards/margins", "Margin between preferred and rejected answers"),
+        ("rewards/accuracies", "Training pairs in the right order"),
+        ("full_valid_rewards/accuracies", "Validation pairs in the right order"),
+    ):
+        if len(values := curve.measured(name)):
+            yield f"{words}: {_span(values)}; highest {_at(values, values.index[int(values.argmax())])}."
+    for name in LOSSES:
+        if len(steps := curve.not_finite(name)):
+            yield f"{name} was NaN or infinite (steps: {len(steps):,}), first at step {steps[0]}."
+    yield from curve.notes
+
+
+def _span(values: "pd.Series[float]") -> str:
+    return _at(values, values.index[0]) + (f", {_at(values, values.index[-1])}" if len(values) > 1 else "")
+
+
+def _at(values: "pd.Series[float]", step: int) -> str:
+    value = values[step]
+    shown = f"{value:.0%}" if values.name in _SHARES and 0 <= value <= 1 else f"{value:.4g}"
+    return f"{shown} at step {step}"
+
+
+# Where a step lies: after so many steps, in which epoch, after how many trained tokens.
+#
+# Runs with batches of different sizes compare by epochs or tokens, not by steps. Most services tell steps
+# only; the rest follows from a job that has succeeded, or stands in the curve itself.
+
+if TYPE_CHECKING:
+    Numbers = NDArray[numpy.float64]
+
+Axis: TypeAlias = Literal["step", "epoch", "tokens"]
+ALL_AXES: tuple[Axis, ...] = get_args(Axis)
+
+
+def axes_of(curve: Curve) -> tuple[Axis, ...]:
+    """The axes that this curve can be drawn along."""
+    return tuple(axis for axis in ALL_AXES if axis == "step" or len(curve.measured(axis)))
+
+
+def along(curve: Curve, axis: Axis) -> "Numbers":
+    """Where each row of the curve lies on the axis.
+
+    Raises ``DataError`` when the curve does not tell its epochs or tokens.
+    """
+    return positions(curve, curve.frame.index.to_numpy(dtype=float), axis)
+
+
+def positions(curve: Curve, steps: "Numbers", axis: Axis) -> "Numbers":
+    """Where these steps lie on the axis; between two that are told, in proportion to the steps."""
+    if axis == "step":
+        return steps
+    told = curve.measured(axis)
+    if told.empty:
+        raise DataError(
+            f"This curve tells no {axis.removesuffix('s')}s; draw it along 'step', or add them with "
+            "located(curve, job) once the job has succeeded."
+        )
+    # Training begins at 0, before the first step that is logged.
+    known = numpy.append(0.0, told.index.to_numpy(dtype=float))
+    values = numpy.maximum.accumulate(numpy.append(0.0, told.to_numpy(dtype=float)))
+    return numpy.interp(steps, known, values)
+
+
+def located(curve: Curve, job: "FineTuningJob") -> Curve:
+    """Add the epochs and trained tokens of a job that succeeded, as far as the curve lacks them.
+
+    Each step counts as an equal share of ``n_epochs`` and of ``trained_tokens``, which is exact up to the
+    differences between batches. The curve of a job that did not reach its end stays as it is.
+    """
+    if job.status != "succeeded" or not curve.steps:
+        return curve
+    shares = curve.frame.index.to_numpy(dtype=float) / curve.steps
+    epochs = job.hyperparameters.n_epochs if job.hyperparameters else None  # some services send none
+    whole = {"epoch": epochs, "tokens": job.trained_tokens}
+    added = {
+        axis: shares * total
+        for axis, total in whole.items()
+        if isinstance(total, int | float) and curve.measured(axis).empty
+    }
+    return replace(curve, frame=curve.frame.assign(**added)) if added else curve
+
+
+# Smoothing: the trend in a noisy series of losses or rewards.
+#
+# All three take the values in the order of their steps and give as many back. Only finite
+# values are averaged: a gap stays a gap, and an infinite value stands where it stood, so
+# that smoothing hides neither.
+
+if TYPE_CHECKING:
+    Series = NDArray[np.float64]
+
+_ACROSS = 1000  # units that the steps' whole range is measured in; W&B's "viewport scale"
+
+
+def exponential(values: ArrayLike, weight: float) -> "Series":
+    """Average with a past that fades: the debiased exponential moving average.
+
+    ``m = weight m + (1 - weight) y`` from ``m = 0``, and the k-th result is ``m / (1 - weight^k)``: Kingma
+    and Ba, Adam, 2015, section 3; TensorBoard's and W&B's "EMA". The first result is the first value, and a
+    constant stays what it is. ``weight`` is at least 0 (nothing is smoothed) and below 1; n values count
+    about evenly at ``1 - 1 / n``.
+    """
+    from scipy.signal import lfilter
+
+    _in_range("weight", weight)
+
+    def average(finite: "Series") -> "Series":
+        moving = lfilter([1 - weight], [1, -weight], finite)
+        # 1 - weight^k, exactly also for a weight next to 1
+        taken = -np.expm1(np.arange(1, len(finite) + 1) * math.log(weight)) if weight else 1.0
+        return np.asarray(moving / taken, dtype=float)
+
+    return _of_finite(values, average)
+
+
+def time_weighted(values: ArrayLike, steps: ArrayLike, smoothing: float) -> "Series":
+    """Average with a past that fades by steps, not by points, so that curves logged unevenly compare.
+
+    ``w = min(sqrt(smoothing), 0.999)``; with ``d`` the distance to the value before, in thousandths of all
+    steps, ``sum = sum w^d + y`` and ``count = count w^d + 1``; the result is ``sum / count``. W&B's default
+    (docs.wandb.ai, "Smooth line plots", read on 22 Nov 2026). ``smoothing`` is at least 0 and below 1.
+    """
+    _in_range("smoothing", smoothing)
+    numbers, places = np.asarray(values, dtype=float), np.asarray(steps, dtype=float)
+    if len(places) != len(numbers):
+        raise DataError(f"There are {len(numbers):,} values and {len(places):,} steps; give a step for each.")
+    weight = min(math.sqrt(smoothing), 0.999)
+
+    def average(finite: "Series") -> "Series":
+        apart = np.diff(places[np.isfinite(numbers)]) / ((places[-1] - places[0]) or 1.0)
+        fading = weight ** (apart * _ACROSS)
+        return _faded(finite, fading) / _faded(np.ones_like(finite), fading)
+
+    return _of_finite(numbers, average)
+
+
+def savitzky_golay(values: ArrayLike, window: int, degree: int = 2) -> "Series":
+    """Fit a polynomial to the ``window`` values around each, which keeps peaks that a mean flattens.
+
+    Savitzky and Golay, Analytical Chemistry 36, 1964, by scipy. It looks ahead, so it is for finished
+    curves, and takes values as evenly spaced. ``window`` is odd and greater than ``degree``; of fewer
+    values all are taken, and ``degree`` + 1 of them or less are given back as they are.
+    """
+    from scipy.signal import savgol_filter
+
+    if window % 2 == 0 or not 0 <= degree < window:
+        raise DataError(f"window is {window} and degree {degree}; a window is odd and greater than degree.")
+
+    def fit(finite: "Series") -> "Series":
+        fitting = min(window, len(finite) - (len(finite) % 2 == 0))
+        if fitting <= degree:
+            return finite
+        return np.asarray(savgol_filter(finite, fitting, degree), dtype=float)
+
+    return _of_finite(values, fit)
+
+
+def _of_finite(values: ArrayLike, smooth: "Callable[[Series], Series]") -> "Series":
+    """Smooth the finite values as if they stood side by side; the others stay in their places."""
+    smoothed = np.array(values, dtype=float)
+    finite = np.isfinite(smoothed)
+    if finite.any():
+        smoothed[finite] = smooth(smoothed[finite])
+    return smoothed
+
+
+def _faded(values: "Series", fading: "Series") -> "Series":
+    """Running sums in which everything before a value is first multiplied by its ``fading``."""
+    pairs = zip(values[1:].tolist(), fading.tolist(), strict=True)
+    sums = accumulate(pairs, lambda total, pair: total * pair[1] + pair[0], initial=float(values[0]))
+    return np.fromiter(sums, dtype=float, count=len(values))
+
+
+def _in_range(name: str, share: float) -> None:
+    if not 0 <= share < 1:
+        raise DataError(f"{name} is {share}; give at least 0 and less than 1.")

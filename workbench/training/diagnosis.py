@@ -1,0 +1,173 @@
+"""How does this curve look? One verdict, the numbers behind it, and what to do next.
+
+``diagnose`` reads a curve by the rules in ``loss_rules`` or ``reward_rules``
+and never raises on one. It says "cannot tell" rather than guess, and a healthy
+curve is no proof of a better model: that is measured on the task.
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from workbench.display import table
+from workbench.errors import DataError
+from workbench.training import diagnosis_facts, loss_rules, reward_rules
+from workbench.training.curve import LOSSES, REWARDS, Curve
+from workbench.training.diagnosis_facts import (
+    FLAGS,
+    OURS,
+    VERDICTS,
+    Evidence,
+    Ruling,
+    Trends,
+    epoch_length,
+    loss_trends,
+    reward_trends,
+)
+
+METHODS = ("sft", "dpo", "rft")
+FEW_VALIDATIONS = 5
+FEW_POINTS = 20
+"""With fewer validation or training points than these, a verdict is less sure (ours)."""
+_CANNOT_TELL = Ruling("cannot_tell", (Evidence("no rule fits these numbers", math.nan, None, None, OURS),))
+
+
+@dataclass(frozen=True, repr=False)
+class Diagnosis:
+    """What a curve shows: a verdict of ``verdicts.VERDICTS``, and flags of ``verdicts.FLAGS``."""
+
+    verdict: str
+    flags: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
+    """Of the verdict, the deciding number first; then of each flag."""
+    doubts: tuple[str, ...]
+    """Why the verdict is less sure than it could be."""
+
+    @property
+    def title(self) -> str:
+        """The verdict in words."""
+        return VERDICTS[self.verdict].title
+
+    @property
+    def action(self) -> str:
+        """What to do next."""
+        return VERDICTS[self.verdict].action
+
+    @property
+    def confidence(self) -> str:
+        """High without a doubt, medium with one, low with more."""
+        return ("high", "medium", "low")[min(len(self.doubts), 2)]
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """The diagnosis as plain JSON, for the record and for ``--json``; an infinite number is null."""
+        return {
+            "verdict": self.verdict,
+            "title": self.title,
+            "action": self.action,
+            "confidence": self.confidence,
+            "doubts": list(self.doubts),
+            "flags": {name: FLAGS[name] for name in self.flags},
+            "evidence": [
+                {
+                    "sentence": each.sentence,
+                    "value": each.value if math.isfinite(each.value) else None,
+                    "threshold": each.threshold,
+                    "step": each.step,
+                    "source": each.source,
+                }
+                for each in self.evidence
+            ],
+        }
+
+    def __repr__(self) -> str:
+        """The verdict with its confidence and reasons, the action, then a flag a line."""
+        reasons = "; ".join(each.sentence for each in self.evidence)
+        doubts = f" ({'; '.join(self.doubts)})" if self.doubts else ""
+        lines = [f"{self.title}: {reasons}.", f"Confidence: {self.confidence}{doubts}.", self.action]
+        return "\n".join([*lines, *(FLAGS[name] for name in self.flags)])
+
+    def _repr_html_(self) -> str:
+        rows = [("verdict", self.title)]
+        rows += [
+            (f"because ({each.source})" if number == 0 else f"also ({each.source})", each.sentence)
+            for number, each in enumerate(self.evidence)
+        ]
+        rows += [("confidence", "; ".join((self.confidence, *self.doubts))), ("do", self.action)]
+        rows += [(name.replace("_", " "), FLAGS[name]) for name in self.flags]
+        return table("How the curve looks", ("", "finding"), rows)
+
+
+def diagnose(
+    curve: Curve,
+    *,
+    method: str | None = None,
+    n_epochs: float | None = None,
+    steps_per_epoch: float | None = None,
+    leaks: int | None = None,
+) -> Diagnosis:
+    """Tell how a curve looks; ``method`` ("sft", "dpo", "rft") is told by its columns, else "sft".
+
+    ``n_epochs`` is how many epochs the curve covers, ``steps_per_epoch`` does for
+    a job that still runs; without either, regular full validations tell them.
+    ``leaks`` is how many validation rows the data check found in the training
+    data: 0 sets the suspicion aside. Raises ``DataError`` for an unknown method
+    or an impossible length; no curve makes it raise.
+    """
+    if method not in (None, *METHODS):
+        raise DataError(f"There is no method {method!r}; choose {', '.join(METHODS)}.")
+    for name, number in (("n_epochs", n_epochs), ("steps_per_epoch", steps_per_epoch)):
+        if number is not None and not 0 < number < math.inf:
+            raise DataError(f"{name} is {number}; give a number above 0.")
+    method = method or curve.method
+    length = steps_per_epoch or epoch_length(curve, n_epochs)
+    with np.errstate(all="ignore"):  # a curve may hold numbers whose ratio no float can
+        if method == "rft":
+            trends, raised = reward_trends(curve, length), diagnosis_facts.REWARD_FLAGS
+            rules: Sequence[Callable[[Trends], Ruling | None]] = reward_rules.REWARD_RULES
+        else:
+            trends, raised = loss_trends(curve, length), diagnosis_facts.LOSS_FLAGS
+            rules = loss_rules.PREFERENCE_RULES if method == "dpo" else loss_rules.LOSS_RULES
+        if leaks == 0:
+            rules = [rule for rule in rules if rule is not loss_rules.leakage_suspected]
+        ruled = filter(None, (rule(trends) for rule in rules))
+        ruling = _not_finite(curve, REWARDS if method == "rft" else LOSSES) or next(ruled, _CANNOT_TELL)
+        found = {look.__name__: evidence for look in raised if (evidence := look(trends)) is not None}
+    doubts = tuple(_doubts(ruling, trends, found, leaks))
+    return Diagnosis(ruling.verdict, tuple(found), (*ruling.evidence, *found.values()), doubts)
+
+
+def _not_finite(curve: Curve, names: Sequence[str]) -> Ruling | None:
+    """The first step at which a measure was infinite, or no number."""
+    steps = {name: int(found[0]) for name in names if len(found := curve.not_finite(name))}
+    if not steps:
+        return None
+    name = min(steps, key=lambda each: steps[each])
+    sentence = f"{name} is infinite or no number at step {steps[name]}"
+    return Ruling("diverged", (Evidence(sentence, math.inf, None, steps[name], OURS),))
+
+
+def _doubts(ruling: Ruling, trends: Trends, raised: Collection[str], leaks: int | None) -> Iterator[str]:
+    """What makes a verdict less sure; what is missing, or infinite, is certain."""
+    first = ruling.evidence[0]
+    if ruling.verdict in ("insufficient_data", "no_validation_cannot_judge") or math.isinf(first.value):
+        return
+    if first.close:
+        yield f"{first.value:.3g} is close to the threshold of {first.threshold:.3g}"
+    if len(trends.train) < FEW_POINTS:
+        yield f"training was measured at {len(trends.train)} steps only"
+    if "noisy" in raised:
+        yield "the training loss is noisy"
+    if ruling.verdict in ("diverged", "memorised", "no_signal"):
+        return  # read from the training measure alone
+    if trends.valid.name == "valid_loss":
+        yield "each validation loss is of one batch, not of the whole set"
+    if len(trends.valid) < FEW_VALIDATIONS:
+        yield f"validation was measured at {len(trends.valid)} steps only"
+    if ruling.verdict == "leakage_suspected":
+        if not leaks:
+            yield "the data were not searched for equal rows"
+    elif trends.steps_per_epoch is None and trends.valid.name in LOSSES:
+        yield "without n_epochs no leak could be looked for in the fall of the training loss"

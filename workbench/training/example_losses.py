@@ -1,0 +1,265 @@
+"""What the losses of an example say of it: suspicious, never learnt, or learnt by heart.
+
+An example with a wrong answer is learnt late, because all others speak against it (Toneva et al. 2018,
+arXiv 1812.05159; Pleiss et al. 2020, "area under the margin", arXiv 2001.10528). So what it cost
+whenever the model met it again tells more than what it costs in the end.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any
+
+import openai
+
+from workbench.dataset.chat_template import Piece, Rendering
+from workbench.dataset.dataset import Dataset, Example, counted
+from workbench.display import table
+from workbench.errors import DataError, SetupError
+from workbench.training.follow import follow
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai.types.fine_tuning import FineTuningJob
+
+SMALLEST = 1e-4  # nats; below, losses differ by rounding
+STILL_OPEN = 0.25
+"""The share of its first loss that an example never learnt still costs (ours)."""
+BY_HEART = 0.1
+"""The share of the validation loss below which an example is known by heart (ours)."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What an example cost, in nats per learnt token; nan where nothing of it is learnt.
+
+    ``visits``: one an epoch, each just before the step that learnt from it. ``before`` the first step
+    and ``after`` the last, where the service looked.
+    """
+
+    visits: tuple[float, ...]
+    before: float | None = None
+    after: float | None = None
+
+    @property
+    def last(self) -> float:
+        """The latest that is known."""
+        return self.after if self.after is not None else self.visits[-1] if self.visits else math.nan
+
+
+def label_error_score(examples: Sequence[Losses]) -> list[float]:
+    """How far each example's losses stand out, in robust standard deviations; nan where they cannot tell.
+
+    Taken is the mean logarithm of the losses from the second visit on, so at least two epochs are needed:
+    at the first visit the model still knows too little. Of 5 % planted wrong answers among 358 pairs of
+    the sample project (SmolLM2, 3 epochs, two seeds) the first 18 of this order held all 18 that had
+    another question's answer, and 13 and 15 of 18 with a small slip; chance is 1
+    (``tests/benchmarks/lessons.py``).
+    """
+    costs = [
+        fmean(math.log(max(loss, SMALLEST)) for loss in example.visits[1:]) if _known(example) else math.nan
+        for example in examples
+    ]
+    known = [cost for cost in costs if not math.isnan(cost)]
+    if not known:
+        return costs
+    middle = median(known)
+    spread = 1.4826 * median(abs(cost - middle) for cost in known)  # a standard deviation, were they normal
+    return [(cost - middle) / spread if spread else 0.0 * cost for cost in costs]
+
+
+def never_learnt(examples: Sequence[Losses]) -> list[int]:
+    """The places of the examples that cost a quarter of their first loss still, the costliest first.
+
+    The first loss is the base model's where the service looked, else the median of those.
+    """
+    looked = [example.before for example in examples if example.before is not None]
+    firsts = looked or [example.visits[0] for example in examples if example.visits]
+    usual = median(first for first in firsts if not math.isnan(first)) if firsts else math.nan
+    found = [
+        place
+        for place, example in enumerate(examples)
+        if example.last >= STILL_OPEN * (usual if example.before is None else example.before)
+    ]
+    return sorted(found, key=lambda place: -examples[place].last)
+
+
+def memorised(examples: Sequence[Losses], *, validation_loss: float) -> list[int]:
+    """The places of the examples known ten times better than what was never seen, the best known first.
+
+    Memorising is what an example gains by being in the training file (Zhang et al. 2021, arXiv
+    2112.12938); the loss on the validation file stands for what it would cost were it not.
+    """
+    found = [place for place, each in enumerate(examples) if each.last < BY_HEART * validation_loss]
+    return sorted(found, key=lambda place: examples[place].last)
+
+
+def _known(example: Losses) -> bool:
+    return len(example.visits) > 1 and not any(math.isnan(loss) for loss in example.visits)
+
+
+# What the model saw, and what it did not learn: the loss of every training example, beside the example.
+#
+# The local service tells it in a file beside the loss curve; clouds keep the losses of single examples to
+# themselves. What a loss says of its example is judged in ``lesson_rules``.
+
+NAME = "lessons.jsonl"
+SHOWN = 15  # rows of the table
+OUTLYING = 2.5
+"""Robust standard deviations above which an example is suspicious, unless one asks for a number of them.
+
+Ours: in the measurement that ``suspicion`` tells of, all 18 answers of another question stood above it,
+10 and 7 of 18 small slips, and nothing else.
+"""
+
+
+@dataclass(frozen=True)
+class ExampleLoss:
+    """One training example and how it fared."""
+
+    example: Example
+    losses: Losses
+    suspicion: float
+    """How far its losses stand out among its like, in robust standard deviations; nan where unknown."""
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from (``faq.csv:12``)."""
+        return self.example.origin
+
+
+@dataclass(frozen=True, repr=False)
+class ExampleLosses:
+    """What a job's training examples were to the model; the most suspicious first in the table."""
+
+    job_id: str
+    lessons: tuple[ExampleLoss, ...]
+    """In the order of the training file."""
+    first_batch: tuple[Rendering, ...]
+    """The examples of the first step, token by token as the model read them."""
+    validation_loss: float | None = None
+    """The last one on the whole validation file, nats per token."""
+
+    def suspicious(self, n: int | None = None) -> tuple[str, ...]:
+        """The origins of the examples whose labels deserve a second look, the worst first.
+
+        The ``n`` worst, or all that stand out. ``dataset.without(lessons.suspicious())`` is one step further.
+        """
+        if n is not None:
+            return tuple(lesson.origin for lesson in self._ranked[: max(n, 0)])
+        return tuple(lesson.origin for lesson in self._ranked if lesson.suspicion > OUTLYING)
+
+    @cached_property
+    def never_learnt(self) -> tuple[str, ...]:
+        """The origins of the examples that the model cannot say after training either, the worst first."""
+        return self._origins(never_learnt([lesson.losses for lesson in self.lessons]))
+
+    @cached_property
+    def memorised(self) -> tuple[str, ...] | None:
+        """The origins of the examples learnt by heart; ``None`` without a validation loss to compare with."""
+        if self.validation_loss is None:
+            return None
+        losses = [lesson.losses for lesson in self.lessons]
+        return self._origins(memorised(losses, validation_loss=self.validation_loss))
+
+    @property
+    def sentence(self) -> str:
+        """The findings in a sentence."""
+        found = [f"{len(self.never_learnt):,} never learnt"]
+        if self._ranked:
+            found.insert(0, f"{len(self.suspicious()):,} to look at again for a wrong answer")
+        if self.memorised is not None:
+            found.append(f"{len(self.memorised):,} learnt by heart")
+        told = f"{counted(len(self.lessons), 'training example')}: {', '.join(found)}."
+        few = "Which of them are suspicious shows from the second epoch on; train two or more."
+        return told if self._ranked else f"{told} {few}"
+
+    @cached_property
+    def _ranked(self) -> tuple[ExampleLoss, ...]:
+        known = (lesson for lesson in self.lessons if not math.isnan(lesson.suspicion))
+        return tuple(sorted(known, key=lambda lesson: -lesson.suspicion))
+
+    def _origins(self, places: Sequence[int]) -> tuple[str, ...]:
+        return tuple(self.lessons[place].origin for place in places)
+
+    def __repr__(self) -> str:
+        """The findings, and the most suspicious examples, one a line."""
+        return "\n".join([self.sentence, *("  ".join(row) for row in self._rows())])
+
+    def _repr_html_(self) -> str:
+        columns = ("origin", "suspicion", "question", "answer", "loss at each visit", "before", "after")
+        caption = f"{self.sentence} The most suspicious first; losses in nats per learnt token."
+        return table(caption, columns, self._rows())
+
+    def _rows(self) -> Iterator[tuple[str, ...]]:
+        for lesson in (self._ranked or self.lessons)[:SHOWN]:
+            losses = lesson.losses
+            yield (
+                lesson.origin,
+                "" if math.isnan(lesson.suspicion) else f"{lesson.suspicion:.1f}",
+                lesson.example.question,
+                lesson.example.answer,
+                " → ".join(_shown(loss) for loss in losses.visits),
+                _shown(losses.before),
+                _shown(losses.after),
+            )
+
+
+def example_losses(client: "OpenAI", job: "FineTuningJob | str", dataset: Dataset) -> ExampleLosses:
+    """Tell what the model made of each example of ``dataset``, on which ``job`` was trained.
+
+    ``SetupError`` while the job has not succeeded, and where the service does not tell; ``DataError`` when
+    the job was trained on something else.
+    """
+    job = client.fine_tuning.jobs.retrieve(job if isinstance(job, str) else job.id)
+    told = _told(client, job)
+    about = next(line for line in told if line["kind"] == "about")
+    if about["training_sha256"] != dataset.sha256:
+        raise DataError(
+            f"Job {job.id} was trained on other examples than those of {dataset.name}; give the very dataset "
+            "that was uploaded (in a project: the training file that 03_build_data kept)."
+        )
+    losses = [_losses(line) for line in told if line["kind"] == "example"]
+    examples = zip(dataset, losses, label_error_score(losses), strict=True)
+    batch = tuple(
+        Rendering(
+            dataset[line["line"] - 1].origin,
+            about["model"],
+            tuple(Piece(text, learnt) for text, learnt in line["pieces"]),
+            exact=True,
+        )
+        for line in told
+        if line["kind"] == "first_batch"
+    )
+    progress = next(follow(client, job))
+    validation_loss = progress.curve.final.get("full_valid_loss")
+    return ExampleLosses(job.id, tuple(ExampleLoss(*each) for each in examples), batch, validation_loss)
+
+
+def _told(client: "OpenAI", job: "FineTuningJob") -> list[dict[str, Any]]:
+    for file_id in job.result_files or ():
+        try:
+            if client.files.retrieve(file_id).filename == NAME:
+                content = client.files.content(file_id).read()
+                return [json.loads(line) for line in content.splitlines()]
+        except openai.NotFoundError:  # deleted meanwhile
+            continue
+    if job.status not in ("succeeded", "failed", "cancelled"):
+        raise SetupError(f"Job {job.id} is {job.status}; what it taught is told when it has succeeded.")
+    raise SetupError(
+        f"Job {job.id} has no {NAME}. Only the local service tells the loss of each example, of jobs that "
+        "succeeded; clouds keep them to themselves. To see them, train the same file with it."
+    )
+
+
+def _losses(line: dict[str, Any]) -> Losses:
+    return Losses(
+        tuple(math.nan if loss is None else loss for loss in line["losses"]), line["before"], line["after"]
+    )
+
+
+def _shown(loss: float | None) -> str:
+    return "" if loss is None else f"{loss:.3g}"

@@ -1,0 +1,289 @@
+"""Following a job, or several, until they end, and the checkpoints they leave.
+
+All that is needed is the job's id: whoever lost a kernel, a network or a
+laptop's lid follows on. Whoever consumes decides about waiting and drawing;
+stopping to follow stops nothing else.
+"""
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import openai
+
+from workbench.display import table
+from workbench.errors import SetupError
+from workbench.training.curve import REWARD, Curve
+from workbench.training.curve_files import read_curve
+from workbench.training.jobs import hinted
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
+    from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
+
+ENDED = ("succeeded", "failed", "cancelled")
+_PAGE = 100
+_LONGEST_WAIT = 60.0  # seconds; a service may ask for more, but somebody is watching
+
+# A lost network, a service that restarts or is too busy: all of them pass.
+_PASSING = (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A job as one look found it: its state, its whole curve so far, and all its events, oldest first."""
+
+    job: "FineTuningJob"
+    curve: Curve
+    events: tuple["FineTuningJobEvent", ...]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job succeeded, failed or was cancelled."""
+        return self.job.status in ENDED
+
+    def __repr__(self) -> str:
+        """The job's state, then the curve's summary."""
+        return f"{self.job.id}: {self.job.status}\n{self.curve!r}"
+
+
+def follow(
+    client: "OpenAI",
+    job: "FineTuningJob | str",
+    *,
+    poll_seconds: float = 1.0,
+    patience_seconds: float = 60.0,
+) -> Iterator[Progress]:
+    """Watch a job: yields at once, whenever something is new, and last when it has ended.
+
+    ``job`` may be its id. Only new events are read. Without any answer for
+    ``patience_seconds`` a ``SetupError`` is raised; the job goes on all the same.
+    """
+    return follow_all(client, (job,), poll_seconds=poll_seconds, patience_seconds=patience_seconds)
+
+
+def follow_all(
+    client: "OpenAI",
+    jobs: "Iterable[FineTuningJob | str]",
+    *,
+    poll_seconds: float = 1.0,
+    patience_seconds: float = 60.0,
+) -> Iterator[Progress]:
+    """Watch several jobs in turn, each as ``follow`` does, until the last of them has ended.
+
+    What is yielded says by its ``job`` whose news it is.
+    """
+    running = dict.fromkeys(_id(job) for job in jobs)
+    looks: dict[str, _Look] = {}
+    lost_since: float | None = None
+    wait = 0.0
+    while running:
+        time.sleep(wait)
+        wait = poll_seconds
+        for job_id in tuple(running):
+            last = looks.get(job_id)
+            try:
+                look = _look(client, job_id, last)
+            except _PASSING as error:
+                lost_since = lost_since or time.monotonic()
+                if time.monotonic() - lost_since >= patience_seconds:
+                    raise SetupError(_lost(client, tuple(running), patience_seconds)) from error
+                wait = max(wait, _asked_to_wait(error))
+                continue
+            lost_since, looks[job_id] = None, look
+            if look.progress.ended:
+                del running[job_id]
+            if last is None or _news(last, look):
+                yield look.progress
+
+
+def checkpoints(client: "OpenAI", job: "FineTuningJob | str") -> "list[FineTuningJobCheckpoint]":
+    """List the states of a job that can still be used as models, newest first."""
+    return list(client.fine_tuning.jobs.checkpoints.list(_id(job), limit=_PAGE))
+
+
+class _Look(NamedTuple):
+    """One look at a job, and the result file it was read from."""
+
+    progress: Progress
+    results: bytes
+
+
+def _look(client: "OpenAI", job_id: str, last: _Look | None) -> _Look:
+    """Ask for the job first: when it has ended, what is asked for next is complete."""
+    job = client.fine_tuning.jobs.retrieve(job_id)
+    seen = last.progress.events if last else ()
+    events = seen + _new_events(client, job_id, seen)
+    known = last.results if last else b""
+    results = _results(client, job, known)
+    if last and len(events) == len(seen) and results == known:
+        return _Look(Progress(job, last.progress.curve, seen), known)
+    curve = read_curve(events)
+    return _Look(
+        Progress(job, read_curve(results).merge(curve) if results.strip() else curve, events), results
+    )
+
+
+def _news(last: _Look, look: _Look) -> bool:
+    return (
+        last.progress.job.status != look.progress.job.status
+        or len(last.progress.events) != len(look.progress.events)
+        or last.results != look.results
+    )
+
+
+def _new_events(
+    client: "OpenAI", job_id: str, seen: tuple["FineTuningJobEvent", ...]
+) -> tuple["FineTuningJobEvent", ...]:
+    """Read page by page, newest first, until a page holds an event we have; give them oldest first."""
+    ids = {event.id for event in seen}
+    new: list[FineTuningJobEvent] = []
+    after: str | openai.Omit = openai.omit
+    while True:
+        page = client.fine_tuning.jobs.list_events(job_id, limit=_PAGE, after=after)
+        unseen = [event for event in page.data if event.id not in ids]
+        new += unseen
+        if len(unseen) < len(page.data) or not page.data or not page.has_more:
+            return tuple(reversed(new))
+        after = page.data[-1].id
+
+
+def _results(client: "OpenAI", job: "FineTuningJob", known: bytes) -> bytes:
+    """The result file so far; it is fetched only when its size has changed, or nobody says its size."""
+    for file_id in job.result_files or ():
+        try:
+            size = client.files.retrieve(file_id).bytes
+            return known if known and size == len(known) else client.files.content(file_id).read()
+        except openai.NotFoundError:  # it is announced before it is there
+            continue
+    return known
+
+
+def _asked_to_wait(error: openai.OpenAIError) -> float:
+    """The seconds for which a busy service wants to be left alone."""
+    said = error.response.headers.get("retry-after", "") if isinstance(error, openai.APIStatusError) else ""
+    return min(float(said), _LONGEST_WAIT) if re.fullmatch(r"\d+(\.\d+)?", said) else 0.0
+
+
+def _lost(client: "OpenAI", jobs: tuple[str, ...], seconds: float) -> str:
+    these = f"Job {jobs[0]} goes" if len(jobs) == 1 else f"Jobs {', '.join(jobs)} go"
+    return (
+        f"No answer from {client.base_url.netloc.decode()} for {seconds:.0f} s. "
+        f"{these} on without us; connect again and follow by id."
+    )
+
+
+def _id(job: "FineTuningJob | str") -> str:
+    return job if isinstance(job, str) else job.id
+
+
+# What came out of a job: the tuned model, what it was really trained with, and how long that took.
+#
+# Read from the job and its events alone. Whether the curve looks healthy and
+# whether the model is better is judged elsewhere.
+
+STARTED = ("Training started.", "Fine-tuning job started")  # said by Azure and here; by OpenAI
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """A job that succeeded."""
+
+    job: "FineTuningJob"
+    training_seconds: int
+    facts: dict[str, str | int | float]  # for people, in the order they are shown
+
+    @property
+    def model(self) -> str:
+        """The tuned model's name, to be asked like any other."""
+        return str(self.job.fine_tuned_model)
+
+    def __repr__(self) -> str:
+        """Show a fact a line."""
+        return "\n".join(f"{name}: {value}" for name, value in self.facts.items())
+
+    def _repr_html_(self) -> str:
+        rows = [(name, str(value)) for name, value in self.facts.items()]
+        return table(f"Job {self.job.status}", ("fact", "value"), rows)
+
+
+@dataclass(frozen=True)
+class KeptCheckpoint:
+    """The checkpoints of a job: what each is called, and what was measured there."""
+
+    checkpoints: tuple["FineTuningJobCheckpoint", ...]
+
+    @property
+    def models(self) -> list[str]:
+        """Their names, newest first; each can be asked like any other model."""
+        return [checkpoint.fine_tuned_model_checkpoint for checkpoint in self.checkpoints]
+
+    @property
+    def steps(self) -> list[int]:
+        """Where each was saved, newest first."""
+        return [checkpoint.step_number for checkpoint in self.checkpoints]
+
+    def __repr__(self) -> str:
+        """Name one a line."""
+        return "\n".join(f"step {c.step_number}: {c.fine_tuned_model_checkpoint}" for c in self.checkpoints)
+
+    def _repr_html_(self) -> str:
+        columns = ("step", "model", "validation loss", "validation tokens right", "held-out answers right")
+        rows = []
+        for checkpoint in self.checkpoints:
+            measured = checkpoint.metrics.model_dump()
+            loss = measured.get("full_valid_loss")
+            rows.append(
+                (
+                    str(checkpoint.step_number),
+                    checkpoint.fine_tuned_model_checkpoint,
+                    "" if loss is None else f"{loss:.4g}",
+                    _share(measured.get("full_valid_mean_token_accuracy")),
+                    _share(measured.get(REWARD)),
+                )
+            )
+        return table("Checkpoints that can be used, newest first", columns, rows)
+
+
+def job_result(progress: "Progress") -> JobResult:
+    """Tell what came out of a job that has ended; one that failed or was cancelled is a ``SetupError``.
+
+    ``training_seconds`` run from the service's word that training started, or
+    from the job's creation where it does not say so, to the job's end.
+    """
+    job = progress.job
+    if job.status != "succeeded" or job.finished_at is None or job.fine_tuned_model is None:
+        how = {"failed": "failed", "cancelled": "was cancelled"}.get(job.status, f"is {job.status}")
+        reason = (
+            f" ({hinted(job.error.message).removesuffix('.')})" if job.error and job.error.message else ""
+        )
+        way_out = "run 04_launch again" if progress.ended else "wait for it in 04_launch"
+        raise SetupError(f"Job {job.id} {how}{reason}; {way_out}.")
+    started = next((e.created_at for e in progress.events if e.message in STARTED), job.created_at)
+    seconds = job.finished_at - started
+    # In a job's answer these stand where the service resolved "auto".
+    used = job.hyperparameters.model_dump(exclude_none=True)
+    facts: dict[str, str | int | float] = {
+        "job": job.id,
+        "tuned model": job.fine_tuned_model,
+        "base model": job.model,
+        **{name: value for name, value in used.items() if isinstance(value, str | int | float)},
+        "steps": progress.curve.steps,
+        "trained tokens": job.trained_tokens or "not told",
+        "training seconds": seconds,
+    }
+    if REWARD in progress.curve.final:
+        facts["held-out answers right"] = f"{progress.curve.final[REWARD]:.0%}"
+    return JobResult(job, seconds, facts)
+
+
+def kept_checkpoints(client: "OpenAI", job: "FineTuningJob") -> KeptCheckpoint:
+    """List the states of the model that can still be used, newest first."""
+    return KeptCheckpoint(tuple(checkpoints(client, job)))
+
+
+def _share(value: object) -> str:
+    return f"{value:.0%}" if isinstance(value, float | int) else ""

@@ -1,0 +1,383 @@
+"""Before a job is paid for: what will be sent, what is new in it, what it will cost, what stands in its way.
+
+``preflight`` starts nothing and uploads nothing. What it shows is what ``launch`` sends; one that has
+errors is not launched, and one whose job is there already is found again and costs nothing.
+"""
+
+import datetime
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from workbench.catalog.providers import Provider, provider_at
+from workbench.dataset import templates
+from workbench.dataset.check.check import Counts, no_validation, sizes
+from workbench.dataset.check.methods import grader_findings
+from workbench.dataset.check.row import Finding, Row
+from workbench.dataset.check.rules import Rules
+from workbench.dataset.check.sources import DatasetSource
+from workbench.dataset.dataset import Dataset, counted
+from workbench.display import table
+from workbench.errors import SetupError
+from workbench.project import JSON
+from workbench.training.cost import CostCap, Estimate, Rates, cost_findings, token_findings
+from workbench.training.jobs import known_job, start_or_find, uploaded
+from workbench.training.request import (
+    SUFFIX,
+    Change,
+    Hyperparameter,
+    Hyperparameters,
+    Request,
+    changes,
+    explained_hyperparameters,
+    file_name,
+    model_findings,
+    request_for,
+)
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai.types import FileObject
+    from openai.types.fine_tuning import FineTuningJob
+
+    from workbench.project import Project
+
+# The limits of data, settings and queue: what stands in the way of a job, and what is worth knowing.
+#
+# All is read from the request and from what the service has already. Numbers without another source are
+# Azure's: Microsoft Learn, "Quotas and limits" (03/19/2026) and "Customize a model with fine-tuning"
+# (10/05/2026). The model's own limits are ``trainable``'s business.
+
+RUNNING, RUNNING_DEVELOPER, QUEUED, JOBS, FILES = 3, 5, 20, 100, 100
+RESOURCE_BYTES = 1024**3  # of all fine-tuning files of a resource
+MOST_SEED = 2**31 - 1
+SHORT_SUFFIX = 18  # characters that the portal takes; the documents allow 40
+KEPT_EPOCHS = 3  # so many of the last can be used as checkpoints
+BOLD = 2.0  # of learning rates: one that ruined a Llama 3.3 (Microsoft's fine-tuning skill, 2026-08-20)
+
+_RANGES = {
+    "n_epochs": (1, 50),
+    "batch_size": (1, 256),
+    "learning_rate_multiplier": (0, float("inf")),
+    "beta": (0, 2),
+    "compute_multiplier": (0.00001, 10),
+    "eval_interval": (1, float("inf")),
+    "eval_samples": (1, float("inf")),
+}
+_ABOVE_ZERO = ("learning_rate_multiplier", "beta", "compute_multiplier")  # the least itself is not allowed
+_GRADED_LOCALLY = frozenset({("question",), ("answer",)})
+
+
+def data_findings(request: Request) -> Iterator[Finding]:
+    """Are there enough examples, sound ones, in files of a size that can be sent?"""
+    for role, dataset in (("training", request.training), ("validation", request.validation)):
+        if dataset is None:
+            yield from no_validation(request.way)
+            continue
+        rows = [Row(number, example.wire) for number, example in enumerate(dataset)]
+        counts = Counts(request.way, role)
+        counts.add(rows)
+        found = [finding for finding, _ in counts.found(DatasetSource(dataset))]
+        found += [*sizes(len(dataset.to_jsonl())), *_format(dataset, rows, request)]
+        yield from (finding._replace(path=f"{role}_file") for finding in found)
+
+
+def hyperparameter_findings(request: Request, service: Provider) -> Iterator[Finding]:
+    """Is every setting in its range?"""
+    for name, value in request.hyperparameters.items():
+        if isinstance(value, str) or name not in _RANGES:
+            continue
+        least, most = _RANGES[name]
+        if not least <= value <= most or (value == least and name in _ABOVE_ZERO):
+            span = f"{'more than ' if name in _ABOVE_ZERO else ''}{least:g} to {most:g}"
+            message = f"{name} is {value:g}"
+            yield Finding("error", "range", f"hyperparameters.{name}", message, f"give {span}, or None")
+    epochs, rate = (request.hyperparameters[name] for name in ("n_epochs", "learning_rate_multiplier"))
+    if isinstance(epochs, int) and epochs > KEPT_EPOCHS:
+        message = f"only the last {KEPT_EPOCHS} of {epochs} epochs are kept, and an earlier one may be best"
+        yield Finding("info", "checkpoints", "hyperparameters.n_epochs", message, "watch the validation loss")
+    if not isinstance(rate, str) and rate >= BOLD:
+        message = f"learning_rate_multiplier is {rate:g}, and {BOLD:g} has ruined models"
+        fix = "start with None, or with 1 and less"
+        yield Finding("warning", "bold", "hyperparameters.learning_rate_multiplier", message, fix)
+    if not 0 <= request.seed <= MOST_SEED:
+        yield Finding("error", "range", "seed", f"seed is {request.seed}", f"give 0 to {MOST_SEED:,}")
+    yield from _suffix(request.suffix)
+    yield from _grader(request, service)
+
+
+def queue_findings(
+    request: Request, service: Provider, jobs: Sequence["FineTuningJob"], files: Sequence["FileObject"]
+) -> Iterator[Finding]:
+    """Is there room for one more job and its files?"""
+    queued, running = count(jobs, "queued"), count(jobs, "running")
+    if queued >= QUEUED:
+        message = f"{queued} jobs are queued, and {QUEUED} is the most"
+        yield Finding("error", "queue", "", message, "wait for one, or cancel one")
+    if service.name != "azure":
+        return
+    developer = (request.training_type or "").lower() == "developertier"
+    at_once = RUNNING_DEVELOPER if developer else RUNNING
+    if running >= at_once:
+        message = f"{running} jobs run already, and {at_once} run at once, so this one will wait"
+        yield Finding("info", "queue", "", message, "wait, or cancel one")
+    if len(jobs) >= JOBS:
+        message = f"the resource has {len(jobs)} jobs, and {JOBS} is its documented limit"
+        yield Finding("warning", "queue", "", message, "take another resource if it is refused")
+    if len(files) >= FILES - 1:
+        message = f"the resource has {len(files)} files, and {FILES} is the most"
+        yield Finding("error", "files", "", message, "delete files of jobs that have ended")
+    used = sum(file.bytes for file in files)
+    more = sum(len(data.to_jsonl()) for data in (request.training, request.validation) if data)
+    if used + more > RESOURCE_BYTES:
+        message = (
+            f"with these there would be {(used + more) / 1024**2:,.0f} MB of files, and 1 GB is the most"
+        )
+        yield Finding("error", "files", "", message, "delete files of jobs that have ended")
+
+
+def count(jobs: Sequence["FineTuningJob"], state: str) -> int:
+    """How many jobs are ``queued`` or ``running``, in whatever words the service says it."""
+    words = {
+        "queued": ("pending", "queued", "validating_files", "created"),
+        "running": ("running", "pausing", "resuming"),
+    }
+    return sum(job.status in words[state] for job in jobs)
+
+
+def _format(dataset: Dataset, rows: Sequence[Row], request: Request) -> Iterator[Finding]:
+    """The first row by each rule that the service would refuse, and how many follow."""
+    rules = Rules(request.way, request.grader if request.way == "rft" else None)
+    found: dict[str, list[tuple[int, Finding]]] = {}
+    for row in rows:
+        if not rules.plain(row.value):
+            for finding in rules.findings(row.value):
+                if finding.level == "error":
+                    found.setdefault(finding.rule, []).append((row.number, finding))
+    for places in found.values():
+        number, first = places[0]
+        more = len({number for number, _ in places}) - 1
+        where = dataset[number].origin + (f" and {counted(more, 'more place')}" if more else "")
+        yield first._replace(message=f"{where}: {first.message}")
+
+
+def _suffix(suffix: str | None) -> Iterator[Finding]:
+    if suffix is None:
+        return
+    if not SUFFIX.fullmatch(suffix):
+        message = f"'{suffix}' cannot be a suffix"
+        fix = "use up to 40 letters (a-z, A-Z), digits, '_' and '-'"
+        yield Finding("error", "suffix", "suffix", message, fix)
+    elif len(suffix) > SHORT_SUFFIX:
+        message = f"the suffix has {len(suffix)} characters, and the portal takes {SHORT_SUFFIX}"
+        yield Finding("warning", "suffix", "suffix", message, "shorten it if it is refused")
+
+
+def _grader(request: Request, service: Provider) -> Iterator[Finding]:
+    grader = request.grader
+    if grader is None:
+        if request.way == "rft":
+            message = "a reinforcement job has nothing to learn from without a grader"
+            yield Finding("error", "grader", "grader", message, "give one: grader=…")
+        return
+    yield from (found for found in grader_findings(grader) if found.level == "error")
+    if request.way != "sft":
+        return
+    if not service.grades_while_training:
+        message = f"{service.name} takes no grader in a supervised job"
+        yield Finding("error", "grader", "grader", message, "leave it out, and use evaluate afterwards")
+        return
+    if request.validation is None:
+        message = "a grader needs held-out questions to be asked"
+        yield Finding("error", "grader", "grader", message, "give validation data, or leave the grader out")
+    for path in sorted(templates.item_fields(grader) - _GRADED_LOCALLY):
+        message = (
+            f"the grader reads item.{'.'.join(path)}, and an item has question and answer while it trains"
+        )
+        yield Finding("error", "grader", "grader", message, "name one of these")
+
+
+_LEVELS = ("error", "warning", "info")
+
+
+@dataclass(frozen=True, repr=False)
+class Preflight:
+    """A job as it would be sent, and all that there is to know about it first."""
+
+    request: Request
+    host: str
+    """The service that it would be sent to."""
+    body: Mapping[str, JSON]
+    """What would be sent; where a file is not uploaded yet, its name stands for its id."""
+    knobs: tuple[Hyperparameter, ...]
+    changes: tuple[Change, ...] | None
+    """What differs from the project's last run; ``None`` where none is on record."""
+    cost: Estimate | None
+    """``None`` where the model is not in the catalogue, or its tokens cannot be counted."""
+    cap: CostCap | None
+    """What it may cost, for ``alerts``; ``None`` where no cap was given."""
+    findings: tuple[Finding, ...]
+    """What stands in the way or is worth knowing, the worst first."""
+    queued: int
+    running: int
+    known: "FineTuningJob | None"
+    """The job of the same content that is there already: it is found, and nothing is started."""
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What must be put right before it can start."""
+        return tuple(finding for finding in self.findings if finding.level == "error")
+
+    @property
+    def ok(self) -> bool:
+        """Whether ``launch`` gives a job."""
+        return self.known is not None or not self.errors
+
+    def __str__(self) -> str:
+        """The sum in a sentence."""
+        request = self.request
+        what = (
+            f"{request.model} on {counted(len(request.training), 'example')} ({request.way}) at {self.host}"
+        )
+        if self.known is not None:
+            return (
+                f"{what}: job {self.known.id} is there already ({self.known.status}); nothing is paid again"
+            )
+        wrong = f"{counted(len(self.errors), 'thing')} in the way" if self.errors else "nothing in the way"
+        return f"{what}: {wrong}; {counted(self.queued, 'job')} queued there, {self.running} running"
+
+    def __repr__(self) -> str:
+        """All of it, line by line."""
+        return "\n".join([str(self), *(": ".join(filter(None, row)) for row in self._rows())])
+
+    def _repr_html_(self) -> str:
+        body = escape(json.dumps(self.body, indent=2, ensure_ascii=False))
+        request = f'<summary>The request, word for word</summary><pre style="text-align:left">{body}</pre>'
+        return f"{table(str(self), ('', '', 'why'), self._rows())}<details>{request}</details>"
+
+    def _rows(self) -> Iterator[tuple[str, str, str]]:
+        for knob in self.knobs:
+            yield knob.name, str(knob.value), knob.reason
+        if self.changes is None:
+            yield "since the last run", "none is on record", ""
+        elif not self.changes:
+            yield "since the last run", "nothing has changed", ""
+        for change in self.changes or ():
+            yield f"changed: {change.what}", f"{change.before} → {change.now}", ""
+        yield (
+            "cost",
+            str(self.cost) if self.cost else "not known",
+            "; ".join(self.cost.notes if self.cost else ()),
+        )
+        for finding in self.findings:
+            place = f" ({finding.path})" if finding.path else ""
+            yield f"{finding.level}{place}", finding.message, finding.fix
+
+
+def preflight(
+    client: "OpenAI",
+    training: "Dataset",
+    *,
+    model: str,
+    validation: "Dataset | None" = None,
+    n_epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate_multiplier: float | None = None,
+    hyperparameters: Hyperparameters | None = None,
+    seed: int = 0,
+    suffix: str | None = None,
+    grader: Mapping[str, object] | None = None,
+    training_type: str | None = None,
+    project: "Project | None" = None,
+    cost_cap: float | None = None,
+    price: float | None = None,
+    hours: float | None = None,
+    region: str | None = None,
+    existing_customer: bool = True,
+    on: datetime.date | None = None,
+) -> Preflight:
+    """What would happen if I started this job? Asks the service for its models, jobs and files only.
+
+    The settings are those of ``start_job``. ``cost_cap``: US dollars that it may likely cost. ``price``:
+    yours, per million tokens or per hour, in place of the catalogue's; ``hours``: how long a reinforcement
+    job will train. ``region``: where an Azure resource is. ``existing_customer``: whether you had the
+    model deployed before it was closed to new customers. ``on``: the day to judge by, today by default.
+    """
+    service = provider_at(str(client.base_url))
+    today = on or datetime.date.today()
+    request = request_for(
+        service,
+        training,
+        validation=validation,
+        model=model,
+        n_epochs=n_epochs,
+        batch_size=batch_size,
+        learning_rate_multiplier=learning_rate_multiplier,
+        hyperparameters=hyperparameters,
+        seed=seed,
+        suffix=suffix,
+        grader=grader,
+        training_type=training_type,
+    )
+    jobs = list(client.fine_tuning.jobs.list(limit=100))
+    files = list(client.files.list(purpose="fine-tune"))
+    listed = [each.id for each in client.models.list()]
+    rates = Rates(service, request, price, today)
+    cost, why_not = rates.cost(hours)
+    new = changes(request, service.name, project) if project else None
+    findings = [
+        *model_findings(
+            request, service, listed=listed, region=region, existing_customer=existing_customer, on=today
+        ),
+        *data_findings(request),
+        *hyperparameter_findings(request, service),
+        *queue_findings(request, service, jobs, files),
+        *cost_findings(cost, why_not, cost_cap),
+        *token_findings(rates.total if cost else 0, rates.n_epochs or 1),
+        *_of_the_changes(new),
+    ]
+    return Preflight(
+        request,
+        client.base_url.netloc.decode(),
+        _body(request, files),
+        explained_hyperparameters(request),
+        new,
+        cost,
+        None if cost_cap is None else rates.cap(cost_cap),
+        tuple(sorted(findings, key=lambda finding: _LEVELS.index(finding.level))),
+        count(jobs, "queued"),
+        count(jobs, "running"),
+        known_job(client, request, project=project),
+    )
+
+
+def launch(client: "OpenAI", plan: Preflight, *, project: "Project | None" = None) -> "FineTuningJob":
+    """Start the job as shown, or find the one that is there; ``SetupError`` says what is in the way."""
+    if plan.errors and known_job(client, plan.request, project=project) is None:
+        wrong = " ".join(f"{finding.message}: {finding.fix}." for finding in plan.errors)
+        raise SetupError(f"The job is not started, and nothing was uploaded. {wrong}")
+    return start_or_find(client, plan.request, project=project)
+
+
+def _of_the_changes(new: tuple[Change, ...] | None) -> Iterator[Finding]:
+    what = [change.what for change in new or ()]
+    if len(what) > 1:
+        message = f"{len(what)} things have changed since the last run: {', '.join(what)}"
+        yield Finding("warning", "changes", "", message, "change one a run, to know which of them helped")
+
+
+def _body(request: Request, files: "Sequence[FileObject]") -> Mapping[str, JSON]:
+    validation = request.validation
+    return request.body(
+        _file(request.training, "train", files),
+        _file(validation, "validation", files) if validation is not None else None,
+    )
+
+
+def _file(data: "Dataset", role: str, files: "Sequence[FileObject]") -> str:
+    """Its id, or its name before it is uploaded."""
+    name = file_name(data, role)
+    there = uploaded(files, name, len(data.to_jsonl()))
+    return there.id if there else name

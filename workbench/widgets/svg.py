@@ -1,0 +1,218 @@
+"""Which points of a long curve a screen can show, without hiding a spike or a gap.
+
+A screen has a few hundred columns of pixels, a curve may have millions of points. Of each
+column stay the first, the last, the highest and the lowest point, and the edges of every gap.
+"""
+
+import math
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    Numbers = NDArray[numpy.float64]
+    Places = NDArray[numpy.intp]
+
+
+def thinned(across: "Numbers", values: "Numbers", columns: int) -> "Places":
+    """Choose the places of the points to draw, rising; not finite ``values`` are gaps.
+
+    ``across`` rises. The ends of the whole, of each of ``columns`` equal widths the first, last, highest
+    and lowest, and of each gap one point and its two neighbours are kept. Only where there are more gaps
+    than columns, so that no screen can show each, one gap a column stands for all of them. At most
+    7 points a column and the two ends remain.
+    """
+    import numpy
+
+    if len(values) <= 2 * columns:
+        return numpy.arange(len(values))
+    width = (across[-1] - across[0]) or 1.0
+    column = numpy.minimum((across - across[0]) / width * columns, columns - 1).astype(numpy.intp)
+    known = numpy.isfinite(values)
+    kept = numpy.zeros(len(values), dtype=bool)
+    kept[[0, -1]] = True
+    places = numpy.flatnonzero(known)
+    if len(places):
+        kept[_telling(values[places], column[places], places)] = True
+    gaps = numpy.flatnonzero(~known & numpy.append(True, known[:-1]))
+    ends = numpy.flatnonzero(~known & numpy.append(known[1:], True))
+    if len(gaps) > columns:
+        _, chosen = numpy.unique(column[gaps], return_index=True)
+        gaps, ends = gaps[chosen], ends[chosen]
+    kept[gaps] = kept[numpy.maximum(gaps - 1, 0)] = kept[numpy.minimum(ends + 1, len(values) - 1)] = True
+    return numpy.flatnonzero(kept)
+
+
+def _telling(values: "Numbers", column: "Places", places: "Places") -> "Places":
+    """Of each column the first, the last, the highest and the lowest; the first of equals."""
+    import numpy
+
+    starts = numpy.flatnonzero(numpy.diff(column, prepend=-1))
+    lengths = numpy.diff(starts, append=len(column))
+    chosen = [starts, starts + lengths - 1]
+    for extreme in (numpy.minimum, numpy.maximum):
+        reached = numpy.flatnonzero(values == numpy.repeat(extreme.reduceat(values, starts), lengths))
+        _, first = numpy.unique(column[reached], return_index=True)
+        chosen.append(reached[first])
+    return places[numpy.concatenate(chosen)]
+
+
+# The strokes, marks and words that a drawing is made of, as SVG.
+#
+# Whatever a user wrote is escaped here, and control characters are left out: one of them breaks a
+# whole picture. Markers have the names that Plotly gives them.
+
+GREY = "#777777"  # a contrast of 4.5 on white and of 4.2 on JupyterLab's dark page
+
+# Drawn from the middle of the marker; the last three are strokes, the others are filled.
+_SHAPES = {
+    "diamond": "m0 -5l5 5l-5 5l-5 -5z",
+    "square": "m-3.4 -3.4h6.8v6.8h-6.8z",
+    "triangle-up": "m0 -4.8l4.5 7.8h-9z",
+    "triangle-down": "m0 4.8l4.5 -7.8h-9z",
+    "x": "m-3.4 -3.4l6.8 6.8m0 -6.8l-6.8 6.8",
+    "cross": "m-4.4 0h8.8m-4.4 -4.4v8.8",
+    "star": "m-4.4 0h8.8m-6.6 -3.8l4.4 7.6m0 -7.6l-4.4 7.6",
+}
+MARKERS = ("circle", *_SHAPES)
+
+
+def stroke(path: str, colour: str, width: float, *, dash: str = "", opacity: float = 1.0) -> str:
+    """Draw a line; ``dash`` as in SVG's ``stroke-dasharray``."""
+    dashes = f' stroke-dasharray="{dash}"' if dash else ""
+    faint = f' opacity="{opacity}"' if opacity < 1 else ""
+    return f'<path d="{path}" stroke="{colour}" stroke-width="{width}"{dashes}{faint}/>'
+
+
+def area(path: str, colour: str, opacity: float) -> str:
+    """Fill an outline, so that what lies below shines through."""
+    return f'<path d="{path}" fill="{colour}" opacity="{opacity}"/>'
+
+
+def marker(shape: str, colour: str, x: float, y: float) -> str:
+    """Draw a mark about 8 pixels wide."""
+    if shape == "circle":
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>'
+    path = f"M{x:.1f} {y:.1f}{_SHAPES[shape]}"
+    return area(path, colour, 1) if path.endswith("z") else stroke(path, colour, 2)
+
+
+def text(
+    x: float,
+    y: float,
+    words: str,
+    anchor: str = "start",
+    *,
+    weight: int = 400,
+    size: int = 12,
+    tail: str = "",
+) -> str:
+    """Write words; ``anchor`` is where in them ``x`` lies: start, middle or end. ``tail`` is SVG already."""
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}" font-size="{size}" '
+        f'fill="{GREY}">{escape(printable(words))}{tail}</text>'
+    )
+
+
+def printable(words: str) -> str:
+    """Leave out the letters that no SVG may hold."""
+    return "".join(letter for letter in words if letter.isprintable())
+
+
+def polyline(across: "Numbers", down: "Numbers", columns: int) -> str:
+    """Join points, thinned to as many columns of pixels; a gap where one is missing.
+
+    A point between two gaps becomes a dot.
+    """
+    import numpy
+
+    kept = thinned(across, down, columns)
+    across, down = across[kept], down[kept]
+    missing = numpy.flatnonzero(numpy.isnan(down))
+    points = [f"{x:.1f} {y:.1f}" for x, y in zip(across.tolist(), down.tolist(), strict=True)]
+    pieces = []
+    for start, end in zip([0, *(missing + 1)], [*missing, len(down)], strict=True):
+        if start < end:
+            piece = points[start:end]
+            pieces.append("M" + "L".join(piece if len(piece) > 1 else piece * 2))
+    return "".join(pieces)
+
+
+# Scales: where a number lies on a drawing's axis, in pixels, and which numbers are written beside it.
+
+_FEWEST_TICKS = 3
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Equal differences are equally far apart; ``start`` and ``end`` are where ``low`` and ``high`` lie."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        """Where one number lies."""
+        return self.start + (value - self.low) * self.factor
+
+    def all(self, values: "Numbers") -> "Numbers":
+        """Where numbers lie; a missing one stays missing."""
+        return self.start + (values - self.low) * self.factor
+
+    def ticks(self, most: int, smallest: float = 0.0) -> list[float]:
+        """At most ``most`` + 1 round numbers: 1, 2 or 5 times a power of ten apart, ``smallest`` at least."""
+        rough = max((self.high - self.low) / most, smallest, 1e-12)
+        power = 10.0 ** math.floor(math.log10(rough))
+        apart = next(times * power for times in (1, 2, 5, 10) if times * power >= rough * (1 - 1e-9))
+        first, last = math.ceil(self.low / apart - 1e-9), math.floor(self.high / apart + 1e-9)
+        return [number * apart for number in range(first, last + 1)]
+
+    @property
+    def factor(self) -> float:
+        """Pixels for each 1."""
+        return (self.end - self.start) / ((self.high - self.low) or 1.0)
+
+
+@dataclass(frozen=True)
+class Logarithmic:
+    """Equal ratios are equally far apart; ``low`` and ``high`` are above 0, and what is not has no place."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        """Where one number above 0 lies."""
+        return self._exponents.at(math.log10(value))
+
+    def all(self, values: "Numbers") -> "Numbers":
+        """Where numbers lie; one that has no place becomes a missing one."""
+        import numpy
+
+        return self._exponents.all(numpy.log10(numpy.where(values > 0, values, numpy.nan)))
+
+    def ticks(self, most: int) -> list[float]:
+        """Powers of ten, at most ``most`` + 1 of them; within two decades 2 and 5 times them as well.
+
+        Where those are too few to read the axis by, the round numbers that a linear one has.
+        """
+        first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+        times = (1, 2, 5) if self.high <= 100 * self.low else (1,)
+        every = max(1, math.ceil((last - first) / most))
+        powers = [factor * 10.0**power for power in range(first, last + 1, every) for factor in times]
+        ticks = [tick for tick in powers if self.low <= tick <= self.high]
+        evenly = Linear(self.low, self.high, self.start, self.end).ticks(most)
+        return ticks if len(ticks) >= _FEWEST_TICKS else evenly
+
+    @property
+    def _exponents(self) -> Linear:
+        return Linear(math.log10(self.low), math.log10(self.high), self.start, self.end)
+
+
+Scale: TypeAlias = Linear | Logarithmic
