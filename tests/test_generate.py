@@ -20,7 +20,7 @@ from transformers import (
 from workbench.errors import DataError, SetupError
 from workbench.local.inference.batch import Batch, answers
 from workbench.local.inference.grammar import Grammars
-from workbench.local.inference.kernels import PackedLinear, pack
+from workbench.local.inference.kernels import PackedLinear, can_pack, pack
 from workbench.local.inference.kv_cache import KVCache
 from workbench.local.inference.multi_lora import Adapters
 from workbench.local.inference.sampling import Sampler, Sampling, draw
@@ -371,6 +371,10 @@ def test_a_schema_that_cannot_be_followed_says_why(base: Base, schema: str, find
 # Products
 
 
+needs_packing = pytest.mark.skipif(not can_pack(), reason="this processor has no AVX512 for packed layers")
+
+
+@needs_packing
 @pytest.mark.parametrize("rows", [1, 3, 32, 100])
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_packed_layer_gives_what_the_plain_one_gives(rows: int, bias: bool) -> None:
@@ -381,6 +385,7 @@ def test_a_packed_layer_gives_what_the_plain_one_gives(rows: int, bias: bool) ->
         torch.testing.assert_close(PackedLinear(linear)(x), linear(x))
 
 
+@needs_packing
 def test_a_model_is_packed_once_and_answers_as_before(folder: Path) -> None:
     plain, packed = (load_base("nano", folder, dtype=torch.bfloat16) for _ in range(2))
     pack(packed.model)

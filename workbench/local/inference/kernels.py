@@ -76,8 +76,16 @@ class PackedLinear(nn.Module):
         return product
 
 
+def can_pack() -> bool:
+    """Whether oneDNN lays out bfloat16 weights on this processor; it needs AVX512 or newer."""
+    has = torch.cpu.get_capabilities()
+    return all(has.get(name, False) for name in ("avx512_f", "avx512_bw", "avx512_vl", "avx512_dq"))
+
+
 def pack(model: PreTrainedModel) -> None:
     """Pack the linear layers of ``model`` and its head, where that helps and fits into memory."""
+    if not can_pack():
+        return
     head = model.get_output_embeddings()
     size = sum(layer.linear.weight.nbytes for _, layer in lora.layers(model)) + head.weight.nbytes
     fits = size < MEMORY_SHARE * psutil.virtual_memory().available
