@@ -409,7 +409,7 @@ def test_a_training_file_that_is_not_utf_8_is_refused_with_line_and_byte(
         "code": "jsonlValidationFailed",
         "message": message,
         "param": "file",
-        "type": "invalid_request_error",
+        "type": "error",
     }
     upload = client.uploads.create(
         filename="bad.jsonl", purpose="fine-tune", bytes=len(content), mime_type="text/jsonl"
