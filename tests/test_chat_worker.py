@@ -1,22 +1,31 @@
 """Requests for answers at the desk of one model, and the process around it, on the nano model."""
 
 import json
+import multiprocessing
+import sys
+import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 import torch
 from desk_service import nano, nano_with_tools
 from test_generate import save_random_adapter
 
 from workbench.local.chat_protocol import ChatError, ChatRequest, Choice, Completion, Delta, ToolCall
+from workbench.local.inference import grammar
 from workbench.local.inference.grammar import read_calls
-from workbench.local.inference.inference_worker import ChatWorker
+from workbench.local.inference.inference_worker import ChatWorker, serve
 from workbench.local.inference.scheduler import Piece, Scheduler
 from workbench.local.models.model import Base, load_base
 from workbench.local.models.nano import build_nano
+from workbench.local.training.encoding import exceeds
 
 ASKED = ChatRequest("nano", "nano", None, ({"role": "user", "content": "say red"},), 12, temperature=0.0)
 WEATHER = {
@@ -173,6 +182,89 @@ def test_a_conversation_beyond_the_context_is_refused(base: Base) -> None:
     assert "maximum context length is 8192 tokens" in error.message
 
 
+@pytest.mark.parametrize("text", ["x", "red blue ", " ", "\n", "é", "日本"])
+def test_fifteen_megabytes_are_refused_without_being_tokenised_whole(base: Base, text: str) -> None:
+    request = replace(
+        ASKED, messages=({"role": "user", "content": text * (15_000_000 // len(text.encode()))},)
+    )
+    begin = time.process_time()
+    error = refusal(Scheduler(base), request)
+    assert time.process_time() - begin < 2  # tokenised whole they take more than ten
+    assert (error.status, error.code) == (400, "context_length_exceeded")
+    assert "the messages resulted in more than 8192 tokens" in error.message
+
+
+def test_nothing_that_would_fit_is_called_too_long(tmp_path: Path) -> None:
+    # One token takes all the blanks beside it; another one stands for a thousand characters.
+    settings = json.loads((nano_with_tools(tmp_path / "nano") / "tokenizer.json").read_text(encoding="utf-8"))
+    tokens = {token["content"]: token for token in settings["added_tokens"]}
+    tokens["<|endoftext|>"]["rstrip"] = True
+    (tmp_path / "nano" / "tokenizer.json").write_text(json.dumps(settings), encoding="utf-8")
+    tokenizer = nano(tmp_path / "nano").tokenizer
+    tokenizer.add_tokens(["y" * 1000])
+    for text, length in (("<|endoftext|>" + " " * 200_000, 1), ("y" * 160_000, 160)):
+        assert len(tokenizer(text, add_special_tokens=False)["input_ids"]) == length
+        assert not exceeds(tokenizer, text, 8192)
+    assert exceeds(tokenizer, "<|endoftext|>" + "z" * 200_000, 8192)
+
+
+@pytest.mark.parametrize("arguments", ['{"a":' * 100_000, "[" * 50_000 + "]" * 50_000, "9" * 5000])
+def test_arguments_that_cannot_be_read_end_no_process(caller: Base, arguments: str) -> None:
+    called = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": arguments}}
+    messages = (*ASKED.messages, {"role": "assistant", "content": "", "tool_calls": [called]})
+    asked = replace(ASKED, messages=messages, tools=(WEATHER,))
+    if len(arguments) > 8192:
+        assert refusal(Scheduler(caller), asked).code == "context_length_exceeded"
+    else:
+        assert answer(Scheduler(caller), asked).choices[0].finish_reason == "length"
+
+
+def test_a_call_nested_too_deep_to_be_read_stays_text() -> None:
+    text = '<tool_call>{"a":' + "[" * 50_000 + "}</tool_call>"
+    assert read_calls(text) == (text, ())
+
+
+def test_stop_sequences_of_a_megabyte_cost_no_more_than_short_ones(base: Base) -> None:
+    whole = answer(Scheduler(base), replace(ASKED, max_tokens=40)).choices[0].text
+    stops = (whole + "x" * 1_000_000, whole[:20] + "x" * 1_000_000, "y" * 1_000_000)
+    begin = time.process_time()
+    *deltas, completion = served(Scheduler(base), replace(ASKED, max_tokens=40, stop=stops), streamed=True)[0]
+    assert time.process_time() - begin < 3  # not minutes
+    assert isinstance(completion, Completion)
+    assert completion.choices[0] == Choice(whole, "length")
+    assert "".join(delta.text for delta in deltas if isinstance(delta, Delta)) in ("", whole)
+
+
+def test_a_bias_for_every_token_many_times_is_one_product(base: Base) -> None:
+    few = replace(ASKED, logit_bias=((65, 100.0),))
+    many = replace(ASKED, logit_bias=((65, 100.0), *((token % 259, 0.0) for token in range(100_000))))
+    begin = time.process_time()
+    assert answer(Scheduler(base), many).choices == answer(Scheduler(base), few).choices
+    assert time.process_time() - begin < 2  # entry by entry it takes ten
+
+
+def test_a_schema_too_long_to_be_followed_is_refused(base: Base) -> None:
+    error = refusal(Scheduler(base), replace(ASKED, schema=json.dumps({"const": "x" * 300_000})))
+    assert error.message.endswith("it has 300,013 characters; at most 262,144 can be followed")
+
+
+def test_a_schema_is_prepared_once_for_all_answers(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    matcher = grammar.LLMatcher
+
+    class Counted:
+        grammar_from_json_schema = staticmethod(matcher.grammar_from_json_schema)
+
+        def __new__(cls, *given: Any, **named: Any) -> Any:
+            made.append(1)
+            return matcher(*given, **named)
+
+    monkeypatch.setattr(grammar, "LLMatcher", Counted)
+    request = replace(ASKED, schema='{"enum": ["red", "blue"]}', n=40, temperature=1.0, seed=1)
+    texts = {choice.text for choice in answer(Scheduler(base), request).choices}
+    assert (texts, len(made)) == ({'"red"', '"blue"'}, 1)
+
+
 def test_messages_that_the_template_cannot_write_are_refused(base: Base) -> None:
     error = refusal(Scheduler(base), replace(ASKED, messages=({"role": "user", "content": "\ud800"},)))
     assert (error.status, error.code) == (400, "invalid_request_error")
@@ -319,3 +411,72 @@ def test_the_worker_survives_what_it_must_refuse_and_ends_when_nobody_asks(model
         2: ChatError,
         3: Completion,
     }
+
+
+@pytest.fixture(scope="module")
+def worker(models: Path) -> Iterator[Connection]:
+    """The connection to a worker in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=serve, args=(models, theirs), daemon=True)
+    child.start()
+    theirs.close()
+    try:
+        yield ours
+    finally:
+        child.kill()
+        child.join()
+
+
+def told(connection: Connection, *numbers: int) -> list[tuple[int, Piece]]:
+    """The last pieces for requests ``numbers``, in the order in which they come."""
+    last: list[tuple[int, Piece]] = []
+    while {number for number, _ in last} < set(numbers):
+        number, piece = connection.recv()
+        last += [] if isinstance(piece, Delta) else [(number, piece)]
+    return last
+
+
+def test_small_requests_do_not_wait_for_large_ones(worker: Connection) -> None:
+    properties = {f"p{index}": {"type": "string"} for index in range(5000)}
+    slow = replace(ASKED, schema=json.dumps({"type": "object", "properties": properties}))  # seconds
+    worker.send(("ask", 0, ASKED))
+    told(worker, 0)
+    for number in (1, 2, 3):
+        worker.send(("ask", number, slow))
+    worker.send(("leave", 2, None))
+    worker.send(("leave", 3, None))
+    worker.send(("ask", 4, ASKED))
+    assert [number for number, _ in told(worker, 1, 4)] == [4, 1]
+
+
+def test_a_schema_with_a_long_chain_of_references_ends_no_process(worker: Connection) -> None:
+    chain = {
+        f"a{at}": {"anyOf": [{"$ref": f"#/$defs/a{at + 1}"}, {"items": {"$ref": f"#/$defs/a{at + 1}"}}]}
+        for at in range(2000)
+    }
+    schema = {"$ref": "#/$defs/a0", "$defs": chain | {"a2000": {"type": "string"}}}
+    worker.send(("ask", 1, replace(ASKED, schema=json.dumps(schema))))
+    ((_, refused),) = told(worker, 1)
+    worker.send(("ask", 2, ASKED))
+    ((_, answered),) = told(worker, 2)
+    assert isinstance(refused, ChatError)
+    assert refused.message.startswith("The JSON schema in response_format cannot be followed: Parser Error:")
+    assert len(refused.message) < 300  # not the state of the parser, and the schema once more
+    assert isinstance(answered, Completion)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc is asked to give memory back")
+def test_memory_is_given_back_after_many_log_probabilities(worker: Connection) -> None:
+    large = replace(ASKED, n=128, top_logprobs=20, max_tokens=100, temperature=1.0)
+    worker.send(("ask", 0, replace(ASKED, top_logprobs=20)))
+    told(worker, 0)
+    (process,) = multiprocessing.active_children()
+    child = psutil.Process(process.pid)
+    before = child.memory_info().rss
+    for number in (1, 2):
+        worker.send(("ask", number, large))
+        told(worker, number)
+    worker.send(("ask", 3, ASKED))  # comes after what is done behind an answer
+    told(worker, 3)
+    assert child.memory_info().rss - before < 48 * 1024**2

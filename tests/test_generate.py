@@ -202,6 +202,21 @@ def test_a_remembered_start_changes_no_answer(base: Base) -> None:
     assert written(base, batch, [row], 20)[row] == expected(base, ids(start + "two?"), 20)
 
 
+def test_what_a_batch_holds_shrinks_with_it_and_changes_no_answer(base: Base) -> None:
+    batch = Batch(base)
+    row = batch.join(ids("say red"))
+    others = [batch.join(ids("x" * 2000)) for _ in range(15)]
+    said = []
+    while len(said) < 20:
+        said += [drawn.token for drawn in batch.step() if drawn.row == row]
+        if len(said) == 10:
+            assert batch.allocated_tokens >= 16 * 2000
+            for other in others:
+                batch.leave(other)
+    assert batch.allocated_tokens <= 128
+    assert said == expected(base, ids("say red"), 20)
+
+
 def test_a_model_that_remembers_otherwise_is_refused() -> None:
     config = Qwen2Config(**SIZE)
     config.layer_types = ["linear_attention"] * 4

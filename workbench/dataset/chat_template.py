@@ -284,7 +284,15 @@ def _render(
             )
         )
         text.encode()  # half a surrogate pair has no tokens
-    except (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+    except (
+        TemplateError,
+        TypeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         # A template is code of the model's makers: it adds and divides whatever it is given.
         raise _unwritable(error) from None
     return text
@@ -393,7 +401,7 @@ def _object(arguments: JSON) -> JSON:
         return {} if arguments is None else arguments
     try:
         read: JSON = json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments
     return arguments if isinstance(read, str) else read
 

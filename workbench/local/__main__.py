@@ -10,7 +10,6 @@ import hashlib
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
 import sys
@@ -19,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing.util import Finalize
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -253,6 +253,8 @@ def _own_temporary_folder(home: Path) -> Iterator[None]:
     except OSError:
         yield
         return
+    # Last of all: at -100 multiprocessing removes its own folder in this one, and complains if it is gone.
+    Finalize(None, discard, args=(folder,), exitpriority=-200)
     outer, before = tempfile.tempdir, {name: text for name, text in os.environ.items() if name == "TMPDIR"}
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
     try:
@@ -261,7 +263,6 @@ def _own_temporary_folder(home: Path) -> Iterator[None]:
         tempfile.tempdir = outer
         os.environ.pop("TMPDIR", None)
         os.environ.update(before)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

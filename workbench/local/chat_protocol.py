@@ -27,7 +27,7 @@ class ChatRequest:
     calls: tuple[str, ...] = ()  # names of tools one of which must be called; empty: the model decides
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a request may have millions
 class Likelihood:
     """A token of an answer, its log-probability as the model saw it, and its likeliest rivals."""
 

@@ -61,12 +61,12 @@ class PrefixCache:
 
 def shared(one: Sequence[int], prompt: Sequence[int]) -> int:
     """How many first tokens both have in common, in whole blocks, the last of ``prompt`` not counted."""
-    length = 0
-    for ours, theirs in zip(one, prompt[:-1], strict=False):
-        if ours != theirs:
-            break
-        length += 1
-    return length // BLOCK * BLOCK
+    low, high = 0, min(len(one), len(prompt) - 1) // BLOCK + 1  # blocks that are alike, and some that are not
+    while high - low > 1:
+        middle = (low + high) // 2
+        alike = one[low * BLOCK : middle * BLOCK] == prompt[low * BLOCK : middle * BLOCK]
+        low, high = (middle, high) if alike else (low, middle)
+    return low * BLOCK
 
 
 # Reading prompts: everything before the first token of an answer, a stretch at a time.
@@ -192,6 +192,11 @@ class Batch:
     def remembered_tokens(self) -> int:
         """For how many tokens memory is held by rows being answered, all rows as long as the longest."""
         return self._slots.rows * self._slots.capacity
+
+    @property
+    def allocated_tokens(self) -> int:
+        """For how many tokens memory is allocated, by rows that have left too."""
+        return self._slots.allocated
 
     def join(
         self,

@@ -7,7 +7,7 @@ the whole vocabulary is made only when it may not.
 import json
 import re
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +33,11 @@ AS_TEMPLATES: "JsonCompileOptions" = {
     "item_separator": ", ",
     "key_separator": ": ",
 }
+LONGEST = 256 * 1024  # characters of schemas; llguidance reads them recursively, on a stack that ends
+LONG = 8 * 1024  # characters of a grammar from which on its first steps are tried before the answer begins
+TRIED = 3  # steps
+KEPT = 8  # grammars kept ready
+TOKENS_KEPT = 4096
 
 
 class Constraint:
@@ -49,8 +54,8 @@ class Constraint:
 
     @property
     def problem(self) -> str:
-        """Why the grammar could not be followed further; empty when all is well."""
-        return self._matcher.get_error()
+        """Why the grammar could not be followed further, in a line; empty when all is well."""
+        return _first_line(self._matcher)
 
     def allows(self, token: int) -> bool:
         """Whether ``token`` may come next."""
@@ -77,6 +82,8 @@ class Grammars:
         """Read nothing of the vocabulary yet: that takes about a second."""
         self._tokenizer = tokenizer
         self._stop_tokens = stop_tokens
+        self._ready: dict[str, LLMatcher] = {}  # before the first token; the latest last
+        self.said = lru_cache(TOKENS_KEPT)(self._said)
 
     @cached_property
     def vocabulary(self) -> LLTokenizer:
@@ -85,6 +92,7 @@ class Grammars:
 
     def of_schema(self, schema: str) -> str:
         """JSON that ``schema`` (itself JSON) describes; ``DataError`` says why it cannot be followed."""
+        _check_length(schema)
         try:
             grammar = LLMatcher.grammar_from_json_schema(schema, overrides=COMPACT)
         except ValueError as error:
@@ -103,19 +111,57 @@ class Grammars:
             }
             for name, schema in functions.items()
         ]
+        _check_length(*map(json.dumps, calls))
         choice = " | ".join(f"%json {json.dumps(call)}" for call in calls)
         lark = f"start: {json.dumps(before)} call {json.dumps(after)}\ncall: {choice}\n"
         return self._checked(LLMatcher.grammar_from_lark(lark))
 
     def follow(self, grammar: str) -> Constraint:
         """The way of one answer through ``grammar``."""
-        return Constraint(LLMatcher(self.vocabulary, grammar, log_level=0))
+        return Constraint(self._matcher(grammar).deep_copy())
+
+    def _said(self, token: int) -> tuple[str, tuple[int, ...]]:
+        """The text of ``token`` and its bytes."""
+        said = self.vocabulary.decode_bytes([token])
+        return said.decode(errors="replace"), tuple(said)
 
     def _checked(self, grammar: str) -> str:
-        problem = LLMatcher(self.vocabulary, grammar, log_level=0).get_error()
-        if problem:
-            raise DataError(problem.strip().partition("\n")[0])
+        matcher = self._matcher(grammar)
+        if len(grammar) > LONG:
+            matcher = _tried(matcher.deep_copy())
+        if problem := _first_line(matcher):
+            self._ready.pop(grammar, None)
+            raise DataError(problem)
         return grammar
+
+    def _matcher(self, grammar: str) -> LLMatcher:
+        """At the beginning of ``grammar``; not to be moved on, as others begin there too."""
+        matcher = self._ready.pop(grammar, None) or LLMatcher(self.vocabulary, grammar, log_level=0)
+        self._ready[grammar] = matcher
+        for oldest in [*self._ready][:-KEPT]:
+            self._ready.pop(oldest, None)
+        return matcher
+
+
+def _tried(matcher: LLMatcher) -> LLMatcher:
+    """``matcher`` a few tokens on: what is too much for it mostly shows there, after seconds."""
+    for _ in range(TRIED):
+        bits = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8), bitorder="little")
+        if matcher.is_stopped() or not bits.any():
+            break
+        matcher.consume_token(int(bits.argmax()))
+    return matcher
+
+
+def _first_line(matcher: LLMatcher) -> str:
+    """The problem; what follows is the whole state of the parser."""
+    return matcher.get_error().strip().partition("\n")[0]
+
+
+def _check_length(*schemas: str) -> None:
+    length = sum(map(len, schemas))
+    if length > LONGEST:
+        raise DataError(f"it has {length:,} characters; at most {LONGEST:,} can be followed")
 
 
 # Calls of tools as a model writes them: what was called, told from the text beside it.

@@ -16,6 +16,7 @@ from workbench.errors import SetupError
 
 States: TypeAlias = tuple[tuple[Tensor, Tensor], ...]  # a layer: keys, values (rows, heads, tokens, width)
 SPARE = 32  # slots allocated beyond those in use, at least
+WASTE = 4  # times the rows, or the slots, in use: more is not held for answers that have ended
 KNOWN_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
@@ -40,6 +41,11 @@ class KVCache(Cache):
     def rows(self) -> int:
         """How many answers are remembered."""
         return len(self.starts)
+
+    @property
+    def allocated(self) -> int:
+        """For how many slots of all rows memory is allocated."""
+        return len(self._held[0].keys) * self.capacity if self._held else 0
 
     def visible(self, device: torch.device) -> Tensor:
         """Which slots each row may look at in the next step (rows, capacity), the one being written too."""
@@ -73,6 +79,10 @@ class KVCache(Cache):
         if not self.starts:
             self.layers, self._held = [], []  # the memory goes back
             self.end = self.capacity = 0
+            return
+        used = self.end - min(self.starts) + 2 * SPARE
+        if len(self._held[0].keys) >= WASTE * self.rows or self.capacity >= WASTE * used:
+            self._move(0, self.rows)
 
     def written(self) -> None:
         """A step has written slot ``end`` of every row."""

@@ -9,7 +9,7 @@ from workbench.local.chat_protocol import ChatError, ChatRequest
 from workbench.local.inference.grammar import Grammars
 from workbench.local.models.model import Base
 from workbench.local.store.rows import JSON
-from workbench.local.training.encoding import encode_prompt
+from workbench.local.training.encoding import TooLongError, encode_prompt
 
 
 def check(base: Base, request: ChatRequest) -> None:
@@ -30,17 +30,15 @@ def check(base: Base, request: ChatRequest) -> None:
 def prompt_tokens(base: Base, request: ChatRequest) -> list[int]:
     """The tokens of the conversation, written as for training."""
     try:
-        prompt = encode_prompt(base.tokenizer, request.messages, request.tools)
+        prompt = encode_prompt(base.tokenizer, request.messages, request.tools, base.context)
+    except TooLongError:
+        raise _too_long(base, f"more than {base.context}") from None
     except DataError as error:
         raise _refusal(f"{base.name} cannot read these messages: {error}") from None
     if not prompt:
         raise _refusal("These messages make an empty prompt; say something.")
     if len(prompt) >= base.context:
-        message = (
-            f"This model's maximum context length is {base.context} tokens, but the messages resulted in "
-            f"{len(prompt)} tokens. Please reduce the length of the messages."
-        )
-        raise ChatError(400, "context_length_exceeded", message)
+        raise _too_long(base, str(len(prompt)))
     return prompt
 
 
@@ -60,6 +58,14 @@ def _parameters(request: ChatRequest, name: str) -> JSON:
     function = next(tool["function"] for tool in request.tools if tool["function"]["name"] == name)
     parameters: JSON = function.get("parameters") or {"type": "object", "properties": {}}
     return parameters
+
+
+def _too_long(base: Base, length: str) -> ChatError:
+    message = (
+        f"This model's maximum context length is {base.context} tokens, but the messages resulted in "
+        f"{length} tokens. Please reduce the length of the messages."
+    )
+    return ChatError(400, "context_length_exceeded", message)
 
 
 def _refusal(message: str) -> ChatError:

@@ -43,9 +43,13 @@ class Sampler:
     constraint: Constraint | None = None
     said: Counter[int] = field(default_factory=Counter)
     generator: torch.Generator = field(default_factory=torch.Generator)
+    biases: tuple[Tensor, Tensor] | None = None  # tokens, and what is added to their scores
 
     def __post_init__(self) -> None:
-        """Begin the row's own stream of random numbers."""
+        """Begin the row's own stream of random numbers; lay out its biases."""
+        if self.sampling.logit_bias:
+            tokens, biases = zip(*self.sampling.logit_bias, strict=True)
+            self.biases = torch.tensor(tokens), torch.tensor(biases, dtype=torch.float32)
         if self.sampling.seed is None:
             self.generator.seed()
         else:
@@ -54,7 +58,8 @@ class Sampler:
 
 def draw(scores: Tensor, samplers: list[Sampler]) -> list[tuple[int, Chances | None]]:
     """One token for every row of ``scores`` (rows, vocabulary), and its chances where they are asked for."""
-    plain = _log_probabilities(scores, samplers)
+    asked = [row for row, sampler in enumerate(samplers) if sampler.sampling.top_logprobs is not None]
+    plain = scores[asked].log_softmax(-1) if asked else None
     for row, sampler in enumerate(samplers):
         _adjust(scores[row], sampler)
     tokens: list[int] = scores.argmax(-1).tolist()
@@ -70,22 +75,19 @@ def draw(scores: Tensor, samplers: list[Sampler]) -> list[tuple[int, Chances | N
         sampler.said[token] += 1
         if sampler.constraint is not None:
             sampler.constraint.take(token)
-    return [
-        (token, _chances(plain[row], token, sampler) if row in plain else None)
-        for row, (token, sampler) in enumerate(zip(tokens, samplers, strict=True))
-    ]
-
-
-def _log_probabilities(scores: Tensor, samplers: list[Sampler]) -> dict[int, Tensor]:
-    asked = [row for row, sampler in enumerate(samplers) if sampler.sampling.top_logprobs is not None]
-    return {row: scores[row].log_softmax(-1) for row in asked}
+    chances: dict[int, Chances] = {}
+    if plain is not None:
+        wishes = [samplers[row].sampling.top_logprobs or 0 for row in asked]
+        chances = dict(zip(asked, _chances(plain, [tokens[row] for row in asked], wishes), strict=True))
+    return [(token, chances.get(row)) for row, token in enumerate(tokens)]
 
 
 def _adjust(scores: Tensor, sampler: Sampler) -> None:
     """Add the biases and take off the penalties, as OpenAI defines them."""
     sampling = sampler.sampling
-    for token, bias in sampling.logit_bias:
-        scores[token] += bias
+    if sampler.biases is not None:
+        tokens, biases = (part.to(scores.device) for part in sampler.biases)
+        scores.index_add_(0, tokens, biases.to(scores.dtype))
     if sampler.said and (sampling.presence_penalty or sampling.frequency_penalty):
         tokens = torch.tensor(list(sampler.said), device=scores.device)
         counts = torch.tensor(list(sampler.said.values()), device=scores.device, dtype=scores.dtype)
@@ -118,7 +120,9 @@ def _inverse(shares: Tensor, generator: torch.Generator) -> int:
     return min(int(torch.searchsorted(summed, at, right=True)), shares.numel() - 1)
 
 
-def _chances(plain: Tensor, token: int, sampler: Sampler) -> Chances:
-    top = plain.topk(sampler.sampling.top_logprobs or 0)
-    rivals = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-    return Chances(float(plain[token]), tuple(rivals))
+def _chances(plain: Tensor, tokens: list[int], wishes: list[int]) -> list[Chances]:
+    """The chances of each row's token among the log-probabilities ``plain`` (rows, vocabulary)."""
+    drawn = plain.gather(1, torch.tensor(tokens, device=plain.device)[:, None])[:, 0].tolist()
+    values, order = plain.topk(max(wishes))
+    rows = zip(drawn, order.tolist(), values.tolist(), wishes, strict=True)
+    return [Chances(own, tuple(zip(ids[:wish], top[:wish], strict=True))) for own, ids, top, wish in rows]

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import psutil
 from tokenizers.decoders import DecodeStream
@@ -47,6 +47,8 @@ class Answer:
         self._decoding = DecodeStream(skip_special_tokens=True)
         self._text = ""
         self._sent = 0  # characters
+        waiting = (*request.stop, CALL_OPENING) if request.tools else request.stop
+        self._opens = dict.fromkeys(waiting, 0)  # the first character of the text where each may begin
         self._likelihoods: list[Likelihood] = []
         self._told = 0  # likelihoods
 
@@ -68,13 +70,15 @@ class Answer:
         """Take the next token."""
         self.cached_tokens = drawn.cached
         self.tokens.append(drawn.token)
+        before = len(self._text)
         if drawn.token not in self._base.stop_tokens:
             self._text += self._decoding.step(self._base.tokenizer.backend_tokenizer, drawn.token) or ""
             if drawn.chances:
                 self._likelihoods.append(
                     self._likelihood(drawn.token, drawn.chances.logprob, drawn.chances.top)
                 )
-        cuts = [at for at in (self._text.find(stop) for stop in self._request.stop) if at >= 0]
+        begins = ((stop, max(0, before - len(stop))) for stop in self._request.stop)
+        cuts = [at for at in (self._text.find(stop, begin) for stop, begin in begins) if at >= 0]
         if drawn.ended or cuts:
             self._finish("stop", min(cuts, default=None))
         elif len(self.tokens) >= self.limit:
@@ -84,8 +88,7 @@ class Answer:
         """What was not sent yet; what may become a stop sequence or a call of a tool waits."""
         end = len(self._text)
         if self.finish_reason is None:
-            waiting = (*self._request.stop, CALL_OPENING) if self._request.tools else self._request.stop
-            end -= max((_overlap(self._text, stop) for stop in waiting), default=0)
+            end = min((self._opening(text) for text in self._opens), default=end)
         if self._request.tools and (self.finish_reason is None or self.choice.tool_calls):
             opening = self._text.find(CALL_OPENING)
             end = min(end, opening) if opening >= 0 else end
@@ -107,15 +110,18 @@ class Answer:
         whole = self._base.text([token for token in self.tokens if token not in self._base.stop_tokens])
         self._text = (whole if whole.startswith(self._text) else self._text)[:cut]
 
+    def _opening(self, stop: str) -> int:
+        """Where the end of the text may be the start of ``stop``; it only ever moves on."""
+        at, end = self._opens[stop], len(self._text)
+        while at < end and not stop.startswith(self._text[at:]):
+            found = self._text.find(stop[0], at + 1)
+            at = end if found < 0 else found
+        self._opens[stop] = at
+        return at
+
     def _likelihood(self, token: int, logprob: float, top: tuple[tuple[int, float], ...]) -> Likelihood:
-        said = self._grammars.vocabulary.decode_bytes([token])
-        text = said.decode(errors="replace")
-        return Likelihood(text, tuple(said), logprob, tuple(self._likelihood(*rival, ()) for rival in top))
-
-
-def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of ``text`` may be the start of ``stop``."""
-    return next((size for size in range(len(stop) - 1, 0, -1) if text.endswith(stop[:size])), 0)
+        text, said = self._grammars.said(token)
+        return Likelihood(text, said, logprob, tuple(self._likelihood(*rival, ()) for rival in top))
 
 
 # The desk of one base model: who waits for it or for a model tuned from it, and who is being answered.
@@ -128,6 +134,13 @@ ADAPTERS_KEPT = 16
 MEMORY_SHARE = 0.25  # of what is free once the model is loaded
 
 Piece: TypeAlias = Delta | Completion | ChatError
+
+
+class Prepared(NamedTuple):
+    """What the model reads of a request, and the grammar of its answers."""
+
+    prompt: list[int]
+    grammar: str | None
 
 
 @dataclass(eq=False)
@@ -184,8 +197,11 @@ class Scheduler:
         """The adapters in memory, least lately asked for first."""
         return self._adapters.names
 
-    def take(self, number: int, request: ChatRequest, *, streamed: bool) -> None:
-        """Answer ``request`` in its turn; ``ChatError`` says at once why that is impossible."""
+    def prepare(self, request: ChatRequest) -> Prepared:
+        """What ``request`` needs before its first token; ``ChatError`` says why it cannot be answered.
+
+        It may run beside ``turn`` in another thread.
+        """
         check(self._base, request)
         if (
             request.adapter
@@ -193,8 +209,13 @@ class Scheduler:
             and not Path(request.adapter).is_dir()
         ):
             raise ChatError(404, "DeploymentNotFound", f"The model {request.model!r} no longer exists.")
-        prompt = prompt_tokens(self._base, request)
-        grammar = grammar_of(self._grammars, request)
+        return Prepared(prompt_tokens(self._base, request), grammar_of(self._grammars, request))
+
+    def take(
+        self, number: int, request: ChatRequest, *, streamed: bool, prepared: Prepared | None = None
+    ) -> None:
+        """Answer ``request`` in its turn; ``ChatError`` says at once why that is impossible."""
+        prompt, grammar = prepared or self.prepare(request)
         limit = min(request.max_tokens, self._base.context - len(prompt))
         answers = [
             Answer(index, request, self._base, self._grammars, grammar, limit) for index in range(request.n)
