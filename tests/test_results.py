@@ -4,7 +4,7 @@ import base64
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.strategies import binary, integers, text
 from openai.types.fine_tuning import FineTuningJobEvent
 
@@ -172,11 +172,13 @@ def told(content: bytes) -> str:
         return str(error)
 
 
+@settings(deadline=None)
 @given(binary(max_size=300) | binary(max_size=60).map(lambda end: PLAIN + end) | text().map(str.encode))
 def test_any_bytes_give_a_curve_or_a_sentence(content):
     assert told(content).endswith(".")
 
 
+@settings(deadline=None)
 @given(integers(0, len(DOCUMENTED) - 1), integers(0, 255))
 def test_one_wrong_byte_gives_a_curve_or_a_sentence(place, byte):
     assert told(DOCUMENTED[:place] + bytes([byte]) + DOCUMENTED[place + 1 :]).endswith(".")

@@ -13,12 +13,14 @@ import io
 import json
 import math
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
@@ -38,9 +40,14 @@ from workbench.training.curve import (
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+    from numpy.typing import NDArray
     from openai.types.fine_tuning import FineTuningJobEvent
+    from pandas.api.extensions import ExtensionArray
 
     from workbench.dataset.dataset import JSON
+
+Cells: TypeAlias = "list[pa.Array] | array[float]"
+Marks: TypeAlias = "list[NDArray[np.bool]]"
 
 NAMES = frozenset(("step", *AXES, *LOSSES, *ACCURACIES, *REWARDS, *PREFERENCES, *FULL_PREFERENCES, *LENGTHS))
 
@@ -106,19 +113,22 @@ def read_result_file(file: BinaryIO, name: str) -> Curve:
     texts: set[int] = set()
     while True:
         try:
-            columns, notes = _columns(written, texts)
+            columns, nan, notes = _columns(written, texts)
             break
         except UnicodeError as error:
             raise DataError(f"{name} is not text; give the result file of a job.") from error
         except pa.ArrowInvalid as error:
             texts.add(_column_of_texts(written, error))  # and read again
+    pa.default_memory_pool().release_unused()  # the blocks that were read are no longer needed
     frame, undefined = pd.DataFrame(), pd.DataFrame()
-    for column in written.columns:
+    for place, column in enumerate(written.columns):
         cells = columns.pop(0)  # and let go of it: ten million rows take 80 MB
-        values = cells.to_pandas()
-        if column in LOSSES and pa.compute.any(nan := pa.compute.is_nan(cells)).as_py():
-            marks = pa.compute.fill_null(nan, False).to_pandas()
-            undefined[column] = marks | undefined.get(column, False)
+        values = pd.Series(
+            pa.chunked_array(cells, pa.string()).to_pandas() if place in texts else np.asarray(cells),
+            copy=False,
+        )
+        if any(block.any() for block in nan[place]):
+            undefined[column] = np.concatenate(nan[place]) | undefined.get(column, False)
         frame[column] = frame[column].where(frame[column].notna(), values) if column in frame else values
     curve = tidied(frame, undefined, written.place)
     return replace(curve, notes=(*curve.notes, *notes))
@@ -147,26 +157,37 @@ def tidied(frame: pd.DataFrame, undefined: pd.DataFrame, place: Callable[[int], 
     wrong = steps[~((steps >= 0) & (steps <= _LARGEST_STEP) & (steps % 1 == 0))]
     if len(wrong):
         raise DataError(f"{place(wrong.index[0])}: step is '{wrong.iloc[0]:g}', not a step (a whole number).")
-    frame.index = pd.Index(steps.astype("int64"), name="step")
-    if len(undefined):
-        undefined.index = frame.index
-    if not frame.index.is_monotonic_increasing:
+    at = steps.to_numpy().astype(np.int64)
+    del steps, wrong
+    if np.any(at[1:] < at[:-1]):
         notes.append("The rows were not in the order of their steps; here they are.")
-        frame = _by_column(frame, lambda column: column.sort_index(kind="stable"))
-        undefined = undefined.sort_index(kind="stable")
-    if repeats := int(frame.index.duplicated().sum()):
+        order = np.argsort(at, kind="stable")
+        frame, undefined = (_by_column(each, lambda column: column[order]) for each in (frame, undefined))
+        at = at[order]
+        del order
+    starts = np.flatnonzero(np.append(True, at[1:] != at[:-1])[: len(at)])
+    if repeats := len(at) - len(starts):
         notes.append(f"Some steps are repeated (rows: {repeats:,}); the last value of each column counts.")
-        frame = _by_column(frame, lambda column: column.groupby(level=0).last())
-        undefined = undefined.groupby(level=0).any() if len(undefined) else undefined
+        frame = _by_column(frame, lambda column: _last_of_each(column, starts))
+        undefined = _by_column(undefined, lambda marks: np.logical_or.reduceat(marks, starts))
+        at = at[starts]
+    frame.index = pd.Index(at, name="step")
+    undefined.index = frame.index if len(undefined) else undefined.index
     marks = {str(name): (undefined[name] & frame[name].isna()).to_numpy(dtype=bool) for name in undefined}
     return Curve(frame, tuple(notes), marks)
 
 
-def _by_column(frame: pd.DataFrame, change: "Callable[[pd.Series], pd.Series]") -> pd.DataFrame:
-    """Change a frame and use it up, so that of ten million rows only one column is there twice."""
-    index = change(pd.Series(0.0, index=frame.index)).index
-    columns = {name: change(frame.pop(name)).array for name in list(frame.columns)}
-    return pd.DataFrame(columns, index=index, copy=False)
+def _by_column(frame: pd.DataFrame, change: "Callable[[Any], object]") -> pd.DataFrame:
+    """Change each array of a frame and use it up: of ten million rows, one column is there twice."""
+    columns = {name: change(frame.pop(name).array) for name in list(frame.columns)}
+    return pd.DataFrame(columns, copy=False)
+
+
+def _last_of_each(column: "ExtensionArray", starts: "NDArray[np.int64]") -> "ExtensionArray":
+    """The last value in each run of rows; the runs begin at ``starts``."""
+    rows = np.arange(len(column))
+    rows[pd.isna(column)] = -1
+    return column[np.maximum(np.maximum.reduceat(rows, starts), starts)]
 
 
 @dataclass(frozen=True)
@@ -225,12 +246,14 @@ def _opened(file: BinaryIO, name: str) -> _Written:
     return _Written(file, name, wrapped, encoding, filled[0][0], columns, len(filled) > 1)
 
 
-def _columns(written: _Written, texts: set[int]) -> tuple[list[pa.ChunkedArray], tuple[str, ...]]:
-    """All rows, column by column, and a note of a last one that breaks off."""
-    names = range(len(written.columns))
-    types = {str(place): pa.string() if place in texts else pa.float64() for place in names}
+def _columns(written: _Written, texts: set[int]) -> tuple[list[Cells], list[Marks], tuple[str, ...]]:
+    """The cells column by column, where a loss was written as NaN, and a note of a row that breaks off."""
+    places = range(len(written.columns))
+    columns: list[Cells] = [[] if place in texts else array("d") for place in places]
+    nan: list[Marks] = [[] for _ in places]
     if not written.has_rows:
-        return pa.schema(types).empty_table().columns, ()
+        return columns, nan, ()
+    types = {str(place): pa.string() if place in texts else pa.float64() for place in places}
     odd: list[pa.csv.InvalidRow] = []
 
     def uneven(row: pa.csv.InvalidRow) -> Literal["skip", "error"]:
@@ -238,7 +261,7 @@ def _columns(written: _Written, texts: set[int]) -> tuple[list[pa.ChunkedArray],
         odd.append(row)
         return "error" if len(odd) > 1 or row.actual_columns > row.expected_columns else "skip"
 
-    batches, count = [], 0
+    count = 0
     try:
         reader = pa.csv.open_csv(
             written.content(),
@@ -255,10 +278,17 @@ def _columns(written: _Written, texts: set[int]) -> tuple[list[pa.ChunkedArray],
             ),
         )
         for batch in reader:
-            batches.append(batch)
             count += len(batch)
             if count * len(types) > _MOST:
                 raise DataError(f"{written.name} has more than {_MOST:,} cells; keep the steps you need.")
+            for name, cells, kept, marks in zip(written.columns, batch.columns, columns, nan, strict=True):
+                if isinstance(kept, list):
+                    kept.append(cells)
+                    continue
+                values = cells.to_numpy(zero_copy_only=False)
+                kept.frombytes(memoryview(values).cast("B"))
+                if name in LOSSES:
+                    marks.append(np.isnan(values) & cells.is_valid().to_numpy(zero_copy_only=False))
     except pa.ArrowInvalid:
         if not odd or (len(odd) == 1 and odd[0].actual_columns < odd[0].expected_columns):
             raise
@@ -269,11 +299,12 @@ def _columns(written: _Written, texts: set[int]) -> tuple[list[pa.ChunkedArray],
             f"{place} has {odd[0].actual_columns} cells, others {odd[0].expected_columns}, so this is no "
             "table; download it again."
         )
-    columns = pa.Table.from_batches(batches, pa.schema(types)).columns
-    if any(pa.compute.any(pa.compute.match_substring(columns[place], "\n")).as_py() for place in texts):
+    words = (cells for place in texts for cells in columns[place])
+    if any(pa.compute.any(pa.compute.match_substring(cells, "\n")).as_py() for cells in words):
         raise DataError(f"{written.name} {_OPEN}")
     broken = odd[0].text.strip() if odd else ""
-    return columns, (f"The last line breaks off ('{odd[0].text[:40]}') and was left out.",) if broken else ()
+    notes = (f"The last line breaks off ('{odd[0].text[:40]}') and was left out.",) if broken else ()
+    return columns, nan, notes
 
 
 def _column_of_texts(written: _Written, error: pa.ArrowInvalid) -> int:
