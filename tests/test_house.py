@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import workbench
+from workbench.settings import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "workbench"
 
 # From the ground up; a room may import what lies below its floor, and its own parts.

@@ -1,372 +1,215 @@
-"""The review from Python's side: what each key does, what a row shows, what is left without a browser."""
+"""Decisions about rows: nothing decided is lost, and it counts for the row wherever it stands."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
-from workbench.dataset.check.report import FileFacts, Group, Report
-from workbench.dataset.check.row import Finding
 from workbench.dataset.dataset import Dataset, Example
-from workbench.errors import DataError
-from workbench.review import Decisions
-from workbench.widgets.row_review import LONGEST, Block, Review, editable, edited, findings_at, review, seen
-
-WIDGET = "application/vnd.jupyter.widget-view+json"
+from workbench.errors import DataError, SetupError
+from workbench.project import open_project
+from workbench.review import Decision, Decisions, key_of, open_review
 
 
-def asked(line: int, question: str, answer: str) -> Example:
+def asked(line: int, question: str, answer: str = "Yes.") -> Example:
     messages = ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
-    return Example(messages, f"faq.jsonl:{line}")
+    return Example(messages, f"faq.jsonl:{line}", metadata={"customer": f"c{line}"})
 
 
-FAQ = Dataset(
-    "faq.jsonl",
-    (
-        asked(1, "May I return it?", "Yes, within 30 days."),
-        asked(2, "Where is my parcel?", "As an AI I cannot know."),
-        asked(3, "Is it blue?", "It is <b>blue</b>."),
-    ),
+RETURN, PARCEL, BLUE = rows = (
+    asked(1, "May I return it?"),
+    asked(2, "Where is it?"),
+    asked(3, "Is it blue?"),
 )
-RETURN, PARCEL, BLUE = FAQ
-REFUSAL = Finding(
-    "warning", "refusal", "messages[1].content", "the answer refuses", "answer, or drop the row"
-)
-REPORT = Report((FileFacts("faq.jsonl", "training", 3),), (Group(REFUSAL, "faq.jsonl", [2]),), "sft")
-PAIR = Example(
-    ({"role": "user", "content": "Is it blue?"},),
-    "pairs.jsonl:1",
-    {
-        "preferred_output": [{"role": "assistant", "content": "It is."}],
-        "non_preferred_output": [{"role": "assistant", "content": "Dunno."}],
-    },
-)
-CALL = {"id": "1", "type": "function", "function": {"name": "find", "arguments": '{"parcel": 4711}'}}
-CALLING = Example(
-    ({"role": "user", "content": "Where?"}, {"role": "assistant", "content": None, "tool_calls": [CALL]}),
-    "t:1",
-)
+FAQ = Dataset("faq.jsonl", rows, ("3 chats",))
+
+
+def saying(answer: str) -> dict[str, object]:
+    """A whole line."""
+    return {
+        "messages": [{"role": "user", "content": "Where is it?"}, {"role": "assistant", "content": answer}]
+    }
 
 
 @pytest.fixture
 def decisions(tmp_path: Path) -> Decisions:
-    return Decisions(tmp_path / "review.jsonl")
+    return Decisions(tmp_path / "review" / "review.jsonl")
 
 
-def press(window: Review, action: str, value: object = None, *, row: int | None = None) -> dict[str, object]:
-    """Send what the browser sends for a key, and give what it is shown then."""
-    at = window.row["at"] if row is None else row
-    window._handle_custom_msg({"do": action, "row": at, "value": value}, [])
-    return window.row
+def test_they_lie_in_the_project_and_nothing_is_there_before_the_first(home):
+    decisions = open_review(open_project("gql"), "second-look")
+    assert decisions.of(RETURN) is None
+    assert not home.exists()
+    decisions.decide(RETURN, "keep")
+    assert decisions.path == home / "projects" / "gql" / "review" / "second-look.jsonl"
+    assert decisions.path.is_file()
 
 
-def test_a_decision_is_on_disk_when_the_next_row_comes(decisions):
-    shown = press(review(FAQ, decisions), "keep")
-    assert (shown["origin"], shown["said"]) == ("faq.jsonl:2", "Kept.")
-    assert Decisions(decisions.path).of(RETURN).verdict == "keep"
+@pytest.mark.parametrize("name", ["", "a/b", "..", "a.b", "x" * 65])
+def test_a_name_that_is_no_file_name_is_refused(home, name):
+    with pytest.raises(DataError, match="cannot be a review's name"):
+        open_review(open_project("gql"), name)
 
 
-def test_keys_keep_drop_edit_rate_and_comment(decisions):
-    window = review(FAQ, decisions)
-    press(window, "keep")
-    press(window, "rate", 2)
-    press(window, "comment", " a refusal\n")
-    press(window, "drop")
-    press(window, "edit", "It is blue.")
-    decided = [decisions.of(example) for example in FAQ]
-    assert [decision.verdict for decision in decided] == ["keep", "drop", "edit"]
-    assert (decided[1].rating, decided[1].comment) == (2, "a refusal")
-    assert [example.answer for example in decisions.apply(FAQ)] == ["Yes, within 30 days.", "It is blue."]
+def test_the_latest_decision_counts(decisions):
+    decisions.decide(RETURN, "drop", rating=1)
+    decided = decisions.decide(RETURN, "keep", comment="it is fine")
+    assert decisions.of(RETURN) == decided == Decision("keep", None, None, "it is fine", decided.at)
+    assert decided.at.endswith("+00:00")
+    assert len(decisions) == 1
 
 
-def test_the_standing_is_told_with_every_row(decisions):
-    window = review(FAQ, decisions)
-    assert window.row["counts"] == "0 kept, 0 dropped, 0 edited, 3 open"
-    press(window, "drop")
-    shown = press(window, "keep")
-    assert (shown["at"], shown["of"]) == (2, 3)
-    assert shown["counts"] == "1 kept, 1 dropped, 0 edited, 1 open"
+def test_another_kernel_reads_what_was_decided(decisions):
+    other = Decisions(decisions.path)
+    assert len(other) == 0
+    decisions.decide(RETURN, "edit", edited=saying("Füße 🦶"), rating=4)
+    assert other.of(RETURN) == decisions.of(RETURN)
+    other.decide(PARCEL, "drop")
+    assert list(decisions.latest) == [key_of(RETURN), key_of(PARCEL)]
 
 
-def test_decisions_about_other_files_of_the_project_are_not_counted(decisions):
-    decisions.decide(asked(1, "Another?", "file"), "drop")
-    assert review(FAQ, decisions).row["counts"] == "0 kept, 0 dropped, 0 edited, 3 open"
+def test_the_row_decided_last_stands_at_the_end(decisions):
+    for example in (RETURN, PARCEL, RETURN):
+        decisions.decide(example, "keep")
+    assert list(decisions.latest) == [key_of(PARCEL), key_of(RETURN)]
 
 
-def test_a_rating_stays_at_its_row_and_the_same_again_takes_it_back(decisions):
-    window = review(FAQ, decisions)
-    assert (press(window, "rate", 4)["at"], window.row["rating"]) == (0, 4)
-    assert press(window, "rate", 4)["rating"] is None
+def test_many_kernels_can_decide_at_once(decisions):
+    def decide(number: int) -> None:
+        Decisions(decisions.path).decide(asked(number, f"{number}?"), "keep", rating=number % 5 + 1)
 
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(decide, range(40)))
+    assert decisions.counts() == {"keep": 40, "drop": 0, "edit": 0, "open": 0}
 
-@pytest.mark.parametrize("rating", [0, 6, True, "5", None])
-def test_what_is_no_rating_changes_nothing(decisions, rating):
-    press(review(FAQ, decisions), "rate", rating)
-    assert len(decisions) == 0
 
-
-def test_the_end_is_told(decisions):
-    window = review(FAQ.take(1), decisions)
-    assert press(window, "keep")["said"] == "Kept. All rows are decided."
-
-
-def test_going_on_decides_nothing_and_ends_at_the_ends(decisions):
-    window = review(FAQ, decisions)
-    assert press(window, "go", -1)["said"] == "This is the first row."
-    press(window, "go", 1)
-    press(window, "go", 1)
-    assert press(window, "go", 1)["said"] == "This is the last row; 3 still open."
-    assert window.row["at"] == 2
-    assert len(decisions) == 0
-
-
-def test_two_quick_keys_decide_about_the_row_that_was_in_view(decisions):
-    window = review(FAQ, decisions)
-    press(window, "drop", row=0)
-    press(window, "drop", row=0)
-    assert window.row["at"] == 1
-    assert decisions.of(PARCEL) is None
-
-
-def test_undo_goes_back_decision_by_decision(decisions):
-    decisions.decide(RETURN, "keep", rating=5)
-    window = review(FAQ, decisions)
-    press(window, "go", -1)
-    press(window, "drop")
-    press(window, "drop")
-    assert (press(window, "undo")["at"], decisions.of(PARCEL)) == (1, None)
-    shown = press(window, "undo")
-    assert (shown["at"], shown["verdict"], shown["rating"], shown["said"]) == (0, "keep", 5, "Undone.")
-    assert press(window, "undo")["said"] == "Nothing was decided here since this was opened."
-
-
-def test_undo_brings_an_edit_back(decisions):
-    window = review(FAQ, decisions)
-    press(window, "edit", "Yes, within 14 days.")
-    press(window, "drop", row=0)
-    press(window, "undo")
-    assert decisions.apply(FAQ)[0].answer == "Yes, within 14 days."
-
-
-def test_an_edited_row_is_shown_as_it_will_be_trained_and_keeping_it_keeps_the_edit(decisions):
-    window = review(FAQ, decisions)
-    press(window, "edit", "Yes, within 14 days.")
-    shown = press(window, "go", -1)
-    assert (shown["verdict"], shown["text"]) == ("edit", "Yes, within 14 days.")
-    assert shown["blocks"][1]["text"] == "Yes, within 14 days."
-    press(window, "keep")
-    assert decisions.of(RETURN).verdict == "edit"
-
-
-def test_editing_back_to_the_original_is_keeping_it(decisions):
-    window = review(FAQ, decisions)
-    press(window, "edit", "Yes, within 14 days.")
-    press(window, "edit", "Yes, within 30 days.", row=0)
-    assert decisions.of(RETURN).verdict == "keep"
-
-
-def test_an_edit_that_cannot_be_used_is_told_and_the_row_stays(decisions):
-    window = review(Dataset("tools", (CALLING,)), decisions)
-    shown = press(window, "edit", '{"messages": [')
-    assert shown["trouble"].startswith("Not saved. The line is no JSON any more: ")
-    assert press(window, "edit", "{}")["trouble"].startswith("Not saved. The edited row cannot be used: ")
-    assert press(window, "edit", "[]")["trouble"].startswith("Not saved. The line is no JSON object any more")
-    assert len(decisions) == 0
-
-
-def test_a_disk_that_refuses_is_told_and_the_row_stays(tmp_path):
-    (tmp_path / "file").write_text("")
-    shown = press(review(FAQ, Decisions(tmp_path / "file" / "review.jsonl")), "drop")
-    assert "cannot be written" in shown["trouble"]
-    assert shown["at"] == 0
-
-
-@pytest.mark.parametrize("message", [{}, {"do": "burn", "row": 0}, {"do": "drop", "row": 7}, {"do": "drop"}])
-def test_a_message_that_means_nothing_does_nothing(decisions, message):
-    window = review(FAQ, decisions)
-    window._handle_custom_msg(message, [])
-    assert window.row["at"] == 0
-    assert len(decisions) == 0
-
-
-def test_every_message_is_answered_so_that_the_browser_knows_it_arrived(decisions):
-    window, answers = review(FAQ, decisions), []
-    window.observe(lambda change: answers.append(change["new"]), "row")
-    press(window, "go", -1)
-    press(window, "go", -1)
-    assert len(answers) == 2
-
-
-def test_a_review_opens_behind_the_row_decided_last(decisions):
-    press(review(FAQ, decisions), "keep", row=1)
-    assert review(FAQ, decisions).row["origin"] == "faq.jsonl:3"
-
-
-def test_what_was_skipped_comes_when_the_end_is_decided(decisions):
-    press(review(FAQ, decisions), "keep", row=2)
-    assert review(FAQ, decisions).row["origin"] == "faq.jsonl:1"
-
-
-def test_a_finished_review_opens_at_the_row_decided_last(decisions):
-    window = review(FAQ, decisions)
-    for row in (0, 2, 1):
-        press(window, "keep", row=row)
-    assert review(FAQ, decisions).row["origin"] == "faq.jsonl:2"
-
-
-def test_the_place_is_found_again_in_a_file_that_was_sorted_and_extended(decisions):
-    press(review(FAQ, decisions), "drop")
-    changed = Dataset("faq.jsonl", (asked(1, "New?", "Yes."), BLUE, RETURN, PARCEL))
-    window = review(changed, decisions)
-    assert window.row["counts"] == "0 kept, 1 dropped, 0 edited, 3 open"
-    assert window.row["blocks"][0]["text"] == "Where is my parcel?"
-
-
-def test_identical_rows_are_shown_once(decisions):
-    window = review(Dataset("twice", (RETURN, BLUE, RETURN)), decisions)
-    assert (window.row["of"], window.row["copies"]) == (2, 2)
-    assert press(window, "go", 1)["copies"] == 1
-
-
-def test_with_a_report_the_suspicious_come_first_with_their_findings(decisions):
-    window = review(FAQ, decisions, report=REPORT)
-    assert (window.row["order"], window.row["origin"]) == ("suspicious", "faq.jsonl:2")
-    assert window.row["findings"] == [REFUSAL._asdict()]
-    assert press(window, "go", 1)["findings"] == []
-
-
-def test_an_order_can_be_asked_for(decisions):
-    assert review(FAQ, decisions, order="longest").row["origin"] == "faq.jsonl:2"
-    with pytest.raises(DataError, match="no order 'worst'"):
-        review(FAQ, decisions, order="worst")
-
-
-def test_findings_of_a_row_are_those_at_its_line_of_its_file():
-    assert findings_at(REPORT, "faq.jsonl:2") == [REFUSAL]
-    assert findings_at(REPORT, "faq.jsonl:3") == []
-    assert findings_at(REPORT, "other.jsonl:2") == []
-    assert findings_at(REPORT, "a sample without a line") == []
-
-
-def test_half_a_surrogate_pair_travels_as_a_question_mark(decisions):
-    window = review(Dataset("half", (asked(1, json.loads(r'"\ud83d"'), "Yes."),)), decisions)
-    assert window.row["blocks"][0]["text"] == "?"
-
-
-def test_without_rows_there_is_nothing_to_press(decisions):
-    window = review(Dataset("none", ()), decisions)
-    assert window.row["of"] == 0
-    window._handle_custom_msg({"do": "keep", "row": 0}, [])
-    assert len(decisions) == 0
-
-
-def test_messages_that_are_learned_are_marked():
-    chat = (
-        {"role": "system", "content": "Be kind."},
-        {
-            "role": "user",
-            "content": [{"type": "text", "text": "Hm?"}, {"type": "image_url", "image_url": {}}],
-        },
-        {"role": "assistant", "content": "Not this.", "weight": 0},
-        {"role": "assistant", "content": "This."},
-    )
-    assert seen(Example(chat, "c:1", {"tools": []}), None).blocks == [
-        Block("system", "", "Be kind."),
-        Block("user", "", "Hm?\n[1 image]"),
-        Block("assistant", "", "Not this."),
-        Block("assistant", "trained", "This."),
-        Block("also in the line", "", '{\n "tools": []\n}'),
-    ]
-
-
-def test_a_pair_shows_which_answer_is_preferred():
-    assert seen(PAIR, None).blocks[1:] == [
-        Block("assistant", "trained, preferred", "It is."),
-        Block("assistant", "trained against", "Dunno."),
-    ]
-
-
-def test_with_a_model_the_row_is_shown_in_its_chat_template():
-    assert seen(BLUE, "gpt-4.1-mini") == (
-        "Roughly what gpt-4.1-mini sees; its own template is not published",
-        [
-            Block("", "", "<|im_start|>user\nIs it blue?<|im_end|>\n<|im_start|>assistant\n"),
-            Block("", "trained", "It is <b>blue</b>.<|im_end|>"),
-        ],
-    )
-
-
-def test_a_pair_in_the_chat_template_shows_its_prompt_once():
-    marks = [block.mark for block in seen(PAIR, "gpt-4.1-mini").blocks]
-    assert marks == ["", "trained, preferred", "trained against"]
-
-
-def test_a_row_longer_than_anybody_reads_is_cut_and_not_edited_here(decisions):
-    window = review(Dataset("long", (asked(1, "?", "x" * (LONGEST + 10)),)), decisions)
-    assert window.row["blocks"][1]["text"].endswith("x … 11 more characters")
-    assert window.row["text"] is None
-
-
-def test_the_answer_is_edited_alone_where_it_is_a_text():
-    assert editable(PAIR) == "It is."
-    assert edited(PAIR, "Yes, blue.") == {
-        "input": {"messages": ({"role": "user", "content": "Is it blue?"},)},
-        "preferred_output": [{"role": "assistant", "content": "Yes, blue."}],
-        "non_preferred_output": [{"role": "assistant", "content": "Dunno."}],
-    }
-
-
-def test_a_tool_call_is_edited_as_its_line():
-    assert json.loads(editable(CALLING)) == json.loads(json.dumps(CALLING.wire))
-    assert (
-        edited(CALLING, editable(CALLING).replace("4711", "4712"))["messages"][1]["tool_calls"][0]["id"]
-        == "1"
-    )
-
-
-def test_an_empty_answer_is_refused():
-    with pytest.raises(DataError, match="answer is empty; write one, or drop the row"):
-        edited(RETURN, " \n")
-
-
-def test_a_table_is_left_where_no_browser_answers(decisions, unstyled):
+def test_a_row_is_known_by_its_content_not_by_its_place_or_the_order_of_its_keys(decisions):
     decisions.decide(RETURN, "drop")
-    bundle, _ = review(FAQ, decisions, report=REPORT)._repr_mimebundle_()
-    assert WIDGET not in bundle
-    said = "Review of faq.jsonl: 3 rows, 0 kept, 1 dropped, 0 edited, 2 open"
-    assert bundle["text/plain"] == said
-    html = unstyled(bundle["text/html"])
-    assert f"<caption>{said}, order suspicious</caption>" in html
-    assert '<tr><th scope="row">faq.jsonl:2</th><td>open</td><td>the answer refuses</td>' in html
-    assert "<td>It is &lt;b&gt;blue&lt;/b&gt;.</td>" in html
+    turned = tuple(dict(reversed(message.items())) for message in RETURN.messages)
+    assert decisions.of(Example(turned, "other.csv:77")).verdict == "drop"
+    assert decisions.of(asked(1, "May I return it!")) is None
 
 
-def test_with_a_browser_the_table_stands_behind_the_window(decisions, monkeypatch):
-    monkeypatch.setenv("WORKBENCH_HEADLESS", "")
-    window = review(FAQ, decisions)
-    bundle, _ = window._repr_mimebundle_()
-    assert bundle[WIDGET]["model_id"] == window.model_id
-    assert set(bundle) == {WIDGET, "text/plain", "text/html"}
-    assert "export default { render }" in window._esm
+def test_a_forgotten_row_is_open_again(decisions):
+    decisions.decide(RETURN, "drop")
+    decisions.forget(RETURN)
+    assert decisions.of(RETURN) is None
+    assert Decisions(decisions.path).of(RETURN) is None
+    assert decisions.apply(FAQ) == FAQ
 
 
-def test_a_headless_notebook_goes_on_and_keeps_a_table_and_no_widget(tmp_path):
-    code = f"""
-from pathlib import Path
-from workbench import Dataset, Example
-from workbench.reviews import Decisions
-from workbench.widgets.review import review
-chat = ({{"role": "user", "content": "?"}}, {{"role": "assistant", "content": "Yes."}})
-faq = Dataset("faq.jsonl", (Example(chat, "faq.jsonl:1"),))
-decisions = Decisions(Path({str(tmp_path / "review.jsonl")!r}))
-"""
-    cells = [
-        nbformat.v4.new_code_cell(line) for line in (code, "review(faq, decisions)", "decisions.apply(faq)")
-    ]
-    notebook = NotebookClient(nbformat.v4.new_notebook(cells=cells), timeout=60).execute()
-    shown, applied = notebook.cells[1].outputs, notebook.cells[2].outputs
-    assert [set(output.data) for output in shown] == [{"text/plain", "text/html"}]
-    assert "faq.jsonl: 1 example" in applied[0].data["text/html"]
-    assert "widgets" not in notebook.metadata
+def test_a_line_cut_by_a_crash_is_skipped_and_does_not_swallow_the_next(decisions):
+    decisions.decide(RETURN, "drop")
+    with decisions.path.open("ab") as file:
+        file.write(b'{"row": "00", "verd')
+    assert len(Decisions(decisions.path)) == 1
+    decisions.decide(PARCEL, "drop")
+    assert decisions.apply(FAQ).examples == (BLUE,)
+    assert Decisions(decisions.path).apply(FAQ).examples == (BLUE,)
+
+
+@pytest.mark.parametrize("line", ['{"row": "00", "verdict": "burn"}', '{"verdict": "keep"}', "[]", "7"])
+def test_a_whole_line_that_is_no_decision_is_named(decisions, line):
+    decisions.decide(RETURN, "drop")
+    with decisions.path.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(DataError, match=r"review\.jsonl holds a line that is no decision: .*; remove it"):
+        decisions.of(RETURN)
+
+
+def test_a_deleted_file_is_a_new_beginning(decisions):
+    decisions.decide(RETURN, "drop")
+    assert len(decisions) == 1
+    decisions.path.unlink()
+    assert decisions.of(RETURN) is None
+    decisions.decide(PARCEL, "keep")
+    assert list(decisions.latest) == [key_of(PARCEL)]
+
+
+def test_a_disk_that_refuses_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SetupError, match=r"cannot be written: .*WORKBENCH_HOME"):
+        Decisions(tmp_path / "file" / "review.jsonl").decide(RETURN, "keep")
+
+
+def test_what_is_dropped_is_out_what_is_edited_is_replaced_and_the_rest_is_as_it_was(decisions):
+    decisions.decide(RETURN, "drop")
+    decisions.decide(PARCEL, "edit", edited=saying("On its way."))
+    applied = decisions.apply(FAQ)
+    assert [example.answer for example in applied] == ["On its way.", "Yes."]
+    assert [example.origin for example in applied] == ["faq.jsonl:2", "faq.jsonl:3"]
+    assert applied[0].metadata == {"customer": "c2"}
+    assert applied[1] is BLUE
+    assert (applied.name, applied.notes) == (FAQ.name, FAQ.notes)
+
+
+def test_rows_with_the_same_content_share_a_decision(decisions):
+    decisions.decide(RETURN, "drop")
+    twice = Dataset("twice", (RETURN, PARCEL, replace(RETURN, origin="faq.jsonl:9")))
+    assert decisions.apply(twice).examples == (PARCEL,)
+
+
+def test_a_preference_pair_can_be_edited(decisions):
+    yes, no = [{"role": "assistant", "content": "Yes."}], [{"role": "assistant", "content": "No."}]
+    question = ({"role": "user", "content": "?"},)
+    pair = Example(question, "p:1", {"preferred_output": yes, "non_preferred_output": no})
+    line = {"input": {"messages": list(question)}, "preferred_output": no, "non_preferred_output": yes}
+    decisions.decide(pair, "edit", edited=line)
+    assert decisions.apply(Dataset("p", (pair,)))[0].answer == "No."
+
+
+@pytest.mark.parametrize("line", [{}, {"messages": "Hello"}, {"prompt": "a", "completion": "b"}])
+def test_an_edited_line_that_is_no_example_is_refused_and_not_written(decisions, line):
+    with pytest.raises(DataError, match=r"edited row cannot be used: faq\.jsonl line 2"):
+        decisions.decide(PARCEL, "edit", edited=line)
+    assert not decisions.path.exists()
+
+
+def test_ratings_stand_beside_their_rows(decisions):
+    decisions.decide(PARCEL, "open", rating=5)
+    decisions.decide(BLUE, "drop", rating=1)
+    assert decisions.ratings(FAQ) == (None, 5, 1)
+    assert decisions.apply(FAQ).examples == (RETURN, PARCEL)
+
+
+@pytest.mark.parametrize("rating", [0, 6, 2.5, "5"])
+def test_a_rating_is_a_whole_number_from_1_to_5(decisions, rating):
+    with pytest.raises(DataError, match=r"is no rating; give a whole number from 1 to 5"):
+        decisions.decide(BLUE, "keep", rating=rating)
+
+
+def test_a_verdict_is_one_of_four(decisions):
+    with pytest.raises(DataError, match="no verdict 'burn'; there are keep, drop, edit, open"):
+        decisions.decide(BLUE, "burn")
+
+
+@pytest.mark.parametrize(("verdict", "line"), [("edit", None), ("keep", saying("On its way."))])
+def test_an_edited_line_and_the_verdict_edit_belong_together(decisions, verdict, line):
+    with pytest.raises(DataError, match="give both or neither"):
+        decisions.decide(BLUE, verdict, edited=line)
+
+
+def test_half_a_surrogate_pair_has_a_decision_like_any_text(decisions):
+    half = json.loads(r'"\ud83d"')
+    decisions.decide(asked(1, half), "drop", comment=half)
+    assert Decisions(decisions.path).of(asked(1, half)).comment == half
+
+
+def test_the_summary_counts_verdicts_and_ratings(decisions, unstyled):
+    decisions.decide(RETURN, "drop", rating=1)
+    decisions.decide(PARCEL, "keep", rating=5)
+    decisions.decide(BLUE, "keep", rating=4)
+    assert repr(decisions) == "Decisions(review.jsonl: 2 kept, 1 dropped, 0 edited, 0 open)"
+    html = unstyled(decisions._repr_html_())
+    assert "<caption>review.jsonl: 3 rows looked at</caption>" in html
+    assert '<tr><th scope="row">kept</th><td>2</td><td>2</td><td>4.5</td></tr>' in html
+    assert '<tr><th scope="row">dropped</th><td>1</td><td>1</td><td>1.0</td></tr>' in html
+
+
+def test_what_was_read_stays_as_it_was_while_somebody_decides_on(decisions):
+    decisions.decide(RETURN, "keep")
+    before = decisions.latest
+    decisions.decide(PARCEL, "keep")
+    assert list(before) == [key_of(RETURN)]

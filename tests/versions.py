@@ -16,7 +16,12 @@ from packaging.requirements import Requirement
 
 from workbench.settings import ROOT
 
-TESTS = ("tests/test_generate.py", "tests/test_engine.py", "tests/test_bases.py", "tests/test_templates.py")
+TESTS = (
+    "tests/local/inference/test_batch.py",
+    "tests/local/training/test_supervised.py",
+    "tests/local/models/test_bases.py",
+    "tests/dataset/test_chat_template.py",
+)
 # The same in brief: answering side by side, with windows, sinks and adapters; training and resuming.
 BRIEF = "(join_later and (llama or gpt-oss)) or (greedy and mistral) or adapters_of_their_own or resumed_run"
 

@@ -1,0 +1,143 @@
+"""The blind review and the item browser in a real JupyterLab, driven by keyboard."""
+
+import json
+import re
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from tests.notebooks.test_browser import (
+    CHROMIUM,
+    READY,
+    RUN_ALL,
+    browser,  # noqa: F401
+    lab,  # noqa: F401
+    page,  # noqa: F401
+)
+from workbench.evaluation.ratings import Ratings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+ASKED = (
+    ("May I return the kettle?", "Yes, within 30 days.", "Yes, within 30 days, unused and in its box."),
+    ("Is it <b>blue</b>?", "It is <b>blue</b>.", "Yes, it is blue."),
+    ("Do you ship to Norway?", "No.", "We do. It takes five days, and duty is paid on delivery."),
+)
+PREPARE = f"""
+from workbench import Dataset, Example, compare, open_project
+from workbench.evaluation.asking.prompts import Prompt
+from workbench.evaluation.comparing.pareto import field
+from workbench.evaluation.evaluation import Evaluation, Item
+from workbench.evaluation.graders import grader
+from workbench.evaluation.records import open_ratings
+from workbench.widgets.blind_review import blind_review
+from workbench.widgets.item_browser import browse
+from workbench.widgets.quality_cost import quality_cost
+def evaluated(model, answers, scores):
+    rows = enumerate(zip({ASKED!r}, answers, scores, strict=True), start=1)
+    items = (
+        Item(f"q{{n}}", f"test.jsonl:{{n}}", asked[0], asked[2], answer, score, 0.3, 40, 9, "stop")
+        for n, (asked, answer, score) in rows
+    )
+    return Evaluation(model, Prompt("as trained"), grader("exact"), tuple(items), 64, 0.0)
+base = evaluated("small", {[asked[1] for asked in ASKED]!r}, (1.0, 0.0, 0.0))
+tuned = evaluated("small.ft-secret", {[asked[2] for asked in ASKED]!r}, (0.0, 1.0, 1.0))
+def row(line, asked, said):
+    chat = ({{"role": "user", "content": asked}}, {{"role": "assistant", "content": said}})
+    return Example(chat, f"train.jsonl:{{line}}")
+rows = row(7, "May I return the old kettle?", "No."), row(8, "Do you ship abroad?", "To Norway, yes.")
+training = Dataset("train.jsonl", rows)
+ratings = open_ratings(open_project("shop"))
+"""
+CELLS = (
+    PREPARE,
+    'blind_review(base, tuned, ratings=ratings, rater="Ann")',
+    "browse(compare(base, tuned), training=training)",
+    'quality_cost(field({"base": base, "tuned": tuned}, costs={"base": 0.001, "tuned": 0.002}))',
+)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty home; this notebook needs no other one's work."""
+    return tmp_path_factory.mktemp("blind") / "home"
+
+
+@pytest.fixture
+def notebook(lab: str) -> str:  # noqa: F811 - pytest's way to ask for it
+    """The address of a notebook that compares two models on three questions."""
+    content = new_notebook(
+        cells=[new_code_cell(source) for source in CELLS],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python"}},
+    )
+    body = json.dumps({"type": "notebook", "content": json.loads(nbformat.writes(content))}).encode()
+    address = re.sub(r"/doc/tree/.*\?reset&", "/api/contents/blind.ipynb?", lab)
+    urllib.request.urlopen(urllib.request.Request(address, body, method="PUT"), timeout=60).close()
+    return lab.format("blind.ipynb")
+
+
+def opened(page: "Page", notebook: str) -> "Locator":  # noqa: F811
+    """The blind review, in a notebook that has just been opened and run."""
+    page.goto(notebook)
+    page.wait_for_function(READY)
+    page.evaluate(RUN_ALL)
+    window = page.get_by_role("group", name="Blind review of two answers")
+    window.wait_for()
+    return window
+
+
+def test_a_person_rates_blind_by_keyboard_and_then_looks_at_what_got_worse(
+    page: "Page",  # noqa: F811
+    notebook: str,
+    prepared: Path,
+    tmp_path: Path,
+):
+    window = opened(page, notebook)
+    window.get_by_text("1 of 3", exact=True).wait_for()
+    window.get_by_text("Click here").click()  # takes the focus, and chooses nothing
+    assert "secret" not in window.inner_html()
+
+    page.keyboard.press("ArrowLeft")
+    window.get_by_text("2 of 3", exact=True).wait_for()
+    page.keyboard.press("c")
+    page.keyboard.type("tbs, a note")  # letters here, not keys
+    page.screenshot(path=tmp_path / "note.png")
+    page.keyboard.press("Control+Enter")
+    window.get_by_text("Note: tbs, a note").wait_for()
+    page.keyboard.press("b")
+    window.get_by_text("3 of 3", exact=True).wait_for()
+    for key in ("x", "d", "d", "z", "Enter", "Shift+Enter", "Escape"):  # not ours, and not the notebook's
+        page.keyboard.press(key)
+    assert page.locator(".jp-CodeCell").count() == len(CELLS)
+
+    page.keyboard.press("p")
+    window.get_by_text("2 of 3", exact=True).wait_for()
+    assert window.get_by_role("button", name="Both bad").get_attribute("aria-pressed") == "true"
+    page.keyboard.press("t")
+    window.get_by_text("3 of 3", exact=True).wait_for()
+    page.screenshot(path=tmp_path / "blind.png")
+    latest = list(Ratings(prepared / "projects" / "shop" / "ratings" / "ratings.jsonl").latest.values())
+    assert [rating.choice == rating.first for rating in latest] == [True, False]
+    assert (latest[1].choice, latest[1].note, latest[1].rater) == ("tie", "tbs, a note", "Ann")
+
+    window = opened(page, notebook)
+    window.get_by_text("3 of 3", exact=True).wait_for()
+    window.get_by_role("button", name="Answer 2 is better").click()
+    window.get_by_text("That was the last one.").wait_for()
+
+    items = page.locator(".wb-item")
+    items.get_by_text("right → wrong").wait_for()
+    assert "train.jsonl:7" in items.inner_text()
+    page.get_by_label("Show", exact=True).select_option("all (3)")
+    page.get_by_label("Item", exact=True).click()
+    page.keyboard.press("ArrowUp")
+    items.get_by_text("Is it <b>blue</b>?").wait_for()  # as text, not as HTML
+    page.screenshot(path=tmp_path / "items.png", full_page=True)
+    page.locator(".js-plotly-plot").get_by_text("tuned 66.7 %").wait_for()
