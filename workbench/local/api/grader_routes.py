@@ -101,7 +101,7 @@ class GradersApi:
         return JSONResponse({"grader": asked.grader})
 
     async def run(self, request: Request) -> Response:
-        """Grade one answer; what goes wrong with it is told in ``metadata.errors``, its reward is 0 then."""
+        """Grade one answer; what goes wrong with it stands in ``metadata.errors``, its reward is 0."""
         asked = await read_json(request, RunRequest)
         faults = faults_of(request)
         await self._check(asked.grader, faults)

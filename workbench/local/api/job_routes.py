@@ -235,7 +235,7 @@ class JobsApi:
 
 
 async def _check_what_comes_later(asked: JobRequest) -> None:
-    """Refuse what Azure would do and this service does not; all else that is wrong was told before."""
+    """Refuse what Azure would do and this service does not; all else that is wrong was refused before."""
     method = asked.method
     if method and method.reinforcement:
         try:
