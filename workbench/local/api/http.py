@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workbench.errors import DataError, SetupError
+from workbench.evaluation.graders.grades import BadGraderError
 from workbench.local.api.dialects import dialect_of, show_error
 from workbench.local.chat_protocol import ChatError
 from workbench.local.emulation import HEADER, NONE, Emulation, Faults, read_faults, seconds
@@ -337,7 +338,11 @@ def _explain(problems: list[ErrorDetails]) -> Refusal:
 
 
 def _place(problem: ErrorDetails) -> str:
-    return ".".join(str(part) for part in problem["loc"])[:200]
+    place = ".".join(str(part) for part in problem["loc"])
+    error = problem.get("ctx", {}).get("error")
+    if isinstance(error, BadGraderError):
+        place += error.path.removeprefix("grader")
+    return place[:200]
 
 
 def _sentence(problem: ErrorDetails) -> str:
@@ -346,5 +351,7 @@ def _sentence(problem: ErrorDetails) -> str:
         return f"Unknown parameter: '{place}'."
     if kind == "missing":
         return f"Missing required parameter: '{place}'."
+    error = problem.get("ctx", {}).get("error")
     finding = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    finding = error.finding if isinstance(error, BadGraderError) else finding
     return f"Invalid '{place}': {finding}." if place else f"Invalid body: {finding}."

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from workbench.errors import DataError
-from workbench.evaluation.graders.validate import check_grader
+from workbench.evaluation.graders.grading import check_grader
 from workbench.local.api.dialects import created, show_event, show_job
 from workbench.local.api.http import (
     Refusal,
