@@ -263,11 +263,11 @@ class Task:
         return {name: value for name, value in values if value is not None}
 
     def to_toml(self, folder: Path) -> str:
-        """Write it as a file in ``folder``: each setting with its meaning, those without a value as comments."""
+        """Write it for a file in ``folder``: each setting with its meaning, unset ones as comments."""
         lines = [
-            "# What this project is about. Every notebook reads it; `python -m workbench run` can change any of",
-            "# it for one run (-p GRADER exact). A relative path counts from this file's folder, else from that",
-            "# of the workbench.",
+            "# What this project is about. Every notebook reads it; python -m workbench run can change any of it",
+            "# for one run (-p GRADER exact). A relative path counts from this file's folder, else from the",
+            "# workbench's.",
         ]
         stated = self.facts
         for each in SETTINGS:
