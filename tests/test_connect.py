@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from workbench.catalog.providers import PROVIDERS, default_model, provider_at
+from workbench.catalog.providers import default_model
 from workbench.connect import connect
 from workbench.errors import SetupError
 from workbench.local import process
@@ -256,31 +256,6 @@ def test_an_env_file_that_is_no_text_is_told_by_name(tmp_path, monkeypatch):
 
 
 # The table of services
-
-
-@pytest.mark.parametrize(
-    ("base_url", "name"),
-    [
-        ("http://127.0.0.1:8123/openai/v1/", "local"),
-        ("http://localhost:8123/v1/", "local"),
-        ("http://[::1]:8123/v1/", "local"),
-        ("https://r.openai.azure.com/openai/", "azure"),
-        ("https://r.services.ai.azure.com/api/projects/p/openai/v1/", "azure"),
-        ("https://r.cognitiveservices.azure.com/openai/v1/", "azure"),
-        ("https://api.openai.com/v1/", "openai"),
-        ("https://eu.api.openai.com/v1/", "openai"),
-    ],
-)
-def test_a_service_is_known_by_its_host(base_url, name):
-    assert provider_at(base_url) is PROVIDERS[name]
-
-
-@pytest.mark.parametrize(
-    "base_url", ["https://evil-openai.azure.com.example.org/", "https://openai.azure.com.x/", "x"]
-)
-def test_an_unknown_host_is_no_service(base_url):
-    with pytest.raises(SetupError, match="is no service we know"):
-        provider_at(base_url)
 
 
 def test_the_default_model_is_the_services_unless_a_setting_says_otherwise(monkeypatch):

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "workbench"
 FLOORS = (
     ("errors",),
     ("settings", "display", "jsonl_log"),
-    ("catalog", "evaluation.graders"),
+    ("catalog",),
     ("dataset", "decide"),
     ("connect", "selftest", "project"),
     ("training", "evaluation", "review", "deploy"),
@@ -65,11 +65,6 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
             yield from ((f"{source}.{alias.name}", id(node) in inner) for alias in node.names)
 
 
-def room_of(name: str) -> str:
-    """Its first part below the package; the graders are a room of their own, below the training data."""
-    return "evaluation.graders" if within(name, ("workbench.evaluation.graders",)) else name.split(".")[1]
-
-
 def on_a_floor(path: Path) -> bool:
     """All but the front desk, which is above them, and the local service, which has a rule of its own."""
     return "local" not in path.parts and path != PACKAGE / "__init__.py"
@@ -88,11 +83,11 @@ def loaded_by(*modules: str) -> set[str]:
 
 @pytest.mark.parametrize("path", [path for path in MODULES if on_a_floor(path)], ids=name_of)
 def test_imports_only_point_down(path):
-    here = room_of(name_of(path))
+    here = name_of(path).split(".")[1]
     assert here in FLOOR_OF, f"{here} has no floor yet; give it one in FLOORS."
     for name, _ in imports(path):
         package, _, room = name.partition(".")
-        room = room_of(name) if room else ""
+        room = room.split(".")[0]
         if package != "workbench" or room in (here, "local"):
             continue
         if here in ("cli", "__main__") and room in workbench.__all__:
@@ -178,7 +173,7 @@ def test_the_version_is_told_once():
 
 
 def environment_names(path: Path) -> Iterator[str]:
-    """The variables that a module asks for: ``os.environ``, ``os.getenv`` and ``setting``."""
+    """The variables that a module asks for: ``os.environ``, ``os.getenv``, ``setting``, and a table's rows."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         name: ast.expr | None = None
         if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("environ"):
@@ -187,6 +182,8 @@ def environment_names(path: Path) -> Iterator[str]:
             asked = ast.unparse(node.func)
             if asked.endswith(("environ.get", "getenv")) or asked.split(".")[-1] == "setting":
                 name = node.args[0]
+        elif isinstance(node, ast.keyword) and (node.arg or "").endswith("_setting"):
+            name = node.value
         if isinstance(name, ast.Constant) and isinstance(name.value, str):
             yield name.value
 

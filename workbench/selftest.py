@@ -11,11 +11,11 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from workbench import catalog
+from workbench.catalog.providers import Provider, provider_of
 from workbench.dataset import chat_template
 from workbench.display import table
 from workbench.settings import VERSION, home
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from openai import APIConnectionError, APIStatusError, OpenAI
 
 _PATIENCE_SECONDS = 20.0
-_KEYS = {"local": "WORKBENCH_LOCAL_KEY", "azure": "AZURE_OPENAI_API_KEY", "openai": "OPENAI_API_KEY"}
 
 
 @dataclass(frozen=True)
@@ -52,19 +51,13 @@ class About:
     platform: str
     cores: int
     home: str
-    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The public API by subject."""
 
     def __repr__(self) -> str:
-        """One fact a line, and one subject of the public API a line."""
-        lines = {**self._facts, **{group: ", ".join(words) for group, words in self.words.items()}}
-        return "\n".join(f"{name}: {value}" for name, value in lines.items())
+        """One fact a line."""
+        return "\n".join(f"{name}: {value}" for name, value in self._facts.items())
 
     def _repr_html_(self) -> str:
-        words = [(group, ", ".join(words)) for group, words in self.words.items()]
-        listed = table("What import workbench as wb gives", ("subject", "words"), words) if words else ""
-        folded = f"<details><summary>The words of the workbench</summary>{listed}</details>" if words else ""
-        return table("What is at work here", ("fact", "value"), self._facts.items()) + folded
+        return table("What is at work here", ("fact", "value"), self._facts.items())
 
     @property
     def _facts(self) -> dict[str, str | int]:
@@ -76,9 +69,9 @@ def self_test(client: "OpenAI") -> SelfTest:
 
     import openai
 
-    where = catalog.provider_at(str(client.base_url)).name
+    where = provider_of(client)
     host = client.base_url.netloc.decode()
-    facts: dict[str, str | int] = {"provider": where, "endpoint": host}
+    facts: dict[str, str | int] = {"provider": where.name, "endpoint": host}
     asked = client.with_options(max_retries=0, timeout=_PATIENCE_SECONDS)
     started = time.perf_counter()
     try:
@@ -96,19 +89,14 @@ def self_test(client: "OpenAI") -> SelfTest:
         return SelfTest(False, f"{host} does not answer as a model service; check the address.", facts)
     facts["models"] = models
     counted = "1 model" if models == 1 else f"{models} models"
-    return SelfTest(True, f"Connected to {where} at {host}: {counted}, {facts['latency_ms']} ms.", facts)
+    return SelfTest(True, f"Connected to {where.name} at {host}: {counted}, {facts['latency_ms']} ms.", facts)
 
 
-def about(words: Mapping[str, tuple[str, ...]] | None = None) -> About:
-    """What runs here: versions, platform, cores, where everything is kept, and the words of the API."""
+def about() -> About:
+    """What runs here: versions, platform, cores, and where everything is kept."""
     versions = {"python": platform.python_version(), "workbench": VERSION}
     versions |= {package: _version(package) for package in ("openai", "torch", "transformers", "pandas")}
-    return About(versions, platform.platform(), _cores(), str(home()), words or {})
-
-
-def base_model(client: "OpenAI", model: str | None = None) -> str:
-    """The base model by name; ``None`` takes ``WORKBENCH_MODEL``, else the service's default."""
-    return model or catalog.default_model(catalog.provider_at(str(client.base_url)).name)
+    return About(versions, platform.platform(), _cores(), str(home()))
 
 
 def fetch_tokenizer(client: "OpenAI", model: str) -> None:
@@ -117,13 +105,13 @@ def fetch_tokenizer(client: "OpenAI", model: str) -> None:
     The local service fetches a model when it is first asked something, and its tokenizer comes with it. A
     cloud's tokenizers come with packages, so nothing is asked there, and nothing is billed.
     """
-    if catalog.provider_at(str(client.base_url)).name == "local" and not chat_template.is_here(model):
+    if provider_of(client).runs_here and not chat_template.is_here(model):
         client.chat.completions.create(
             model=model, messages=[{"role": "user", "content": "Hello"}], max_tokens=1
         )
 
 
-def _unreachable(error: "APIConnectionError", where: str, host: str) -> str:
+def _unreachable(error: "APIConnectionError", where: Provider, host: str) -> str:
     """Say why no answer came: the name, the port, or the time."""
     import openai
 
@@ -132,23 +120,23 @@ def _unreachable(error: "APIConnectionError", where: str, host: str) -> str:
     causes = tuple(_causes(error))
     if any(isinstance(cause, socket.gaierror) for cause in causes):
         return f"The name {host} is not known; check the spelling of the endpoint, and the network."
-    if where == "local":
+    if where.runs_here:
         return f"The local service is not running at {host}; connect('local') starts it."
     return f"{host} cannot be reached ({causes[-1] or error}); check network, firewall and proxy."
 
 
-def _refused(error: "APIStatusError", client: "OpenAI", where: str, host: str) -> str:
+def _refused(error: "APIStatusError", client: "OpenAI", where: Provider, host: str) -> str:
     """Say what the service did not like."""
     said = " ".join(error.message.split())[:300].replace(client.api_key or "\0", "…")
     if "api-version" in said.lower() or "api version" in said.lower():
         return f"{host} does not take this api-version; unset OPENAI_API_VERSION to use v1. It said: {said}"
     match error.status_code:
-        case 401 if where == "local":
+        case 401 if where.runs_here:
             return f"The local service at {host} refuses the key; connect('local') reads its present one."
         case 401:
-            return f"{host} refuses the key or sign-in; check {_KEYS[where]} in .env."
+            return f"{host} refuses the key or sign-in; check {where.key_setting} in .env."
         case 403:
-            role = " (on Azure, fine-tuning needs the role Foundry User)" if where == "azure" else ""
+            role = " (on Azure, fine-tuning needs the role Foundry User)" if where.azure else ""
             return f"{host} knows you but does not let you in{role}. It said: {said}"
         case 404:
             return f"{host} has no such API at {client.base_url.path}; check the endpoint. It said: {said}"

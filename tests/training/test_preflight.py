@@ -250,8 +250,8 @@ def test_locally_everything_is_below_every_cap(local):
 
 
 def test_one_job_reads_two_billion_tokens_at_most():
-    assert list(token_findings(500_000_000, 4)) == []
-    (finding,) = token_findings(500_000_001, 5)
+    assert list(token_findings(500_000_000, 4, 2_000_000_000)) == []
+    (finding,) = token_findings(500_000_001, 5, 2_000_000_000)
     assert (finding.level, finding.message[:38]) == ("error", "it would train on 2.5 billion tokens, ")
 
 

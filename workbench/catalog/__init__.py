@@ -1,6 +1,7 @@
 """What is known of services and models before anything is asked: tables, every fact with its source.
 
-``providers`` says where a service lives and what it wants done its own way. ``models`` says what can
+``providers`` says where a service lives and what it wants done its own way, ``limits`` how much it takes.
+``models`` says what can
 be trained, how, where, until when and at what price; its facts stand in TOML files. ``find`` lists what
 fits, ``refresh`` compares with what a service says today.
 """
@@ -11,6 +12,7 @@ from workbench.catalog.catalog import find as find
 from workbench.catalog.catalog import model as model
 from workbench.catalog.catalog import models as models
 from workbench.catalog.catalog import way_prices as way_prices
+from workbench.catalog.limits import Limits as Limits
 from workbench.catalog.models import Conflict as Conflict
 from workbench.catalog.models import Life as Life
 from workbench.catalog.models import Model as Model
@@ -22,7 +24,8 @@ from workbench.catalog.providers import PROVIDERS as PROVIDERS
 from workbench.catalog.providers import Provider as Provider
 from workbench.catalog.providers import default_model as default_model
 from workbench.catalog.providers import provider as provider
-from workbench.catalog.providers import provider_at as provider_at
+from workbench.catalog.providers import provider_of as provider_of
+from workbench.catalog.providers import runs_here as runs_here
 from workbench.catalog.refresh import Changes as Changes
 from workbench.catalog.refresh import refresh as refresh
 
@@ -32,6 +35,7 @@ __all__ = [
     "Changes",
     "Conflict",
     "Life",
+    "Limits",
     "Model",
     "Price",
     "Provider",
@@ -44,7 +48,8 @@ __all__ = [
     "model",
     "models",
     "provider",
-    "provider_at",
+    "provider_of",
     "refresh",
+    "runs_here",
     "way_prices",
 ]

@@ -287,7 +287,7 @@ def way_prices(name: str, *, service: str, tuned: bool) -> dict[str, float]:
     ``SetupError``: nothing is guessed.
     """
     known, where = model(name), provider(service)
-    if where.name == "local":
+    if where.runs_here:
         return {"input_price": 0.0, "output_price": 0.0, "hosting_per_hour": 0.0}
     prices = {key: _usd(known, what, where.name, tuned=tuned) for key, what in _OF_A_WAY.items()}
     hosted = tuned and where.deploy_before_use
@@ -316,7 +316,9 @@ def cheapest_base(
     found = [
         (prompt_tokens * asked.usd + completion_tokens * answered.usd, place, Offer(known, where))
         for place, known in enumerate(models())
-        for where in ([service] if service else [name for name in PROVIDERS if name != "local"])
+        for where in (
+            [service] if service else [each.name for each in PROVIDERS.values() if not each.runs_here]
+        )
         if not ((life := known.life(where)) and life.is_retired(on))
         and (asked := known.price("input", service=where))
         and (answered := known.price("output", service=where))
@@ -326,7 +328,7 @@ def cheapest_base(
 
 def _usd(known: Model, what: str, service: str, *, tuned: bool) -> float | None:
     price = known.price(f"tuned_{what}", service=service) if tuned else None
-    if price is None and (not tuned or service == "azure"):
+    if price is None and (not tuned or provider(service).azure):
         price = known.price(what, service=service)
     return None if price is None else price.usd
 
@@ -399,7 +401,7 @@ class Catalogue:
     def _row(self, model: Model) -> dict[str, str | int | float | bool | None]:
         life = model.life(self.service)
         price = model.training_price(service=self.service, training_type=self.training_type)
-        at_azure = (self.service or model.service) == "azure"
+        at_azure = provider(self.service or model.service).azure
         today = self.today or datetime.date.today()
         sources = {
             "source": model.sources.get("methods"),
@@ -458,7 +460,7 @@ def find(
     if region is not None and region_key(region) not in map(region_key, regions):
         raise DataError(f"No model is trained in the region {region!r}; there are {', '.join(regions)}.")
     where = None if service is None else provider(service).name
-    if where not in (None, "azure") and (region or training_type):
+    if where and not provider(where).azure and (region or training_type):
         raise DataError(f"Regions and training types are Azure's; leave them out for {where}.")
     found = [
         model

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from workbench.catalog.providers import PROVIDERS
+from workbench.catalog.providers import PROVIDERS, runs_here
 from workbench.display import table
 from workbench.errors import DataError
 
@@ -406,8 +406,8 @@ class Model:
         An existing customer is one that had it deployed before it was deprecated. This machine's own
         models can always be trained here.
         """
-        if (service or self.service) == "local":
-            return self.service == "local"
+        if runs_here(service or self.service):
+            return runs_here(self.service)
         if self.methods == ():
             return False
         life = self.life(service)
@@ -436,7 +436,7 @@ class Model:
         """Its stage there, and who may train."""
         life = self.life(service)
         if life is None:
-            return "on this machine" if self.service == "local" else "not told"
+            return "on this machine" if runs_here(self.service) else "not told"
         stage = life.stage or (f"base model retires {life.base_retires}" if life.base_retires else None)
         who = {"ended": "no longer trained", "invitation": "by invitation"}.get(life.training or "")
         if self.retired and service in (None, self.service):

@@ -1,17 +1,23 @@
 """The services we know, and what differs between them: a table, not a hierarchy.
 
-Which service a client talks to is read from its address. How to get a client
-is said in ``connect``; what the services have in common is OpenAI's API.
+``connect`` makes a client for one of them, and the client carries its provider (``provider_of``), so that
+a gateway or a custom domain works like the provider's own address. How to get a client is ``connect``'s
+business, how much a provider takes that of ``limits``; what they have in common is OpenAI's API.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from types import MappingProxyType
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from workbench.catalog import limits
 from workbench.errors import SetupError
 from workbench.settings import setting
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+_Client = TypeVar("_Client", bound="OpenAI")
 
 
 @dataclass(frozen=True)
@@ -19,41 +25,57 @@ class Provider:
     """A service: where it lives, and what it wants done its own way."""
 
     name: str
-    hosts: tuple[str, ...]  # a leading dot: every host that ends so
+    hosts: tuple[str, ...]  # its own; a leading dot: every host that ends so
     base_model: str  # what notebooks tune unless told otherwise
+    key_setting: str  # the environment variable with the key
+    address_setting: str | None = None  # the environment variable with the address
+    address: str | None = None  # of its v1 API, where nobody gives one
+    runs_here: bool = False  # the local service: found or started, and nothing is billed
+    azure: bool = False  # the portal's addresses, Entra sign-in, the dated API; a tuned token costs a base's
     training_type: str | None = None  # sent as trainingType, a field only Azure has
     deploy_before_use: bool = False
     grades_while_training: bool = False  # takes a grader in a supervised job and reports held-out accuracy
     tells_lessons: bool = False  # tells of each training example what the model made of it
 
+    @property
+    def limits(self) -> limits.Limits:
+        """How much it takes."""
+        return limits.of_provider(self.name)
 
-PROVIDERS: Mapping[str, Provider] = MappingProxyType(
-    {
-        provider.name: provider
-        for provider in (
-            Provider(
-                name="local",
-                hosts=("localhost",),
-                base_model="SmolLM2-135M-Instruct",  # "nano" rehearses in seconds
-                grades_while_training=True,
-                tells_lessons=True,
-            ),
-            Provider(
-                name="azure",
-                hosts=(".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com"),
-                base_model="gpt-4.1-mini-2025-04-14",
-                # Leaving it out gives misleading refusals, and open-weight models need this one.
-                training_type="globalStandard",
-                deploy_before_use=True,
-            ),
-            Provider(
-                name="openai",
-                hosts=("api.openai.com", ".api.openai.com"),
-                base_model="gpt-4.1-mini-2025-04-14",
-            ),
-        )
-    }
-)
+
+PROVIDERS: Mapping[str, Provider] = {
+    provider.name: provider
+    for provider in (
+        Provider(
+            name="local",
+            hosts=("localhost",),
+            base_model="SmolLM2-135M-Instruct",  # "nano" rehearses in seconds
+            key_setting="WORKBENCH_LOCAL_KEY",
+            runs_here=True,
+            grades_while_training=True,
+            tells_lessons=True,
+        ),
+        Provider(
+            name="azure",
+            hosts=(".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com"),
+            base_model="gpt-4.1-mini-2025-04-14",
+            key_setting="AZURE_OPENAI_API_KEY",
+            address_setting="AZURE_OPENAI_ENDPOINT",
+            azure=True,
+            # Leaving it out gives misleading refusals, and open-weight models need this one.
+            training_type="globalStandard",
+            deploy_before_use=True,
+        ),
+        Provider(
+            name="openai",
+            hosts=("api.openai.com", ".api.openai.com"),
+            base_model="gpt-4.1-mini-2025-04-14",
+            key_setting="OPENAI_API_KEY",
+            address="https://api.openai.com/v1/",
+        ),
+    )
+}
+"""The services by name; one that is added here is one that ``connect`` reaches."""
 
 
 def provider(name: str) -> Provider:
@@ -63,18 +85,48 @@ def provider(name: str) -> Provider:
     return PROVIDERS[name]
 
 
-def provider_at(base_url: str) -> Provider:
-    """Which service answers at ``base_url``? Told by its host."""
-    host = urlsplit(base_url).hostname or ""
+def provider_of(client: "OpenAI") -> Provider:
+    """Which service does this client talk to?
+
+    ``connect`` has told the client. One that somebody made by hand is known only where it goes to a
+    provider's own host; else ``SetupError`` says how to tell.
+    """
+    told: Provider | None = vars(client).get("workbench_provider")
+    if told is not None:
+        return told
+    host = client.base_url.host
+    known = owner_of(host)
+    if known is None:
+        raise SetupError(
+            f"Which provider answers at {host} cannot be seen from its address; tell the client once: "
+            f"connect({_either(dict.fromkeys(map(repr, PROVIDERS)))}, client=client)."
+        )
+    return known
+
+
+def runs_here(name: str | None) -> bool:
+    """Is this the name of a service on this machine, where nothing is billed?"""
+    known = PROVIDERS.get(name or "")
+    return known is not None and known.runs_here
+
+
+def carrying(client: _Client, provider: Provider) -> _Client:
+    """The same client, which from now on carries its provider, as every copy of it does."""
+
+    def copy(**options: Any) -> _Client:
+        return carrying(type(client).copy(client, **options), provider)
+
+    # The client's class gives no place for it, and a copy (with_options) is a new client.
+    vars(client).update(workbench_provider=provider, copy=copy, with_options=copy)
+    return client
+
+
+def owner_of(host: str) -> Provider | None:
+    """The provider that has this host as its own; ``None``: a gateway, a custom domain, or anybody's."""
     for known in PROVIDERS.values():
         if any(host == name or (name.startswith(".") and host.endswith(name)) for name in known.hosts):
             return known
-    if _is_loopback(host):
-        return PROVIDERS["local"]
-    raise SetupError(
-        f"{host or base_url} is no service we know; expected this machine (127.0.0.1), "
-        "Azure (such as my-resource.openai.azure.com) or api.openai.com."
-    )
+    return PROVIDERS["local"] if _is_loopback(host) else None
 
 
 def default_model(provider_name: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.catalog.catalog import RefreshedFacts, keep_refreshed, models
 from workbench.catalog.models import Life, Model, Source, base_name
-from workbench.catalog.providers import provider_at
+from workbench.catalog.providers import provider_of
 from workbench.display import table
 from workbench.errors import DataError, SetupError
 
@@ -107,8 +107,9 @@ def refresh(client: "OpenAI", *, arm: object = None) -> Changes:
     /subscriptions/…/providers/Microsoft.CognitiveServices/locations/{region}/models?api-version=2024-10-01``
     (``az rest`` asks for it), which has the dates as well.
     """
-    service = provider_at(str(client.base_url)).name
-    if arm is not None and service != "azure":
+    provider = provider_of(client)
+    service = provider.name
+    if arm is not None and not provider.azure:
         raise DataError(f"The list of Azure's Resource Manager says nothing about {service}; leave it out.")
     listed = list(listed_by(client))
     if not listed:

@@ -180,7 +180,7 @@ def tokenizer_of(model: str) -> "PreTrainedTokenizerFast":
     """The model's own tokenizer; ``SetupError`` says how to get one that is not on this machine."""
     if is_here(model):
         return _load(folder_of(model))
-    if catalog.model(model).service == "local":
+    if catalog.runs_here(catalog.model(model).service):
         way = "the local service makes it when it first trains or asks this model"
     else:
         way = "put its tokenizer.json, tokenizer_config.json and config.json there"

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import catalog
 from workbench.catalog.models import base_name
+from workbench.catalog.providers import runs_here
 from workbench.dataset.dataset import counted
 from workbench.display import table
 from workbench.errors import DataError, SetupError
-from workbench.evaluation.graders.grades import Grader
 from workbench.evaluation.graders.grading import passes
+from workbench.evaluation.graders.validate import Grader
 from workbench.evaluation.prompts import Prompt, prompt_from
 from workbench.evaluation.statistics import Interval, interval_of
 from workbench.jsonl_log import writing
@@ -485,7 +486,7 @@ def cost_per_request(evaluation: Evaluation, service: str | None) -> float | Non
     It is known if the catalogue has a price for every kind of token that was used. On Azure one asks a
     deployment, whose name need not tell its model: then nothing is known.
     """
-    if service == "local":
+    if runs_here(service):
         return 0.0
     if service is None or not evaluation.prompt_tokens:  # no service reads a prompt of no tokens
         return None

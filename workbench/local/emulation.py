@@ -9,10 +9,11 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias, cast, get_args
 
+from workbench.catalog.limits import Limits, of_provider
 from workbench.errors import SetupError
 
 DAY = 86_400.0  # seconds
@@ -55,7 +56,7 @@ class Clock:
         await self.pause(self.takes(seconds))
 
 
-# Fault injection: what may go wrong at a service, switched on by hand to test how a client takes it.
+# Faults on purpose: what may go wrong at a service, so that one can rehearse what one does then.
 #
 # None is active unless somebody asks for it: for one request by the header ``x-workbench-fault``
 # (``slow=3, rate-limit``), for a whole service by ``--fault NAME[=VALUE]``.
@@ -148,35 +149,15 @@ def described() -> str:
 QuotaName: TypeAlias = Literal["local", "azure", "off"]
 
 
-@dataclass(frozen=True)
-class Quota:
-    """The bounds of one service; ``None`` is no bound."""
-
-    training: int  # jobs at once
-    queued: int | None  # jobs that wait to be trained for the first time
-    files: int | None  # uploaded for fine-tuning
-    file_bytes: int | None  # of all these files together
-    shortest_expiry: int  # seconds that a file lives at least
-    deployments: int | None = None
-    tuned_deployments: int | None = None  # of these, those of tuned models
-
-
-# Azure: "Azure OpenAI quotas and limits" (19 March 2026) for jobs and files, the 2025-04-01-preview
-# specification for the expiry. OpenAI's own API lets a file expire after an hour already. On one machine
-# two jobs on the same cores each take more than twice as long, so that it trains one after the other.
-QUOTAS: dict[QuotaName, Quota] = {
-    "local": Quota(training=1, queued=20, files=100, file_bytes=None, shortest_expiry=3_600),
-    "azure": Quota(
-        training=3,
-        queued=20,
-        files=100,
-        file_bytes=2**30,
-        shortest_expiry=1_209_600,
-        deployments=32,
-        tuned_deployments=10,
-    ),
-    "off": Quota(training=1, queued=None, files=None, file_bytes=None, shortest_expiry=3_600),
-}
+def limits_of(quota: QuotaName) -> Limits:
+    """The limits of a service with this quota; all are those of ``catalog.limits``, but what is off."""
+    match quota:
+        case "azure":
+            return of_provider("azure")
+        case "local":
+            return of_provider("local")
+        case "off":
+            return replace(of_provider("local"), max_queued=None, max_files=None)
 
 
 def quota_name(text: str) -> QuotaName:
@@ -186,12 +167,12 @@ def quota_name(text: str) -> QuotaName:
     return cast(QuotaName, text)
 
 
-# How closely one service emulates Azure: chosen when it is started, and never changed while it runs.
+# How closely one service rehearses Azure: chosen when it is started, and never changed while it runs.
 
 
 @dataclass(frozen=True)
 class Emulation:
-    """How one service emulates Azure; the defaults are for everyday use, without limits of Azure's."""
+    """The settings of one rehearsal; as they stand here, the service is simply of use."""
 
     quota: QuotaName = "local"
     strict: bool = False  # a model answers only when it is deployed, as on Azure
@@ -199,6 +180,6 @@ class Emulation:
     faults: Faults = field(default_factory=lambda: NONE)
 
     @property
-    def limits(self) -> Quota:
-        """How many jobs and files this service takes on."""
-        return QUOTAS[self.quota]
+    def limits(self) -> Limits:
+        """How much this service takes."""
+        return limits_of(self.quota)

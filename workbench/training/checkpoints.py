@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workbench.catalog.limits import of_provider
 from workbench.display import table
 from workbench.errors import DataError
 from workbench.training.curve import REWARD, Curve
@@ -30,9 +31,6 @@ from workbench.training.diagnosis_facts import (
 if TYPE_CHECKING:
     from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 
-KEPT = 3
-"""Checkpoints that stay: of the last three epochs (Azure and OpenAI), in reinforcement of the three highest
-validation rewards (Microsoft Learn, "Customize a model with fine-tuning", 2026)."""
 FEWEST_FOR_NOISE = 5
 """Values whose scatter from one to the next can stand for a standard error that nobody knows (ours)."""
 TASK, LOSS = "task score", "full_valid_loss"
@@ -205,9 +203,13 @@ def _ends(step: int, length: float | None) -> bool:
 
 
 def _still_there(curve: Curve, values: Mapping[int, float], length: float | None) -> set[int]:
+    # Azure's and OpenAI's rule: those of the last epochs, in reinforcement those of the highest rewards.
+    most = of_provider("azure").checkpoints_kept
+    if most is None:
+        return set(values)
     if curve.method == "rft":
-        return set(sorted(values, key=lambda step: -values[step])[:KEPT])
-    return {step for step in values if length and step > curve.steps - KEPT * length + 0.5}
+        return set(sorted(values, key=lambda step: -values[step])[:most])
+    return {step for step in values if length and step > curve.steps - most * length + 0.5}
 
 
 def _name(checkpoint: "FineTuningJobCheckpoint | None") -> str | None:

@@ -8,7 +8,7 @@ Source of the rules and costs: Microsoft Learn, "Customize a model with fine-tun
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from workbench.catalog.providers import Provider, provider_at
+from workbench.catalog.providers import Provider, provider_of
 from workbench.display import table
 from workbench.training.follow import ENDED
 from workbench.training.jobs import hints
@@ -50,7 +50,7 @@ class Choices:
 
 def choices(client: "OpenAI", job: "FineTuningJob") -> Choices:
     """What can I do to this job now, and what would it cost?"""
-    service = provider_at(str(client.base_url))
+    service = provider_of(client)
     return Choices(job, (_pause(job, service), _resume(job, service), _cancel(job, service)))
 
 
@@ -61,7 +61,7 @@ def pause_job(client: "OpenAI", job: "FineTuningJob | str") -> "FineTuningJob":
 
 
 def resume_job(client: "OpenAI", job: "FineTuningJob | str") -> "FineTuningJob":
-    """Let a paused job go on; one that was paused at $5,000 goes on without that limit."""
+    """Let a paused job go on; one that Azure paused at its price limit goes on without it."""
     with hints(client):
         return client.fine_tuning.jobs.resume(_id(job))
 
@@ -75,22 +75,22 @@ def cancel_job(client: "OpenAI", job: "FineTuningJob | str") -> "FineTuningJob":
 def _pause(job: "FineTuningJob", service: Provider) -> Choice:
     when = "while it runs and after its first step; on Azure for OpenAI's models only, and not for gpt-5"
     costs = "nothing beyond what was trained; a checkpoint that can be deployed comes after the safety check"
-    if service.name == "local":
+    if service.runs_here:
         costs = "nothing"
     return Choice("pause", job.status == "running", when, costs)
 
 
 def _resume(job: "FineTuningJob", service: Provider) -> Choice:
     costs = "what is still to be trained"
-    if _by_the_hour(job):
-        costs += "; Azure's own pause at $5,000 does not come again"
-    if service.name == "local":
+    if _by_the_hour(job) and service.limits.pause_usd is not None:
+        costs += f"; Azure's own pause at ${service.limits.pause_usd:,} does not come again"
+    if service.runs_here:
         costs = "nothing"
     return Choice("resume", str(job.status) == "paused", "when it is paused", costs)
 
 
 def _cancel(job: "FineTuningJob", service: Provider) -> Choice:
-    if service.name == "local":
+    if service.runs_here:
         costs = "nothing"
     elif job.status not in _BEGUN:
         costs = "nothing, because training has not begun"

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from workbench import catalog
 from workbench.catalog.models import Model, Source
-from workbench.catalog.providers import Provider
+from workbench.catalog.providers import Provider, runs_here
 from workbench.dataset.check.row import Finding
 from workbench.dataset.tokens import TokenCounts, count_tokens
 from workbench.display import table
 from workbench.errors import DataError, SetupError
 from workbench.training.follow import STARTED
-from workbench.training.request import TRAINING_TYPES, Request
+from workbench.training.request import Request
 
 if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
@@ -85,7 +85,7 @@ class Tariff(NamedTuple):
         if own is None:
             shares = _OF_GLOBAL[self.training_type]
             inputs.append(Input(f"{self.training_type} against globalStandard", f"x {shares}", str(COSTS)))
-        elif own.training_type is None and self.service == "azure":
+        elif own.training_type is None and catalog.provider(self.service).azure:
             notes.append("The source of the price does not say for which training type it is.")
         return Range(*(base.usd * share for share in shares)), inputs, notes
 
@@ -125,9 +125,6 @@ RULES_OF_THUMB = Source(
 )
 
 METHODS = ("sft", "dpo", "rft")
-PAUSED_AT = 5_000
-"""US dollars at which Azure pauses a reinforcement job (training and grading together)."""
-
 
 # Fewer examples than this: so many epochs (low, likely, high). The likely one is the middle, rounded up.
 _EPOCHS = ((100, Range(3, 4, 5)), (500, Range(2, 3, 3)), (2_001, Range(1, 2, 2)))
@@ -209,11 +206,11 @@ def estimate(
     """
     _refuse_impossible(data, method, n_epochs=n_epochs, price=price, hours=hours)
     known = catalog.model(model)
-    where = catalog.provider(service or known.service).name
-    if where == "local":
+    where = catalog.provider(service or known.service)
+    if where.runs_here:
         on_your_own = Input("price", "$0.00", "your own machine")
         return Estimate(model, method, Range(0, 0, 0), (on_your_own,))
-    tariff = Tariff(known, where, training_type, price, on or datetime.date.today())
+    tariff = Tariff(known, where.name, training_type, price, on or datetime.date.today())
     if method == "rft":
         return _by_hours(model, tariff, hours, grading)
     return _by_tokens(model, tariff, method, data, n_epochs)
@@ -251,8 +248,9 @@ def _by_hours(model: str, tariff: Tariff, hours: float | None, grading: Grading 
     usd = None
     if price is not None and hours is not None and graded is not None:
         usd = Range(*(round(hours, 2) * each + graded for each in price))
-    if usd and usd.high > PAUSED_AT:
-        more = [*more, f"Azure pauses the job at ${PAUSED_AT:,}; resuming it lifts that limit ({COSTS})."]
+    most = catalog.provider(tariff.service).limits.pause_usd
+    if usd and most is not None and usd.high > most:
+        more = [*more, f"Azure pauses the job at ${most:,}; resuming it lifts that limit ({COSTS})."]
     return Estimate(model, "rft", usd, (*inputs, *from_where), (*notes, *more))
 
 
@@ -323,7 +321,7 @@ def billed(
     Before the service says what it billed, the trained tokens of a finished job tell the same to the
     thousand.
     """
-    if service == "local" or job.status == "failed":
+    if runs_here(service) or job.status == "failed":
         return 0.0
     said = next((found for event in reversed(events) if (found := _BILLED.match(event.message))), None)
     if said is not None:
@@ -344,8 +342,6 @@ def billed(
 #
 # Prices are the catalogue's or yours; where neither tells one, nothing is guessed, and a cap that
 # nobody can hold stands in the way.
-
-MOST_TOKENS = 2_000_000_000  # times epochs, in one job (Microsoft Learn, "Quotas and limits", 03/19/2026)
 
 
 @dataclass(frozen=True)
@@ -386,8 +382,7 @@ class Rates:
     @cached_property
     def tokens(self) -> TokenCounts | int:
         """Those of the training data; not counted where they cost nothing."""
-        local = self.service.name == "local"
-        return 0 if local else count_tokens(self.request.training, self.request.model)
+        return 0 if self.service.runs_here else count_tokens(self.request.training, self.request.model)
 
     @property
     def total(self) -> int:
@@ -412,7 +407,7 @@ class Rates:
 
     def _estimate(self, n_epochs: int | None, hours: float | None) -> Estimate:
         request = self.request
-        type = TRAINING_TYPES.get((request.training_type or "").lower(), "globalStandard")
+        type = self.service.limits.training_type(request.training_type or "") or "globalStandard"
         return estimate(
             self.tokens,
             model=request.model,
@@ -426,11 +421,12 @@ class Rates:
         )
 
 
-def token_findings(tokens: int, n_epochs: int) -> Iterator[Finding]:
+def token_findings(tokens: int, n_epochs: int, most: int | None) -> Iterator[Finding]:
     """Does it read more than one job may?"""
-    if tokens * n_epochs > MOST_TOKENS:
+    if most is not None and tokens * n_epochs > most:
         message = (
-            f"it would train on {tokens * n_epochs / 1e9:,.1f} billion tokens, and 2 billion is the most"
+            f"it would train on {tokens * n_epochs / 1e9:,.1f} billion tokens, "
+            f"and {most / 1e9:g} billion is the most"
         )
         yield Finding("error", "tokens", "", message, "train fewer epochs, or on fewer or shorter examples")
 

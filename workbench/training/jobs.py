@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import openai
 
 from workbench import jsonl_log
-from workbench.catalog.providers import Provider, provider_at
+from workbench.catalog.limits import in_words, of_provider
+from workbench.catalog.providers import Provider, provider_of
 from workbench.dataset.check.report import Report
 from workbench.dataset.dataset import Dataset
 from workbench.dataset.repair.changes import changes_to_jsonl
@@ -25,7 +26,6 @@ from workbench.project import JSON, Entry, Project
 from workbench.settings import home
 from workbench.training.request import (
     METADATA_KEY,
-    SUFFIX,
     Hyperparameters,
     Request,
     file_name,
@@ -105,7 +105,7 @@ class _Row(NamedTuple):
     hint: str
 
 
-_TYPES = "there are globalStandard, Standard and developerTier"
+_TYPES = "there are globalStandard, Standard and developerTier"  # as Azure's documents write them
 _ROWS = (
     _Row(
         "does not support fine-tuning with Standard TrainingType",
@@ -141,8 +141,8 @@ _ROWS = (
         "refusals of the named harms to the data, or take an earlier checkpoint.",
     ),
     _Row(
-        r"at least 10 examples|invalid_n_examples",
-        "every service refuses fewer than 10; 50 to 100 begin to show anything.",
+        r"at least \d+ examples|invalid_n_examples",
+        "every service refuses a job with so few; 50 to 100 examples begin to show anything.",
     ),
     _Row(
         r"invalid_variable|formula_parse|sample_parse|grader.*(template|variable|item\.)",
@@ -174,7 +174,7 @@ _ROWS = (
     ),
     _Row(
         r"internal ?(server ?)?(error|failure)|unexpected error|status code 500",
-        "a file of more than 150 MB that was uploaded in one piece is accepted, and the job fails late: "
+        "a file of more than {safe} that was uploaded in one piece is accepted, and the job fails late: "
         "upload it in parts, or make it smaller. A smaller one: try once more.",
     ),
 )
@@ -182,9 +182,12 @@ _ROWS = (
 
 def hint(message: str, *, training_type: str | None = None) -> str | None:
     """What is mostly behind a message; ``None`` where it can be taken at its word."""
+    safe = of_provider("azure").max_safe_file_bytes
     for row in _ROWS:
         if re.search(row.said, message, re.IGNORECASE | re.DOTALL):
-            return "Hint: " + row.hint.format(kind=training_type or "none")
+            return "Hint: " + row.hint.format(
+                kind=training_type or "none", safe=in_words(safe) if safe else "some MB"
+            )
     return None
 
 
@@ -199,7 +202,7 @@ def hints(client: "OpenAI", *, training_type: str | None = None) -> Iterator[Non
     try:
         yield
     except openai.APIStatusError as error:
-        azure = provider_at(str(client.base_url)).training_type is not None
+        azure = provider_of(client).azure
         note = hint(f"{error.message} {error.code}", training_type=training_type) if azure else None
         if note:
             error.add_note(note)
@@ -207,7 +210,6 @@ def hints(client: "OpenAI", *, training_type: str | None = None) -> Iterator[Non
 
 
 _LOST = ("failed", "cancelled")
-_FEWEST_EXAMPLES = 10  # every service refuses fewer
 
 
 def start_job(
@@ -237,7 +239,7 @@ def start_job(
     name) and ``training_type`` (Azure's; ``None`` is what the service needs) are
     no part of the content.
     """
-    service = provider_at(str(client.base_url))
+    service = provider_of(client)
     request = request_for(
         service,
         dataset,
@@ -269,7 +271,7 @@ def start_or_find(client: "OpenAI", request: Request, *, project: "Project | Non
                 job_id=job.id,
                 content=request.content,
                 model=request.model,
-                provider=provider_at(str(client.base_url)).name,
+                provider=provider_of(client).name,
                 endpoint=client.base_url.netloc.decode(),
                 training_sha256=request.training.sha256,
                 validation_sha256=request.validation.sha256 if request.validation else None,
@@ -284,7 +286,7 @@ def known_job(
     client: "OpenAI", request: Request, *, project: "Project | None" = None
 ) -> "FineTuningJob | None":
     """Find the job of this content that the record or the service knows and that came to something."""
-    service = provider_at(str(client.base_url))
+    service = provider_of(client)
     recorded = _recorded_job(client, project, request.content, service) if project else None
     return recorded or find_job(client, request.content)
 
@@ -325,16 +327,14 @@ def _is_recorded(project: "Project", request: Request, job: "FineTuningJob") -> 
 
 def _check(service: Provider, request: Request) -> None:
     """Refuse what the service would refuse, before anything is uploaded."""
-    dataset, suffix = request.training, request.suffix
-    if len(dataset) < _FEWEST_EXAMPLES:
+    dataset, suffix, limits = request.training, request.suffix, service.limits
+    if limits.min_examples is not None and len(dataset) < limits.min_examples:
         raise DataError(
-            f"{dataset.name} has {len(dataset)} examples; a job needs at least {_FEWEST_EXAMPLES}, "
+            f"{dataset.name} has {len(dataset)} examples; a job needs at least {limits.min_examples}, "
             "and 50 to 100 to show anything."
         )
-    if suffix is not None and not SUFFIX.fullmatch(suffix):
-        raise DataError(
-            f"'{suffix}' cannot be a suffix; use up to 40 letters (a-z, A-Z), digits, '_' and '-'."
-        )
+    if suffix is not None and not limits.suffix.fullmatch(suffix):
+        raise DataError(f"'{suffix}' cannot be a suffix; {limits.suffix_in_words}.")
     if request.way == "sft" and request.grader is not None and not service.grades_while_training:
         raise SetupError(
             f"{service.name} takes no grader in a supervised job; leave it out, and use evaluate afterwards."

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from workbench.catalog.providers import Provider, provider_at
+from workbench.catalog.limits import Limits, in_words
+from workbench.catalog.providers import Provider, provider_of
+from workbench.dataset import templates
 from workbench.dataset.check.check import Counts, no_validation, sizes
 from workbench.dataset.check.methods import grader_findings
 from workbench.dataset.check.row import Finding, Row
@@ -20,13 +22,10 @@ from workbench.dataset.check.sources import DatasetSource
 from workbench.dataset.dataset import Dataset, counted
 from workbench.display import table
 from workbench.errors import SetupError
-from workbench.evaluation.graders.grader_types import check_in_training, item_fields
-from workbench.evaluation.graders.grades import BadGraderError
 from workbench.project import JSON
 from workbench.training.cost import CostCap, Estimate, Rates, cost_findings, token_findings
 from workbench.training.jobs import known_job, start_or_find, uploaded
 from workbench.training.request import (
-    SUFFIX,
     Change,
     Hyperparameter,
     Hyperparameters,
@@ -47,15 +46,9 @@ if TYPE_CHECKING:
 
 # The limits of data, settings and queue: what stands in the way of a job, and what is worth knowing.
 #
-# All is read from the request and from what the service has already. Numbers without another source are
-# Azure's: Microsoft Learn, "Quotas and limits" (03/19/2026) and "Customize a model with fine-tuning"
-# (10/05/2026). The model's own limits are ``trainable``'s business.
+# All is read from the request and from what the service has already. The numbers are the provider's own
+# (``catalog.limits``); the model's limits are ``model_findings``' business.
 
-RUNNING, RUNNING_DEVELOPER, QUEUED, JOBS, FILES = 3, 5, 20, 100, 100
-RESOURCE_BYTES = 1024**3  # of all fine-tuning files of a resource
-MOST_SEED = 2**31 - 1
-SHORT_SUFFIX = 18  # characters that the portal takes; the documents allow 40
-KEPT_EPOCHS = 3  # so many of the last can be used as checkpoints
 BOLD = 2.0  # of learning rates: one that ruined a Llama 3.3 (Microsoft's fine-tuning skill, 2026-08-20)
 
 _RANGES = {
@@ -71,17 +64,17 @@ _ABOVE_ZERO = ("learning_rate_multiplier", "beta", "compute_multiplier")  # the 
 _GRADED_LOCALLY = frozenset({("question",), ("answer",)})
 
 
-def data_findings(request: Request) -> Iterator[Finding]:
+def data_findings(request: Request, service: Provider) -> Iterator[Finding]:
     """Are there enough examples, sound ones, in files of a size that can be sent?"""
     for role, dataset in (("training", request.training), ("validation", request.validation)):
         if dataset is None:
-            yield from no_validation(request.way)
+            yield from no_validation(request.way, service.limits)
             continue
         rows = [Row(number, example.wire) for number, example in enumerate(dataset)]
-        counts = Counts(request.way, role)
+        counts = Counts(request.way, role, service.limits)
         counts.add(rows)
         found = [finding for finding, _ in counts.found(DatasetSource(dataset))]
-        found += [*sizes(len(dataset.to_jsonl())), *_format(dataset, rows, request)]
+        found += [*sizes(len(dataset.to_jsonl()), service.limits), *_format(dataset, rows, request)]
         yield from (finding._replace(path=f"{role}_file") for finding in found)
 
 
@@ -96,16 +89,19 @@ def hyperparameter_findings(request: Request, service: Provider) -> Iterator[Fin
             message = f"{name} is {value:g}"
             yield Finding("error", "range", f"hyperparameters.{name}", message, f"give {span}, or None")
     epochs, rate = (request.hyperparameters[name] for name in ("n_epochs", "learning_rate_multiplier"))
-    if isinstance(epochs, int) and epochs > KEPT_EPOCHS:
-        message = f"only the last {KEPT_EPOCHS} of {epochs} epochs are kept, and an earlier one may be best"
+    limits = service.limits
+    if isinstance(epochs, int) and limits.checkpoints_kept and epochs > limits.checkpoints_kept:
+        kept = f"only the last {limits.checkpoints_kept} of {epochs} epochs are kept"
+        message = f"{kept}, and an earlier one may be best"
         yield Finding("info", "checkpoints", "hyperparameters.n_epochs", message, "watch the validation loss")
     if not isinstance(rate, str) and rate >= BOLD:
         message = f"learning_rate_multiplier is {rate:g}, and {BOLD:g} has ruined models"
         fix = "start with None, or with 1 and less"
         yield Finding("warning", "bold", "hyperparameters.learning_rate_multiplier", message, fix)
-    if not 0 <= request.seed <= MOST_SEED:
-        yield Finding("error", "range", "seed", f"seed is {request.seed}", f"give 0 to {MOST_SEED:,}")
-    yield from _suffix(request.suffix)
+    if request.seed < 0 or (limits.max_seed is not None and request.seed > limits.max_seed):
+        fix = "give 0 or more" if limits.max_seed is None else f"give 0 to {limits.max_seed:,}"
+        yield Finding("error", "range", "seed", f"seed is {request.seed}", fix)
+    yield from _suffix(request.suffix, limits)
     yield from _grader(request, service)
 
 
@@ -113,30 +109,36 @@ def queue_findings(
     request: Request, service: Provider, jobs: Sequence["FineTuningJob"], files: Sequence["FileObject"]
 ) -> Iterator[Finding]:
     """Is there room for one more job and its files?"""
-    queued, running = count(jobs, "queued"), count(jobs, "running")
-    if queued >= QUEUED:
-        message = f"{queued} jobs are queued, and {QUEUED} is the most"
+    limits, queued, running = service.limits, count(jobs, "queued"), count(jobs, "running")
+    if _reached(queued, limits.max_queued):
+        message = f"{queued} jobs are queued, and {limits.max_queued} is the most"
         yield Finding("error", "queue", "", message, "wait for one, or cancel one")
-    if service.name != "azure":
+    if service.runs_here:  # how much it takes on beside is said when it is started
         return
     developer = (request.training_type or "").lower() == "developertier"
-    at_once = RUNNING_DEVELOPER if developer else RUNNING
-    if running >= at_once:
+    at_once = limits.max_running_developer if developer else limits.max_running
+    if _reached(running, at_once):
         message = f"{running} jobs run already, and {at_once} run at once, so this one will wait"
         yield Finding("info", "queue", "", message, "wait, or cancel one")
-    if len(jobs) >= JOBS:
-        message = f"the resource has {len(jobs)} jobs, and {JOBS} is its documented limit"
+    if _reached(len(jobs), limits.max_jobs):
+        message = f"the resource has {len(jobs)} jobs, and {limits.max_jobs} is its documented limit"
         yield Finding("warning", "queue", "", message, "take another resource if it is refused")
-    if len(files) >= FILES - 1:
-        message = f"the resource has {len(files)} files, and {FILES} is the most"
+    if _reached(len(files) + 1, limits.max_files):
+        message = f"the resource has {len(files)} files, and {limits.max_files} is the most"
         yield Finding("error", "files", "", message, "delete files of jobs that have ended")
     used = sum(file.bytes for file in files)
     more = sum(len(data.to_jsonl()) for data in (request.training, request.validation) if data)
-    if used + more > RESOURCE_BYTES:
+    most = limits.max_all_files_bytes
+    if most is not None and used + more > most:
         message = (
-            f"with these there would be {(used + more) / 1024**2:,.0f} MB of files, and 1 GB is the most"
+            f"with these there would be {(used + more) / 1024**2:,.0f} MB of files, "
+            f"and {in_words(most)} is the most"
         )
         yield Finding("error", "files", "", message, "delete files of jobs that have ended")
+
+
+def _reached(number: int, most: int | None) -> bool:
+    return most is not None and number >= most
 
 
 def count(jobs: Sequence["FineTuningJob"], state: str) -> int:
@@ -164,15 +166,14 @@ def _format(dataset: Dataset, rows: Sequence[Row], request: Request) -> Iterator
         yield first._replace(message=f"{where}: {first.message}")
 
 
-def _suffix(suffix: str | None) -> Iterator[Finding]:
+def _suffix(suffix: str | None, limits: Limits) -> Iterator[Finding]:
     if suffix is None:
         return
-    if not SUFFIX.fullmatch(suffix):
+    if not limits.suffix.fullmatch(suffix):
         message = f"'{suffix}' cannot be a suffix"
-        fix = "use up to 40 letters (a-z, A-Z), digits, '_' and '-'"
-        yield Finding("error", "suffix", "suffix", message, fix)
-    elif len(suffix) > SHORT_SUFFIX:
-        message = f"the suffix has {len(suffix)} characters, and the portal takes {SHORT_SUFFIX}"
+        yield Finding("error", "suffix", "suffix", message, limits.suffix_in_words)
+    elif limits.max_portal_suffix is not None and len(suffix) > limits.max_portal_suffix:
+        message = f"the suffix has {len(suffix)} characters, and the portal takes {limits.max_portal_suffix}"
         yield Finding("warning", "suffix", "suffix", message, "shorten it if it is refused")
 
 
@@ -183,8 +184,7 @@ def _grader(request: Request, service: Provider) -> Iterator[Finding]:
             message = "a reinforcement job has nothing to learn from without a grader"
             yield Finding("error", "grader", "grader", message, "give one: grader=…")
         return
-    wrong = [found for found in grader_findings(grader) if found.level == "error"]
-    yield from wrong
+    yield from (found for found in grader_findings(grader) if found.level == "error")
     if request.way != "sft":
         return
     if not service.grades_while_training:
@@ -194,13 +194,7 @@ def _grader(request: Request, service: Provider) -> Iterator[Finding]:
     if request.validation is None:
         message = "a grader needs held-out questions to be asked"
         yield Finding("error", "grader", "grader", message, "give validation data, or leave the grader out")
-    try:
-        check_in_training(grader)
-    except BadGraderError as error:
-        if not wrong:
-            finding, _, fix = error.finding.partition("; ")
-            yield Finding("error", "grader", error.path, f"it {finding}", fix)
-    for path in sorted(item_fields(grader) - _GRADED_LOCALLY):
+    for path in sorted(templates.item_fields(grader) - _GRADED_LOCALLY):
         message = (
             f"the grader reads item.{'.'.join(path)}, and an item has question and answer while it trains"
         )
@@ -313,7 +307,7 @@ def preflight(
     job will train. ``region``: where an Azure resource is. ``existing_customer``: whether you had the
     model deployed before it was closed to new customers. ``on``: the day to judge by, today by default.
     """
-    service = provider_at(str(client.base_url))
+    service = provider_of(client)
     today = on or datetime.date.today()
     request = request_for(
         service,
@@ -339,11 +333,11 @@ def preflight(
         *model_findings(
             request, service, listed=listed, region=region, existing_customer=existing_customer, on=today
         ),
-        *data_findings(request),
+        *data_findings(request, service),
         *hyperparameter_findings(request, service),
         *queue_findings(request, service, jobs, files),
         *cost_findings(cost, why_not, cost_cap),
-        *token_findings(rates.total if cost else 0, rates.n_epochs or 1),
+        *token_findings(rates.total if cost else 0, rates.n_epochs or 1, service.limits.max_training_tokens),
         *_of_the_changes(new),
     ]
     return Preflight(

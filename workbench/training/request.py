@@ -8,7 +8,6 @@ import datetime
 import hashlib
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from workbench.dataset.dataset import Dataset
 
 METADATA_KEY = "workbench_content"
-SUFFIX = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 # What the API calls the ways to train.
 _TYPES: Mapping[str, str] = MappingProxyType({"sft": "supervised", "dpo": "dpo", "rft": "reinforcement"})
@@ -273,13 +271,6 @@ def _sizes(project: Project, request: Request) -> dict[str, int]:
 
 SOON = 90  # days before the last one on which a model can be trained (our own choice)
 
-TRAINING_TYPES = {
-    "standard": "standard",
-    "globalstandard": "globalStandard",
-    "developertier": "developerTier",
-}
-"""What the API takes, in small letters, and what the catalogue calls it; that of a data zone is not known."""
-
 
 def model_findings(
     request: Request,
@@ -299,7 +290,7 @@ def model_findings(
     try:
         model = catalog.model(request.model)
     except SetupError:
-        if service.name != "local":
+        if not service.runs_here:
             message = f"the catalogue does not know {request.model}, so nobody looks at dates and methods"
             yield Finding("warning", "unknown_model", "model", message, "look it up in the service's list")
         return
@@ -309,13 +300,13 @@ def model_findings(
         fix = f"it takes {', '.join(model.methods) or 'no method'}; choose another model or other data"
         yield Finding("error", "method", "method.type", message, fix)
     if service.training_type is not None:
-        yield from _training_type(request, model, region)
+        yield from _training_type(request, service, model, region)
 
 
 def _not_listed(name: str, service: Provider, listed: Sequence[str]) -> Finding:
     some = ", ".join(listed[:8]) + (", …" if len(listed) > 8 else "")
     message = f"{service.name} lists no model {name}"
-    if service.name == "local":
+    if service.runs_here:
         return Finding("error", "unknown_model", "model", message, f"choose from {some}")
     fix = "give the base model with its version, not the name of a deployment"
     return Finding("warning", "unknown_model", "model", message, fix)
@@ -340,16 +331,18 @@ def _dates(model: Model, service: Provider, existing_customer: bool, on: datetim
         yield Finding("info", "retired", "model", message, "plan with a newer one")
 
 
-def _training_type(request: Request, model: Model, region: str | None) -> Iterator[Finding]:
-    said = request.training_type or ""
-    type = TRAINING_TYPES.get(said.lower())
+def _training_type(
+    request: Request, service: Provider, model: Model, region: str | None
+) -> Iterator[Finding]:
+    said, there_are = request.training_type or "", service.limits.training_types
+    type = service.limits.training_type(said)
     if type is None:
         message = f"there is no training type '{said}'"
-        fix = "choose globalStandard, Standard or developerTier"
+        fix = f"choose one of {', '.join(there_are)}"
         yield Finding("error", "training_type", "trainingType", message, fix)
         return
     if model.training_types is not None and type not in model.training_types:
-        known = [each for each in model.training_types if each in TRAINING_TYPES.values()]
+        known = [each for each in model.training_types if each in there_are]
         message = f"{model.name} is not trained as {said}"
         yield Finding("error", "training_type", "trainingType", message, f"choose {' or '.join(known)}")
     elif type == "developerTier":

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import openai
 
-from workbench.catalog.providers import provider_at
+from workbench.catalog.providers import provider_of
 from workbench.dataset.dataset import Dataset
 from workbench.dataset.diff import RowChanges, row_changes
 from workbench.dataset.read import parse_jsonl
@@ -30,10 +30,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from workbench.project import Project
-    from workbench.training.checkpoints import CheckpointChoice
     from workbench.training.curve import Curve
-    from workbench.training.diagnosis import Diagnosis
-    from workbench.training.follow import KeptCheckpoint, Progress
+    from workbench.training.follow import Progress
 
 # A run: one job, how it was trained, on what, and what came of it.
 #
@@ -352,34 +350,10 @@ def runs(project: "Project", client: "OpenAI | None" = None) -> Runs:
         dataset = datasets.get(job.facts.get("training_sha256"), NOTHING)
         run = recorded_run(number, job, dataset, curves.get(id, ()), comparisons.get(id, ()))
         run = replace(run, training_file=_kept_file(project, dataset))
-        if client and run.configuration.get("provider") == provider_at(str(client.base_url)).name:
+        if client and run.configuration.get("provider") == provider_of(client).name:
             run = _asked(run, client)
         found.append(run)
     return Runs(project.name, tuple(found))
-
-
-def record_curve(
-    project: "Project",
-    done: "Progress",
-    *,
-    checkpoints: "KeptCheckpoint",
-    diagnosis: "Diagnosis",
-    choice: "CheckpointChoice",
-) -> Entry:
-    """Keep what the curve of a finished job says: its last values, its diagnosis, the checkpoint to use."""
-    result = job_result(done)
-    return project.record(
-        "curve",
-        job_id=done.job.id,
-        fine_tuned_model=result.model,
-        steps=done.curve.steps,
-        final=done.curve.final,
-        best_full_valid_step=done.curve.best_full_valid_step,
-        checkpoints=checkpoints.models,
-        diagnosis=cast("JSON", diagnosis.facts),
-        choice=cast("JSON", choice.facts),
-        training_seconds=result.training_seconds,
-    )
 
 
 def _asked(run: Run, client: "OpenAI") -> Run:

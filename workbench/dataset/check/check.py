@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self, TypeVar
 
+from workbench.catalog.limits import Limits, in_words, of_provider
 from workbench.dataset.check import privacy, rules, texts
 from workbench.dataset.check.duplicates import Repeats, overlap
 from workbench.dataset.check.json_lines import DEEPEST, LONGEST
@@ -96,23 +97,14 @@ class Aspects:
 
 # Whether there are enough examples, and not too many images or bytes.
 #
-# Numbers: Microsoft Learn, "Customize a model with fine-tuning" (10/05/2026), "Vision fine-tuning"
-# (07/31/2026) and "Quotas and limits" (03/19/2026); where advice comes from Microsoft's engineers
-# (microsoft/GitHub-Copilot-for-Azure, 2026-08-20) and not from the service, it says so.
+# What is refused is the provider's limit (``catalog.limits``; Azure's where nobody says which provider);
+# what is advised comes from Microsoft's engineers (microsoft/GitHub-Copilot-for-Azure, 2026-08-20).
 
-NEEDED = 10  # a job is refused below
 ADVISED = 50
-MOST_WITH_IMAGES = 50_000
 
 # How many teach well: the engineers' rules of thumb, no promise of the service.
 TEACHES: Mapping[str, int] = MappingProxyType({"sft": 500, "dpo": 500, "rft": 200})
 SEVERAL_TIMES_ENOUGH = 2_000  # prompts for reinforcement; more cost hours and teach little
-
-POST_LIMIT = 512 * 1024**2  # bytes by POST /files
-PORTAL_LIMIT = 200 * 1024**2
-FAILS_LATE = 150 * 1024**2  # accepted and then the job fails with 500, as the engineers observed
-RESOURCE_LIMIT = 1024**3  # of all fine-tuning files of one resource
-UPLOADS_LIMIT = 8 * 1024**3
 
 _THINGS = {"sft": "example", "dpo": "pair", "rft": "prompt"}
 
@@ -120,8 +112,9 @@ _THINGS = {"sft": "example", "dpo": "pair", "rft": "prompt"}
 class Counts:
     """Counts the examples of one file, and those with images."""
 
-    def __init__(self, method: str, role: str = "training") -> None:
+    def __init__(self, method: str, role: str = "training", limits: Limits | None = None) -> None:
         """Nothing seen yet; ``role`` is what the file is for, as in ``FileFacts``."""
+        self.limits = limits or of_provider("azure")
         self.method = method
         self.role = role
         self.examples = 0
@@ -141,18 +134,22 @@ class Counts:
         """What the numbers tell of the whole file."""
         if self.role == "training":
             findings = [*self._enough()]
-        elif self.role == "validation" and self.method == "rft" and self.examples < NEEDED:
+        elif self.role == "validation" and self.method == "rft" and self._are_too_few:
             findings = [self._too_few("a reinforcement job")]
         else:
             findings = []
         for finding in (*findings, *self._images()):
             yield finding, ()
 
+    @property
+    def _are_too_few(self) -> bool:
+        return self.limits.min_examples is not None and self.examples < self.limits.min_examples
+
     def _enough(self) -> Iterator[Finding]:
         thing = _THINGS[self.method]
         found = counted(self.examples, thing)
         teaches = TEACHES[self.method]
-        if self.examples < NEEDED:
+        if self._are_too_few:
             yield self._too_few("a job")
         elif self.examples < ADVISED:
             finding = f"{found}, which is enough to start a job and seldom enough to learn from"
@@ -166,12 +163,13 @@ class Counts:
 
     def _too_few(self, job: str) -> Finding:
         found = counted(self.examples, _THINGS[self.method])
-        finding = f"{found}, and {job} needs at least {NEEDED}"
+        finding = f"{found}, and {job} needs at least {self.limits.min_examples}"
         return Finding("error", "too_few", "", finding, f"add {_THINGS[self.method]}s")
 
     def _images(self) -> Iterator[Finding]:
-        if self.with_images > MOST_WITH_IMAGES:
-            finding = f"{self.with_images:,} examples with images, and at most {MOST_WITH_IMAGES:,} are taken"
+        most = self.limits.max_examples_with_images
+        if most is not None and self.with_images > most:
+            finding = f"{self.with_images:,} examples with images, and at most {most:,} are taken"
             yield Finding("error", "images", "", finding, "leave some out")
         elif self.with_images:
             finding = (
@@ -181,31 +179,36 @@ class Counts:
             yield Finding("info", "images", "", finding, "compare the number of examples in the finished job")
 
 
-def no_validation(method: str) -> list[Finding]:
+def no_validation(method: str, limits: Limits | None = None) -> list[Finding]:
     """What there is to say when no validation data is given."""
     if method != "rft":
         return []
     finding = "there is no validation data, and a reinforcement job needs some"
-    return [Finding("error", "no_validation", "", finding, f"add a file of {NEEDED} prompts or more")]
+    needed = (limits or of_provider("azure")).min_examples or 1
+    return [
+        Finding("error", "no_validation", "", finding, f"add a file of {counted(needed, 'prompt')} or more")
+    ]
 
 
-def sizes(bytes: int) -> list[Finding]:
+def sizes(bytes: int, limits: Limits | None = None) -> list[Finding]:
     """What there is to say about a file of so many bytes."""
-    finding = f"the file has {bytes / 1024**2:,.0f} MB"
-    if bytes > UPLOADS_LIMIT:
+    limits, finding = limits or of_provider("azure"), f"the file has {bytes / 1024**2:,.0f} MB"
+    if (most := limits.max_upload_bytes) is not None and bytes > most:
         fix = "make several files and jobs of it"
-        return [Finding("error", "size", "", f"{finding}, and 8 GB is the most in parts", fix)]
-    if bytes > RESOURCE_LIMIT:
+        return [Finding("error", "size", "", f"{finding}, and {in_words(most)} is the most in parts", fix)]
+    if (most := limits.max_all_files_bytes) is not None and bytes > most:
         fix = "make it smaller, for instance with fewer or shorter examples"
-        finding += ", and all fine-tuning files of a resource together may have 1 GB"
+        finding += f", and all fine-tuning files of a resource together may have {in_words(most)}"
         return [Finding("error", "size", "", finding, fix)]
-    parts = "upload it in parts of 64 MB through /uploads"
-    if bytes >= POST_LIMIT:
-        return [Finding("error", "size", "", f"{finding}, and one upload takes less than 512 MB", parts)]
-    if bytes > FAILS_LATE:
-        finding += ", and jobs on more than 150 MB in one upload were seen to fail late"
-        if bytes >= PORTAL_LIMIT:
-            finding += "; the portal takes less than 200 MB"
+    size = limits.max_part_bytes
+    parts = f"upload it in parts{f' of {in_words(size)}' if size else ''} through /uploads"
+    if (most := limits.max_file_bytes) is not None and bytes >= most:
+        finding += f", and one upload takes less than {in_words(most)}"
+        return [Finding("error", "size", "", finding, parts)]
+    if (most := limits.max_safe_file_bytes) is not None and bytes > most:
+        finding += f", and jobs on more than {in_words(most)} in one upload were seen to fail late"
+        if (portal := limits.max_portal_file_bytes) is not None and bytes >= portal:
+            finding += f"; the portal takes less than {in_words(portal)}"
         return [Finding("warning", "size", "", finding, parts)]
     return []
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TypeGuard
 from urllib.parse import urlsplit
 
+from workbench.catalog.limits import in_words, of_provider
 from workbench.dataset.check.report import meant, shown, within
 from workbench.dataset.check.row import Finding
 from workbench.dataset.dataset import JSON, OTHER_FIELDS, ROLES, SYSTEM, Message, role_meant
@@ -272,10 +273,7 @@ def _order(speakers: Sequence[JSON], path: str) -> Iterator[Finding]:
 #
 # An image stands in a user's message as an address or as a data URL; of the
 # latter the bytes are looked at, as far as that needs no decoder.
-# Rules and numbers: Microsoft Learn, "Vision fine-tuning" (07/31/2026).
-
-MOST_IMAGES = 64  # in one example
-LARGEST = 10 * 1024**2  # bytes of one image
+# Rules: Microsoft Learn, "Vision fine-tuning" (07/31/2026); the numbers are those of ``catalog.limits``.
 
 _DATA_URL = re.compile(r"data:([^;,]{0,80})((?:;[^;,]{0,80})*),", re.IGNORECASE)
 _DETAILS = ("low", "high", "auto")
@@ -313,8 +311,9 @@ def images(messages: Sequence[JSON], path: str, vision: bool | None) -> Iterator
             finding = "only a user may send images"
             yield Finding("error", "image", place, finding, "move it to a user message")
         yield from _image(part.get("image_url"), f"{place}.image_url")
-    if len(found) > MOST_IMAGES:
-        finding = f"the example has more than {MOST_IMAGES} images"
+    most = of_provider("azure").max_images
+    if most is not None and len(found) > most:
+        finding = f"the example has more than {most} images"
         yield Finding("error", "image", path, finding, "leave some out, or make two examples of it")
     if found and vision is False:
         finding = "this model learns from texts only, and the example has images"
@@ -364,8 +363,9 @@ def _data_url(url: str) -> Iterator[tuple[str, str]]:
     except (binascii.Error, UnicodeEncodeError):
         yield "the base64 text of the image is broken", "encode the image again"
         return
-    if len(content) > LARGEST:
-        yield "the image has more than 10 MB", "make it smaller"
+    largest = of_provider("azure").max_image_bytes
+    if largest is not None and len(content) > largest:
+        yield f"the image has more than {in_words(largest)}", "make it smaller"
     if declared in _KINDS:
         yield from _kind(content, declared)
 

@@ -8,6 +8,7 @@ line, whatever JSON it holds. Most lines of most files are plain and right, and
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+from workbench.catalog.limits import in_words, of_provider
 from workbench.dataset.check.messages import (
     conversation,
     ends_with_an_answer,
@@ -32,6 +33,8 @@ from workbench.errors import DataError
 
 METHODS = ("sft", "dpo", "rft")
 
+_MOST = of_provider("azure")
+
 EXPLAINED: Mapping[str, str] = MappingProxyType(
     {
         "messages": "A line has a list of messages, and each of them is an object.",
@@ -49,7 +52,8 @@ EXPLAINED: Mapping[str, str] = MappingProxyType(
         "tool_pairing": "Each call is answered once, before anybody else speaks.",
         "arguments": "A call's arguments are a JSON object in a text, and keep to the tool's schema.",
         "legacy": "functions, function_call and the role function are the old form of tools.",
-        "image": "Only users send images: 64 in an example, 10 MB each, JPEG, PNG or WEBP in RGB or RGBA.",
+        "image": f"Only users send images: {_MOST.max_images} in an example, "
+        f"{in_words(_MOST.max_image_bytes or 0)} each, JPEG, PNG or WEBP in RGB or RGBA.",
         "unknown_key": "A key that nobody reads is a slip, or belongs elsewhere.",
         "input": "A preference pair has its prompt in input, which ends before the answer.",
         "outputs": "Both outputs are lists of assistant (and tool) messages.",
@@ -59,11 +63,14 @@ EXPLAINED: Mapping[str, str] = MappingProxyType(
         "reference": "A prompt for reinforcement carries what its grader compares with, under a plain name.",
         "missing_field": "What nearly all prompts carry is what a grader reads; a row without it is lost.",
         "response_format": "A response format is a JSON Schema, named and wrapped.",
-        "too_few": "A job needs 10 examples at least, and for reinforcement 10 for validation.",
+        "too_few": f"A job needs {_MOST.min_examples} examples at least, and for reinforcement "
+        f"{_MOST.min_examples} for validation.",
         "few": "50 good examples are a start; hundreds teach well.",
-        "size": "A file can be uploaded in one piece below 512 MB, and safely below 150 MB.",
+        "size": f"A file can be uploaded in one piece below {in_words(_MOST.max_file_bytes or 0)}, "
+        f"and safely below {in_words(_MOST.max_safe_file_bytes or 0)}.",
         "no_validation": "A reinforcement job needs a validation file.",
-        "images": "At most 50,000 examples with images train, and the service leaves some out unsaid.",
+        "images": f"At most {_MOST.max_examples_with_images:,} examples with images train, "
+        "and the service leaves some out unsaid.",
     }
 )
 _SUPERVISED = ("messages", "tools", "parallel_tool_calls", "functions", "function_call")

@@ -30,9 +30,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from workbench.catalog.limits import of_provider
 from workbench.errors import SetupError
 
-LONGEST_SOURCE = 256 * 1024  # bytes; the service's own limit
 _PATIENCE = 0.1  # seconds between two looks at what a process uses
 _START = 60.0  # seconds for Python to start; not the grader's time
 _LONGEST_REPLY = 64 * 1024  # bytes
@@ -105,8 +105,9 @@ def run_python(source: str, output_text: str, item: Mapping[str, object], limits
 def load_problem(source: str, limits: Limits = LIMITS) -> str:
     """What keeps this source from being a grader; empty when nothing does. Loads it in a sandbox."""
     size = len(source.encode("utf-8", "replace"))
-    if size > LONGEST_SOURCE:
-        return f"it has {size:,} bytes; at most {LONGEST_SOURCE:,} run"
+    most = of_provider("azure").max_grader_bytes
+    if most is not None and size > most:
+        return f"it has {size:,} bytes; at most {most:,} run"
     try:
         with _pool().sandbox(source, limits):
             return ""

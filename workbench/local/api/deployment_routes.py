@@ -169,9 +169,9 @@ CAPACITY: dict[str, JSON] = {"minimum": 1, "maximum": MOST_CAPACITY, "step": 1, 
 class ResourceApi:
     """The part of the management API that is about the resource itself."""
 
-    def __init__(self, store: Store, emulation: Emulation, key: str) -> None:
+    def __init__(self, store: Store, rehearsal: Emulation, key: str) -> None:
         """Show the models and deployments of ``store``; ``key`` opens the service."""
-        self._store, self._limits, self._key = store, emulation.limits, key
+        self._store, self._limits, self._key = store, rehearsal.limits, key
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -249,8 +249,8 @@ class ResourceApi:
         others = self._store.deployments.all()
         tuned = sum(one.tuned for one in others)
         usages = [
-            _show_usage("Deployments", len(others), self._limits.deployments),
-            _show_usage("FineTunedDeployments", tuned, self._limits.tuned_deployments),
+            _show_usage("Deployments", len(others), self._limits.max_deployments),
+            _show_usage("FineTunedDeployments", tuned, self._limits.max_tuned_deployments),
         ]
         return JSONResponse({"value": usages})
 
@@ -389,17 +389,17 @@ def _show_usage(name: str, used: int, limit: int | None) -> dict[str, JSON]:
 #         key, "any-subscription", base_url=address, authentication_policy=policy, polling_interval=1
 #     )
 #
-# Azure's 500 without a message for a wrong ``model.format`` is not emulated: the
+# Azure's 500 without a message for a wrong ``model.format`` is not rehearsed: the
 # refusal names the right one.
 
 
 class DeploymentsApi:
     """The part of the management API that is about deployments."""
 
-    def __init__(self, store: Store, emulation: Emulation) -> None:
+    def __init__(self, store: Store, rehearsal: Emulation) -> None:
         """Deploy the models of ``store``."""
         self._store = store
-        self._limits, self._clock = emulation.limits, emulation.clock
+        self._limits, self._clock = rehearsal.limits, rehearsal.clock
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -541,8 +541,8 @@ class DeploymentsApi:
         others = self._store.deployments.all()
         tuned = sum(one.tuned for one in others) if model.adapter else 0
         for found, limit, words in (
-            (len(others), self._limits.deployments, "deployments"),
-            (tuned, self._limits.tuned_deployments, "deployments of tuned models"),
+            (len(others), self._limits.max_deployments, "deployments"),
+            (tuned, self._limits.max_tuned_deployments, "deployments of tuned models"),
         ):
             if limit is not None and found >= limit:
                 message = f"This resource has {found} {words}, the most there may be; delete one first."

@@ -2,7 +2,7 @@
 
 The purposes and the range of ``expires_after`` are those of OpenAI's API description (3,600 to
 2,592,000 seconds). Azure's own range begins at 14 days (1,209,600; its 2025-04-01-preview
-specification), which a service with Azure's quota insists on.
+specification), which a service with Azure's quota insists on. The numbers are ``catalog.limits``'.
 """
 
 import http.client
@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from workbench.catalog.limits import Limits
 from workbench.dataset.json_text import require_utf_8
 from workbench.errors import DataError
 from workbench.local.api.dialects import created, show_results
@@ -34,15 +35,16 @@ from workbench.local.api.http import (
     show_rows,
     too_large,
 )
-from workbench.local.api.upload_form import MAX_FILE_BYTES, MAX_PART_BYTES, UploadForm, base_name
-from workbench.local.emulation import Quota
+from workbench.local.api.upload_form import UploadForm, base_name
 from workbench.local.store.database import is_disk_full
 from workbench.local.store.files import LostContentError
 from workbench.local.store.rows import JSON, Upload
 from workbench.local.store.store import Store
 
 PURPOSES = ("fine-tune", "assistants", "batch", "evals", "user_data", "vision")
-LONGEST_EXPIRY = 2_592_000  # seconds
+
+
+UNBOUNDED = 2**62  # bytes or seconds; what the database can hold
 
 
 def _purpose(name: str) -> str:
@@ -58,7 +60,7 @@ class ExpiresAfter(Shape):
     """When a file is to be removed: so many seconds after it was made."""
 
     anchor: Literal["created_at"]
-    seconds: Annotated[int, Field(ge=1, le=LONGEST_EXPIRY)]
+    seconds: Annotated[int, Field(ge=1, le=UNBOUNDED)]
 
 
 class NewFile(Shape):
@@ -67,28 +69,29 @@ class NewFile(Shape):
     purpose: Purpose
     expires_after: ExpiresAfter | None = None
 
-    def lifetime(self, quota: Quota) -> int | None:
-        """The seconds that the file is to live; raises ``Refusal`` when they are too few for ``quota``."""
+    def lifetime(self, limits: Limits) -> int | None:
+        """The seconds that the file is to live; raises ``Refusal`` when they are too few or too many."""
         if self.expires_after is None:
             return None
-        if self.expires_after.seconds < quota.shortest_expiry:
+        least, most = limits.min_expiry or 1, limits.max_expiry or self.expires_after.seconds
+        if not least <= self.expires_after.seconds <= most:
             raise invalid(
-                "Invalid 'expires_after.seconds': "
-                f"it is from {quota.shortest_expiry:,} to {LONGEST_EXPIRY:,} on this service.",
+                f"Invalid 'expires_after.seconds': it is from {least:,} to {most:,} on this service.",
                 "expires_after.seconds",
             )
         return self.expires_after.seconds
 
 
-def need_room(store: Store, purpose: str, size: int, quota: Quota) -> None:
+def need_room(store: Store, purpose: str, size: int, limits: Limits) -> None:
     """Refuse one more file of ``size`` bytes when those for fine-tuning are too many already."""
     if purpose != "fine-tune":
         return
     held = store.files.holdings(purpose)
-    if quota.files is not None and held.files >= quota.files:
+    if limits.max_files is not None and held.files >= limits.max_files:
         finding = f"{held.files} files for fine-tuning are stored, the most there may be"
-    elif quota.file_bytes is not None and held.bytes + size > quota.file_bytes:
-        finding = f"with this file, those for fine-tuning would have more than {quota.file_bytes:,} bytes"
+    elif limits.max_all_files_bytes is not None and held.bytes + size > limits.max_all_files_bytes:
+        most = limits.max_all_files_bytes
+        finding = f"with this file, those for fine-tuning would have more than {most:,} bytes"
     else:
         return
     raise Refusal(
@@ -184,9 +187,9 @@ OCTETS = "application/octet-stream"
 class FilesApi:
     """The part of the API that is about files."""
 
-    def __init__(self, store: Store, quota: Quota) -> None:
-        """Serve the files of ``store``, as many as ``quota`` allows."""
-        self._store, self._quota = store, quota
+    def __init__(self, store: Store, limits: Limits) -> None:
+        """Serve the files of ``store``, as many as ``limits`` allow."""
+        self._store, self._limits = store, limits
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -203,11 +206,11 @@ class FilesApi:
     async def upload(self, request: Request) -> Response:
         """Take a file; it is safely on the disk when this is answered."""
         with self._store.files.receive() as incoming:
-            form = UploadForm(request, incoming, part="file", most=MAX_FILE_BYTES)
+            form = UploadForm(request, incoming, part="file", most=self._limits.max_file_bytes or UNBOUNDED)
             await form.read()
             asked = check_shape(_unflatten(form.fields), NewFile)
-            lifetime = asked.lifetime(self._quota)
-            need_room(self._store, asked.purpose, incoming.tell(), self._quota)
+            lifetime = asked.lifetime(self._limits)
+            need_room(self._store, asked.purpose, incoming.tell(), self._limits)
             keep, name = self._store.files.keep, str(form.filename)
             await run_in_threadpool(need_text, incoming, name, asked.purpose)
             kept = await run_in_threadpool(keep, incoming, name, asked.purpose, expires_after=lifetime)
@@ -218,8 +221,10 @@ class FilesApi:
         asked = await read_json(request, ImportRequest)
         name = base_name(asked.filename, "filename")
         with self._store.files.receive() as incoming:
-            await run_in_threadpool(fetch, asked.content_url, incoming, most=MAX_FILE_BYTES)
-            need_room(self._store, asked.purpose, incoming.tell(), self._quota)
+            await run_in_threadpool(
+                fetch, asked.content_url, incoming, most=self._limits.max_file_bytes or UNBOUNDED
+            )
+            need_room(self._store, asked.purpose, incoming.tell(), self._limits)
             await run_in_threadpool(need_text, incoming, name, asked.purpose)
             kept = await run_in_threadpool(self._store.files.keep, incoming, name, asked.purpose)
         return created(request, kept, f"files/{kept['id']}", status=201)
@@ -280,17 +285,15 @@ def _unflatten(fields: dict[str, str]) -> dict[str, JSON]:
 
 # Uploads over HTTP: a large file announced, sent in parts, and put together.
 #
-# Parts of up to 64 MB, 8 GB in all, two hours from the first call to the last. Ids have the form
-# that OpenAI gives them; Azure's own form is not documented.
-
-MAX_UPLOAD_BYTES = 8 * 1024**3
+# Two hours from the first call to the last. Ids have the form that OpenAI gives them; Azure's own form is
+# not documented.
 
 
 class NewUpload(NewFile):
     """A file as it is announced."""
 
     filename: str
-    bytes: Annotated[int, Field(ge=1, le=MAX_UPLOAD_BYTES)]
+    bytes: Annotated[int, Field(ge=1, le=UNBOUNDED)]
     mime_type: str  # said for the sake of others; a file is bytes here
 
 
@@ -304,9 +307,9 @@ class Completion(Shape):
 class UploadsApi:
     """The part of the API that is about uploads."""
 
-    def __init__(self, store: Store, quota: Quota) -> None:
-        """Gather parts in ``store``; what they become counts among the files of ``quota``."""
-        self._store, self._quota = store, quota
+    def __init__(self, store: Store, limits: Limits) -> None:
+        """Gather parts in ``store``; what they become counts among the files that ``limits`` allow."""
+        self._store, self._limits = store, limits
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -320,20 +323,25 @@ class UploadsApi:
 
     async def announce(self, request: Request) -> Response:
         """Begin an upload."""
-        asked = await read_json(request, NewUpload)
-        lifetime = asked.lifetime(self._quota)
-        need_room(self._store, asked.purpose, asked.bytes, self._quota)
+        asked, most = await read_json(request, NewUpload), self._limits.max_upload_bytes or UNBOUNDED
+        if asked.bytes > most:
+            raise invalid(f"Invalid 'bytes': an upload has at most {most:,} in all its parts.", "bytes")
+        lifetime = asked.lifetime(self._limits)
+        need_room(self._store, asked.purpose, asked.bytes, self._limits)
         name = base_name(asked.filename, "filename")
         return JSONResponse(self._store.uploads.add(name, asked.purpose, asked.bytes, expires_after=lifetime))
 
     async def add_part(self, request: Request) -> Response:
         """Take a part; it is safely on the disk when this is answered."""
         upload = self._open_upload(request)
-        room = MAX_UPLOAD_BYTES - self._store.uploads.received(upload["id"])
+        most = self._limits.max_upload_bytes or UNBOUNDED
+        room = min(
+            most - self._store.uploads.received(upload["id"]), self._limits.max_part_bytes or UNBOUNDED
+        )
         if room <= 0:
-            raise invalid(f"All parts together may have {MAX_UPLOAD_BYTES:,} bytes.", "data")
+            raise invalid(f"All parts together may have {most:,} bytes.", "data")
         with self._store.uploads.receive() as incoming:
-            await UploadForm(request, incoming, part="data", most=min(MAX_PART_BYTES, room)).read()
+            await UploadForm(request, incoming, part="data", most=room).read()
             part = await run_in_threadpool(self._store.uploads.keep, upload["id"], incoming)
         if part is None:
             raise self._closed(request)
@@ -343,7 +351,7 @@ class UploadsApi:
         """Make a file of the parts; it is safely on the disk when this is answered."""
         asked = await read_json(request, Completion)
         upload = self._open_upload(request)
-        need_room(self._store, upload["purpose"], upload["bytes"], self._quota)
+        need_room(self._store, upload["purpose"], upload["bytes"], self._limits)
         put_together = self._store.uploads.complete
         return JSONResponse(
             await run_in_threadpool(

@@ -1,13 +1,12 @@
 """What a fine-tuning job may be asked for: every field, its range, and its default."""
 
-import re
 import secrets
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic import model_validator as check_whole
 
-from workbench.evaluation.graders.grader_types import check_in_training
+from workbench.catalog.limits import of_provider
 from workbench.local.api.dialects import AUTO
 from workbench.local.api.http import Metadata, Shape
 from workbench.local.store.rows import JSON
@@ -25,9 +24,12 @@ def _or_auto(value: object, check: ValidatorFunctionWrapHandler) -> object:
     return AUTO if value is None or value == "auto" else check(value)
 
 
-def _graded_in_training(grader: dict[str, JSON]) -> dict[str, JSON]:
-    check_in_training(grader)
-    return grader
+def _string_check_only(name: object) -> object:
+    if name in ("python", "text_similarity", "score_model", "label_model", "multi"):
+        raise ValueError(
+            f"a {name} grader is not run during local training; use string_check, or grade afterwards"
+        )
+    return name
 
 
 Count = Annotated[int, Field(ge=1), WrapValidator(_or_auto)]
@@ -62,12 +64,21 @@ class ReinforcementHyperparameters(GradedHyperparameters):
     reasoning_effort: Literal["default", "low", "medium", "high"] = "default"
 
 
+class StringCheck(Shape):
+    """A grader that compares an answer with its reference, letter by letter."""
+
+    type: Annotated[Literal["string_check"], BeforeValidator(_string_check_only)]
+    name: str
+    input: str
+    reference: str
+    operation: Literal["eq", "ne", "like", "ilike"]
+
+
 class Supervised(Shape):
     """Learning from examples."""
 
     hyperparameters: GradedHyperparameters = GradedHyperparameters()
-    grader: Annotated[dict[str, Any], AfterValidator(_graded_in_training)] | None = None
-    """Of held-out answers; any type that only computes."""
+    grader: StringCheck | None = None
 
     @check_whole(mode="after")
     def _evaluations_need_a_grader(self) -> Self:
@@ -112,27 +123,34 @@ class Method(Shape):
         return self
 
 
-MAX_SEED = 2**31 - 1
-TRAINING_TYPES = {
-    "standard": "standard",
-    "globalstandard": "globalStandard",
-    "developertier": "developerTier",
-    "1": "globalStandard",  # as tools send it that were written for the portal
-}
+# Whatever its quota, the service holds the fields of a job to Azure's limits.
 
 
 def _suffix(text: str) -> str:
-    # Azure's documents say 40, its specification 64, its portal 18; what is taken here is taken there.
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", text):
-        raise ValueError("1 to 40 of a-z, A-Z, 0-9, - and _; no dots")
+    limits = of_provider("azure")
+    if not limits.suffix.fullmatch(text):
+        raise ValueError(f"1 to {limits.max_suffix} of a-z, A-Z, 0-9, - and _; no dots")
     return text
 
 
+def _seed(seed: int) -> int:
+    if seed > _max_seed():
+        raise ValueError(f"should be less than or equal to {_max_seed()}")
+    return seed
+
+
+def _max_seed() -> int:
+    return of_provider("azure").max_seed or 2**31 - 1
+
+
 def _training_type(name: object) -> object:
-    number = 1 if name == 1 and not isinstance(name, bool) else name
-    if str(number).lower() not in TRAINING_TYPES:
-        raise ValueError("Standard, globalStandard (or 1) or developerTier")
-    return TRAINING_TYPES[str(number).lower()]
+    # As a number it is sent by tools that were written for the portal.
+    said = "globalStandard" if name == "1" or (name == 1 and not isinstance(name, bool)) else str(name)
+    limits = of_provider("azure")
+    meant = limits.training_type(said)
+    if meant is None:
+        raise ValueError(f"{', '.join(limits.training_types)}; or 1 for globalStandard")
+    return meant
 
 
 class Wandb(Shape):
@@ -160,7 +178,7 @@ class JobRequest(Shape):
     method: Method | None = None
     hyperparameters: Hyperparameters | None = None  # the older place for them; those in method win
     suffix: Annotated[str, AfterValidator(_suffix)] | None = None
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
+    seed: Annotated[int, Field(ge=0), AfterValidator(_seed)] | None = None
     metadata: Metadata | None = None
     integrations: list[Integration] | None = None
     trainingType: Annotated[str, BeforeValidator(_training_type)] | None = None  # noqa: N815 (Azure's own name)
@@ -188,12 +206,12 @@ class JobRequest(Shape):
         if self.method:
             settings: dict[str, JSON] = {"hyperparameters": hyperparameters}
             if supervised.grader:
-                settings["grader"] = supervised.grader
+                settings["grader"] = supervised.grader.model_dump()
             method = {"type": "supervised", "supervised": settings}
         return {
             "hyperparameters": hyperparameters,
             "model": model,
-            "seed": secrets.randbelow(MAX_SEED + 1) if self.seed is None else self.seed,
+            "seed": secrets.randbelow(_max_seed() + 1) if self.seed is None else self.seed,
             "training_file": self.training_file,
             "validation_file": self.validation_file,
             "method": method,

@@ -7,8 +7,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from workbench.catalog.limits import Limits
 from workbench.errors import DataError
-from workbench.evaluation.graders.grading import check_grader
+from workbench.evaluation.graders.validate import check_grader
 from workbench.local.api.dialects import created, show_event, show_job
 from workbench.local.api.http import (
     Refusal,
@@ -23,7 +24,7 @@ from workbench.local.api.http import (
 )
 from workbench.local.api.job_request import JobRequest
 from workbench.local.api.model_routes import Model, find_model
-from workbench.local.emulation import Faults, Quota, harms
+from workbench.local.emulation import Faults, harms
 from workbench.local.models.bases import base_models
 from workbench.local.store.jobs import UNFINISHED
 from workbench.local.store.rows import Job
@@ -96,9 +97,9 @@ CANCELLED = "Job cancelled."  # after Azure's "Job succeeded."; its own text is 
 class JobsApi:
     """The part of the API that is about fine-tuning jobs."""
 
-    def __init__(self, store: Store, wake: Callable[[], None], quota: Quota) -> None:
+    def __init__(self, store: Store, wake: Callable[[], None], limits: Limits) -> None:
         """Keep jobs in ``store``; ``wake`` whoever works on them when there is news."""
-        self._store, self._wake, self._quota = store, wake, quota
+        self._store, self._wake, self._limits = store, wake, limits
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -228,14 +229,14 @@ class JobsApi:
         if "quota" in faults:
             message = "No quota is left for another job (the fault quota was asked for)."
             raise Refusal(429, "quotaExceeded", message)
-        most = self._quota.queued
+        most = self._limits.max_queued
         if most is not None and len(self._store.jobs.in_states("pending")) >= most:
             message = f"{most} jobs are queued already, the most there may be; wait for one, or cancel one."
             raise Refusal(429, "quotaExceeded", message)
 
 
 async def _check_what_comes_later(asked: JobRequest) -> None:
-    """Refuse what Azure would do and this service does not; all else that is wrong was refused before."""
+    """Refuse what Azure would do and this service does not; all else that is wrong was told before."""
     method = asked.method
     if method and method.reinforcement:
         try:

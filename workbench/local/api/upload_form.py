@@ -15,8 +15,6 @@ from workbench.local.api.http import invalid, too_large
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-MAX_FILE_BYTES = 512 * 1024 * 1024
-MAX_PART_BYTES = 64 * 1024 * 1024
 MAX_FIELD_BYTES = 64 * 1024
 
 

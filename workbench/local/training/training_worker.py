@@ -23,6 +23,7 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from transformers.utils import logging
 
+from workbench.catalog.limits import of_provider
 from workbench.dataset.chat_template import tools_in
 from workbench.dataset.check.check import check
 from workbench.dataset.dataset import Dataset, Example
@@ -47,8 +48,6 @@ from workbench.local.training.supervised import (
 )
 
 SAVE_INTERVAL = 10  # steps; saving takes less than a tenth of a step
-EPOCHS_KEPT = 3  # as models; a checkpoint that a pause left stays besides
-MINIMUM_EXAMPLES = 10
 QUEUED = "Job queued, waiting for GPUs."  # said by every real job, and rehearsed with the rest
 NICENESS = 10  # training yields to whoever waits for an answer
 
@@ -160,9 +159,10 @@ class _Training:
         )  # None: deleted meanwhile; the store keeps its content for this job
         name = row["filename"] if row else file_id
         dataset = parse_jsonl(self._store.files.content(file_id).read_bytes(), name)
-        if key == "training_file" and len(dataset) < MINIMUM_EXAMPLES:
+        least = of_provider("azure").min_examples or 1
+        if key == "training_file" and len(dataset) < least:
             found = f"Training file has {len(dataset)} example(s)"
-            raise TooFewExamplesError(f"{found}, but must have at least {MINIMUM_EXAMPLES} examples")
+            raise TooFewExamplesError(f"{found}, but must have at least {least} examples")
         report = check(dataset, method="sft", only=("format",))
         unusable = [problem for problem in report.errors if problem.rule != "too_few"]
         if unusable:
@@ -244,7 +244,8 @@ class _Training:
             part = "" if step.number == total else f":ckpt-step-{step.number}"
             self._offer(step, run.base, f"{self._tuned_model}{part}")
             ends = {math.ceil(len(run.training) * n / run.plan.batch_size) for n in range(1, step.epoch + 1)}
-            for end in sorted(ends)[:-EPOCHS_KEPT]:
+            kept = of_provider("azure").checkpoints_kept or len(ends)  # beside those that a pause left
+            for end in sorted(ends)[:-kept]:
                 self._store.checkpoints.forget(self._id, end)
 
     def _offer(self, step: Step, base: Base, model: str) -> None:

@@ -1,0 +1,238 @@
+"""What each provider takes, and how much of it: the numbers that client and local service are held to.
+
+Every number stands here once, with the page that gives it. ``None`` means that no source gives one: then
+nothing is refused for it. Ranges of hyperparameters belong to the training methods, and what differs from
+model to model (vision, tokens of an example) to the catalogue of models.
+"""
+
+import datetime
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import NamedTuple
+
+MB, GB = 1024**2, 1024**3
+
+
+class Page(NamedTuple):
+    """Where a number is written: the document, its own date, and its address."""
+
+    title: str
+    date: datetime.date
+    url: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of one provider; bytes, seconds, US dollars. ``None``: no source gives a number."""
+
+    # The data of a job
+    min_examples: int | None = None
+    """In a training file, and in the validation file of a reinforcement job."""
+    max_examples_with_images: int | None = None
+    max_images: int | None = None
+    """In one example."""
+    max_image_bytes: int | None = None
+    max_training_tokens: int | None = None
+    """Tokens in the file times epochs, in one job."""
+    # The fields of a job
+    max_seed: int | None = None
+    max_suffix: int | None = None
+    """Characters: letters a to z, digits, ``-`` and ``_``; no dots."""
+    max_portal_suffix: int | None = None
+    """Characters that the portal takes, where it takes fewer than the API."""
+    training_types: tuple[str, ...] = ()
+    """Values of ``trainingType``; upper and lower case are the same. Empty: there is no such field."""
+    max_grader_bytes: int | None = None
+    """The source of a Python grader."""
+    # Files
+    max_file_bytes: int | None = None
+    """In one upload; as much or more is refused."""
+    max_portal_file_bytes: int | None = None
+    max_safe_file_bytes: int | None = None
+    """Jobs on larger files in one upload were seen to fail late."""
+    max_part_bytes: int | None = None
+    max_upload_bytes: int | None = None
+    """Of all parts of one upload together."""
+    max_files: int | None = None
+    """Uploaded for fine-tuning, of one resource."""
+    max_all_files_bytes: int | None = None
+    """Of all these files together."""
+    min_expiry: int | None = None
+    """Seconds that a file lives at least, where it is to expire."""
+    max_expiry: int | None = None
+    # Jobs
+    max_running: int | None = None
+    max_running_developer: int | None = None
+    """Jobs of the training type developerTier at once."""
+    max_queued: int | None = None
+    max_jobs: int | None = None
+    """Of one resource, those that have ended included."""
+    pause_usd: int | None = None
+    """Dollars at which a reinforcement job is paused; training and grading together."""
+    checkpoints_kept: int | None = None
+    """Checkpoints that stay usable: those of the last epochs."""
+    # Deployments of one resource
+    max_deployments: int | None = None
+    max_tuned_deployments: int | None = None
+
+    sources: Mapping[str, Page] = field(default_factory=dict, repr=False)
+    """Where each number is written, by the name of its field."""
+
+    @property
+    def suffix(self) -> re.Pattern[str]:
+        """What a suffix of a tuned model's name looks like."""
+        return re.compile(rf"[A-Za-z0-9_-]{{1,{self.max_suffix or ''}}}")
+
+    @property
+    def suffix_in_words(self) -> str:
+        """The same for a person."""
+        most = "" if self.max_suffix is None else f"up to {self.max_suffix} "
+        return f"use {most}letters (a-z, A-Z), digits, '_' and '-'"
+
+    def training_type(self, given: str) -> str | None:
+        """The training type that is meant, as the provider writes it; ``None`` if there is none such."""
+        return {name.lower(): name for name in self.training_types}.get(given.lower())
+
+    @property
+    def numbers(self) -> Mapping[str, object]:
+        """The limits that have a number, by name."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "sources"}
+        return {name: value for name, value in values.items() if value not in (None, ())}
+
+
+def of_provider(name: str) -> Limits:
+    """The limits of the provider called ``name``; of one that is not in the table none is known."""
+    return LIMITS.get(name, Limits())
+
+
+def in_words(size: int) -> str:
+    """``512 MB``, ``8 GB``: bytes as the documents write them."""
+    return f"{size // GB:,} GB" if size % GB == 0 else f"{size / MB:,.0f} MB"
+
+
+def _from(page: Page, *names: str) -> dict[str, Page]:
+    return dict.fromkeys(names, page)
+
+
+_LEARN = "https://learn.microsoft.com/azure/foundry/openai"
+_QUOTAS = Page("Microsoft Learn, quotas and limits", datetime.date(2026, 3, 19), f"{_LEARN}/quotas-limits")
+_HOW_TO = Page(
+    "Microsoft Learn, customize a model with fine-tuning",
+    datetime.date(2026, 10, 5),
+    f"{_LEARN}/how-to/fine-tuning",
+)
+_VISION = Page(
+    "Microsoft Learn, vision fine-tuning",
+    datetime.date(2026, 7, 31),
+    f"{_LEARN}/how-to/fine-tuning-vision",
+)
+_REINFORCEMENT = Page(
+    "Microsoft Learn, reinforcement fine-tuning",
+    datetime.date(2026, 10, 5),
+    f"{_LEARN}/how-to/reinforcement-fine-tuning",
+)
+_SPECIFICATION = Page(
+    "Azure REST specification, data plane 2025-04-01-preview",
+    datetime.date(2025, 4, 1),
+    "https://github.com/Azure/azure-rest-api-specs",
+)
+_SKILL = Page(
+    "Microsoft's fine-tuning skill for Foundry, an observation and no promise",
+    datetime.date(2026, 8, 20),
+    "https://github.com/microsoft/GitHub-Copilot-for-Azure",
+)
+_OPENAI = Page(
+    "OpenAI, API description",
+    datetime.date(2026, 8, 21),
+    "https://github.com/openai/openai-openapi",
+)
+_OPENAI_GUIDE = Page(
+    "OpenAI, fine-tuning guide",
+    datetime.date(2026, 8, 21),
+    "https://platform.openai.com/docs/guides/supervised-fine-tuning",
+)
+_LOCAL = Page(
+    "The local service of this workbench", datetime.date(2026, 11, 30), "workbench/local/emulation.py"
+)
+
+_AZURE = Limits(
+    min_examples=10,
+    max_examples_with_images=50_000,
+    max_images=64,
+    max_image_bytes=10 * MB,
+    max_training_tokens=2_000_000_000,
+    max_seed=2**31 - 1,
+    max_suffix=40,  # the documents; the specification says 64, and what is taken here is taken there
+    max_portal_suffix=18,
+    training_types=("standard", "globalStandard", "developerTier"),  # that of a data zone is not known
+    max_grader_bytes=256 * 1024,
+    max_file_bytes=512 * MB,
+    max_portal_file_bytes=200 * MB,
+    max_safe_file_bytes=150 * MB,
+    max_part_bytes=64 * MB,
+    max_upload_bytes=8 * GB,
+    max_files=100,
+    max_all_files_bytes=GB,
+    min_expiry=14 * 86_400,
+    max_expiry=30 * 86_400,
+    max_running=3,
+    max_running_developer=5,
+    max_queued=20,
+    max_jobs=100,
+    pause_usd=5_000,
+    checkpoints_kept=3,
+    max_deployments=32,
+    max_tuned_deployments=10,
+    sources={
+        **_from(_HOW_TO, "min_examples", "max_suffix", "max_portal_suffix", "training_types"),
+        **_from(_HOW_TO, "max_upload_bytes", "checkpoints_kept"),
+        **_from(_VISION, "max_examples_with_images", "max_images", "max_image_bytes"),
+        **_from(_QUOTAS, "max_training_tokens", "max_file_bytes", "max_portal_file_bytes", "max_files"),
+        **_from(_QUOTAS, "max_all_files_bytes", "max_running", "max_running_developer", "max_queued"),
+        **_from(_QUOTAS, "max_jobs", "max_deployments", "max_tuned_deployments"),
+        **_from(_REINFORCEMENT, "max_grader_bytes", "pause_usd"),
+        **_from(_SPECIFICATION, "max_seed", "min_expiry", "max_expiry"),
+        **_from(_SKILL, "max_safe_file_bytes", "max_part_bytes"),
+    },
+)
+
+# Of the other numbers the description says nothing, and a project's quota is its own.
+_OPENAI_LIMITS = Limits(
+    min_examples=10,
+    max_seed=2**31 - 1,
+    max_suffix=64,
+    max_file_bytes=512 * MB,
+    max_part_bytes=64 * MB,
+    max_upload_bytes=8 * GB,
+    min_expiry=3_600,
+    max_expiry=30 * 86_400,
+    checkpoints_kept=3,
+    sources={
+        **_from(_OPENAI, "max_seed", "max_suffix", "max_file_bytes", "min_expiry", "max_expiry"),
+        **_from(_OPENAI, "max_part_bytes", "max_upload_bytes"),
+        **_from(_OPENAI_GUIDE, "min_examples", "checkpoints_kept"),
+    },
+)
+
+# It holds to Azure's limits, except where one machine is another thing than a data centre: two jobs on the
+# same cores each take more than twice as long, so that it trains one after the other; and a file may expire
+# after an hour already, as on OpenAI's own API.
+_ONE_MACHINE = replace(
+    _AZURE,
+    max_all_files_bytes=None,
+    max_running=1,
+    max_running_developer=1,
+    max_jobs=None,
+    min_expiry=3_600,
+    max_deployments=None,
+    max_tuned_deployments=None,
+    sources={**_AZURE.sources, **_from(_LOCAL, "max_running", "max_running_developer", "min_expiry")},
+)
+
+LIMITS: Mapping[str, Limits] = {
+    "azure": _AZURE,
+    "openai": _OPENAI_LIMITS,
+    "local": _ONE_MACHINE,
+}
+"""The limits by the name of the provider."""
