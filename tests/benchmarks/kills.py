@@ -46,7 +46,7 @@ class Customer:
                 self.step(client)
             except openai.APIConnectionError:
                 return
-            time.sleep(0.005)
+            time.sleep(0.02)
 
     def step(self, client: OpenAI) -> None:
         """One upload, one upload in two parts, or one deletion."""
@@ -98,6 +98,12 @@ def trainers(pid: int) -> list[int]:
     return found
 
 
+def steps(client: OpenAI) -> str:
+    """How far the job in training is: its id and the bytes of its curve."""
+    running = [job for job in client.fine_tuning.jobs.list(limit=100).data if job.status == "running"]
+    return f"{running[0].id} {client.files.retrieve(running[0].result_files[0]).bytes}" if running else ""
+
+
 def main() -> None:
     """Kill, look, and say what was found."""
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else 1
@@ -106,6 +112,7 @@ def main() -> None:
         home = Path(folder) / "home"
         killed = {"service": 0, "trainer": 0}
         jobs: list[str] = []
+        reached = ""
         try:
             address = process.start(home, timeout=120)
             training_file = client_of(address).files.create(file=("t.jsonl", DATA), purpose="fine-tune").id
@@ -118,12 +125,16 @@ def main() -> None:
                 if number % (KILLS // JOBS) == 0:
                     jobs.append(new_job(client, training_file))
                 of_trainer = dice.random() < 0.5
-                deadline = time.monotonic() + 30
-                while of_trainer and not trainers(address.pid) and time.monotonic() < deadline:
-                    time.sleep(0.01)
-                time.sleep(dice.uniform(0.05, 1.5))
-                victims = trainers(address.pid)
-                if victims and of_trainer:
+                deadline = time.monotonic() + 20
+                while of_trainer and time.monotonic() < deadline:
+                    # Three deaths at one step end a job, and rightly so: let it get on in between.
+                    if trainers(address.pid) and steps(client) != reached:
+                        break
+                    time.sleep(0.05)
+                time.sleep(dice.uniform(0.05, 1.0))
+                victims, now = trainers(address.pid), steps(client)
+                if victims and of_trainer and now != reached:
+                    reached = now
                     os.kill(victims[0], signal.SIGKILL)
                     killed["trainer"] += 1
                     customer.stop.set()
