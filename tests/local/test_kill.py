@@ -134,7 +134,9 @@ def test_nothing_answered_for_is_lost_by_sixty_kills(home: Path) -> None:
     with launcher(*SERVICE, str(home)) as launch:
         for _ in range(KILLS):
             pid, port = launch()
-            client = OpenAI(base_url=f"http://127.0.0.1:{port}/v1/", api_key=KEY, max_retries=0, timeout=20)
+            client = OpenAI(
+                base_url=f"http://127.0.0.1:{port}/openai/v1/", api_key=KEY, max_retries=0, timeout=20
+            )
             at_work = threading.Thread(target=customer.work, args=(client,))
             at_work.start()
             for _ in range(dice.randint(0, 6)):
@@ -145,7 +147,7 @@ def test_nothing_answered_for_is_lost_by_sixty_kills(home: Path) -> None:
             client.close()
 
         _, port = launch()
-        with OpenAI(base_url=f"http://127.0.0.1:{port}/v1/", api_key=KEY, max_retries=0) as client:
+        with OpenAI(base_url=f"http://127.0.0.1:{port}/openai/v1/", api_key=KEY, max_retries=0) as client:
             kept = {file.id: file for file in client.files.list()}
             assert customer.files.keys() <= kept.keys()
             assert not customer.deleted & kept.keys()
