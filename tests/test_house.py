@@ -173,7 +173,7 @@ def test_the_version_is_told_once():
 
 
 def environment_names(path: Path) -> Iterator[str]:
-    """The variables that a module asks for: ``os.environ``, ``os.getenv``, ``setting``, and a table's rows."""
+    """The variables that a module asks for: ``os.environ``, ``os.getenv``, ``setting``, a table's rows."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         name: ast.expr | None = None
         if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("environ"):

@@ -1,9 +1,4 @@
-"""A project: one piece of work, and the record of it on disk.
-
-The record is append-only: what was measured, built, started and found, in
-order, never changed. Beside it lie the files it points to. Deleting the folder
-forgets the project; nothing here talks to a service.
-"""
+"""A project: one piece of work, the task it is about, its record on disk, and the steps done."""
 
 import json
 import os
@@ -20,6 +15,12 @@ from workbench import jsonl_log
 from workbench.display import table
 from workbench.errors import DataError, SetupError
 from workbench.settings import VERSION, home
+
+# A project: one piece of work, and the record of it on disk.
+#
+# The record is append-only: what was measured, built, started and found, in
+# order, never changed. Beside it lie the files it points to. Deleting the folder
+# forgets the project; nothing here talks to a service.
 
 JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
 

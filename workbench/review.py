@@ -1,8 +1,4 @@
-"""Which rows to look at first, when there are more than anybody will look at.
-
-An order is a list of positions in a dataset. It holds every row once, and it is
-the same for the same dataset, so that a review goes on tomorrow where it stopped.
-"""
+"""Reviewing rows by hand: which to look at first, and what a person decided about each, kept in a file."""
 
 import hashlib
 import json
@@ -25,6 +21,11 @@ from workbench.dataset.dataset import JSON, Dataset, Example, counted, identity
 from workbench.display import table
 from workbench.errors import DataError
 from workbench.project import Project
+
+# Which rows to look at first, when there are more than anybody will look at.
+#
+# An order is a list of positions in a dataset. It holds every row once, and it is
+# the same for the same dataset, so that a review goes on tomorrow where it stopped.
 
 ORDERS = ("file", "random", "longest", "similar", "suspicious")
 

@@ -1,8 +1,4 @@
-"""What the notebooks are to be run with: parameters from flags and files, and which notebook knows which.
-
-A name that no notebook knows stops everything before anything runs. What a
-value means is for the notebook to say.
-"""
+"""Notebooks without a browser: parameters from flags and files, run in order, results as a table and JSON."""
 
 import asyncio
 import json
@@ -30,6 +26,11 @@ if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager
     from nbformat import NotebookNode
     from tqdm import tqdm
+
+# What the notebooks are to be run with: parameters from flags and files, and which notebook knows which.
+#
+# A name that no notebook knows stops everything before anything runs. What a
+# value means is for the notebook to say.
 
 NOTEBOOKS = ROOT / "notebooks"
 

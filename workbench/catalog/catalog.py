@@ -1,6 +1,7 @@
-"""What services said when they were asked: kept in the home, with source and day.
+"""The catalogue of models: find one, its prices by provider, what was refreshed from the services.
 
-Deleting ``catalog/refreshed.json`` forgets it; the catalogue's own files are never changed.
+Facts come from the dated tables beside this file (``*.toml``) and from what ``refresh`` kept in the
+home; each carries its source and its day.
 """
 
 import datetime
@@ -34,6 +35,10 @@ from workbench.settings import ROOT, home, models_in, setting
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+# What services said when they were asked: kept in the home, with source and day.
+#
+# Deleting ``catalog/refreshed.json`` forgets it; the catalogue's own files are never changed.
 
 DATES = ("base_retires", "closed_to_new", "training_ends", "deployments_end")
 

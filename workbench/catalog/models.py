@@ -1,8 +1,4 @@
-"""A model and what is known of it: methods, limits, regions, life and prices, each fact with its source.
-
-What no source tells is absent, not guessed: ``None`` means that nobody said, never "no". The facts stand
-in the TOML files beside this one; ``files`` puts them together.
-"""
+"""A model and what is known of it: methods, limits, regions, life and prices, each fact with its source."""
 
 import datetime
 import math

@@ -1,8 +1,4 @@
-"""Training data in a shell: ``build`` makes the file, ``check`` says what is wrong with it, ``fix`` mends it,
-``undo`` takes that back.
-
-Exit code 0: nothing stands in the way. 1: there are errors. 2: it cannot be used, and a sentence says why.
-"""
+"""Training data in a shell: ``build``, ``check``, ``fix`` and ``undo``."""
 
 import hashlib
 import json

@@ -1,7 +1,4 @@
-"""The decision in a shell: JSON in, JSON out; ``--schema`` prints what a file may hold.
-
-Exit code 2: what a file says cannot be, and a sentence names it.
-"""
+"""Decision, payback, forecast and the catalogue in a shell: JSON in and out, ``--schema`` for its shape."""
 
 import csv
 import datetime
@@ -13,6 +10,10 @@ import typer
 
 from workbench.cli.shell import AsJson
 from workbench.errors import DataError
+
+# The decision in a shell: JSON in, JSON out; ``--schema`` prints what a file may hold.
+#
+# Exit code 2: what a file says cannot be, and a sentence names it.
 
 Input = Annotated[Path | None, typer.Argument(help="The file to read; '-' is standard input.")]
 Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the file, and end.")]

@@ -1,8 +1,4 @@
-"""Is a model good, and is a tuned one better? In a shell, with an exit code that CI can refuse a model by.
-
-Exit code 0: it passes. 1: the gate refuses it. 2: nothing can be said, because a file, a grader or a service
-stands in the way; a sentence says which. An interrupted ``evaluate`` (130) goes on where it was.
-"""
+"""Evaluate, compare and diagnose in a shell, with an exit code that CI can refuse a model by."""
 
 import json
 from pathlib import Path
@@ -23,6 +19,11 @@ if TYPE_CHECKING:
 # Exit code 0: the curve is healthy, or still improving. 1: it should not go on like this (diverged, leakage
 # suspected, overfitting, underfitting, memorised, reward hacking, no signal). 2: it cannot be judged, because
 # the file is no curve, too little was measured, or nothing for validation; a sentence says which.
+
+# Is a model good, and is a tuned one better? In a shell, with an exit code that CI can refuse a model by.
+#
+# Exit code 0: it passes. 1: it is refused. 2: nothing can be said, because a file, a grader or a service
+# stands in the way; a sentence says which. An interrupted ``evaluate`` (130) goes on where it was.
 
 GOOD = ("healthy", "still_improving")
 NOT_JUDGED = ("insufficient_data", "no_validation_cannot_judge", "cannot_tell")

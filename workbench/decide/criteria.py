@@ -1,14 +1,15 @@
-"""Microsoft's criteria, read off a situation one by one: signs that ask for tuning, its uses, what it costs.
-
-The gates decide; this list shows which of the criteria of the two concept pages apply here, and which
-nobody has looked at yet. The shares from which a kind of failure counts as a sign are ours.
-"""
+"""Microsoft's criteria read off a situation one by one, and which training methods the data allows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from workbench.decide.situation import Situation, Ternary, all_of, any_of, at_least, below, no, trusted
 from workbench.display import table
+
+# Microsoft's criteria, read off a situation one by one: signs that ask for tuning, its uses, what it costs.
+#
+# The gates decide; this list shows which of the criteria of the two concept pages apply here, and which
+# nobody has looked at yet. The shares from which a kind of failure counts as a sign are ours.
 
 FOUNDRY = "Microsoft, Fine-tune models with Azure AI Foundry, 31 Oct 2024"
 CONSIDERATIONS = "Microsoft, Azure OpenAI fine-tuning considerations, 26 Mar 2025"

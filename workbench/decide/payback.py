@@ -1,8 +1,4 @@
-"""Does it pay? Ways of answering the same requests, what they cost over the months, and which one saves.
-
-All money is in US dollars, prices are per million tokens. Every figure is an input: what a price was
-when, and who said so, stands in the catalogue.
-"""
+"""Does it pay? Options for the same requests, their costs over the months, and from when one saves."""
 
 import datetime
 import itertools
@@ -18,6 +14,11 @@ from workbench import catalog
 from workbench.decide.situation import CLOSED, Amount, Share, Value, made, schema_of
 from workbench.display import table
 from workbench.errors import DataError, SetupError
+
+# Does it pay? Ways of answering the same requests, what they cost over the months, and which one saves.
+#
+# All money is in US dollars, prices are per million tokens. Every figure is an input: what a price was
+# when, and who said so, stands in the catalogue.
 
 HOURS_A_MONTH = 730.0  # 365 * 24 / 12; Azure's page reckons with 720
 

@@ -1,10 +1,4 @@
-"""The gates between a situation and a verdict, asked in order: the first that is no plain "no" decides.
-
-A gate whose condition hangs on something unknown decides too: "not yet", with the measurement to make.
-The order and the thresholds follow Microsoft's concept pages (Fine-tune models with Azure AI Foundry,
-31 Oct 2024; Fine-tuning considerations, 26 Mar 2025) and OpenAI's accuracy and fine-tuning guides; each
-gate names its own source, and says so where a threshold is ours.
-"""
+"""The rules between a situation and a verdict, in their order, each with its source; and how near each is."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +18,13 @@ from workbench.decide.situation import (
     no,
     trusted,
 )
+
+# The gates between a situation and a verdict, asked in order: the first that is no plain "no" decides.
+#
+# A gate whose condition hangs on something unknown decides too: "not yet", with the measurement to make.
+# The order and the thresholds follow Microsoft's concept pages (Fine-tune models with Azure AI Foundry,
+# 31 Oct 2024; Fine-tuning considerations, 26 Mar 2025) and OpenAI's accuracy and fine-tuning guides; each
+# gate names its own source, and says so where a threshold is ours.
 
 VERDICTS: Mapping[str, str] = MappingProxyType(
     {

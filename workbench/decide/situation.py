@@ -1,8 +1,4 @@
-"""A situation: what is known of the task, the measurements and the data when somebody asks "should we?".
-
-``None`` means not known. An unknown never counts for or against anything: where it would matter, the
-decision is "not yet", with the measurement to make.
-"""
+"""A situation: what is known of the task, the measurements and the data, from a form or a file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +12,11 @@ from pydantic_core import ErrorDetails
 from workbench.errors import DataError
 
 # Facts from a form or a file into a noun, or the name of the one that cannot be and what may stand there.
+
+# A situation: what is known of the task, the measurements and the data when somebody asks "should we?".
+#
+# ``None`` means not known. An unknown never counts for or against anything: where it would matter, the
+# decision is "not yet", with the measurement to make.
 
 Noun = TypeVar("Noun")
 

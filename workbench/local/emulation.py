@@ -1,9 +1,4 @@
-"""The service's time: how long things take here, where a day may pass in a minute.
-
-Moments are the machine's own, in seconds since 1970, so that nothing is ever dated into the future;
-what runs faster is how long a moment lies back and how long something takes. A clock that runs
-twice as fast brings everything that waits twice as near its end, also what began before it.
-"""
+"""How closely the service emulates Azure: its clock, its quotas, and the faults injected on purpose."""
 
 import asyncio
 import re
@@ -15,6 +10,12 @@ from typing import Literal, NamedTuple, TypeAlias, cast, get_args
 
 from workbench.catalog.limits import Limits, of_provider
 from workbench.errors import SetupError
+
+# The service's time: how long things take here, where a day may pass in a minute.
+#
+# Moments are the machine's own, in seconds since 1970, so that nothing is ever dated into the future;
+# what runs faster is how long a moment lies back and how long something takes. A clock that runs
+# twice as fast brings everything that waits twice as near its end, also what began before it.
 
 DAY = 86_400.0  # seconds
 FASTEST = 1e9

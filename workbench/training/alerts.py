@@ -1,9 +1,4 @@
-"""What somebody should know about a job at once: it ended, it goes wrong, it costs too much.
-
-An alert is a value that an iterator yields; whoever consumes decides whether to print it, to post it
-(``webhook``) or to cancel the job. Each kind is told once a job. What a curve shows is judged in
-``diagnosis``.
-"""
+"""Alerts about a job: it ended, it goes wrong, it costs too much; shown, or posted to an address."""
 
 import json
 import urllib.error
@@ -25,6 +20,12 @@ if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob
 
     from workbench.training.follow import Progress
+
+# What somebody should know about a job at once: it ended, it goes wrong, it costs too much.
+#
+# An alert is a value that an iterator yields; whoever consumes decides whether to print it, to post it
+# (``webhook``) or to cancel the job. Each kind is told once a job. What a curve shows is judged in
+# ``diagnosis``.
 
 # Of the verdicts on a curve, those that somebody may want to stop the job for.
 _WARNINGS: Mapping[str, str] = MappingProxyType(

@@ -1,10 +1,4 @@
-"""Which checkpoint to use: by the task's score, else by the loss on the whole validation set.
-
-Never by the training loss, which is lowest for the model that memorised most. Loss is not the goal
-either: InstructGPT's models got better for people while they overfitted on validation loss (Ouyang et
-al. 2022, arXiv 2203.02155). Choose on one set and report on another: the best of five checkpoints looks
-1.16 standard errors better than it is.
-"""
+"""Which checkpoint to use, and when to stop: by the task's score, else by loss on the validation set."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +24,13 @@ from workbench.training.diagnosis_facts import (
 
 if TYPE_CHECKING:
     from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
+
+# Which checkpoint to use: by the task's score, else by the loss on the whole validation set.
+#
+# Never by the training loss, which is lowest for the model that memorised most. Loss is not the goal
+# either: InstructGPT's models got better for people while they overfitted on validation loss (Ouyang et
+# al. 2022, arXiv 2203.02155). Choose on one set and report on another: the best of five checkpoints looks
+# 1.16 standard errors better than it is.
 
 FEWEST_FOR_NOISE = 5
 """Values whose scatter from one to the next can stand for a standard error that nobody knows (ours)."""

@@ -1,8 +1,4 @@
-"""What a service asks for training: the catalogue's price or yours, and what one price tells of another.
-
-Every answer comes with what it rests on. A price that no source gives, and that follows from none, is
-not guessed.
-"""
+"""What training costs: prices, an estimate before the job, the bill after it, a cap, and findings on both."""
 
 import datetime
 import re
@@ -25,6 +21,11 @@ if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
     from workbench.training.follow import Progress
+
+# What a service asks for training: the catalogue's price or yours, and what one price tells of another.
+#
+# Every answer comes with what it rests on. A price that no source gives, and that follows from none, is
+# not guessed.
 
 COSTS = Source("Microsoft Learn, fine-tuning cost management", datetime.date(2026, 3, 19))
 

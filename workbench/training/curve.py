@@ -1,8 +1,4 @@
-"""The training curve of a job: what was measured at which step, under one set of names.
-
-A curve is pure numbers and invents none. How it is read from a result file or
-from events is ``results``' business; whether it looks healthy is judged elsewhere.
-"""
+"""The training curve of a job: what was measured at which step, under one set of names, raw and smoothed."""
 
 import html
 import math
@@ -23,6 +19,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from openai.types.fine_tuning import FineTuningJob
+
+# The training curve of a job: what was measured at which step, under one set of names.
+#
+# A curve is pure numbers and invents none. How it is read from a result file or
+# from events is ``results``' business; whether it looks healthy is judged elsewhere.
 
 # Columns that every dialect is brought to; others keep their own names. A loss is the mean over trained
 # tokens; "full" is the whole validation set, which stands at ends of epochs.

@@ -1,8 +1,4 @@
-"""What the rules compare: the smoothed training measure, the validation measure, and how long an epoch is.
-
-A trend is a series of finite numbers by step. Nothing is judged here: see
-``diagnosis`` for the verdict and ``stopping`` for a job that still runs.
-"""
+"""What the rules of a diagnosis compare: trends, epochs, noise; and the verdicts and flags they give."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -13,6 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.training.curve import REWARD, Curve, exponential
+
+# What the rules compare: the smoothed training measure, the validation measure, and how long an epoch is.
+#
+# A trend is a series of finite numbers by step. Nothing is judged here: see
+# ``diagnosis`` for the verdict and ``stopping`` for a job that still runs.
 
 Numbers: TypeAlias = NDArray[np.float64]
 

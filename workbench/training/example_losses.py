@@ -1,9 +1,4 @@
-"""What the losses of an example say of it: suspicious, never learnt, or learnt by heart.
-
-An example with a wrong answer is learnt late, because all others speak against it (Toneva et al. 2018,
-arXiv 1812.05159; Pleiss et al. 2020, "area under the margin", arXiv 2001.10528). So what it cost
-whenever the model met it again tells more than what it costs in the end.
-"""
+"""Each training example by itself: its loss at every visit; which are suspicious, never learnt, memorised."""
 
 import json
 import math
@@ -24,6 +19,12 @@ from workbench.training.follow import follow
 if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types.fine_tuning import FineTuningJob
+
+# What the losses of an example say of it: suspicious, never learnt, or learnt by heart.
+#
+# An example with a wrong answer is learnt late, because all others speak against it (Toneva et al. 2018,
+# arXiv 1812.05159; Pleiss et al. 2020, "area under the margin", arXiv 2001.10528). So what it cost
+# whenever the model met it again tells more than what it costs in the end.
 
 SMALLEST = 1e-4  # nats; below, losses differ by rounding
 STILL_OPEN = 0.25

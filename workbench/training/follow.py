@@ -1,9 +1,4 @@
-"""Following a job, or several, until they end, and the checkpoints they leave.
-
-All that is needed is the job's id: whoever lost a kernel, a network or a
-laptop's lid follows on. Whoever consumes decides about waiting and drawing;
-stopping to follow stops nothing else.
-"""
+"""Following jobs until they end, whatever happens in between; the result of one and its kept checkpoints."""
 
 import re
 import time
@@ -23,6 +18,12 @@ if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
     from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
+
+# Following a job, or several, until they end, and the checkpoints they leave.
+#
+# All that is needed is the job's id: whoever lost a kernel, a network or a
+# laptop's lid follows on. Whoever consumes decides about waiting and drawing;
+# stopping to follow stops nothing else.
 
 ENDED = ("succeeded", "failed", "cancelled")
 _PAGE = 100

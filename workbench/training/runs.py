@@ -1,8 +1,4 @@
-"""The runs of a project side by side: what differed between them, and what came of each.
-
-Read from the record; with a client the service adds where each job stands, the numbers it chose
-itself, its curve and its bill. Nothing is started or judged here.
-"""
+"""The runs of a project side by side: settings, data, cost and result of each, and what differs."""
 
 import hashlib
 import html
@@ -36,6 +32,11 @@ if TYPE_CHECKING:
 # A run: one job, how it was trained, on what, and what came of it.
 #
 # Read from the entries of a project's record; the service adds what it knows.
+
+# The runs of a project side by side: what differed between them, and what came of each.
+#
+# Read from the record; with a client the service adds where each job stands, the numbers it chose
+# itself, its curve and its bill. Nothing is started or judged here.
 
 NOTHING: Mapping[str, JSON] = MappingProxyType({})
 

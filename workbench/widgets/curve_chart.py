@@ -1,7 +1,4 @@
-"""The series of a curve: which there are, how each of them looks, and the numbers it is drawn from.
-
-Colours are Okabe and Ito's, with dashes and markers beside them, so nothing is told by colour alone.
-"""
+"""The chart of a curve without a front end: series, scales and panels, drawn as an SVG that stands alone."""
 
 import math
 import textwrap
@@ -32,6 +29,10 @@ if TYPE_CHECKING:
 
     from workbench.training.curve import Axis, Curve
     from workbench.widgets.svg import Numbers, Places
+
+# The series of a curve: which there are, how each of them looks, and the numbers it is drawn from.
+#
+# Colours are Okabe and Ito's, with dashes and markers beside them, so nothing is told by colour alone.
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SMOOTHED_FROM = 10  # points; fewer of them are drawn as they are

@@ -1,4 +1,4 @@
-"""The interactive figure of a picture: the same panels, colours, dashes and markers as the drawing."""
+"""The chart of a curve for a front end: an interactive figure, and its numbers as a table."""
 
 import html
 import textwrap
@@ -12,6 +12,8 @@ from workbench.widgets.svg import GREY, thinned
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+# The interactive figure of a picture: the same panels, colours, dashes and markers as the drawing.
 
 GRID = "rgba(128,128,128,0.25)"  # plotly's own white grid glares on dark and vanishes on white
 CLEAR = "rgba(0,0,0,0)"

@@ -1,9 +1,4 @@
-"""Look through the answers of two models, what got worse first: both answers, the reference, and why.
-
-Only the item in view is drawn, so ten thousand are as quick as ten. Beside each
-stand the training rows most like it, with file and line, because a wrong answer
-often was taught. Headless it is a table of the first items.
-"""
+"""Browse the answers of two models, what got worse first: both answers, the reference, and why."""
 
 import math
 import re
@@ -27,6 +22,12 @@ from workbench.settings import setting
 #
 # Words that an answer adds are underlined, those it lacks are struck through, so that
 # nothing is told by colour. All text is escaped: models and data contain HTML.
+
+# Look through the answers of two models, what got worse first: both answers, the reference, and why.
+#
+# Only the item in view is drawn, so ten thousand are as quick as ten. Beside each
+# stand the training rows most like it, with file and line, because a wrong answer
+# often was taught. Headless it is a table of the first items.
 
 SIMILAR = 3  # training rows shown for a question
 LONGEST = 20_000  # characters of a text; nobody reads more by eye

@@ -1,8 +1,4 @@
-"""The costs of each way, month by month, with the day drawn in on which its base model is switched off.
-
-The lines differ in colour, dashes and markers, and the same numbers stand below as a table for readers
-who see no chart.
-"""
+"""Costs of each option over the months, with the day on which its base model is retired."""
 
 import html
 import json

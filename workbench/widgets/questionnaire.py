@@ -1,8 +1,4 @@
-"""The questionnaire before fine-tuning: the answers below, the verdict above them, always current.
-
-What was measured is filled in already. A blank is "not known", and is worth no less than a guess.
-``questionnaire.situation`` is what the answers say at this moment; nothing waits for a click.
-"""
+"""The decision form: answers below, the verdict above them, always current."""
 
 from collections.abc import Mapping
 from functools import cache

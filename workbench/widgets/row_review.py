@@ -1,8 +1,4 @@
-"""One row as a review shows it, and how an edited text goes back into it.
-
-What the model will see stands in blocks of plain text; those it is trained on
-are marked. Nothing here is HTML: the page sets it as text.
-"""
+"""Review training rows by keyboard: keep, edit or leave out, with findings beside the text."""
 
 import json
 from bisect import bisect_left
@@ -23,6 +19,11 @@ from workbench.display import table
 from workbench.errors import DataError, WorkbenchError
 from workbench.review import RATINGS, Decision, Decisions, Verdict, key_of, ordered, told
 from workbench.settings import setting
+
+# One row as a review shows it, and how an edited text goes back into it.
+#
+# What the model will see stands in blocks of plain text; those it is trained on
+# are marked. Nothing here is HTML: the page sets it as text.
 
 LONGEST = 100_000  # characters of a row that travel to the browser; nobody reads more by eye
 

@@ -1,8 +1,4 @@
-"""Which points of a long curve a screen can show, without hiding a spike or a gap.
-
-A screen has a few hundred columns of pixels, a curve may have millions of points. Of each
-column stay the first, the last, the highest and the lowest point, and the edges of every gap.
-"""
+"""Drawing as SVG: strokes, markers and text, axes and scales, and thinning that hides no spike or gap."""
 
 import math
 from dataclasses import dataclass
@@ -16,6 +12,12 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     Numbers = NDArray[numpy.float64]
     Places = NDArray[numpy.intp]
+
+
+# Which points of a long curve a screen can show, without hiding a spike or a gap.
+#
+# A screen has a few hundred columns of pixels, a curve may have millions of points. Of each
+# column stay the first, the last, the highest and the lowest point, and the edges of every gap.
 
 
 def thinned(across: "Numbers", values: "Numbers", columns: int) -> "Places":

@@ -1,4 +1,4 @@
-"""Answers as the API shows them: a whole completion, or the chunks of a stream."""
+"""Chat answers as the API shows them: a whole completion, or the chunks of a stream."""
 
 from typing import TypeAlias
 

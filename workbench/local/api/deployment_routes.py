@@ -1,7 +1,6 @@
-"""What a deployment may be asked for: its name, the model, the kind and the size.
+"""Deployments and the account over HTTP, as ``azure-mgmt-cognitiveservices`` asks for them.
 
-The rules are those of Azure's documents of October 2026; texts in single words of Azure are those
-that its management API was seen to answer. What is not known of it is said in our own.
+Deployments are made, changed, listed and deleted; keys, usages, SKUs and capacities are answered.
 """
 
 import re
@@ -25,6 +24,11 @@ from workbench.local.store.checkpoints import model_refusal
 from workbench.local.store.deployments import DEVELOPER_SKU, Deployment
 from workbench.local.store.rows import JSON
 from workbench.local.store.store import Store
+
+# What a deployment may be asked for: its name, the model, the kind and the size.
+#
+# The rules are those of Azure's documents of October 2026; texts in single words of Azure are those
+# that its management API was seen to answer. What is not known of it is said in our own.
 
 MOST_CAPACITY = 1_000_000
 SKUS = ("Standard", "GlobalStandard", "DataZoneStandard", DEVELOPER_SKU, "ProvisionedManaged")

@@ -1,9 +1,4 @@
-"""What a file may be uploaded for, how long it may live, and how many there may be.
-
-The purposes and the range of ``expires_after`` are those of OpenAI's API description (3,600 to
-2,592,000 seconds). Azure's own range begins at 14 days (1,209,600; its 2025-04-01-preview
-specification), which a service with Azure's quota insists on. The numbers are ``catalog.limits``'.
-"""
+"""Files over HTTP: upload, import, upload in parts, list, download, delete; purposes and expiry."""
 
 import http.client
 import ipaddress
@@ -40,6 +35,12 @@ from workbench.local.store.database import is_disk_full
 from workbench.local.store.files import LostContentError
 from workbench.local.store.rows import JSON, Upload
 from workbench.local.store.store import Store
+
+# What a file may be uploaded for, how long it may live, and how many there may be.
+#
+# The purposes and the range of ``expires_after`` are those of OpenAI's API description (3,600 to
+# 2,592,000 seconds). Azure's own range begins at 14 days (1,209,600; its 2025-04-01-preview
+# specification), which a service with Azure's quota insists on. The numbers are ``catalog.limits``'.
 
 PURPOSES = ("fine-tune", "assistants", "batch", "evals", "user_data", "vision")
 

@@ -1,7 +1,4 @@
-"""Judges of the service: the models that graders ask are the service's own, or what is deployed here.
-
-Graders run in threads, models on the service's loop; this is the way from the one to the other.
-"""
+"""Graders over HTTP: validate one, run one on an answer; judges are models of this service."""
 
 import asyncio
 import math
@@ -25,6 +22,10 @@ from workbench.local.api.model_routes import Serving
 from workbench.local.chat_protocol import ChatError
 from workbench.local.emulation import Faults
 from workbench.local.store.rows import JSON
+
+# Judges of the service: the models that graders ask are the service's own, or what is deployed here.
+#
+# Graders run in threads, models on the service's loop; this is the way from the one to the other.
 
 # OpenAI's graders spell it with one letter more than its chats do.
 _SPELT = {"max_completions_tokens": "max_completion_tokens"}

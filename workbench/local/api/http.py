@@ -1,7 +1,4 @@
-"""How the service says no: an error with a sentence that says what to do.
-
-The codes are those that Azure documents; the shape is that of the address, see ``dialects``.
-"""
+"""What every route shares: refusals, fault injection, metadata, reading and checking a request's body."""
 
 import math
 import re
@@ -24,6 +21,10 @@ from workbench.local.chat_protocol import ChatError
 from workbench.local.emulation import HEADER, NONE, Emulation, Faults, read_faults, seconds
 from workbench.local.store.database import is_disk_full
 from workbench.local.store.rows import JSON
+
+# How the service says no: an error with a sentence that says what to do.
+#
+# The codes are those that Azure documents; the shape is that of the address, see ``dialects``.
 
 
 class Refusal(Exception):  # noqa: N818 (one raises a refusal)

@@ -1,4 +1,4 @@
-"""The models of the service: the base models, and what was tuned from them here."""
+"""Models over HTTP: base models, tuned models, and which of them answer under a name."""
 
 from collections import defaultdict, deque
 from typing import NamedTuple
@@ -15,6 +15,8 @@ from workbench.local.store.deployments import Deployment
 from workbench.local.store.jobs import UNFINISHED
 from workbench.local.store.rows import JSON
 from workbench.local.store.store import Store
+
+# The models of the service: the base models, and what was tuned from them here.
 
 BASES_SINCE = 1730332800  # 31 October 2024, when SmolLM2 appeared
 CAPABILITIES: dict[str, JSON] = {

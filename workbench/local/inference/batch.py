@@ -1,7 +1,4 @@
-"""Starts of prompts that were read lately: the next prompt with the same start is read from there.
-
-An evaluation asks a hundred questions behind the same instructions and examples; they are read once.
-"""
+"""Batched decoding: prompts are prefilled (with a prefix cache), rows join and leave a running batch."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -18,6 +15,10 @@ from workbench.local.inference.kv_cache import KVCache, States, copied, first_to
 from workbench.local.inference.multi_lora import Adapters
 from workbench.local.inference.sampling import GREEDY, Chances, Sampler, Sampling, draw
 from workbench.local.models.model import Base, logits
+
+# Starts of prompts that were read lately: the next prompt with the same start is read from there.
+#
+# An evaluation asks a hundred questions behind the same instructions and examples; they are read once.
 
 BLOCK = 16  # starts are shared in whole blocks of so many tokens, so that many prompts share the same one
 KEPT = 4096  # tokens in all; 92 MiB for SmolLM2

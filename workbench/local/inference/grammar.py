@@ -1,8 +1,4 @@
-"""Answers that keep to a grammar: JSON, JSON of a schema, a call of a tool; by llguidance.
-
-The grammar is asked whether the drawn token may stand there, which costs microseconds; the mask over
-the whole vocabulary is made only when it may not.
-"""
+"""Constrained decoding: JSON, a JSON schema, or a call of a tool, by llguidance; and reading calls back."""
 
 import json
 import re
@@ -24,6 +20,11 @@ from workbench.local.store.rows import JSON
 
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
+
+# Answers that keep to a grammar: JSON, JSON of a schema, a call of a tool; by llguidance.
+#
+# The grammar is asked whether the drawn token may stand there, which costs microseconds; the mask over
+# the whole vocabulary is made only when it may not.
 
 # JSON without blanks, as OpenAI's models write it: a small model that may write blanks writes nothing else.
 COMPACT: "JsonCompileOptions" = {"whitespace_flexible": False}

@@ -1,8 +1,4 @@
-"""Attention of one new token a row to all that came before, where the CPU's fused kernel is slow.
-
-The query heads that share keys are multiplied with them together, as matrix products. At 32 rows
-this takes less than half the time of the fused kernel; one row alone, and whole prompts, are left to that.
-"""
+"""CPU kernels for decoding: grouped attention of one new token a row, linear layers packed for few rows."""
 
 from typing import Any, cast
 
@@ -15,6 +11,11 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from workbench.local.training import lora
+
+# Attention of one new token a row to all that came before, where the CPU's fused kernel is slow.
+#
+# The query heads that share keys are multiplied with them together, as matrix products. At 32 rows
+# this takes less than half the time of the fused kernel; one row alone, and whole prompts, are left to that.
 
 NAME = "grouped"
 

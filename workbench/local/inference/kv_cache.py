@@ -1,4 +1,4 @@
-"""What a running batch remembers of its tokens: keys and values, one row an answer being written.
+"""The KV cache of a running batch: keys and values of every row, one row an answer being written.
 
 All rows end at the same slot, so one mask made by transformers fits every architecture. Slots are
 allocated in advance: a step writes one slot instead of copying everything, and rows come and go.

@@ -1,9 +1,4 @@
-"""Many tuned models beside one base: all their LoRA branches in memory, each row of a batch using its own.
-
-The branches of all adapters lie in two tall matrices a layer. Two products with the stretch that a
-batch needs serve all its rows; a gate of zeros and ones keeps every row to its own adapter. The
-base's weights are never touched.
-"""
+"""Many LoRA adapters beside one base model: each row of a batch goes through its own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +10,12 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from workbench.local.training import lora
+
+# Many tuned models beside one base: all their LoRA branches in memory, each row of a batch using its own.
+#
+# The branches of all adapters lie in two tall matrices a layer. Two products with the stretch that a
+# batch needs serve all its rows; a gate of zeros and ones keeps every row to its own adapter. The
+# base's weights are never touched.
 
 FEW = 64  # tokens at once up to which products this narrow are faster in float32, casts included
 

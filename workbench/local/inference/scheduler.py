@@ -1,4 +1,4 @@
-"""One answer being written: its text as far as it is known, where it stops, what may be sent already."""
+"""The scheduler of one base model: which requests wait, which are decoded together, what each has said."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -20,6 +20,8 @@ from workbench.local.inference.multi_lora import Adapters
 from workbench.local.inference.prompt import check, grammar_of, prompt_tokens
 from workbench.local.inference.sampling import Sampling
 from workbench.local.models.model import Base
+
+# One answer being written: its text as far as it is known, where it stops, what may be sent already.
 
 
 class Answer:

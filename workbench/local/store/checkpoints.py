@@ -1,4 +1,4 @@
-"""The saved states of jobs that can be used as models, by the names that Azure gives them."""
+"""Checkpoints: saved states of jobs that answer as models, and what safety checks found in them."""
 
 import json
 import sqlite3
@@ -19,6 +19,8 @@ from workbench.local.store.database import (
 )
 from workbench.local.store.jobs import DELETED, UNFINISHED, Jobs, finite
 from workbench.local.store.rows import Checkpoint
+
+# The saved states of jobs that can be used as models, by the names that Azure gives them.
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS checkpoints (

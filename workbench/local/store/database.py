@@ -1,8 +1,4 @@
-"""The one database file of the service: its transactions, its pages, its complaints.
-
-Server and worker processes have the same file open at the same time. A change is on the disk
-when its transaction ends.
-"""
+"""The database of the service: transactions, damage, full disks, identifiers; files surely on disk."""
 
 import errno
 import hashlib
@@ -20,6 +16,11 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from workbench.errors import DataError, SetupError
 
 # What the store asks of the disk: that something stays, that room is left, that nothing unknown is lost.
+
+# The one database file of the service: its transactions, its pages, its complaints.
+#
+# Server and worker processes have the same file open at the same time. A change is on the disk
+# when its transaction ends.
 
 RESERVE = 2 * 1024 * 1024  # bytes; deleting a file writes a few pages of 4 KiB to the database's log
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)

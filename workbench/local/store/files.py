@@ -1,9 +1,4 @@
-"""The files of the service: what was uploaded, and the result files that jobs write.
-
-A file that was answered for is on the disk, whole, and beside it lies what a database that is
-lost needs to know about it again (``file-….json``). An uploaded one may carry the hour at which it
-is removed; a result file is rendered from its job's metrics and lies nowhere.
-"""
+"""Files and uploads in the store: their bytes, their rows, expiry, and what is recovered after a loss."""
 
 import hashlib
 import os
@@ -30,6 +25,12 @@ from workbench.local.store.database import (
 )
 from workbench.local.store.jobs import UNFINISHED, Metrics
 from workbench.local.store.rows import StoredFile, Upload, UploadPart
+
+# The files of the service: what was uploaded, and the result files that jobs write.
+#
+# A file that was answered for is on the disk, whole, and beside it lies what a database that is
+# lost needs to know about it again (``file-….json``). An uploaded one may carry the hour at which it
+# is removed; a result file is rendered from its job's metrics and lies nowhere.
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS files (

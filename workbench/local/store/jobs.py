@@ -1,9 +1,4 @@
-"""The jobs of the service and how they stand; rows come back as the API shows them.
-
-A change of state names the states it may come from, so that of two changes at once the first
-one wins. A job that has ended is also written beside the database (``ended/ftjob-….json``, with its
-metrics and its log), for the day on which that is lost.
-"""
+"""Jobs in the store, with their events, metrics and result files; rows come back as the API shows them."""
 
 import csv
 import io
@@ -30,6 +25,12 @@ from workbench.local.store.database import (
 from workbench.local.store.rows import JSON, Event, Job, JobChanges, JobError
 
 # What jobs report, line by line; a page of a long log reads no more than itself.
+
+# The jobs of the service and how they stand; rows come back as the API shows them.
+#
+# A change of state names the states it may come from, so that of two changes at once the first
+# one wins. A job that has ended is also written beside the database (``ended/ftjob-….json``, with its
+# metrics and its log), for the day on which that is lost.
 
 Value = TypeVar("Value")
 

@@ -1,4 +1,4 @@
-"""Everything the service knows, in rooms by subject over one database and a few folders.
+"""Everything the service knows, by subject, in one database and a few folders.
 
 Server and workers use it alike. Every call is one short transaction that is on the disk when
 it returns; what a killed process left half done is invisible. Rows come back as the API shows
