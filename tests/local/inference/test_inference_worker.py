@@ -479,4 +479,4 @@ def test_memory_is_given_back_after_many_log_probabilities(worker: Connection) -
         told(worker, number)
     worker.send(("ask", 3, ASKED))  # comes after what is done behind an answer
     told(worker, 3)
-    assert child.memory_info().rss - before < 48 * 1024**2
+    assert child.memory_info().rss - before < 80 * 1024**2  # 45 MB; 140 if nothing is given back
