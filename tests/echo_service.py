@@ -56,11 +56,11 @@ class Watch:
 
 @contextmanager
 def echo_service(
-    home: Path, watch: Watch, rehearsal: Emulation | None = None, *, factor: float = 1.0
+    home: Path, watch: Watch, emulation: Emulation | None = None, *, factor: float = 1.0
 ) -> Iterator[TestClient]:
-    """The service of ``home``, rehearsing by the watch."""
-    rehearsal = replace(rehearsal or Emulation(), clock=watch.clock(factor))
-    app = create_app(home, KEY, workers=EchoWorkers(), rehearsal=rehearsal)
+    """The service of ``home``, emulating by the watch."""
+    emulation = replace(emulation or Emulation(), clock=watch.clock(factor))
+    app = create_app(home, KEY, workers=EchoWorkers(), emulation=emulation)
     with TestClient(app, headers={"api-key": KEY}, raise_server_exceptions=False) as http:
         yield http
 

@@ -40,9 +40,9 @@ class IdleWorkers:
 
 
 @contextmanager
-def idle_service(home: Path, rehearsal: Emulation | None = None) -> Iterator[TestClient]:
+def idle_service(home: Path, emulation: Emulation | None = None) -> Iterator[TestClient]:
     """The service of ``home``; its address is ``http://testserver``."""
-    app = create_app(home, KEY, workers=IdleWorkers(), rehearsal=rehearsal)
+    app = create_app(home, KEY, workers=IdleWorkers(), emulation=emulation)
     with TestClient(app, headers={"api-key": KEY}, raise_server_exceptions=False) as http:
         yield http
 
@@ -55,7 +55,7 @@ def client_of(http: TestClient) -> OpenAI:
 def _serve(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(os.getpid(), listener.getsockname()[1], flush=True)
-        app = create_app(home, KEY, workers=IdleWorkers(), rehearsal=Emulation(quota="off"))
+        app = create_app(home, KEY, workers=IdleWorkers(), emulation=Emulation(quota="off"))
         uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False)).run(sockets=[listener])
 
 

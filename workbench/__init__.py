@@ -1,18 +1,21 @@
-"""The Fine-Tuning Workbench: the front desk.
+"""The Fine-Tuning Workbench: its public API, what ``import workbench as wb`` gives.
 
-The names a notebook needs, and nothing else. Each is fetched from its room
-when it is first used, so ``import workbench`` takes a moment, not seconds.
+About sixty words in eight groups; ``wb.about()`` lists them. Each is loaded when it is first used, so
+``import workbench`` takes a moment, not seconds. What a notebook needs besides is one level down, such as
+``from workbench.evaluation import prompts``.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-from workbench.connect import connect as connect
 from workbench.settings import DATA as DATA
 from workbench.settings import ROOT as ROOT
-from workbench.settings import VERSION as __version__  # noqa: N811 - the name Python knows it by
+from workbench.settings import VERSION as __version__  # noqa: N811, F401 - the name Python knows it by
 
 if TYPE_CHECKING:
+    from workbench.connect import connect as connect
     from workbench.dataset.chat_template import rendered as rendered
     from workbench.dataset.check.check import check as check
     from workbench.dataset.dataset import Dataset as Dataset
@@ -20,116 +23,202 @@ if TYPE_CHECKING:
     from workbench.dataset.read import read as read
     from workbench.dataset.repair.repair import propose as propose
     from workbench.dataset.tokens import count_tokens as count_tokens
+    from workbench.decide.criteria import criteria as criteria
+    from workbench.decide.criteria import methods as methods
+    from workbench.decide.decision import decide as decide
     from workbench.decide.forecast import forecast as forecast
     from workbench.decide.payback import payback as payback
+    from workbench.decide.situation import situation as situation
+    from workbench.display import Listing as Listing
     from workbench.errors import DataError as DataError
     from workbench.errors import SetupError as SetupError
     from workbench.errors import WorkbenchError as WorkbenchError
     from workbench.evaluation.compare import Comparison as Comparison
     from workbench.evaluation.compare import compare as compare
+    from workbench.evaluation.compare import contaminated as contaminated
     from workbench.evaluation.evaluate import evaluate as evaluate
     from workbench.evaluation.evaluation import Evaluation as Evaluation
+    from workbench.evaluation.failures import ask_judge as ask_judge
+    from workbench.evaluation.failures import failures as failures
+    from workbench.evaluation.grader_trial import try_grader as try_grader
     from workbench.evaluation.graders.ready_made import grader as grader
+    from workbench.evaluation.power import power_table as power_table
+    from workbench.evaluation.probes import forgotten as forgotten
+    from workbench.evaluation.probes import probe as probe
+    from workbench.evaluation.prompt_comparison import compare_prompts as compare_prompts
     from workbench.evaluation.prompts import Prompt as Prompt
+    from workbench.evaluation.release_check import release_check as release_check
     from workbench.project import Project as Project
+    from workbench.project import Task as Task
+    from workbench.project import checklist as checklist
     from workbench.project import open_project as open_project
+    from workbench.project import state_task as state_task
     from workbench.review import open_review as open_review
-    from workbench.selftest import about as about
+    from workbench.selftest import About
+    from workbench.selftest import base_model as base_model
     from workbench.selftest import self_test as self_test
     from workbench.training.alerts import alerts as alerts
+    from workbench.training.checkpoints import advise_stopping as advise_stopping
+    from workbench.training.checkpoints import choose_checkpoint as choose_checkpoint
+    from workbench.training.control import choices as choices
     from workbench.training.cost import estimate as estimate
     from workbench.training.curve import Curve as Curve
     from workbench.training.curve_files import read_curve as read_curve
     from workbench.training.diagnosis import diagnose as diagnose
+    from workbench.training.example_losses import example_losses as example_losses
     from workbench.training.follow import follow as follow
     from workbench.training.follow import follow_all as follow_all
+    from workbench.training.follow import job_result as job_result
+    from workbench.training.follow import kept_checkpoints as kept_checkpoints
+    from workbench.training.jobs import data_evidence as data_evidence
     from workbench.training.jobs import find_job as find_job
     from workbench.training.jobs import keep_data as keep_data
     from workbench.training.jobs import start_job as start_job
     from workbench.training.preflight import launch as launch
     from workbench.training.preflight import preflight as preflight
+    from workbench.training.runs import record_curve as record_curve
+    from workbench.training.runs import runs as runs
+    from workbench.widgets.blind_review import blind_review as blind_review
     from workbench.widgets.curve_view import plot as plot
     from workbench.widgets.curve_view import watch as watch
     from workbench.widgets.curve_view import watch_in_background as watch_in_background
+    from workbench.widgets.item_browser import browse as browse
+    from workbench.widgets.labelling import label as label
+    from workbench.widgets.payback_chart import chart as payback_chart  # noqa: F401 - under its public name
+    from workbench.widgets.quality_cost import quality_cost as quality_cost
     from workbench.widgets.questionnaire import questionnaire as questionnaire
     from workbench.widgets.row_review import review as review
+    from workbench.widgets.runs_view import overlay as overlay
 
-# The one room that is opened at once: a function and its module share this name, and
-# whoever imports the module later must not put it in the function's place.
-
-
-_ROOMS = {
-    ".selftest": (
-        "self_test",
-        "about",
-    ),
-    ".project": (
-        "open_project",
-        "Project",
-    ),
-    ".dataset.read": ("read",),
-    ".dataset.check.check": ("check",),
-    ".dataset.dataset": (
-        "Dataset",
-        "Example",
-    ),
-    ".dataset.repair.repair": ("propose",),
-    ".dataset.chat_template": ("rendered",),
-    ".dataset.tokens": ("count_tokens",),
-    ".training.cost": ("estimate",),
-    ".review": ("open_review",),
-    ".decide.payback": ("payback",),
-    ".decide.forecast": ("forecast",),
-    ".training.jobs": (
-        "keep_data",
-        "start_job",
-        "find_job",
-    ),
-    ".training.preflight": (
-        "preflight",
-        "launch",
-    ),
-    ".training.follow": (
-        "follow",
-        "follow_all",
-    ),
-    ".training.alerts": ("alerts",),
-    ".training.diagnosis": ("diagnose",),
-    ".training.curve": ("Curve",),
-    ".training.curve_files": ("read_curve",),
-    ".evaluation.prompts": ("Prompt",),
-    ".evaluation.evaluate": ("evaluate",),
-    ".evaluation.evaluation": ("Evaluation",),
-    ".evaluation.compare": (
-        "compare",
-        "Comparison",
-    ),
-    ".evaluation.graders.ready_made": ("grader",),
-    ".widgets.curve_view": (
-        "watch",
-        "watch_in_background",
-        "plot",
-    ),
-    ".widgets.row_review": ("review",),
-    ".widgets.questionnaire": ("questionnaire",),
-    ".errors": (
-        "DataError",
-        "SetupError",
-        "WorkbenchError",
-    ),
+WORDS = {
+    "Start": {
+        "about": "selftest",
+        "base_model": "selftest",
+        "checklist": "project",
+        "connect": "connect",
+        "open_project": "project",
+        "Project": "project",
+        "self_test": "selftest",
+        "state_task": "project",
+        "Task": "project",
+    },
+    "Data": {
+        "check": "dataset.check.check",
+        "count_tokens": "dataset.tokens",
+        "data_evidence": "training.jobs",
+        "Dataset": "dataset.dataset",
+        "Example": "dataset.dataset",
+        "keep_data": "training.jobs",
+        "open_review": "review",
+        "propose": "dataset.repair.repair",
+        "read": "dataset.read",
+        "rendered": "dataset.chat_template",
+        "review": "widgets.row_review",
+    },
+    "Decision": {
+        "criteria": "decide.criteria",
+        "decide": "decide.decision",
+        "estimate": "training.cost",
+        "forecast": "decide.forecast",
+        "methods": "decide.criteria",
+        "payback": "decide.payback",
+        "payback_chart": "widgets.payback_chart:chart",
+        "questionnaire": "widgets.questionnaire",
+        "situation": "decide.situation",
+    },
+    "Prompts and evaluation": {
+        "ask_judge": "evaluation.failures",
+        "compare_prompts": "evaluation.prompt_comparison",
+        "evaluate": "evaluation.evaluate",
+        "Evaluation": "evaluation.evaluation",
+        "failures": "evaluation.failures",
+        "grader": "evaluation.graders.ready_made",
+        "label": "widgets.labelling",
+        "Listing": "display",
+        "Prompt": "evaluation.prompts",
+    },
+    "Training": {
+        "alerts": "training.alerts",
+        "choices": "training.control",
+        "find_job": "training.jobs",
+        "follow": "training.follow",
+        "follow_all": "training.follow",
+        "job_result": "training.follow",
+        "launch": "training.preflight",
+        "preflight": "training.preflight",
+        "start_job": "training.jobs",
+        "watch": "widgets.curve_view",
+        "watch_in_background": "widgets.curve_view",
+    },
+    "Curves and checkpoints": {
+        "advise_stopping": "training.checkpoints",
+        "choose_checkpoint": "training.checkpoints",
+        "Curve": "training.curve",
+        "diagnose": "training.diagnosis",
+        "example_losses": "training.example_losses",
+        "kept_checkpoints": "training.follow",
+        "overlay": "widgets.runs_view",
+        "plot": "widgets.curve_view",
+        "read_curve": "training.curve_files",
+        "record_curve": "training.runs",
+        "runs": "training.runs",
+    },
+    "Base against tuned": {
+        "blind_review": "widgets.blind_review",
+        "browse": "widgets.item_browser",
+        "compare": "evaluation.compare",
+        "Comparison": "evaluation.compare",
+        "contaminated": "evaluation.compare",
+        "forgotten": "evaluation.probes",
+        "power_table": "evaluation.power",
+        "probe": "evaluation.probes",
+        "quality_cost": "widgets.quality_cost",
+        "release_check": "evaluation.release_check",
+        "try_grader": "evaluation.grader_trial",
+    },
+    "Errors": {
+        "DataError": "errors",
+        "SetupError": "errors",
+        "WorkbenchError": "errors",
+    },
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+"""The public words by subject, each with the module that it lives in (``module:name`` where they differ)."""
 
-__all__ = ["DATA", "ROOT", "__version__", "connect", *_ROOM_OF]
+_MODULE_OF = {word: module for words in WORDS.values() for word, module in words.items()}
+
+__all__ = sorted(["DATA", "ROOT", "__version__", *_MODULE_OF])
+
+
+def about() -> "About":
+    """What runs here (versions, machine, home), and the public words by subject."""
+    from workbench.selftest import about
+
+    return about({group: tuple(words) for group, words in WORDS.items()})
 
 
 def __getattr__(name: str) -> object:
-    if name not in _ROOM_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(_ROOM_OF[name], __name__), name)
+    module, _, own_name = _MODULE_OF[name].partition(":")
+    value: object = getattr(import_module(f"workbench.{module}"), own_name or name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__
+
+
+class _PublicAPI(ModuleType):
+    """Some words share their name with a module (``connect``, ``decide``, ``review``).
+
+    Python binds a module to its package when it is loaded; here the word stays what users call by that name.
+    The module is still there for ``from workbench.decide import ...``.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in _MODULE_OF or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _PublicAPI

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,11 +20,10 @@ from workbench.cli import data, decide, evaluate, jobs
 from workbench.cli.shell import AsJson, Home, OneSentence, Pairs
 from workbench.connect import connect
 from workbench.errors import DataError, SetupError
+from workbench.project import PARAMETERS, TASK_FILE, Project, Setting, open_project, sample_task, state_task
 
 if TYPE_CHECKING:
     from openai import OpenAI
-
-    from workbench.project import Project
 
 app = typer.Typer(
     cls=OneSentence,
@@ -57,24 +56,35 @@ def run(
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Take parameters from a YAML or JSON file.")
     ] = None,
+    name: Annotated[
+        str | None, typer.Option("--project", metavar="NAME", help="The project; else the sample's, gql.")
+    ] = None,
     only: Annotated[str, typer.Option(metavar="01,04", help="Run these notebooks alone.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Execute the notebooks in order, and print the base model beside the tuned one."""
+    """Execute the notebooks in order, and print the base model beside the tuned one.
+
+    What the task is stands in the project (python -m workbench new); -p changes any of it for this run.
+    """
     os.environ.setdefault("WORKBENCH_HEADLESS", "1")
     parameters = {"PROJECT": "gql"} | runner.read_parameters(
         [_pair(words) for words in parameter or ()], file
     )
+    parameters |= {} if name is None else {"PROJECT": name}
     plans = runner.plan(parameters, only=[start.strip() for start in only.split(",") if start.strip()])
-    project, client = _ready(parameters)
+    project = open_project(str(parameters["PROJECT"]))
+    needed = any(planned.needs_task for planned in plans) or parameters.keys() & PARAMETERS.keys()
+    task = runner.state(project, parameters) if needed else None
+    client = _connected(parameters.get("PROVIDER") or project.stated("provider"))
     folder = project.path / "runs" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     folder.mkdir(parents=True)
     typer.echo(f"Executed notebooks are kept in {folder}", err=True)
     runs = {planned.name: runner.Run(planned.name, folder / planned.notebook.name) for planned in plans}
     try:
-        for done in runner.execute(plans, folder):
-            runs[done.name] = done
-            typer.echo(f"{done.name:<20} {done.status:<10} {done.seconds:6.1f} s", err=True)
+        with runner.for_this_run(task, project, folder) if task else nullcontext():
+            for done in runner.execute(plans, folder):
+                runs[done.name] = done
+                typer.echo(f"{done.name:<20} {done.status:<10} {done.seconds:6.1f} s", err=True)
     except KeyboardInterrupt:
         typer.echo(_goes_on(project, client), err=True)
         raise typer.Exit(130) from None
@@ -85,6 +95,100 @@ def run(
         typer.echo(f"{failed.name} failed in {failed.error}", err=True)
         typer.echo(f"Open it: python -m workbench lab {failed.path}", err=True)
         raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="The project's name.")],
+    train: Annotated[str | None, typer.Option(metavar="FILE", help="The examples to learn from.")] = None,
+    test: Annotated[str | None, typer.Option(metavar="FILE", help="The test set, never trained on.")] = None,
+    validation: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Examples to watch the training with.")
+    ] = None,
+    question: Annotated[str | None, typer.Option(metavar="COL", help="The question; else guessed.")] = None,
+    answer: Annotated[str | None, typer.Option(metavar="COL", help="The right answer; else guessed.")] = None,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="COL", help="Which questions of the test belong together.")
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The short instruction in front of every question.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A text that explains the task, for the prompt.")
+    ] = None,
+    documents: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Texts to look answers up in.")
+    ] = None,
+    grader: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What is right: exact and others, or a .py or .json file."),
+    ] = None,
+    target: Annotated[float | None, typer.Option(help="The score that is good enough, 0 to 1.")] = None,
+    budget: Annotated[float | None, typer.Option(help="US dollars that one job may cost.")] = None,
+    provider: Annotated[str | None, typer.Option(help="local, azure or openai, for this project.")] = None,
+    model: Annotated[str | None, typer.Option(help="The base model, for this project.")] = None,
+    sample: Annotated[
+        str | None, typer.Option(metavar="gql", help="Copy the task of a sample, in place of all of these.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Replace the task that the project states.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write down once what a project is about; then: python -m workbench run --project NAME."""
+    from workbench.evaluation.graders.ready_made import grader as ready_or_own
+
+    project = open_project(name)
+    file = project.path / TASK_FILE
+    if file.exists() and not force:
+        raise DataError(f"{file} is there already; edit it, or replace it with --force.")
+    given: dict[str, Setting] = {
+        "examples": train,
+        "test": test,
+        "validation": validation,
+        "question": question,
+        "answer": answer,
+        "cluster": cluster,
+        "system": system,
+        "reference": reference,
+        "documents": documents,
+        "grader": grader,
+        "target": target,
+        "budget": budget,
+        "provider": provider,
+        "model": model,
+    }
+    if sample is not None:
+        if sample_task(sample) is None:
+            raise DataError(f"There is no sample {sample!r}; there is gql.")
+        given = open_project(sample).task.facts | {name: value for name, value in given.items() if value}
+    asks = sys.stdin.isatty() and not as_json and sample is None
+    for setting, words in _ASKED.items():
+        if asks and given[setting] is None:
+            given[setting] = typer.prompt(words, default="", show_default=False).strip() or None
+    if missing := [option for option, setting in _NEEDED.items() if given[setting] is None]:
+        raise DataError(
+            f"{' and '.join(missing)} must be given: python -m workbench new {name} --train FILE --test FILE"
+        )
+    if given["grader"] is not None:
+        ready_or_own(str(given["grader"]))  # raises for one that is none
+    task = state_task(project, given, new=True)
+    for setting in ("question", "answer"):
+        if given[setting] is None and getattr(task, setting) is not None:
+            typer.echo(f"The {setting} is guessed: the column {getattr(task, setting)!r}.", err=True)
+    typer.echo(
+        json.dumps({"file": str(file), **task.facts})
+        if as_json
+        else f"{task}\n\nWritten to {file}; edit it there."
+    )
+    typer.echo(f"Next: python -m workbench run --project {name}", err=True)
+
+
+_NEEDED = {"--train": "examples", "--test": "test"}
+_ASKED = {
+    "examples": "The examples to learn from (CSV, Excel, Parquet or JSONL)",
+    "test": "The test set, never trained on",
+    "system": "The short instruction in front of every question (Enter: none)",
+    "grader": "What is right: exact, normalised, contains, numeric, or your .py or .json file (Enter: exact)",
+}
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -158,20 +262,18 @@ def _pair(words: str) -> tuple[str, str]:
     return name, value
 
 
-def _ready(parameters: Mapping[str, runner.Value]) -> tuple["Project", "OpenAI"]:
-    """Open the project and the connection once before any notebook, so that what is missing shows at once."""
-    from workbench.project import open_project
+def _connected(provider: runner.Value) -> "OpenAI":
+    """Open the connection once before any notebook, so that what is missing shows at once."""
     from workbench.selftest import self_test
 
-    project = open_project(str(parameters["PROJECT"]))
-    client = connect(str(parameters["PROVIDER"]) if parameters.get("PROVIDER") else None)
+    client = connect(None if provider is None else str(provider))
     test = self_test(client)
     if not test.ok:
         raise SetupError(test.sentence)
-    return project, client
+    return client
 
 
-def _goes_on(project: "Project", client: "OpenAI") -> str:
+def _goes_on(project: Project, client: "OpenAI") -> str:
     """Say after Ctrl-C what goes on without us, and how to find or stop it."""
     entry = project.latest("job")
     if entry is not None:

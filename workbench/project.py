@@ -1,25 +1,31 @@
 """A project: one piece of work, the task it is about, its record on disk, and the steps done."""
 
 import json
+import math
 import os
 import re
+import tomllib
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from workbench import jsonl_log
 from workbench.display import table
 from workbench.errors import DataError, SetupError
-from workbench.settings import VERSION, home
+from workbench.settings import DATA, ROOT, VERSION, home, setting
 
-# A project: one piece of work, and the record of it on disk.
+if TYPE_CHECKING:
+    from workbench.dataset.dataset import Dataset
+
+# A project: one piece of work, its task, and the record of it on disk.
 #
-# The record is append-only: what was measured, built, started and found, in
-# order, never changed. Beside it lie the files it points to. Deleting the folder
+# The task is what the user states in ``project.toml``: files, columns, grader. The record is append-only:
+# what was measured, built, started and found, in order, never changed. Beside it lie the files it points to. Deleting the folder
 # forgets the project; nothing here talks to a service.
 
 JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
@@ -42,6 +48,15 @@ class Project:
 
     name: str
     path: Path
+
+    @property
+    def task(self) -> "Task":
+        """What it is about; read anew each time, so an edit of ``project.toml`` counts at once."""
+        return _read_task(self)
+
+    def stated(self, name: str) -> Any:
+        """What the task says of one setting (``"provider"``); ``None`` where nothing is stated."""
+        return None if _task_file(self) is None else getattr(self.task, name)
 
     def record(self, kind: str, **facts: JSON) -> Entry:
         """Write down what happened; it is on disk, whole, when this returns."""
@@ -147,6 +162,300 @@ def _entry(line: dict[str, Any]) -> Entry | None:
 def _short(facts: Mapping[str, JSON]) -> str:
     shown = [f"{name}: {value}" for name, value in facts.items() if isinstance(value, str | int | float)]
     return ", ".join(text if len(text) <= 60 else text[:57] + "…" for text in shown)
+
+
+# The task: what a project is about, stated once in its ``project.toml``.
+#
+# A relative path counts from the folder that project.toml lies in, else from the repository's folder.
+# A sample brings its own project.toml (``data/gql/project.toml``): a project of that name needs none.
+
+TASK_FILE = "project.toml"
+Setting: TypeAlias = str | float | None
+_GRADER_FILE = re.compile(r"(.+\.(?:py|json))(:\w+)?", re.DOTALL)  # mine.py, mine.json, mine.py:valid
+
+
+def _stated(meaning: str, *, kind: str = "text", parameter: str = "") -> Any:
+    """A setting of ``project.toml``; ``parameter`` is what notebooks called it when each had its own."""
+    return field(default=None, metadata={"meaning": meaning, "kind": kind, "parameter": parameter})
+
+
+@dataclass(frozen=True, repr=False)
+class Task:
+    """What a project is about: its files and columns, its instruction, its grader, its target.
+
+    Paths are absolute. What ``project.toml`` does not say is ``None``, or has the default given here.
+    """
+
+    stated_in: Path
+    """The ``project.toml`` that this was read from."""
+    examples: str = _stated(
+        "the examples to learn from: CSV, Excel, Parquet or JSONL", kind="file", parameter="TRAIN_CSV"
+    )
+    test: str = _stated("the test set, never trained on: such a file", kind="file", parameter="TEST_CSV")
+    validation: str | None = _stated(
+        "examples to watch the training with, such a file; without one, some are kept back", kind="file"
+    )
+    prompt_examples: str | None = _stated(
+        "the examples that prompts show, if other than those to learn from", kind="file"
+    )
+    question: str | None = _stated('the column with the question, or a template like "{title}: {body}"')
+    answer: str | None = _stated("the column with the right answer")
+    cluster: str | None = _stated("the column that says which questions of the test belong together")
+    group: str | None = _stated("the column (customer, document) whose rows stay on one side of a split")
+    gold: str | None = _stated("the column of the test with the passage that holds the answer")
+    system: str | None = _stated("the short instruction in front of every question")
+    reference: str | None = _stated("a text file that explains the task, for the prompt", kind="file")
+    documents: str | None = _stated(
+        "a folder of texts, or a table of them, to look answers up in", kind="file"
+    )
+    grader: str = field(
+        default="exact",
+        metadata={
+            "meaning": 'what is right: "exact", "normalised" and others, or your own .py or .json file',
+            "kind": "grader",
+            "parameter": "",
+        },
+    )
+    format_grader: str | None = _stated(
+        "a second grader: is the answer well formed, right or not?", kind="grader", parameter="VALID"
+    )
+    well_formed: str | None = _stated("what is wrong with a well-formed wrong answer, if always the same")
+    target: float = field(
+        default=0.85,
+        metadata={"meaning": "the score that is good enough, from 0 to 1", "kind": "share", "parameter": ""},
+    )
+    budget: float | None = _stated("US dollars that one training job may cost", kind="dollars")
+    provider: str | None = _stated('"local", "azure" or "openai", for this project')
+    model: str | None = _stated("the base model, for this project")
+
+    @property
+    def instructions(self) -> str | None:
+        """The instruction with the reference text behind it; ``None`` without a reference text."""
+        if self.reference is None:
+            return None
+        try:
+            text = Path(self.reference).read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            raise DataError(f"{self.reference} is not UTF-8 text; save it as UTF-8.") from None
+        return f"{self.system}\n\n{text}" if self.system else text
+
+    def read_examples(self) -> "Dataset":
+        """Read the examples to learn from."""
+        return self._read(self.examples)
+
+    def read_prompt_examples(self) -> "Dataset":
+        """Read the examples that prompts may show."""
+        return self._read(self.prompt_examples or self.examples)
+
+    def read_test(self, first: int | None = None) -> "Dataset":
+        """Read the test set, or its ``first`` questions only."""
+        test = self._read(self.test)
+        return test if first is None else test.take(first)
+
+    def read_validation(self) -> "Dataset | None":
+        """Read the validation examples, where the task has any."""
+        return None if self.validation is None else self._read(self.validation)
+
+    @property
+    def facts(self) -> dict[str, Setting]:
+        """What is stated or has a default, by the names of ``project.toml``."""
+        values = ((each.name, getattr(self, each.name)) for each in SETTINGS)
+        return {name: value for name, value in values if value is not None}
+
+    def to_toml(self, folder: Path) -> str:
+        """Write it for a file in ``folder``: each setting with its meaning, unset ones as comments."""
+        lines = [
+            "# What this project is about. Every notebook reads it; python -m workbench run can change any of",
+            "# it for one run (-p GRADER exact). A relative path counts from this file's folder, else from the",
+            "# workbench's.",
+        ]
+        stated = self.facts
+        for each in SETTINGS:
+            lines += ["", f"# {each.metadata['meaning']}"]
+            value = stated.get(each.name)
+            if isinstance(value, str) and each.metadata["kind"] in ("file", "grader"):
+                value = _shortened(value, folder)
+            lines.append(f"# {each.name} =" if value is None else f"{each.name} = {_toml_value(value)}")
+        return "\n".join(lines) + "\n"
+
+    def __repr__(self) -> str:
+        """Write one setting a line."""
+        return "\n".join(f"{name}: {value}" for name, value in self.facts.items())
+
+    def _repr_html_(self) -> str:
+        meaning = {each.name: str(each.metadata["meaning"]) for each in SETTINGS}
+        rows = [(name, value, meaning[name]) for name, value in self.facts.items()]
+        return table(f"The task, stated in {self.stated_in}", ("setting", "value", "meaning"), rows)
+
+    def _read(self, path: str) -> "Dataset":
+        from workbench.dataset.read import read
+
+        return read(path, question=self.question, answer=self.answer, system=self.system)
+
+
+SETTINGS = tuple(each for each in fields(Task) if each.metadata)
+"""The settings of ``project.toml``, in its order; each with its meaning, kind and former parameter."""
+
+PARAMETERS: Mapping[str, str] = MappingProxyType(
+    {each.name.upper(): each.name for each in SETTINGS if each.name not in ("provider", "model")}
+    | {str(each.metadata["parameter"]): each.name for each in SETTINGS if each.metadata["parameter"]}
+)
+"""What ``run -p`` calls the settings: their names in capitals, and what notebooks used to call them."""
+
+
+def sample_task(name: str) -> Path | None:
+    """The ``project.toml`` of the sample of this name, if there is one."""
+    path = DATA / name / TASK_FILE
+    return path if path.is_file() else None
+
+
+def state_task(project: Project, given: Mapping[str, Setting], *, new: bool = False) -> Task:
+    """Write ``project.toml``: what it says already, and what is given; ``None`` leaves a setting as it is.
+
+    Files must be there, a relative path counts from the current folder as well, and columns that are not
+    named are guessed and written down. ``new`` forgets what the file said. Nothing is written when nothing
+    changes. A sample's own project keeps its task: for another task open a project of another name.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    if not given:
+        return project.task
+    if sample_task(project.name):
+        raise DataError(
+            f"Project {project.name} is the sample's own; open a project of another name for another task."
+        )
+    file = project.path / TASK_FILE
+    before = {} if new or not file.is_file() else _with_paths(_settings_in(file), project.path, ROOT)
+    values = before | _with_paths(given, Path.cwd(), project.path, ROOT)
+    if "examples" in given and "prompt_examples" not in given:
+        values.pop("prompt_examples", None)
+    task = _task(values, file)
+    if before != values or new:
+        question, answer = _columns(task)
+        task = replace(task, question=question, answer=answer)
+        project.save(TASK_FILE, task.to_toml(project.path.resolve()))
+    return task
+
+
+def changed_task(task: Task, given: Mapping[str, Setting]) -> Task:
+    """The task for one run: with the settings in ``given`` instead; ``None`` takes a setting away.
+
+    Nothing is written. A relative path counts from the current folder as well.
+    """
+    values = task.facts | _with_paths(given, Path.cwd(), task.stated_in.parent, ROOT)
+    if "examples" in given and "prompt_examples" not in given:
+        values.pop("prompt_examples", None)
+    changed = _task({name: value for name, value in values.items() if value is not None}, task.stated_in)
+    _columns(changed)
+    return changed
+
+
+def _read_task(project: Project) -> Task:
+    file = _task_file(project)
+    if file is None:
+        samples = " or ".join(sorted(path.parent.name for path in DATA.glob(f"*/{TASK_FILE}")))
+        raise SetupError(
+            f"Project {project.name} states no task yet; write it with 'python -m workbench new "
+            f"{project.name} --train FILE --test FILE', in 00_start_here, or into {project.path / TASK_FILE} "
+            f"by hand. The sample task is project {samples}."
+        )
+    return _task(_settings_in(file), file)
+
+
+def _task_file(project: Project) -> Path | None:
+    """Where the task is stated: for this one run, in the project, or with the sample."""
+    run = Path(setting("WORKBENCH_TASK") or "")
+    stated = project.path / TASK_FILE
+    if run.is_file() and run.resolve().is_relative_to(project.path.resolve()):
+        return run
+    return stated if stated.is_file() else sample_task(project.name)
+
+
+def _settings_in(file: Path) -> dict[str, JSON]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{file} is not UTF-8 text; save it as UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f'{file} is not TOML: {error}. A setting is a line like question = "text".') from None
+
+
+def _task(values: Mapping[str, JSON], file: Path) -> Task:
+    """Check every setting; the first that is wrong is named with the file and the way out."""
+    known = {each.name: str(each.metadata["kind"]) for each in SETTINGS}
+    for name in values:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            raise DataError(f"{file} has no use for '{name}'.{meant} Its settings are {', '.join(known)}.")
+    for name in ("examples", "test"):
+        if name not in values:
+            raise DataError(f'{file} does not say {name}; add a line like {name} = "{name}.csv".')
+    checked = {name: _value(name, value, known[name], file) for name, value in values.items()}
+    return Task(file, **checked)
+
+
+def _value(name: str, value: JSON, kind: str, file: Path) -> Any:
+    if kind in ("share", "dollars"):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise DataError(f"{file}: {name} is {value!r}; give a number such as 0.85.")
+        if kind == "share" and value > 1:
+            raise DataError(f"{file}: {name} is {value!r}; give a share from 0 to 1, such as 0.85.")
+        return float(value)
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f'{file}: {name} is {value!r}; give a text in quotes, such as {name} = "…".')
+    if kind == "text":
+        return value
+    folders = (file.parent, ROOT)
+    found = _found(value, kind, folders)
+    if found is None:
+        looked = " and in ".join(dict.fromkeys(map(str, folders)))
+        raise DataError(f"{file}: {name} is '{value}', and no such file is in {looked}; correct the path.")
+    return found
+
+
+def _found(value: str, kind: str, folders: Iterable[Path]) -> str | None:
+    """The absolute path of a file that is there; a grader's name as it is; ``None`` for what is missing."""
+    grader = _GRADER_FILE.fullmatch(value) if kind == "grader" else None
+    if kind == "grader" and grader is None:
+        return value
+    path, function = (grader[1], grader[2] or "") if grader else (value, "")
+    places = (folder / Path(path).expanduser() for folder in folders)
+    return next((f"{place.resolve()}{function}" for place in places if place.exists()), None)
+
+
+def _with_paths(given: Mapping[str, JSON], *folders: Path) -> dict[str, JSON]:
+    """What is given, with every path made absolute that is found; the others stay for the check to name."""
+    values = dict(given)
+    kinds = {each.name: str(each.metadata["kind"]) for each in SETTINGS}
+    for name, value in given.items():
+        if kinds.get(name) in ("file", "grader") and isinstance(value, str) and value:
+            values[name] = _found(value, kinds[name], folders) or value
+    return values
+
+
+def _columns(task: Task) -> tuple[str | None, str | None]:
+    """The columns of question and answer, guessed where they are not named; the test has them too."""
+    from workbench.dataset.read import guess_columns
+
+    question, answer = guess_columns(task.examples, question=task.question, answer=task.answer)
+    for path in filter(None, (task.test, task.validation, task.prompt_examples)):
+        guess_columns(path, question=question, answer=answer)
+    return question, answer
+
+
+def _toml_value(value: JSON) -> str:
+    # A JSON string is a TOML string, but for DEL, which TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _shortened(path: str, folder: Path) -> str:
+    """Relative to the project's or the repository's folder where it lies in one, so that both can move."""
+    for inside in (folder, ROOT):
+        if Path(path).is_absolute() and Path(path).is_relative_to(inside):
+            return Path(path).relative_to(inside).as_posix()
+    return path
 
 
 # The steps of a fine-tuning, as a checklist that ticks itself from the project's record.

@@ -13,11 +13,22 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from workbench.errors import DataError, SetupError
-from workbench.project import JSON, Project
+from workbench.project import (
+    JSON,
+    PARAMETERS,
+    TASK_FILE,
+    Project,
+    Setting,
+    Task,
+    changed_task,
+    sample_task,
+    state_task,
+)
 from workbench.settings import ROOT
 
 if TYPE_CHECKING:
@@ -44,6 +55,8 @@ class Plan:
 
     notebook: Path
     parameters: Mapping[str, Value]
+    needs_task: bool = True
+    """Whether it reads the task, and not the project's record alone."""
 
     @property
     def name(self) -> str:
@@ -62,7 +75,8 @@ def plan(
 ) -> list[Plan]:
     """Give each notebook the parameters it knows; a name that none of them knows is an error.
 
-    ``only`` picks notebooks by how their names begin (``"04"``); empty picks all.
+    ``only`` picks notebooks by how their names begin (``"04"``); empty picks all. Settings of the task are
+    no parameters of a notebook; ``state`` sees to them.
     """
     from papermill import inspect_notebook
 
@@ -76,15 +90,69 @@ def plan(
     # Those that do not run are asked too: a mistyped name is one whatever runs.
     known = {path: frozenset[str](inspect_notebook(path)) for path in notebooks}
     every = frozenset[str]().union(*known.values())
-    if unknown := sorted(parameters.keys() - every):
+    if unknown := sorted(parameters.keys() - every - PARAMETERS.keys()):
+        near = get_close_matches(unknown[0], [*every, *PARAMETERS], 1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        there = f"there are {', '.join(sorted(every - PARAMETERS.keys()))}"
+        task = f"and of the task {', '.join(sorted(PARAMETERS))}"
         raise DataError(
-            f"No notebook has a parameter {', '.join(unknown)}; there are {', '.join(sorted(every))}."
+            f"No notebook has a parameter {', '.join(unknown)}.{meant} Of notebooks {there}; {task}."
         )
+    own = {name: value for name, value in parameters.items() if name not in PARAMETERS}
     return [
-        Plan(path, {name: value for name, value in parameters.items() if name in known[path]})
+        Plan(
+            path,
+            {name: value for name, value in own.items() if name in known[path]},
+            "project.task" in path.read_text(encoding="utf-8"),
+        )
         for path in notebooks
         if not only or path.name.startswith(tuple(only))
     ]
+
+
+def state(project: Project, parameters: Mapping[str, Value]) -> Task:
+    """The task of this run, checked: what ``project.toml`` states, with what ``parameters`` say otherwise.
+
+    A project that states no task yet keeps what is given here in its ``project.toml``. After that, and in a
+    sample's own project, the parameters count for this one run. Raises ``DataError`` or ``SetupError`` for
+    a task that is none, names a file that is not there, a column that its file lacks, or a grader that is
+    none; nothing has run by then.
+    """
+    from workbench.evaluation.graders.ready_made import grader
+
+    given = {
+        PARAMETERS[name]: _setting(name, value) for name, value in parameters.items() if name in PARAMETERS
+    }
+    stated = (project.path / TASK_FILE).is_file() or sample_task(project.name) is not None
+    task = changed_task(project.task, given) if stated else state_task(project, given)
+    for name in filter(None, (task.grader, task.format_grader)):
+        grader(name)
+    return task
+
+
+@contextmanager
+def for_this_run(task: Task, project: Project, folder: Path) -> Iterator[None]:
+    """Let the notebooks read this task, where it is not the one that the project states."""
+    if task == project.task:
+        yield
+        return
+    before = os.environ.get("WORKBENCH_TASK")
+    written = project.save(f"{folder.relative_to(project.path)}/{TASK_FILE}", task.to_toml(folder))
+    os.environ["WORKBENCH_TASK"] = str(written)
+    try:
+        yield
+    finally:
+        del os.environ["WORKBENCH_TASK"]
+        if before is not None:
+            os.environ["WORKBENCH_TASK"] = before
+
+
+def _setting(name: str, value: Value) -> Setting:
+    if isinstance(value, bool):
+        raise DataError(
+            f"{name} was read as {str(value).lower()}; for the word, put it in quotes: -p {name} '\"yes\"'."
+        )
+    return value
 
 
 def _scalar(text: str) -> Value:
@@ -372,5 +440,3 @@ def summarize(project: Project, runs: Iterable[Run], folder: Path) -> Summary:
 #
 # What came out of a run is read from the project's record, never from a cell's
 # output. What a notebook says and does lies in ``notebooks/``, not here.
-
-__all__ = ["NOTEBOOKS", "Plan", "Run", "Summary", "Value", "execute", "plan", "read_parameters", "summarize"]

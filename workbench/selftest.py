@@ -11,11 +11,11 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
-from workbench.catalog.providers import Provider, provider_of
+from workbench.catalog.providers import Provider, default_model, provider_of
 from workbench.dataset import chat_template
 from workbench.display import table
 from workbench.settings import VERSION, home
@@ -51,13 +51,19 @@ class About:
     platform: str
     cores: int
     home: str
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The public API by subject."""
 
     def __repr__(self) -> str:
-        """One fact a line."""
-        return "\n".join(f"{name}: {value}" for name, value in self._facts.items())
+        """One fact a line, and one subject of the public API a line."""
+        lines = {**self._facts, **{group: ", ".join(words) for group, words in self.words.items()}}
+        return "\n".join(f"{name}: {value}" for name, value in lines.items())
 
     def _repr_html_(self) -> str:
-        return table("What is at work here", ("fact", "value"), self._facts.items())
+        words = [(group, ", ".join(words)) for group, words in self.words.items()]
+        listed = table("What import workbench as wb gives", ("subject", "words"), words) if words else ""
+        folded = f"<details><summary>The words of the workbench</summary>{listed}</details>" if words else ""
+        return table("What is at work here", ("fact", "value"), self._facts.items()) + folded
 
     @property
     def _facts(self) -> dict[str, str | int]:
@@ -92,11 +98,16 @@ def self_test(client: "OpenAI") -> SelfTest:
     return SelfTest(True, f"Connected to {where.name} at {host}: {counted}, {facts['latency_ms']} ms.", facts)
 
 
-def about() -> About:
-    """What runs here: versions, platform, cores, and where everything is kept."""
+def about(words: Mapping[str, tuple[str, ...]] | None = None) -> About:
+    """What runs here: versions, platform, cores, where everything is kept, and the words of the API."""
     versions = {"python": platform.python_version(), "workbench": VERSION}
     versions |= {package: _version(package) for package in ("openai", "torch", "transformers", "pandas")}
-    return About(versions, platform.platform(), _cores(), str(home()))
+    return About(versions, platform.platform(), _cores(), str(home()), words or {})
+
+
+def base_model(client: "OpenAI", model: str | None = None) -> str:
+    """The base model by name; ``None`` takes ``WORKBENCH_MODEL``, else the service's default."""
+    return model or default_model(provider_of(client).name)
 
 
 def fetch_tokenizer(client: "OpenAI", model: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk_service import TOOL_TEMPLATE
+from scheduler_service import TOOL_TEMPLATE
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tests.local.models.test_bases import CHATML, GEMMA, LLAMA_2, LLAMA_31, PHI_3, QWEN_3

@@ -4,15 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.dataset.templates import (
-    filled,
-    item_fields,
-    item_reads,
-    places,
-    python_sources,
-    texts,
-    value_at,
-)
+from workbench.evaluation.graders.grader_types import item_fields, python_sources, template_texts
+from workbench.evaluation.graders.templates import filled, item_reads, places, value_at
 
 CHECK = {"type": "string_check", "input": "{{sample.output_text}}", "reference": "{{ item.meta.answer }}"}
 SCORE = {
@@ -71,7 +64,7 @@ def test_a_grader_in_a_grader_is_read_too():
 
 
 def test_each_text_has_its_path():
-    assert [path for path, _ in texts(MULTI)] == [
+    assert [path for path, _ in template_texts(MULTI)] == [
         "grader.graders.check.input",
         "grader.graders.check.reference",
         "grader.graders.score.input[0].content",
@@ -83,7 +76,7 @@ def test_each_text_has_its_path():
 
 def test_sources_are_found_in_a_grader_and_have_no_templates():
     assert list(python_sources(MULTI)) == [("grader.graders.python.source", PYTHON["source"])]
-    assert list(texts(PYTHON)) == []
+    assert list(template_texts(PYTHON)) == []
 
 
 @pytest.mark.parametrize(

@@ -358,7 +358,7 @@ def test_the_probability_of_a_gain_is_told_where_items_are_independent():
 
 
 def test_importing_compare_loads_no_numbers():
-    code = "import sys, workbench.evaluation.comparing.compare; print(*sys.modules)"
+    code = "import sys, workbench.evaluation.compare; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"numpy", "scipy", "pandas"} & set(loaded.stdout.split()) == set()
 

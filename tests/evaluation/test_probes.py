@@ -6,9 +6,8 @@ from collections import Counter
 import pytest
 
 from workbench.errors import DataError
-from workbench.evaluation.graders.grading import grade
+from workbench.evaluation.graders.grading import check_grader, grade
 from workbench.evaluation.graders.sources.probe_checks import CHECKS
-from workbench.evaluation.graders.validate import check_grader
 from workbench.evaluation.probes import probe_grader, read_probes
 
 

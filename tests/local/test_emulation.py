@@ -45,7 +45,7 @@ def faulty(http: TestClient, fault: str, **options: object) -> OpenAI:
     return client_of(http, default_headers={"x-workbench-fault": fault}, **options)
 
 
-def rehearsing(*faults: str) -> Emulation:
+def emulating(*faults: str) -> Emulation:
     return Emulation(faults=read_faults(faults))
 
 
@@ -171,7 +171,7 @@ def test_a_slow_answer_is_as_slow_as_the_clock_is_fast(home: Path, watch: Watch)
 
 
 def test_a_whole_service_can_be_faulty_and_still_be_found(home: Path, watch: Watch) -> None:
-    with echo_service(home, watch, rehearsing("server-error=1", "slow=3")) as http:
+    with echo_service(home, watch, emulating("server-error=1", "slow=3")) as http:
         with pytest.raises(openai.InternalServerError):
             say(client_of(http), "nano")
         assert http.get("/health").status_code == 200
@@ -253,7 +253,7 @@ def test_a_deployment_that_succeeded_may_not_be_ready(http: TestClient, watch: W
 
 def test_a_deployment_can_be_held_to_its_capacity(home: Path, watch: Watch) -> None:
     tune(home, TUNED)
-    with echo_service(home, watch, rehearsing("capacity")) as http:
+    with echo_service(home, watch, emulating("capacity")) as http:
         http.put(PATH, json=WANTED)
         watch.now += 5
         client = client_of(http)

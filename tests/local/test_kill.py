@@ -27,7 +27,7 @@ SERVICE = [sys.executable, str(ROOT / "tests" / "idle_service.py")]
 TRAINER = """
 import os, sys
 from pathlib import Path
-from workbench.local.engine.training_worker import train
+from workbench.local.training.training_worker import train
 for job in sys.stdin:
     pid = os.fork()
     if pid == 0:

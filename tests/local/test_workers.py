@@ -25,7 +25,7 @@ DATA = "".join(LINE % (word, word.upper()) for word in WORDS).encode()
 @pytest.fixture(scope="module")
 def http(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """One service for all tests here: its forkserver loads torch once."""
-    app = create_app(tmp_path_factory.mktemp("home"), KEY, models=models, rehearsal=Emulation(quota="azure"))
+    app = create_app(tmp_path_factory.mktemp("home"), KEY, models=models, emulation=Emulation(quota="azure"))
     with TestClient(app) as http:
         yield http
 

@@ -32,10 +32,10 @@ ASKED = (
 )
 PREPARE = f"""
 from workbench import Dataset, Example, compare, open_project
-from workbench.evaluation.asking.prompts import Prompt
-from workbench.evaluation.comparing.pareto import field
+from workbench.evaluation.prompts import Prompt
+from workbench.evaluation.pareto import field
 from workbench.evaluation.evaluation import Evaluation, Item
-from workbench.evaluation.graders import grader
+from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.records import open_ratings
 from workbench.widgets.blind_review import blind_review
 from workbench.widgets.item_browser import browse

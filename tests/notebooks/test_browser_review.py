@@ -36,10 +36,10 @@ ROWS = (
 )
 PREPARE = f"""
 from workbench import Dataset, Example, open_project
-from workbench.dataset.checking.report import FileFacts, Group, Report
-from workbench.dataset.rows import Finding
-from workbench.reviews import open_review
-from workbench.widgets.review import review
+from workbench.dataset.check.report import FileFacts, Group, Report
+from workbench.dataset.check.row import Finding
+from workbench.review import open_review
+from workbench.widgets.row_review import review
 system = {{"role": "system", "content": "You answer for a shop, briefly and kindly."}}
 chats = [
     (system, {{"role": "user", "content": question}}, {{"role": "assistant", "content": answer}})

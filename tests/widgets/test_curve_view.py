@@ -395,8 +395,8 @@ LOOKS = """
 import os, pandas as pd
 from IPython import get_ipython
 from openai.types.fine_tuning import FineTuningJob
-from workbench.training.curves.curve import Curve
-from workbench.training.progress import Progress
+from workbench.training.curve import Curve
+from workbench.training.follow import Progress
 from workbench.widgets.curve_view import watch
 
 sent = []

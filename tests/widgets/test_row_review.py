@@ -356,8 +356,8 @@ def test_a_headless_notebook_goes_on_and_keeps_a_table_and_no_widget(tmp_path):
     code = f"""
 from pathlib import Path
 from workbench import Dataset, Example
-from workbench.reviews import Decisions
-from workbench.widgets.review import review
+from workbench.review import Decisions
+from workbench.widgets.row_review import review
 chat = ({{"role": "user", "content": "?"}}, {{"role": "assistant", "content": "Yes."}})
 faq = Dataset("faq.jsonl", (Example(chat, "faq.jsonl:1"),))
 decisions = Decisions(Path({str(tmp_path / "review.jsonl")!r}))

@@ -410,6 +410,22 @@ def read(
     return dataset_of(records, wanted)
 
 
+def guess_columns(
+    source: str | os.PathLike[str], *, question: str | None = None, answer: str | None = None
+) -> tuple[str | None, str | None]:
+    """Which columns of this file would ``read`` take as question and answer?
+
+    What is named comes back as it is, once it is known to be there. ``None`` for rows that hold whole
+    conversations, which need no columns.
+    """
+    wanted = Wanted(question, answer)
+    records = _records(Path(source), wanted, None)
+    if records.columns is None or all(_shape(value, wanted) is not None for _, value in records.values):
+        return question, answer
+    found = chosen(wanted, records.columns, records.name)
+    return question or found.question.column, answer or (found.answer and found.answer.column)
+
+
 def parse_jsonl(data: bytes, name: str) -> Dataset:
     """Read an uploaded file that is already in memory: chats and preference pairs, nothing converted.
 

@@ -394,8 +394,12 @@ def _or_never(value: float | None, form: str) -> str:
 # What the catalogue tells a decision: can the model be tuned, how long is it served, what would it cost?
 
 
-def known_of(model: str, *, service: str, on: datetime.date) -> Mapping[str, Value]:
-    """Fields of a ``Situation``: trainable there on that day, and the months of service left after it."""
+def known_of(model: str, *, service: str, on: datetime.date | None = None) -> Mapping[str, Value]:
+    """Fields of a ``Situation``: trainable there on that day, and the months of service left after it.
+
+    ``None`` is today.
+    """
+    on = on or datetime.date.today()
     known = catalog.model(model)
     found = {
         "trainable": known.trainable(on, service=service),
@@ -415,13 +419,14 @@ def tuning_case(
     labour: float = 0.0,
     requests_per_month: float,
     horizon: float = 12.0,
-    on: datetime.date,
+    on: datetime.date | None = None,
 ) -> Case:
     """Compare the best prompt with a tuned model, which needs a short one, and with the cheapest other base.
 
     ``long_prompt``, ``short_prompt`` and ``answer`` are mean tokens, ``training`` and ``labour`` US
     dollars, ``horizon`` months. Prices and the end of service are the catalogue's; a price that it does
-    not have, and a ``training`` of ``None``, is a ``SetupError``: nothing is taken for free.
+    not have, and a ``training`` of ``None``, is a ``SetupError``: nothing is taken for free. ``on`` is the
+    day of the prices; ``None`` is today.
     """
     if training is None:
         raise SetupError(
@@ -434,6 +439,7 @@ def tuning_case(
         tokens = {"prompt_tokens": prompt, "completion_tokens": answer}
         return made(Option, {"name": name, **tokens, **prices, **more})
 
+    on = on or datetime.date.today()
     months = catalog.model(model).months_of_service(on, service=service)
     base = way(f"{model}, best prompt", model, service, long_prompt, tuned=False)
     ways = [

@@ -12,7 +12,6 @@ from functools import cached_property
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from workbench.dataset.check.check import check
 from workbench.dataset.dataset import Dataset
 from workbench.display import table
 from workbench.errors import DataError
@@ -376,6 +375,8 @@ def contaminated(test: Dataset, training: Dataset) -> frozenset[str]:
 
     The check of training data finds what it shares with a test; here it is asked the other way round.
     """
+    from workbench.dataset.check.check import check  # loads numpy, which a comparison can do without
+
     found = check(test, test=training, only=("repeats",))
     return frozenset(
         problem.origin for rule in ("overlap", "near_overlap") for problem in found.of(rule) if problem.origin

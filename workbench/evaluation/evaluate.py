@@ -17,11 +17,11 @@ from workbench.dataset.dataset import OUTPUTS, TOOLS, Dataset, Example, identity
 from workbench.dataset.preference_pairs import Scored
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation, Item, Sample
-from workbench.evaluation.graders.grades import Grade
-from workbench.evaluation.graders.grading import graded
+from workbench.evaluation.graders.grader_types import needs, type_of
+from workbench.evaluation.graders.grades import Grade, Grader
+from workbench.evaluation.graders.grading import check_grader, graded
 from workbench.evaluation.graders.judges import Ask
 from workbench.evaluation.graders.sandbox import Limits
-from workbench.evaluation.graders.validate import Grader, check_grader
 from workbench.evaluation.prompts import AS_TRAINED, Prompt
 from workbench.evaluation.requests import Answer, Request, ResponseCache, ask, judging, note_of, progress_bar
 from workbench.project import JSON
@@ -139,7 +139,7 @@ def evaluate(
         for seed in seeds
     ]
     # A judge is waited for like the model; all else is work for this machine's processors.
-    at_once = concurrency if _asks_a_model(grader) else min(concurrency, os.cpu_count() or 1)
+    at_once = concurrency if "model" in needs(grader) else min(concurrency, os.cpu_count() or 1)
     kept = ResponseCache(cache)
     items = [question.fields for question in asked for _ in seeds]
     scored = _scoring(grader, items, judging(judge or client, kept), limits or Limits())
@@ -171,12 +171,11 @@ def check_samples(samples: int, temperature: float) -> None:
 
 def check_scale(grader: Grader) -> None:
     """Refuse a judge's scale that is not 0 to 1, before anybody is asked."""
-    scale = grader.get("range") if grader.get("type") == "score_model" else None
-    if isinstance(scale, list | tuple) and len(scale) == 2 and list(scale) != [0, 1]:
-        low, high = scale
+    low, high = type_of(grader).range(grader)
+    if (low, high) != (0, 1):
         raise DataError(
-            f"grader.range is {list(scale)}, and an evaluation's scores lie between 0 and 1; put the grader "
-            f'into a multi grader that says "calculate_output": "(judge - {low}) / {high - low}".'
+            f"grader.range is [{low:g}, {high:g}], and an evaluation's scores lie between 0 and 1; put the "
+            f'grader into a multi grader that says "calculate_output": "(judge - {low:g}) / {high - low:g}".'
         )
 
 
@@ -211,12 +210,6 @@ def item_of(question: Question, samples: Sequence[Sample]) -> Item:
         samples=tuple(samples) if len(samples) > 1 else (),
         more=question.more,
     )
-
-
-def _asks_a_model(grader: Grader) -> bool:
-    inner = grader.get("graders")
-    graders = inner.values() if isinstance(inner, Mapping) else (grader,)
-    return any(each["type"] in ("score_model", "label_model") for each in graders)
 
 
 def _scoring(

@@ -22,8 +22,8 @@ from workbench.catalog.providers import runs_here
 from workbench.dataset.dataset import counted
 from workbench.display import table
 from workbench.errors import DataError, SetupError
+from workbench.evaluation.graders.grades import Grader
 from workbench.evaluation.graders.grading import passes
-from workbench.evaluation.graders.validate import Grader
 from workbench.evaluation.prompts import Prompt, prompt_from
 from workbench.evaluation.statistics import Interval, interval_of
 from workbench.jsonl_log import writing

@@ -22,8 +22,8 @@ from workbench.decide.situation import FAILURES, Failure
 from workbench.display import table
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Item
+from workbench.evaluation.graders.grades import Grader
 from workbench.evaluation.graders.grading import grade
-from workbench.evaluation.graders.validate import Grader
 from workbench.evaluation.prompt_comparison import PromptComparison
 from workbench.evaluation.prompts import Documents, Prompt
 from workbench.evaluation.requests import Request, ask, progress_bar

@@ -17,10 +17,9 @@ from workbench.display import table
 from workbench.errors import DataError
 from workbench.evaluation.agreement import Agreement, ac1
 from workbench.evaluation.evaluation import Evaluation, Item
-from workbench.evaluation.graders.grades import Grade
-from workbench.evaluation.graders.grading import graded, passes
+from workbench.evaluation.graders.grades import Grade, Grader
+from workbench.evaluation.graders.grading import check_grader, graded, passes
 from workbench.evaluation.graders.judges import Ask
-from workbench.evaluation.graders.validate import Grader, check_grader
 
 Kind: TypeAlias = Literal["right", "wrong", "trick"]
 LONG = 200  # times the filler is repeated: some ten thousand characters

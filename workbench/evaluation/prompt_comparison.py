@@ -15,8 +15,8 @@ from statistics import fmean
 from workbench.display import table
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation, cost_per_request
+from workbench.evaluation.graders.grades import Grader
 from workbench.evaluation.graders.grading import grade
-from workbench.evaluation.graders.validate import Grader
 from workbench.evaluation.prompts import Gold
 from workbench.project import JSON
 

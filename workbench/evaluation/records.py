@@ -13,7 +13,7 @@ from workbench.decide.situation import Value, situation
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.failures import Failures, Labels
-from workbench.evaluation.graders.validate import Grader
+from workbench.evaluation.graders.grader_types import needs
 from workbench.evaluation.prompt_comparison import PromptComparison
 from workbench.evaluation.ratings import Ratings
 from workbench.project import JSON, Entry, Project
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 # What the baseline tells of a situation: the measurements that "should we fine-tune?" is decided by.
 #
 # The names are those of ``workbench.decide.situation``. What was not measured is left out: unknown, not zero.
-
-_PROGRAMS = ("string_check", "text_similarity", "python")
 
 
 def evidence(
@@ -41,7 +39,7 @@ def evidence(
     known: dict[str, Value] = {
         "eval_items": len(best.items),
         "score": best.score,
-        "grader": "programmatic" if _is_program(best.grader) else "judge",
+        "grader": "judge" if "model" in needs(best.grader) else "programmatic",
         "prompt_iterations": len({_tried(rung.evaluation.prompt.facts) for rung in ladder.rungs}),
     }
     if ladder.doubling is not None:
@@ -59,10 +57,6 @@ def evidence(
     if failures is not None and failures.items and not failures.unlabelled:
         known["failures"] = {str(kind): share for kind, share in failures.shares.items()}
     return situation(known).facts
-
-
-def _is_program(grader: Grader) -> bool:
-    return grader["type"] in _PROGRAMS
 
 
 def _tried(facts: Mapping[str, object]) -> str:

@@ -55,7 +55,7 @@ BODY_TIMEOUT = 60.0  # seconds without a byte of a body that was announced
 LOOK_INTERVAL = 1.0  # seconds between two looks at the connections
 
 
-def serve(home: Path, *, port: int | None = None, rehearsal: Emulation | None = None) -> None:
+def serve(home: Path, *, port: int | None = None, emulation: Emulation | None = None) -> None:
     """Run the service of ``home`` until somebody stops it, on ``port`` or a free one.
 
     Raises ``SetupError`` when the home is taken or damaged, or the port in use.
@@ -74,7 +74,7 @@ def serve(home: Path, *, port: int | None = None, rehearsal: Emulation | None = 
         _log_to(home)
         key = _key(previous)
         with _listen(port, previous) as listener:
-            app = create_app(home, key, models=models_in(home), rehearsal=rehearsal)
+            app = create_app(home, key, models=models_in(home), emulation=emulation)
             bound = listener.getsockname()[1]
             record = Record(f"http://{HOST}:{bound}", bound, os.getpid(), _started(), key, VERSION)
             bound_connections = _bound_connections()
@@ -191,7 +191,7 @@ class Housekeeping:
     INTERVAL = 30.0  # seconds
 
     def __init__(self, home: Path, record: Record) -> None:
-        """Look after ``home``, whose service is the one of ``record``."""
+        """Keep the files of ``home``, whose service is the one of ``record``, true and small."""
         self._home, self._record = home, record
         self._last = float("-inf")
         self._trouble = Once()
@@ -330,8 +330,8 @@ def main(words: Sequence[str] | None = None, *, program: str = "python -m workbe
     )
     try:
         asked = parser.parse_args(words)
-        rehearsal = Emulation(asked.quota, asked.strict, Clock(asked.clock), read_faults(asked.fault))
-        serve((asked.home or usual_home()).resolve(), port=asked.port, rehearsal=rehearsal)
+        emulation = Emulation(asked.quota, asked.strict, Clock(asked.clock), read_faults(asked.fault))
+        serve((asked.home or usual_home()).resolve(), port=asked.port, emulation=emulation)
     except SetupError as error:
         print(error, file=sys.stderr)
         return ALREADY_RUNS if isinstance(error, AlreadyRunningError) else 2

@@ -57,7 +57,7 @@ class Clock:
         await self.pause(self.takes(seconds))
 
 
-# Faults on purpose: what may go wrong at a service, so that one can rehearse what one does then.
+# Fault injection: what may go wrong at a service, switched on by hand to test how a client takes it.
 #
 # None is active unless somebody asks for it: for one request by the header ``x-workbench-fault``
 # (``slow=3, rate-limit``), for a whole service by ``--fault NAME[=VALUE]``.
@@ -168,12 +168,12 @@ def quota_name(text: str) -> QuotaName:
     return cast(QuotaName, text)
 
 
-# How closely one service rehearses Azure: chosen when it is started, and never changed while it runs.
+# How closely one service emulates Azure: chosen when it is started, and never changed while it runs.
 
 
 @dataclass(frozen=True)
 class Emulation:
-    """The settings of one rehearsal; as they stand here, the service is simply of use."""
+    """How one service emulates Azure; the defaults are for everyday use, without limits of Azure's."""
 
     quota: QuotaName = "local"
     strict: bool = False  # a model answers only when it is deployed, as on Azure

@@ -74,7 +74,7 @@ class Workers:
         self._asked: dict[int, _Asked] = {}
 
     async def start(self) -> None:
-        """Warm the forkserver in the background and look after the jobs, old and new."""
+        """Warm the forkserver in the background and supervise the jobs, old and new."""
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         self._context.set_forkserver_preload(PRELOADED)
@@ -114,7 +114,7 @@ class Workers:
             try:
                 await self._look_at_jobs()
             except (sqlite3.Error, OSError) as error:  # a disk that is full or ill may be well again
-                self._trouble.begins("jobs", f"The jobs cannot be looked at: {error}.")
+                self._trouble.begins("jobs", f"The jobs cannot be read: {error}.")
                 await asyncio.sleep(RETRY)
             else:
                 self._trouble.is_over("jobs")
@@ -185,15 +185,15 @@ class Workers:
         waits = f"The disk is full at step {step}; the job waits, and goes on by itself once there is room."
         again = f"There is room on the disk again; the job goes on from step {step}."
         self._trouble.begins("disk", "The disk is full; jobs wait until there is room.")
-        told = False
+        said = False
         while not self._stopping:
             job = self._store.jobs.get(job_id)
             if job is None or job["status"] in (*FINISHED, "paused"):
                 return
             try:
-                if not told:
+                if not said:
                     self._store.events.add(job_id, waits, level="warning", key=f"disk-full-{step}")
-                    told = True
+                    said = True
                 await asyncio.sleep(RETRY)
                 folder = self._store.jobs.folder(job_id)
                 written = sum(path.lstat().st_size for path in folder.iterdir())

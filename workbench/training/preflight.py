@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from workbench.catalog.limits import Limits, in_words
 from workbench.catalog.providers import Provider, provider_of
-from workbench.dataset import templates
 from workbench.dataset.check.check import Counts, no_validation, sizes
 from workbench.dataset.check.methods import grader_findings
 from workbench.dataset.check.row import Finding, Row
@@ -22,6 +21,8 @@ from workbench.dataset.check.sources import DatasetSource
 from workbench.dataset.dataset import Dataset, counted
 from workbench.display import table
 from workbench.errors import SetupError
+from workbench.evaluation.graders.grader_types import check_in_training, item_fields
+from workbench.evaluation.graders.grades import BadGraderError
 from workbench.project import JSON
 from workbench.training.cost import CostCap, Estimate, Rates, cost_findings, token_findings
 from workbench.training.jobs import known_job, start_or_find, uploaded
@@ -184,7 +185,8 @@ def _grader(request: Request, service: Provider) -> Iterator[Finding]:
             message = "a reinforcement job has nothing to learn from without a grader"
             yield Finding("error", "grader", "grader", message, "give one: grader=…")
         return
-    yield from (found for found in grader_findings(grader) if found.level == "error")
+    wrong = [found for found in grader_findings(grader) if found.level == "error"]
+    yield from wrong
     if request.way != "sft":
         return
     if not service.grades_while_training:
@@ -194,7 +196,13 @@ def _grader(request: Request, service: Provider) -> Iterator[Finding]:
     if request.validation is None:
         message = "a grader needs held-out questions to be asked"
         yield Finding("error", "grader", "grader", message, "give validation data, or leave the grader out")
-    for path in sorted(templates.item_fields(grader) - _GRADED_LOCALLY):
+    try:
+        check_in_training(grader)
+    except BadGraderError as error:
+        if not wrong:
+            finding, _, fix = error.finding.partition("; ")
+            yield Finding("error", "grader", error.path, f"it {finding}", fix)
+    for path in sorted(item_fields(grader) - _GRADED_LOCALLY):
         message = (
             f"the grader reads item.{'.'.join(path)}, and an item has question and answer while it trains"
         )

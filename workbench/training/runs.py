@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import openai
 
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from workbench.project import Project
+    from workbench.training.checkpoints import CheckpointChoice
     from workbench.training.curve import Curve
-    from workbench.training.follow import Progress
+    from workbench.training.diagnosis import Diagnosis
+    from workbench.training.follow import KeptCheckpoint, Progress
 
 # A run: one job, how it was trained, on what, and what came of it.
 #
@@ -355,6 +357,30 @@ def runs(project: "Project", client: "OpenAI | None" = None) -> Runs:
             run = _asked(run, client)
         found.append(run)
     return Runs(project.name, tuple(found))
+
+
+def record_curve(
+    project: "Project",
+    done: "Progress",
+    *,
+    checkpoints: "KeptCheckpoint",
+    diagnosis: "Diagnosis",
+    choice: "CheckpointChoice",
+) -> Entry:
+    """Keep what the curve of a finished job says: its last values, its diagnosis, the checkpoint to use."""
+    result = job_result(done)
+    return project.record(
+        "curve",
+        job_id=done.job.id,
+        fine_tuned_model=result.model,
+        steps=done.curve.steps,
+        final=done.curve.final,
+        best_full_valid_step=done.curve.best_full_valid_step,
+        checkpoints=checkpoints.models,
+        diagnosis=cast("JSON", diagnosis.facts),
+        choice=cast("JSON", choice.facts),
+        training_seconds=result.training_seconds,
+    )
 
 
 def _asked(run: Run, client: "OpenAI") -> Run:

@@ -12,7 +12,7 @@ from workbench.dataset.check import rules
 from workbench.dataset.check.rules import EXPLAINED, METHODS, Rules
 from workbench.errors import DataError
 
-ROOMS = ("chat", "contents", "images", "schemas", "tools", "calls", "pairs", "prompts", "counts")
+ROOMS = ("messages", "tools", "methods", "check")
 SYSTEM = {"role": "system", "content": "Be brief."}
 ASK = {"role": "user", "content": "q"}
 SAY = {"role": "assistant", "content": "a"}
@@ -216,7 +216,7 @@ def test_rules_can_be_sent_to_another_process(method):
 def test_every_rule_is_explained():
     rooms = (Path(rules.__file__).parent / f"{room}.py" for room in ROOMS)
     written = {rule for room in rooms for rule in re.findall(r'Finding\(\s*\S+, "(\w+)"', room.read_text())}
-    assert written == set(EXPLAINED)
+    assert written == {*EXPLAINED, "method"}  # which has a sentence of its own in ``check``
 
 
 def test_explanations_are_one_sentence_each():

@@ -9,10 +9,9 @@ from openai.types.fine_tuning.alpha.grader_run_response import MetadataErrors
 from openai.types.graders import PythonGraderParam, StringCheckGraderParam, TextSimilarityGraderParam
 
 from workbench.errors import DataError
-from workbench.evaluation.graders.grades import NO_ERRORS
-from workbench.evaluation.graders.grading import grade, graded, passes, threshold
+from workbench.evaluation.graders.grades import NO_ERRORS, BadGraderError
+from workbench.evaluation.graders.grading import check_grader, grade, graded, passes, threshold
 from workbench.evaluation.graders.sandbox import close_sandboxes
-from workbench.evaluation.graders.validate import BadGraderError, check_grader
 
 
 @pytest.fixture(scope="module", autouse=True)

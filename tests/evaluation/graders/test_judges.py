@@ -6,9 +6,8 @@ import pytest
 
 from workbench.errors import DataError
 from workbench.evaluation.graders.grades import NO_ERRORS
-from workbench.evaluation.graders.grading import graded
+from workbench.evaluation.graders.grading import check_grader, graded
 from workbench.evaluation.graders.judges import Judged, JudgeError, Reply
-from workbench.evaluation.graders.validate import check_grader
 
 ITEM = {"question": "How many?", "answer": "42", "origin": "faq.csv:2"}
 

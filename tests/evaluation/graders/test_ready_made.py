@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import DataError
-from workbench.evaluation.graders.grading import grade, graded
+from workbench.evaluation.graders.grading import check_grader, grade, graded
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.graders.sandbox import close_sandboxes
 from workbench.evaluation.graders.sources import json_schema, normalised, numeric, regex
 from workbench.evaluation.graders.sources.numeric import last_number
-from workbench.evaluation.graders.validate import check_grader
 
 ALL = {
     "exact": {},

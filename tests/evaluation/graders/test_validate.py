@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from workbench.evaluation.graders.validate import FormulaError, formula
+from workbench.evaluation.graders.formula import FormulaError, formula
 
 SCORES = {"a": 0.5, "b_2": 3.0, "zero": 0.0, "minus": -8.0}
 

@@ -500,7 +500,7 @@ def supervised(hyperparameters: dict[str, object] | None = None, **more: object)
         (
             supervised(grader=GRADER | {"type": "python"}),
             "method.supervised.grader.type",
-            "a python grader is not run during local training",
+            "is 'python', which is not run during local training",
         ),
         ({"method": {"type": "magic"}}, "method.type", "should be 'supervised', 'dpo' or 'reinforcement'"),
         ({"suffix": "v1.0"}, "suffix", "no dots"),

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import openai
 import pytest
-from desk_service import DeskWorkers, nano, nano_with_tools
 from idle_service import KEY, client_of
 from openai import OpenAI
 from pydantic import BaseModel
+from scheduler_service import SchedulerWorkers, nano, nano_with_tools
 from starlette.testclient import TestClient
 
 from workbench.local.api.app import create_app
@@ -44,7 +44,7 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Base:
 
 
 def serving(base: Base, home: Path) -> Iterator[OpenAI]:
-    app = create_app(home, KEY, workers=DeskWorkers(base))
+    app = create_app(home, KEY, workers=SchedulerWorkers(base))
     with TestClient(app, headers={"api-key": KEY}, raise_server_exceptions=False) as http:
         yield client_of(http)
 

@@ -137,7 +137,7 @@ class FullWorkers(EchoWorkers):
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     home = tmp_path_factory.mktemp("contract") / "home"
-    app = create_app(home, KEY, workers=FullWorkers(), rehearsal=Emulation(quota="off"))
+    app = create_app(home, KEY, workers=FullWorkers(), emulation=Emulation(quota="off"))
     with TestClient(app, headers={"api-key": KEY}, raise_server_exceptions=False) as http:
         yield http
 

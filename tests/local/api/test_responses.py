@@ -65,7 +65,7 @@ def workers() -> ResponseWorkers:
 
 @pytest.fixture
 def http(home: Path, workers: ResponseWorkers) -> Iterator[TestClient]:
-    app = create_app(home, KEY, workers=workers, rehearsal=Emulation(clock=Watch().clock()))
+    app = create_app(home, KEY, workers=workers, emulation=Emulation(clock=Watch().clock()))
     with TestClient(app, headers={"api-key": KEY}, raise_server_exceptions=False) as http:
         yield http
 

@@ -1,4 +1,4 @@
-"""Requests for answers at the desk of one model, and the process around it, on the nano model."""
+"""Requests for answers at the scheduler of one model, and the process around it, on the nano model."""
 
 import json
 import multiprocessing
@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from desk_service import nano, nano_with_tools
+from scheduler_service import nano, nano_with_tools
 
 from tests.local.inference.test_batch import save_random_adapter
 from workbench.local.chat_protocol import ChatError, ChatRequest, Choice, Completion, Delta, ToolCall
@@ -59,26 +59,26 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Base:
     return nano(nano_with_tools(tmp_path_factory.mktemp("tools") / "nano"))
 
 
-def served(desk: Scheduler, *requests: ChatRequest, streamed: bool = False) -> dict[int, list[Piece]]:
+def served(scheduler: Scheduler, *requests: ChatRequest, streamed: bool = False) -> dict[int, list[Piece]]:
     """All that each request gets."""
     for number, request in enumerate(requests):
-        desk.take(number, request, streamed=streamed)
+        scheduler.take(number, request, streamed=streamed)
     pieces: dict[int, list[Piece]] = defaultdict(list)
-    while desk.busy:
-        for number, piece in desk.turn():
+    while scheduler.busy:
+        for number, piece in scheduler.turn():
             pieces[number].append(piece)
     return pieces
 
 
-def answer(desk: Scheduler, request: ChatRequest) -> Completion:
-    (piece,) = served(desk, request)[0]
+def answer(scheduler: Scheduler, request: ChatRequest) -> Completion:
+    (piece,) = served(scheduler, request)[0]
     assert isinstance(piece, Completion)
     return piece
 
 
-def refusal(desk: Scheduler, request: ChatRequest) -> ChatError:
+def refusal(scheduler: Scheduler, request: ChatRequest) -> ChatError:
     with pytest.raises(ChatError) as caught:
-        desk.take(0, request, streamed=False)
+        scheduler.take(0, request, streamed=False)
     return caught.value
 
 
@@ -92,10 +92,10 @@ def test_an_answer_has_its_tokens_counted(base: Base) -> None:
 
 
 def test_requests_that_wait_together_are_answered_together_each_as_it_asked(base: Base) -> None:
-    desk = Scheduler(base)
+    scheduler = Scheduler(base)
     short = replace(ASKED, max_tokens=3, messages=({"role": "user", "content": "another question"},))
-    alone = [answer(desk, ASKED), answer(desk, short)]
-    together = served(desk, ASKED, short)
+    alone = [answer(scheduler, ASKED), answer(scheduler, short)]
+    together = served(scheduler, ASKED, short)
     assert [replace(together[n][0], cached_tokens=0) for n in (0, 1)] == [
         replace(one, cached_tokens=0) for one in alone
     ]
@@ -155,25 +155,25 @@ def test_log_probabilities_come_with_bytes_and_rivals(base: Base) -> None:
 
 def test_little_memory_makes_requests_wait_for_each_other(base: Base) -> None:
     per_token = 2 * 2 * 2 * 16 * base.model.dtype.itemsize  # keys and values, layers, heads, width
-    desk = Scheduler(base, memory=100 * per_token)
-    desk.take(0, replace(ASKED, max_tokens=40), streamed=True)
-    desk.take(1, replace(ASKED, max_tokens=40), streamed=True)
+    scheduler = Scheduler(base, memory=100 * per_token)
+    scheduler.take(0, replace(ASKED, max_tokens=40), streamed=True)
+    scheduler.take(1, replace(ASKED, max_tokens=40), streamed=True)
     order = []
-    while desk.busy:
-        order += [number for number, piece in desk.turn() if isinstance(piece, Completion)]
-        order += ["both"] if len(desk.writing) == 2 else []
+    while scheduler.busy:
+        order += [number for number, piece in scheduler.turn() if isinstance(piece, Completion)]
+        order += ["both"] if len(scheduler.writing) == 2 else []
     assert order == [0, 1]
 
 
 def test_a_client_that_leaves_frees_its_place(base: Base) -> None:
-    desk = Scheduler(base)
-    desk.take(0, replace(ASKED, n=3, max_tokens=1000), streamed=True)
-    desk.take(1, replace(ASKED, n=40, max_tokens=1000), streamed=False)
-    for _ in desk.turn():
+    scheduler = Scheduler(base)
+    scheduler.take(0, replace(ASKED, n=3, max_tokens=1000), streamed=True)
+    scheduler.take(1, replace(ASKED, n=40, max_tokens=1000), streamed=False)
+    for _ in scheduler.turn():
         pass
-    desk.leave(0)
-    desk.leave(1)
-    assert not desk.busy
+    scheduler.leave(0)
+    scheduler.leave(1)
+    assert not scheduler.busy
 
 
 def test_a_conversation_beyond_the_context_is_refused(base: Base) -> None:
@@ -297,10 +297,10 @@ def test_tuned_models_answer_beside_their_base(folder: Path, tmp_path: Path) -> 
 
 def test_the_adapters_kept_are_bounded(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workbench.local.inference.scheduler.ADAPTERS_KEPT", 2)
-    desk = Scheduler(nano(folder))
+    scheduler = Scheduler(nano(folder))
     for seed, name in enumerate("abc"):
-        answer(desk, replace(ASKED, adapter=str(save_random_adapter(tmp_path / name, folder, seed))))
-    assert desk.adapters == [str(tmp_path / "b"), str(tmp_path / "c")]
+        answer(scheduler, replace(ASKED, adapter=str(save_random_adapter(tmp_path / name, folder, seed))))
+    assert scheduler.adapters == [str(tmp_path / "b"), str(tmp_path / "c")]
 
 
 # Tools

@@ -14,7 +14,6 @@ from functools import cached_property
 from itertools import chain
 from typing import Self
 
-from workbench.dataset import templates
 from workbench.dataset.check.messages import (
     conversation,
     image_parts,
@@ -29,6 +28,9 @@ from workbench.dataset.check.report import meant, shown
 from workbench.dataset.check.row import Finding, Row, Source
 from workbench.dataset.check.tools import calls, pairing, schema_of, tools_of
 from workbench.dataset.dataset import JSON, OUTPUTS, text_of
+from workbench.evaluation.graders.grader_types import TYPES, item_fields, python_sources, template_texts
+from workbench.evaluation.graders.sandboxed import READABLE
+from workbench.evaluation.graders.templates import Place, item_reads, places
 
 _OTHER_NAMES = {
     "preferred_output": ("preferred_completion", "preferred", "chosen"),
@@ -169,13 +171,11 @@ def _said(output: Sequence[JSON]) -> str:
 # Rules: Microsoft Learn, "Reinforcement fine-tuning" (10/05/2026) and its preparation page (10/07/2026).
 
 OF_THE_FORMAT = ("messages", "tools", "parallel_tool_calls", "functions")
-GRADERS = ("string_check", "text_similarity", "score_model", "label_model", "python", "multi", "endpoint")
 
 NEARLY_ALL = 0.9  # of the other rows have a field that a row lacks: then it is missed (a proposal of ours)
 _OTHERS = 5  # fewer other rows show no habit
 
 # What a grader is shown of an answer; places below the first three names are the answer's own.
-_SAMPLE = ("output_text", "output_json", "output_tools", "output_reasoning_summary", "choices")
 _DEEPER = ("output_json", "output_tools", "choices")
 _NAMEABLE = re.compile(r"\w+")
 _SCHEMA_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -192,13 +192,13 @@ class Reads:
     @cached_property
     def templates(self) -> tuple[tuple[str, ...], ...]:
         """The places that its templates name."""
-        return tuple(sorted(templates.item_fields(self.grader)))
+        return tuple(sorted(item_fields(self.grader)))
 
     @cached_property
     def source(self) -> tuple[tuple[str, ...], ...]:
         """The places that its Python source reads, and no template names."""
-        sources = (source for _, source in templates.python_sources(self.grader))
-        reads = frozenset[tuple[str, ...]]().union(*map(templates.item_reads, sources))
+        sources = (source for _, source in python_sources(self.grader))
+        reads = frozenset[tuple[str, ...]]().union(*map(item_reads, sources))
         return tuple(sorted(reads.difference(self.templates)))
 
     @cached_property
@@ -285,8 +285,8 @@ def nameable(key: str) -> bool:
 def grader_findings(grader: Mapping[str, JSON]) -> list[Finding]:
     """Tell me what is wrong with a grader's templates, whatever the lines hold."""
     found = list(_types(grader, "grader"))
-    for path, text in templates.texts(grader):
-        for place in templates.places(text):
+    for path, text in template_texts(grader):
+        for place in places(text):
             for level, finding, fix in _template(place):
                 found.append(Finding(level, "template", path, finding, fix))
     return found
@@ -340,9 +340,9 @@ def _missing(value: Mapping[str, JSON], path: tuple[str, ...]) -> tuple[str, str
 
 def _types(grader: Mapping[str, JSON], path: str) -> Iterator[Finding]:
     kind = grader.get("type")
-    if kind not in GRADERS:
-        right = meant(kind, GRADERS) if isinstance(kind, str) else None
-        fix = f"did you mean {right!r}" if right else f"use {', '.join(GRADERS)}"
+    if not isinstance(kind, str) or kind not in TYPES:
+        right = meant(kind, tuple(TYPES)) if isinstance(kind, str) else None
+        fix = f"did you mean {right!r}" if right else f"use {', '.join(TYPES)}"
         yield Finding("error", "template", f"{path}.type", f"{shown(kind)} is no type of grader", fix)
     inner = grader.get("graders")
     if kind == "multi":
@@ -358,7 +358,7 @@ def _types(grader: Mapping[str, JSON], path: str) -> Iterator[Finding]:
                 yield Finding("error", "template", here, f"{shown(one)} is no grader", 'write {"type": …}')
 
 
-def _template(place: templates.Place) -> Iterator[tuple[str, str, str]]:
+def _template(place: Place) -> Iterator[tuple[str, str, str]]:
     """Level, finding and fix for one template."""
     if not place.path:
         finding = f"{shown(place.shown)} names no place"
@@ -367,9 +367,9 @@ def _template(place: templates.Place) -> Iterator[tuple[str, str, str]]:
         else:
             fix = "write {{item.field}} or {{sample.output_text}}, deeper fields with dots"
             yield "error", finding, fix
-    elif place.path[0] == "sample" and place.path[1] not in _SAMPLE:
-        right = meant(place.path[1], _SAMPLE)
-        fix = f"did you mean {right!r}" if right else f"use {', '.join(_SAMPLE)}"
+    elif place.path[0] == "sample" and place.path[1] not in READABLE:
+        right = meant(place.path[1], READABLE)
+        fix = f"did you mean {right!r}" if right else f"use {', '.join(READABLE)}"
         yield "error", f"a sample has no {place.path[1]!r}", fix
     elif place.path[0] == "sample" and len(place.path) > 2 and place.path[1] not in _DEEPER:
         fix = "use sample.output_json, and give the job a response format"

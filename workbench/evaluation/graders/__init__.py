@@ -1,6 +1,9 @@
 """Graders: what makes an answer right, in OpenAI's grader JSON, for evaluation, training and the service."""
 
+from workbench.evaluation.graders.grades import BadGraderError as BadGraderError
 from workbench.evaluation.graders.grades import Grade as Grade
+from workbench.evaluation.graders.grades import Grader as Grader
+from workbench.evaluation.graders.grading import check_grader as check_grader
 from workbench.evaluation.graders.grading import grade as grade
 from workbench.evaluation.graders.grading import graded as graded
 from workbench.evaluation.graders.grading import passes as passes
@@ -12,6 +15,3 @@ from workbench.evaluation.graders.judges import Reply as Reply
 from workbench.evaluation.graders.ready_made import grader as grader
 from workbench.evaluation.graders.sandbox import Limits as Limits
 from workbench.evaluation.graders.sandbox import close_sandboxes as close_sandboxes
-from workbench.evaluation.graders.validate import BadGraderError as BadGraderError
-from workbench.evaluation.graders.validate import Grader as Grader
-from workbench.evaluation.graders.validate import check_grader as check_grader

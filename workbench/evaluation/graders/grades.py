@@ -1,27 +1,39 @@
-"""What grading one answer gives: a score and its reason, or what kept it from being graded."""
+"""What is graded, and what grading gives: an answer with its item, a score with its reason or its problem.
+
+Also the template texts filled for one answer. How each type of grader grades is in ``grader_types``.
+"""
 
 import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from types import MappingProxyType
 from typing import TypeAlias
 
-from workbench.dataset.templates import Place, filled, places, value_at
 from workbench.display import table
-from workbench.evaluation.graders.sandboxed import READABLE, sample_of
+from workbench.errors import DataError
+from workbench.evaluation.graders.sandboxed import sample_of
+from workbench.evaluation.graders.templates import filled, known_places, value_at
 
-# The templates of a grader, filled from the item and from what the model said.
+Grader: TypeAlias = Mapping[str, object]
+"""OpenAI's grader JSON, for example ``{"type": "string_check", "name": …, …}``."""
 
-_MANY = 512  # texts of graders that are kept taken apart
+
+class BadGraderError(DataError):
+    """A grader that cannot grade; ``path`` is its place: ``grader.graders.close.operation``."""
+
+    def __init__(self, path: str, finding: str) -> None:
+        """``finding`` goes on from the path: ``is 'equals'; use eq, ne, like, ilike``."""
+        super().__init__(f"{path} {finding}.")
+        self.path = path
+        self.finding = finding
 
 
 class UnfilledError(ValueError):
     """A template finds nothing in the item."""
 
 
-class UnsaidError(ValueError):
+class UnansweredError(ValueError):
     """A template finds nothing in the answer, which is not the JSON that it should be."""
 
 
@@ -41,7 +53,7 @@ class Case:
     def fill(self, text: str) -> str:
         """Fill every template of ``text``, once: what is filled in is not read again.
 
-        Raises ``UnfilledError`` for an item without the field, ``UnsaidError`` for an answer without it.
+        Raises ``UnfilledError`` for an item without the field, ``UnansweredError`` for an answer without it.
         """
         found: dict[str, str] = {}
         for shown, path in known_places(text):
@@ -49,28 +61,9 @@ class Case:
             if value is None and path[0] == "item":
                 raise UnfilledError(unfilled(shown, self.item))
             if value is None:
-                raise UnsaidError(f"{shown} finds nothing in the answer")
+                raise UnansweredError(f"{shown} finds nothing in the answer")
             found[shown] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         return filled(text, found.__getitem__) if found else text
-
-
-@lru_cache(maxsize=_MANY)
-def known_places(text: str) -> tuple[Place, ...]:
-    """The templates of a text."""
-    return places(text)
-
-
-def misplaced(place: Place) -> str:
-    """What is wrong with a template, whatever the items hold; empty when nothing is."""
-    if not place.path:
-        return (
-            f"{place.shown}; write {{{{item.field}}}} or {{{{sample.output_text}}}}, deeper fields with dots"
-        )
-    if place.path[0] == "sample" and place.path[1] not in READABLE:
-        return f"{place.shown}; a sample has {', '.join(READABLE)}"
-    if place.path[0] == "sample" and len(place.path) > 2 and place.path[1] != "output_json":
-        return f"{place.shown}; only output_json has named fields below it"
-    return ""
 
 
 def unfilled(shown: str, item: Mapping[str, object]) -> str:

@@ -73,16 +73,26 @@ _REFUSAL = re.compile(
 )
 
 
-def judged(grader: Mapping[str, object], case: Case) -> Judged:
-    """What the judge of this grader is asked about this answer."""
+def judged(grader: Mapping[str, object], case: Case, form: str) -> Judged:
+    """What the judge of this grader is asked about this answer; ``form`` says how the reply should end."""
     messages = [{"role": role, "content": case.fill(text)} for role, text in messages_of(grader)]
-    wish = _wish(grader)
     if messages[-1]["role"] == "user":
-        messages[-1] = {"role": "user", "content": f"{messages[-1]['content']}\n\n{wish}"}
+        messages[-1] = {"role": "user", "content": f"{messages[-1]['content']}\n\n{form}"}
     else:
-        messages.append({"role": "user", "content": wish})
+        messages.append({"role": "user", "content": form})
     sampling = grader.get("sampling_params")
     return Judged(str(grader["model"]), tuple(messages), sampling if isinstance(sampling, Mapping) else {})
+
+
+def score_form(grader: Mapping[str, object]) -> str:
+    """How a reply with a score should end."""
+    low, high = range_of(grader)
+    return _ASK_SCORE.format(low=low, high=high)
+
+
+def label_form(grader: Mapping[str, object]) -> str:
+    """How a reply with a label should end."""
+    return _ASK_LABEL.format(labels=", ".join(texts(grader["labels"])))
 
 
 def score_of(grader: Mapping[str, object], reply: Reply) -> float:
@@ -177,13 +187,6 @@ def numbers(value: object) -> tuple[float, ...]:
     """A list of numbers, whatever else is in it left out."""
     every = value if isinstance(value, list | tuple) else ()
     return tuple(float(one) for one in every if isinstance(one, int | float) and not isinstance(one, bool))
-
-
-def _wish(grader: Mapping[str, object]) -> str:
-    if grader["type"] == "label_model":
-        return _ASK_LABEL.format(labels=", ".join(texts(grader["labels"])))
-    low, high = range_of(grader)
-    return _ASK_SCORE.format(low=low, high=high)
 
 
 def _said(text: str, fields: Sequence[str]) -> object:

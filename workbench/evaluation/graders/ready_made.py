@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from workbench.errors import DataError
-from workbench.evaluation.graders.validate import BadGraderError, check_grader
+from workbench.evaluation.graders.grades import BadGraderError
+from workbench.evaluation.graders.grading import check_grader
 from workbench.settings import ROOT
 
 _SOURCES = Path(__file__).parent / "sources"

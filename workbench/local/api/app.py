@@ -1,4 +1,4 @@
-"""The service as a web application: who may come in, and which room each address leads to.
+"""The service as a web application: who may come in, and which function answers each address.
 
 It speaks Azure OpenAI's dialect at Azure's addresses (v1, a project's v1, the dated API) and OpenAI's
 own at plain ``/v1/``; ``dialects`` has what differs. It keeps nothing in memory that matters and
@@ -52,27 +52,27 @@ def create_app(
     *,
     models: Path | None = None,
     workers: Workforce | None = None,
-    rehearsal: Emulation | None = None,
+    emulation: Emulation | None = None,
 ) -> Starlette:
     """The service over ``home``, opened by ``key``; base weights in ``models``, else ``home/models``.
 
     One at a time over the same ``home``. Raises ``SetupError`` when what lies there cannot be read.
     """
-    rehearsal = rehearsal or Emulation()
-    store = Store(home, rehearsal.clock, models=models)
+    emulation = emulation or Emulation()
+    store = Store(home, emulation.clock, models=models)
     store.tidy()
     if workers is None:
         from workbench.local.workers import Workers
 
-        at_once = rehearsal.limits.max_running
+        at_once = emulation.limits.max_running
         workers = Workers(store, store.models, training_at_once=at_once or 1)
-    serving = Serving(store, rehearsal)
+    serving = Serving(store, emulation)
     chat = ChatApi(store, workers, serving)
     graders = GradersApi(workers, serving)
-    jobs = JobsApi(store, workers.wake, rehearsal.limits)
-    rooms = (
-        FilesApi(store, rehearsal.limits),
-        UploadsApi(store, rehearsal.limits),
+    jobs = JobsApi(store, workers.wake, emulation.limits)
+    groups = (
+        FilesApi(store, emulation.limits),
+        UploadsApi(store, emulation.limits),
         jobs,
         CheckpointsApi(store),
         ModelsApi(store),
@@ -81,7 +81,7 @@ def create_app(
         ResponsesApi(store, workers, serving),
         graders,
     )
-    routes = [route for room in rooms for route in room.routes]
+    routes = [route for group in groups for route in group.routes]
     dated = [*chat.deployment_routes, *jobs.dated_routes, *routes]
     crew = workers
 
@@ -100,10 +100,10 @@ def create_app(
             Mount("/api/projects/{project}/openai/v1", routes=routes),
             Mount("/v1", routes=routes),
             Mount("/openai", routes=dated, middleware=[Middleware(_Dated)]),
-            *DeploymentsApi(store, rehearsal).routes,
-            *ResourceApi(store, rehearsal, key).routes,
+            *DeploymentsApi(store, emulation).routes,
+            *ResourceApi(store, emulation, key).routes,
         ],
-        middleware=[Middleware(_Door, key=key), Middleware(FaultInjection, rehearsal=rehearsal)],
+        middleware=[Middleware(_Door, key=key), Middleware(FaultInjection, emulation=emulation)],
         exception_handlers=HANDLERS,
         lifespan=open_hours,
     )

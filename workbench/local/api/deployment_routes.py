@@ -173,9 +173,9 @@ CAPACITY: dict[str, JSON] = {"minimum": 1, "maximum": MOST_CAPACITY, "step": 1, 
 class ResourceApi:
     """The part of the management API that is about the resource itself."""
 
-    def __init__(self, store: Store, rehearsal: Emulation, key: str) -> None:
+    def __init__(self, store: Store, emulation: Emulation, key: str) -> None:
         """Show the models and deployments of ``store``; ``key`` opens the service."""
-        self._store, self._limits, self._key = store, rehearsal.limits, key
+        self._store, self._limits, self._key = store, emulation.limits, key
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -393,17 +393,17 @@ def _show_usage(name: str, used: int, limit: int | None) -> dict[str, JSON]:
 #         key, "any-subscription", base_url=address, authentication_policy=policy, polling_interval=1
 #     )
 #
-# Azure's 500 without a message for a wrong ``model.format`` is not rehearsed: the
+# Azure's 500 without a message for a wrong ``model.format`` is not emulated: the
 # refusal names the right one.
 
 
 class DeploymentsApi:
     """The part of the management API that is about deployments."""
 
-    def __init__(self, store: Store, rehearsal: Emulation) -> None:
+    def __init__(self, store: Store, emulation: Emulation) -> None:
         """Deploy the models of ``store``."""
         self._store = store
-        self._limits, self._clock = rehearsal.limits, rehearsal.clock
+        self._limits, self._clock = emulation.limits, emulation.clock
 
     @property
     def routes(self) -> list[BaseRoute]:

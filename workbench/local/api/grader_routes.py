@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from workbench.evaluation.graders.grades import Grade
-from workbench.evaluation.graders.grading import graded
+from workbench.evaluation.graders.grader_types import models_asked, needs
+from workbench.evaluation.graders.grades import BadGraderError, Grade, Grader
+from workbench.evaluation.graders.grading import check_grader, graded
 from workbench.evaluation.graders.judges import Ask, Judged, JudgeError, Reply
 from workbench.evaluation.graders.sandbox import close_sandboxes
-from workbench.evaluation.graders.validate import BadGraderError, Grader, check_grader
 from workbench.local.api.chat_request import CompletionRequest
 from workbench.local.api.chat_routes import Answerer
 from workbench.local.api.http import Refusal, Shape, check_shape, faults_of, invalid, read_json
@@ -102,7 +102,7 @@ class GradersApi:
         return JSONResponse({"grader": asked.grader})
 
     async def run(self, request: Request) -> Response:
-        """Grade one answer; what goes wrong with it is told in ``metadata.errors``, its reward is 0 then."""
+        """Grade one answer; what goes wrong with it stands in ``metadata.errors``, its reward is 0."""
         asked = await read_json(request, RunRequest)
         faults = faults_of(request)
         await self._check(asked.grader, faults)
@@ -127,7 +127,7 @@ class GradersApi:
             await self._in_thread(lambda: check_grader(grader), grader)
         except BadGraderError as error:
             raise invalid(str(error), error.path) from None
-        for path, model in _judges(grader):
+        for path, model in models_asked(grader):
             try:
                 self._serving.find(model, faults)
             except Refusal as refusal:
@@ -136,23 +136,8 @@ class GradersApi:
 
 def _waits_for(grader: Grader) -> str:
     """The key of ``AT_ONCE``; the grader may be anything yet, and is then only found wanting."""
-    inner = grader.get("graders")
-    every = [grader, *(inner.values() if isinstance(inner, Mapping) else ())]
-    kinds = [one.get("type") for one in every if isinstance(one, Mapping)]
-    if "python" in kinds:
-        return "sandbox"
-    return "judge" if "score_model" in kinds or "label_model" in kinds else "computed"
-
-
-def _judges(grader: Grader) -> Iterator[tuple[str, str]]:
-    """The models that are asked, each with its place."""
-    inner = grader.get("graders")
-    every = {"grader": grader}
-    if isinstance(inner, Mapping):
-        every |= {f"grader.graders.{name}": one for name, one in inner.items()}
-    for path, one in every.items():
-        if one["type"] in ("score_model", "label_model"):
-            yield f"{path}.model", str(one["model"])
+    waits = needs(grader)
+    return "sandbox" if "sandbox" in waits else "judge" if "model" in waits else "computed"
 
 
 def _shown(grader: Grader, grade: Grade) -> dict[str, JSON]:

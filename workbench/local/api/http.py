@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workbench.errors import DataError, SetupError
+from workbench.evaluation.graders.grades import BadGraderError
 from workbench.local.api.dialects import dialect_of, show_error
 from workbench.local.chat_protocol import ChatError
 from workbench.local.emulation import HEADER, NONE, Emulation, Faults, read_faults, seconds
@@ -137,8 +138,8 @@ HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Respons
 
 # Faults on purpose at the door: asked for by a request's header or by the service's command line.
 #
-# Some come before any room is reached: refusals in turn, failures in turn, late answers. The rest is
-# written on the request, and the room that it is about reads it with ``faults_of``.
+# Some come before any route is reached: refusals in turn, failures in turn, late answers. The rest is
+# written on the request, and the route that it is about reads it with ``faults_of``.
 
 _KEY = "workbench.faults"
 
@@ -152,10 +153,10 @@ def faults_of(request: Request) -> Faults:
 class FaultInjection:
     """Lets every request but the question for health meet the faults asked for."""
 
-    def __init__(self, app: ASGIApp, rehearsal: Emulation) -> None:
+    def __init__(self, app: ASGIApp, emulation: Emulation) -> None:
         """Stand before ``app``."""
         self._app = app
-        self._rehearsal = rehearsal
+        self._emulation = emulation
         self._met: Counter[tuple[str, str]] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,13 +167,13 @@ class FaultInjection:
         refusal = None
         try:
             asked = [text for text in Headers(scope=scope).get(HEADER, "").split(",") if text.strip()]
-            faults = {**self._rehearsal.faults, **read_faults(asked)}
+            faults = {**self._emulation.faults, **read_faults(asked)}
             refusal = self._refusal(faults)
             scope[_KEY] = faults
         except SetupError as error:
             refusal, faults = invalid(str(error), HEADER), {}
         if "slow" in faults:
-            await self._rehearsal.clock.wait(seconds(faults, "slow"))
+            await self._emulation.clock.wait(seconds(faults, "slow"))
         await (respond(refusal, scope) if refusal else self._app)(scope, receive, send)
 
     def _refusal(self, faults: Faults) -> Refusal | None:
@@ -309,7 +310,7 @@ def show_rows(request: Request, rows: list[Any], more: bool, *, ends: bool = Fal
 
 
 def _check_number_of_values(body: bytearray) -> None:
-    """Refuse more values than are looked at, before they take a hundred times the room they have here."""
+    """Refuse more values than are checked; in memory each takes a hundred times its text."""
     if _values(body) > MAX_JSON_VALUES and _values(_TEXT.sub(b"", body)) > MAX_JSON_VALUES:
         message = f"The request has more than {MAX_JSON_VALUES:,} values, the most that are read."
         raise Refusal(413, "invalidPayload", message)
@@ -338,7 +339,11 @@ def _explain(problems: list[ErrorDetails]) -> Refusal:
 
 
 def _place(problem: ErrorDetails) -> str:
-    return ".".join(str(part) for part in problem["loc"])[:200]
+    place = ".".join(str(part) for part in problem["loc"])
+    error = problem.get("ctx", {}).get("error")
+    if isinstance(error, BadGraderError):
+        place += error.path.removeprefix("grader")
+    return place[:200]
 
 
 def _sentence(problem: ErrorDetails) -> str:
@@ -347,5 +352,7 @@ def _sentence(problem: ErrorDetails) -> str:
         return f"Unknown parameter: '{place}'."
     if kind == "missing":
         return f"Missing required parameter: '{place}'."
+    error = problem.get("ctx", {}).get("error")
     finding = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    finding = error.finding if isinstance(error, BadGraderError) else finding
     return f"Invalid '{place}': {finding}." if place else f"Invalid body: {finding}."

@@ -1,12 +1,13 @@
 """What a fine-tuning job may be asked for: every field, its range, and its default."""
 
 import secrets
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic import model_validator as check_whole
 
 from workbench.catalog.limits import of_provider
+from workbench.evaluation.graders.grader_types import check_in_training
 from workbench.local.api.dialects import AUTO
 from workbench.local.api.http import Metadata, Shape
 from workbench.local.store.rows import JSON
@@ -24,12 +25,9 @@ def _or_auto(value: object, check: ValidatorFunctionWrapHandler) -> object:
     return AUTO if value is None or value == "auto" else check(value)
 
 
-def _string_check_only(name: object) -> object:
-    if name in ("python", "text_similarity", "score_model", "label_model", "multi"):
-        raise ValueError(
-            f"a {name} grader is not run during local training; use string_check, or grade afterwards"
-        )
-    return name
+def _graded_in_training(grader: dict[str, JSON]) -> dict[str, JSON]:
+    check_in_training(grader)
+    return grader
 
 
 Count = Annotated[int, Field(ge=1), WrapValidator(_or_auto)]
@@ -64,21 +62,12 @@ class ReinforcementHyperparameters(GradedHyperparameters):
     reasoning_effort: Literal["default", "low", "medium", "high"] = "default"
 
 
-class StringCheck(Shape):
-    """A grader that compares an answer with its reference, letter by letter."""
-
-    type: Annotated[Literal["string_check"], BeforeValidator(_string_check_only)]
-    name: str
-    input: str
-    reference: str
-    operation: Literal["eq", "ne", "like", "ilike"]
-
-
 class Supervised(Shape):
     """Learning from examples."""
 
     hyperparameters: GradedHyperparameters = GradedHyperparameters()
-    grader: StringCheck | None = None
+    grader: Annotated[dict[str, Any], AfterValidator(_graded_in_training)] | None = None
+    """Of held-out answers; any type that only computes."""
 
     @check_whole(mode="after")
     def _evaluations_need_a_grader(self) -> Self:
@@ -206,7 +195,7 @@ class JobRequest(Shape):
         if self.method:
             settings: dict[str, JSON] = {"hyperparameters": hyperparameters}
             if supervised.grader:
-                settings["grader"] = supervised.grader.model_dump()
+                settings["grader"] = supervised.grader
             method = {"type": "supervised", "supervised": settings}
         return {
             "hyperparameters": hyperparameters,

@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Route
 
 from workbench.catalog.limits import Limits
 from workbench.errors import DataError
-from workbench.evaluation.graders.validate import check_grader
+from workbench.evaluation.graders.grading import check_grader
 from workbench.local.api.dialects import created, show_event, show_job
 from workbench.local.api.http import (
     Refusal,
@@ -236,7 +236,7 @@ class JobsApi:
 
 
 async def _check_what_comes_later(asked: JobRequest) -> None:
-    """Refuse what Azure would do and this service does not; all else that is wrong was told before."""
+    """Refuse what Azure would do and this service does not; all else that is wrong was refused before."""
     method = asked.method
     if method and method.reinforcement:
         try:

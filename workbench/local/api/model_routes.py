@@ -144,10 +144,10 @@ class Served(NamedTuple):
 class Serving:
     """The names under which one service answers."""
 
-    def __init__(self, store: Store, rehearsal: Emulation) -> None:
-        """Look into ``store``, as strictly as ``rehearsal`` wants it."""
+    def __init__(self, store: Store, emulation: Emulation) -> None:
+        """Look into ``store``, as strictly as ``emulation`` wants it."""
         self._store = store
-        self._strict, self._clock = rehearsal.strict, rehearsal.clock
+        self._strict, self._clock = emulation.strict, emulation.clock
         self._calls: defaultdict[str, deque[float]] = defaultdict(deque)
 
     def find(self, name: str, faults: Faults) -> Served:

@@ -468,8 +468,8 @@ class ResponsesApi:
                     has_begun = True
                     yield event("response.output_item.added", output_index=0, item=message | {"content": []})
                     yield event("response.content_part.added", **at, part=_part("", None))
-                told = _logprobs(piece.likelihoods)
-                yield event("response.output_text.delta", **at, delta=piece.text, logprobs=told)
+                logprobs = _logprobs(piece.likelihoods)
+                yield event("response.output_text.delta", **at, delta=piece.text, logprobs=logprobs)
                 piece = await anext(pieces)
             whole = self._keep(asked, served, head | _outcome(head, piece))
             output = whole["output"]

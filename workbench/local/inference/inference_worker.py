@@ -43,7 +43,7 @@ class _Large:
     kind: str
     number: int
     request: ChatRequest
-    desk: Scheduler
+    scheduler: Scheduler
     outcome: Prepared | ChatError | None = None
     thread: threading.Thread | None = None
 
@@ -58,7 +58,7 @@ class _Large:
 
     def _prepare(self) -> None:
         try:
-            self.outcome = self.desk.prepare(self.request)
+            self.outcome = self.scheduler.prepare(self.request)
         except ChatError as error:
             self.outcome = error
 
@@ -71,7 +71,7 @@ class ChatWorker:
         self._models = models
         self._connection = connection
         self._patience = patience
-        self._desks: dict[str, Scheduler] = {}
+        self._schedulers: dict[str, Scheduler] = {}
         self._large: deque[_Large] = deque()  # the first is being prepared
         self._heavy = False  # whether memory should be given back
 
@@ -81,10 +81,10 @@ class ChatWorker:
             while self._connection.poll():
                 self._receive(self._connection.recv_bytes())
             self._look_at_large()
-            if self._large and not any(desk.busy for desk in self._desks.values()):
+            if self._large and not any(scheduler.busy for scheduler in self._schedulers.values()):
                 self._connection.poll(LOOK)
-            for desk in self._desks.values():
-                for piece in desk.turn() if desk.busy else ():
+            for scheduler in self._schedulers.values():
+                for piece in scheduler.turn() if scheduler.busy else ():
                     self._send(piece)
                     del piece  # it may be large
             if self._heavy:
@@ -93,7 +93,7 @@ class ChatWorker:
 
     @property
     def _busy(self) -> bool:
-        return bool(self._large) or any(desk.busy for desk in self._desks.values())
+        return bool(self._large) or any(scheduler.busy for scheduler in self._schedulers.values())
 
     def _receive(self, message: bytes) -> None:
         kind, number, request = pickle.loads(message)  # of our own parent
@@ -101,15 +101,15 @@ class ChatWorker:
             self._large = deque(one for one in self._large if one.number != number or one.thread)
             for one in self._large:
                 one.kind = "leave" if one.number == number else one.kind
-            for desk in self._desks.values():
-                desk.leave(number)
+            for scheduler in self._schedulers.values():
+                scheduler.leave(number)
             return
         try:
-            desk = self._desk(request.base_model)
+            scheduler = self._scheduler(request.base_model)
             if len(message) > LARGE:
-                self._large.append(_Large(kind, number, request, desk))
+                self._large.append(_Large(kind, number, request, scheduler))
             else:
-                desk.take(number, request, streamed=kind == "stream")
+                scheduler.take(number, request, streamed=kind == "stream")
         except ChatError as error:
             self._send((number, error))
 
@@ -129,7 +129,7 @@ class ChatWorker:
                 self._send((first.number, first.outcome))
             elif first.kind != "leave":
                 streamed = first.kind == "stream"
-                first.desk.take(first.number, first.request, streamed=streamed, prepared=first.outcome)
+                first.scheduler.take(first.number, first.request, streamed=streamed, prepared=first.outcome)
             self._heavy = True
 
     def _send(self, piece: tuple[int, Piece]) -> None:
@@ -137,13 +137,13 @@ class ChatWorker:
         self._heavy = self._heavy or len(message) > HEAVY
         self._connection.send_bytes(message)
 
-    def _desk(self, name: str) -> Scheduler:
-        if name not in self._desks:
+    def _scheduler(self, name: str) -> Scheduler:
+        if name not in self._schedulers:
             try:
-                self._desks[name] = Scheduler(load_base(name, base_folder(name, self._models)))
+                self._schedulers[name] = Scheduler(load_base(name, base_folder(name, self._models)))
             except SetupError as error:
                 raise ChatError(503, "modelNotReady", str(error)) from None
-        return self._desks[name]
+        return self._schedulers[name]
 
 
 def give_back_memory() -> None:

@@ -126,7 +126,7 @@ class Answer:
         return Likelihood(text, said, logprob, tuple(self._likelihood(*rival, ()) for rival in top))
 
 
-# The desk of one base model: who waits for it or for a model tuned from it, and who is being answered.
+# The scheduler of one base model: who waits for it or for a model tuned from it, and who is being answered.
 #
 # Answers begin in the order they were asked for, as many at once as memory allows; all share one
 # batch, whatever adapters they use.

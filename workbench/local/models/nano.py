@@ -1,7 +1,7 @@
 """The nano model: a real Llama architecture with random weights, under 1 MB, made in a second.
 
 It has read nothing and answers nonsense, but it trains, samples and serves through the same
-code as a real model, so a whole job can be rehearsed in seconds.
+code as a real model, so a whole job can be tried in seconds.
 """
 
 import json

@@ -196,7 +196,7 @@ def _show(row: sqlite3.Row) -> Checkpoint:
     }
 
 
-# What the safety checks are to find in a job's data or in its model, where somebody rehearses that.
+# What the safety checks are to find in a job's data or in its model, where that fault is injected.
 #
 # Nothing is ever found that was not asked for: the local service has no check of its own.
 

@@ -164,8 +164,8 @@ class Database:
     def __init__(self, path: Path, tables: Iterable[str] = ()) -> None:
         """Open the file, making it first if need be.
 
-        ``tables`` are the rooms' own: ``CREATE TABLE IF NOT EXISTS …`` statements, each ended by ``;``
-        and a line break, so that a room that comes later finds its place in an older file.
+        ``tables`` are each subject's own: ``CREATE TABLE IF NOT EXISTS …`` statements, each ended by ``;``
+        and a line break, so that a table that came later is added to an older file.
 
         Raises ``SetupError`` when it is damaged, out of reach, or made by a newer workbench.
         """
@@ -289,9 +289,9 @@ class Database:
             if version == 0:
                 connection.execute(f"PRAGMA user_version = {VERSION}")
                 version = VERSION
-            for room in tables:
+            for group in tables:
                 # One by one: executescript would commit the transaction first.
-                for statement in room.split(";\n"):
+                for statement in group.split(";\n"):
                     connection.execute(statement)
         return version
 

@@ -1,6 +1,6 @@
 """Deployments: which model answers under which name, of what size, since when, and when it last did.
 
-What time does to a deployment is told by the clock alone, nothing has to happen for it: it is
+What time does to a deployment follows from the clock alone, nothing has to happen for it: it is
 ``Creating`` and then ``Succeeded``, and one that nobody called, or of the Developer tier, is over.
 """
 
@@ -14,7 +14,7 @@ from workbench.local.emulation import DAY, Clock
 from workbench.local.store.database import Database
 from workbench.local.store.rows import JSON
 
-PROVISIONING = 5.0  # seconds; Azure's own figure is not told, it takes minutes
+PROVISIONING = 5.0  # seconds; Azure does not document its own figure; it takes minutes
 # "Deploy a fine-tuned model", 7 October 2026: a tuned model's deployment without a completed call, and one
 # of the Developer tier whether it is called or not.
 UNUSED = 15 * DAY

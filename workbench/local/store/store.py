@@ -75,8 +75,8 @@ class Store:
         try:
             self._remove_forgotten()
             self.responses.tidy()
-            for room in (self.jobs, self.files, self.uploads, self.checkpoints):
-                found.append(room.tidy())
+            for part in (self.jobs, self.files, self.uploads, self.checkpoints):
+                found.append(part.tidy())
         except (OSError, sqlite3.Error) as error:
             if not is_disk_full(error):
                 raise

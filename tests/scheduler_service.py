@@ -35,11 +35,11 @@ def nano(folder: Path) -> Base:
     return load_base("nano", folder)
 
 
-class DeskWorkers(IdleWorkers):
-    """Answers one request after the other, at one desk."""
+class SchedulerWorkers(IdleWorkers):
+    """Answers one request after the other, by one scheduler."""
 
     def __init__(self, base: Base) -> None:
-        self.desk = Scheduler(base)
+        self.scheduler = Scheduler(base)
         self._count = 0
 
     async def complete(self, request: ChatRequest) -> Completion:
@@ -52,9 +52,9 @@ class DeskWorkers(IdleWorkers):
 
     async def _pieces(self, request: ChatRequest, *, streamed: bool) -> AsyncIterator[Delta | Completion]:
         self._count += 1
-        self.desk.take(self._count, request, streamed=streamed)
-        while self.desk.busy:
-            for _, piece in self.desk.turn():
+        self.scheduler.take(self._count, request, streamed=streamed)
+        while self.scheduler.busy:
+            for _, piece in self.scheduler.turn():
                 if isinstance(piece, ChatError):
                     raise piece
                 yield piece

@@ -1,16 +1,17 @@
 """The templates of graders: ``{{item.answer}}``, ``{{ sample.output_json.total }}``.
 
-A template names a place with dots: in ``item`` (the line of the file) or in
-``sample`` (what the model said). The service's documents write them with
-spaces and without, and warn of indexes such as ``[0]``; we read both spellings
-and no index. What a python grader reads of the item is found in its source.
+A template names a place with dots, in ``item`` (the line of the file) or in ``sample`` (the model's answer),
+with or without spaces and without indexes, as the service's documents advise. What a python grader reads of
+the item is found in its source.
 """
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
+
+from workbench.evaluation.graders.sandboxed import READABLE
 
 _TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _PLACE = re.compile(r"\s*(item|sample)((?:\.\w+)+)\s*")
@@ -30,6 +31,25 @@ def places(text: str) -> tuple[Place, ...]:
     return tuple(_place(match) for match in _TEMPLATE.finditer(text, 0, _end(text)))
 
 
+@lru_cache(maxsize=512)
+def known_places(text: str) -> tuple[Place, ...]:
+    """The same, kept for the texts of 512 graders."""
+    return places(text)
+
+
+def misplaced(place: Place) -> str:
+    """What is wrong with a template, whatever the items hold; empty when nothing is."""
+    if not place.path:
+        return (
+            f"{place.shown}; write {{{{item.field}}}} or {{{{sample.output_text}}}}, deeper fields with dots"
+        )
+    if place.path[0] == "sample" and place.path[1] not in READABLE:
+        return f"{place.shown}; a sample has {', '.join(READABLE)}"
+    if place.path[0] == "sample" and len(place.path) > 2 and place.path[1] != "output_json":
+        return f"{place.shown}; only output_json has named fields below it"
+    return ""
+
+
 def filled(text: str, written: Callable[[str], str]) -> str:
     """The text with each template replaced by what ``written`` gives for it."""
     end = _end(text)
@@ -42,37 +62,6 @@ def value_at(path: tuple[str, ...], values: Mapping[str, object]) -> object:
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
-
-
-def texts(grader: Mapping[str, object], path: str = "grader") -> Iterator[tuple[str, str]]:
-    """The texts of a grader that may hold templates, each with its path.
-
-    A multi grader has those of all graders in it; a python grader has none.
-    """
-    for field in ("input", "reference"):
-        value = grader.get(field)
-        if isinstance(value, str):
-            yield f"{path}.{field}", value
-        elif isinstance(value, list | tuple):
-            for number, message in enumerate(value):
-                yield from _said(message, f"{path}.{field}[{number}]")
-    for name, inner in _graders_in(grader):
-        yield from texts(inner, f"{path}.graders.{name}")
-
-
-def item_fields(grader: Mapping[str, object]) -> frozenset[tuple[str, ...]]:
-    """The places of an item that the templates of a grader name: ``{("meta", "answer")}``."""
-    every = (place for _, text in texts(grader) for place in places(text))
-    return frozenset(place.path[1:] for place in every if place.path[:1] == ("item",))
-
-
-def python_sources(grader: Mapping[str, object], path: str = "grader") -> Iterator[tuple[str, str]]:
-    """The sources of a grader and of those in it, each with its path."""
-    source = grader.get("source")
-    if grader.get("type") == "python" and isinstance(source, str):
-        yield f"{path}.source", source
-    for name, inner in _graders_in(grader):
-        yield from python_sources(inner, f"{path}.graders.{name}")
 
 
 @lru_cache(maxsize=64)
@@ -104,27 +93,6 @@ def _end(text: str) -> int:
 def _place(match: re.Match[str]) -> Place:
     place = _PLACE.fullmatch(match[1])
     return Place(match[0], (place[1], *place[2].split(".")[1:]) if place else ())
-
-
-def _said(message: object, path: str) -> Iterator[tuple[str, str]]:
-    """The texts of one message to a grading model, whose content is a text, a part or a list of parts."""
-    content = message.get("content") if isinstance(message, Mapping) else None
-    if isinstance(content, str):
-        yield f"{path}.content", content
-    elif isinstance(content, Mapping):
-        if isinstance(content.get("text"), str):
-            yield f"{path}.content.text", content["text"]
-    elif isinstance(content, list | tuple):
-        for number, part in enumerate(content):
-            text = part.get("text") if isinstance(part, Mapping) else None
-            if isinstance(text, str):
-                yield f"{path}.content[{number}].text", text
-
-
-def _graders_in(grader: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, object]]]:
-    inner = grader.get("graders")
-    if isinstance(inner, Mapping):
-        yield from ((name, value) for name, value in inner.items() if isinstance(value, Mapping))
 
 
 def _read(node: ast.AST, item: str) -> tuple[str, ...]:

@@ -1,0 +1,487 @@
+"""The table of grader types: for each its fields, how it grades, and what it needs for that.
+
+``TYPES`` is the one place that lists them. Evaluation, the check of training data, jobs and the local service
+read it, so a new type is one entry here. Which fields are required is said by ``openai.types.graders``.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, TypeAlias
+
+from workbench.errors import DataError
+from workbench.evaluation.graders.formula import FormulaError, formula
+from workbench.evaluation.graders.grades import (
+    BadGraderError,
+    Case,
+    Grade,
+    Grader,
+    UnansweredError,
+    UnfilledError,
+    flagged,
+    together,
+    ungraded,
+)
+from workbench.evaluation.graders.judges import (
+    Ask,
+    Judged,
+    JudgeError,
+    RefusalError,
+    Reply,
+    ReplyError,
+    judged,
+    label_form,
+    label_of,
+    numbers,
+    range_of,
+    score_form,
+    score_of,
+    text_of,
+    texts,
+)
+from workbench.evaluation.graders.sandbox import Limits, run_python
+from workbench.evaluation.graders.similarity import METRICS, TooLongError, similarity
+from workbench.evaluation.graders.templates import known_places, misplaced, places
+
+Need: TypeAlias = Literal["nothing", "sandbox", "model"]
+"""What grading waits for: only this processor, a process for foreign code, or the reply of a model."""
+
+
+class Resources(NamedTuple):
+    """What grading one answer may use."""
+
+    ask: Ask | None
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class GraderType:
+    """One type of grader. A type that grades nowhere but at a service has no ``grade``."""
+
+    words: str
+    """What it does: "compares two texts"."""
+    texts: tuple[str, ...] = ("name",)
+    """Required fields beside ``type`` that hold a text, not an empty one."""
+    choices: Mapping[str, tuple[str, ...]] | None = None
+    """The values that fields may have, where there are few."""
+    more: tuple[str, ...] = ()
+    """Its other fields, required or not; ``check`` says what they hold."""
+    templates: tuple[str, ...] = ("input", "reference")
+    """Fields with templates: a text, or messages."""
+    check: Callable[[Grader, str], None] = lambda grader, path: None
+    """Raises ``BadGraderError`` for what ``texts`` and ``choices`` cannot say."""
+    grade: Callable[[Grader, Case, Resources], Grade] | None = None
+    """Grades one answer; may raise what ``grade_case`` understands."""
+    needs: Need = "nothing"
+    range: Callable[[Grader], tuple[float, float]] = lambda grader: (0.0, 1.0)
+    """Its lowest and highest score."""
+    instead: str = ""
+    """Why it has no ``grade``, and what to use instead."""
+
+
+def type_of(grader: Grader) -> GraderType:
+    """The entry of this grader's type; an empty one for an unknown type."""
+    return TYPES.get(str(grader.get("type")), _UNKNOWN)
+
+
+def with_inner(grader: Grader, path: str = "grader") -> Iterator[tuple[str, Grader]]:
+    """The grader and those inside it, each with its path; of broken ones those that are objects."""
+    waiting = [(path, grader)]
+    while waiting:  # however deep somebody nests them
+        here, one = waiting.pop()
+        yield here, one
+        inner = one.get("graders")
+        found = inner.items() if isinstance(inner, Mapping) else ()
+        named = [(f"{here}.graders.{name}", each) for name, each in found if isinstance(each, Mapping)]
+        waiting += reversed(named)
+
+
+def needs(grader: Grader) -> frozenset[Need]:
+    """What grading by it waits for; nothing is known of broken parts."""
+    return frozenset(type_of(one).needs for _, one in with_inner(grader))
+
+
+def models_asked(grader: Grader) -> Iterator[tuple[str, str]]:
+    """The models that it asks, each with the path of its name."""
+    for path, one in with_inner(grader):
+        if type_of(one).needs == "model":
+            yield f"{path}.model", str(one["model"])
+
+
+def python_sources(grader: Grader, path: str = "grader") -> Iterator[tuple[str, str]]:
+    """The Python sources of a grader and of those in it, each with its path."""
+    for place, one in with_inner(grader, path):
+        source = one.get("source")
+        if type_of(one).needs == "sandbox" and isinstance(source, str):
+            yield f"{place}.source", source
+
+
+def template_texts(grader: Grader, path: str = "grader") -> Iterator[tuple[str, str]]:
+    """The texts that may hold templates, of a grader and of those in it, each with its path."""
+    for place, one in with_inner(grader, path):
+        for name in type_of(one).templates:
+            value = one.get(name)
+            if isinstance(value, str):
+                yield f"{place}.{name}", value
+            elif isinstance(value, list | tuple):
+                for number, message in enumerate(value):
+                    yield from _said(message, f"{place}.{name}[{number}]")
+
+
+def item_fields(grader: Grader) -> frozenset[tuple[str, ...]]:
+    """The places of an item that the templates of a grader name: ``{("meta", "answer")}``."""
+    every = (place for _, text in template_texts(grader) for place in places(text))
+    return frozenset(place.path[1:] for place in every if place.path[:1] == ("item",))
+
+
+def check_shape(grader: Grader, path: str = "grader") -> None:
+    """Raise ``BadGraderError`` for wrong fields, types, templates or formulas; no source is loaded."""
+    if not isinstance(grader, Mapping):
+        raise BadGraderError(
+            path,
+            f"is a mapping in OpenAI's JSON, not {type(grader).__name__}; "
+            f'take a ready-made one with grader("exact"), or write {{"type": "string_check", …}}',
+        )
+    kind = grader.get("type")
+    known = TYPES.get(kind) if isinstance(kind, str) else None
+    if known is None:
+        here = [name for name, one in TYPES.items() if one.grade]
+        raise BadGraderError(f"{path}.type", f"is {kind!r}; there are {', '.join(here)}")
+    if known.grade is None:
+        raise BadGraderError(f"{path}.type", f"is {kind!r}, {known.instead}")
+    for field in known.texts:
+        value = grader.get(field)
+        if not isinstance(value, str) or not value.strip():
+            finding = "is missing" if field not in grader else f"is {value!r}"
+            raise BadGraderError(f"{path}.{field}", f"{finding}; a {kind} grader needs a text there")
+    threshold = grader.get("pass_threshold")
+    if threshold is not None and not _is_number(threshold):
+        raise BadGraderError(
+            f"{path}.pass_threshold", f"is {threshold!r}; it is the lowest score that passes"
+        )
+    known.check(grader, path)
+    for field, values in (known.choices or {}).items():
+        if grader[field] not in values:
+            raise BadGraderError(f"{path}.{field}", f"is {grader[field]!r}; use {', '.join(values)}")
+    for place_of_text, text in template_texts(grader, path):
+        for place in known_places(text):
+            wrong = misplaced(place)
+            if wrong:
+                raise BadGraderError(place_of_text, f"has the template {wrong}")
+
+
+def check_in_training(grader: Grader) -> None:
+    """The same for a grader of held-out answers in a local supervised job, which may only compute."""
+    for path, one in with_inner(grader):
+        if type_of(one).needs != "nothing":
+            here = [name for name, each in TYPES.items() if each.grade and each.needs == "nothing"]
+            raise BadGraderError(
+                f"{path}.type",
+                f"is {one['type']!r}, which is not run during local training; "
+                f"use {', '.join(here)}, or grade afterwards",
+            )
+    check_shape(grader)
+    for path, one in with_inner(grader):
+        known = type_of(one)
+        for field in one:
+            if field not in ("type", "pass_threshold", *known.texts, *known.more):
+                raise BadGraderError(
+                    f"{path}.{field}", f"is no field of a {one['type']} grader; leave it out"
+                )
+
+
+def grade_case(grader: Grader, case: Case, resources: Resources) -> Grade:
+    """Grade one answer by a grader whose shape was checked; what keeps it from a score is in the grade."""
+    kind = type_of(grader)
+    assert kind.grade is not None
+    try:
+        return kind.grade(grader, case, resources)
+    except UnfilledError as error:
+        return ungraded(str(error), "invalid_variable_error")
+    except TooLongError as error:
+        return ungraded(str(error))
+    except UnansweredError as error:
+        return Grade(kind.range(grader)[0], str(error), errors=flagged("sample_parse_error"))
+
+
+# Texts that are compared. "like" and "ilike" ask whether the input contains the reference.
+
+_OPERATIONS: Mapping[str, tuple[Callable[[str, str], bool], str, str]] = {
+    "eq": (lambda text, reference: text == reference, "{0} is {1}", "{0} is not {1}"),
+    "ne": (lambda text, reference: text != reference, "{0} is not {1}", "{0} is {1}"),
+    "like": (lambda text, reference: reference in text, "{1} is in {0}", "{1} is not in {0}"),
+    "ilike": (
+        lambda text, reference: reference.casefold() in text.casefold(),
+        "{1} is in {0}",
+        "{1} is not in {0}",
+    ),
+}
+_SHOWN = 80  # characters of a text in a reason
+
+
+def _string_check(grader: Grader, case: Case, resources: Resources) -> Grade:
+    text, reference = case.fill(str(grader["input"])), case.fill(str(grader["reference"]))
+    holds, yes, no = _OPERATIONS[str(grader["operation"])]
+    right = holds(text, reference)
+    return Grade(float(right), (yes if right else no).format(_short(text), _short(reference)))
+
+
+def _check_text_similarity(grader: Grader, path: str) -> None:
+    if grader["evaluation_metric"] == "cosine":
+        raise BadGraderError(
+            f"{path}.evaluation_metric",
+            "is 'cosine', which compares embeddings of a model that only the service has (and it takes "
+            "it for evals only); use rouge_l or fuzzy_match, or a score_model grader for the meaning",
+        )
+
+
+def _text_similarity(grader: Grader, case: Case, resources: Resources) -> Grade:
+    text, reference = case.fill(str(grader["input"])), case.fill(str(grader["reference"]))
+    metric = str(grader["evaluation_metric"])
+    score = similarity(metric, text, reference)
+    return Grade(score, f"{metric} of {_short(text)} and {_short(reference)} is {score:.2f}")
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+# Foreign code.
+
+
+def _python(grader: Grader, case: Case, resources: Resources) -> Grade:
+    ran = run_python(str(grader["source"]), case.output_text, case.item, resources.limits)
+    if not ran.problem:
+        return Grade(ran.score, ran.reason or f"{grader['name']} gave {ran.score:g}")
+    if ran.kind == "code":
+        return ungraded(
+            ran.problem, "python_grader_runtime_error", python_grader_runtime_error_details=ran.problem
+        )
+    return ungraded(ran.problem, "python_grader_server_error", python_grader_server_error_type=ran.kind)
+
+
+# Models as judges.
+
+ROLES = ("system", "developer", "user", "assistant")
+
+
+def _check_judge(grader: Grader, path: str) -> None:
+    messages = grader.get("input")
+    if not isinstance(messages, list | tuple) or not messages:
+        raise BadGraderError(f"{path}.input", "is the list of messages to the judge, at least one")
+    for number, message in enumerate(messages):
+        place = f"{path}.input[{number}]"
+        if not isinstance(message, Mapping) or message.get("role") not in ROLES:
+            raise BadGraderError(f"{place}.role", f"is one of {', '.join(ROLES)}")
+        if text_of(message.get("content")) is None:
+            raise BadGraderError(
+                f"{place}.content", "is a text or a list of text parts; judges here read text only"
+            )
+    sampling = grader.get("sampling_params")
+    if sampling is not None and not isinstance(sampling, Mapping):
+        raise BadGraderError(f"{path}.sampling_params", 'is an object such as {"temperature": 0}')
+
+
+def _check_score_model(grader: Grader, path: str) -> None:
+    _check_judge(grader, path)
+    value = grader.get("range")
+    if value is None:
+        return
+    ends = numbers(value)
+    if not isinstance(value, list | tuple) or len(value) != 2 or len(ends) != 2 or not ends[0] < ends[1]:
+        raise BadGraderError(f"{path}.range", f"is {value!r}; write [lowest, highest]")
+
+
+def _check_label_model(grader: Grader, path: str) -> None:
+    _check_judge(grader, path)
+    labels, passing = texts(grader.get("labels")), texts(grader.get("passing_labels"))
+    if len({label.strip().casefold() for label in labels}) < max(2, len(labels)) or not all(
+        map(str.strip, labels)
+    ):
+        raise BadGraderError(
+            f"{path}.labels", "is a list of two or more texts that differ by more than capitals"
+        )
+    strange = sorted(set(passing) - set(labels))
+    if not passing or strange:
+        finding = f"has {strange[0]!r}, which is no label" if strange else "is empty"
+        raise BadGraderError(
+            f"{path}.passing_labels", f"{finding}; name those of {', '.join(labels)} that pass"
+        )
+
+
+def _score_model(grader: Grader, case: Case, resources: Resources) -> Grade:
+    return _asked(grader, judged(grader, case, score_form(grader)), resources.ask, _score)
+
+
+def _label_model(grader: Grader, case: Case, resources: Resources) -> Grade:
+    return _asked(grader, judged(grader, case, label_form(grader)), resources.ask, _label)
+
+
+def _asked(
+    grader: Grader, question: Judged, ask: Ask | None, read: Callable[[Grader, Reply], Grade]
+) -> Grade:
+    model = str(grader["model"])
+    if ask is None:
+        raise DataError(
+            f"grader {grader['name']!r} asks {model}, and there is nobody to ask it; give ask=, a function "
+            "that takes what the judge is asked and returns its reply."
+        )
+    try:
+        reply = ask(question)
+    except JudgeError as error:
+        details = str(error)
+        return ungraded(
+            details, "model_grader_server_error", model=model, model_grader_server_error_details=details
+        )
+    try:
+        grade = read(grader, reply)
+    except RefusalError as error:
+        grade = ungraded(str(error), "model_grader_refusal_error")
+    except ReplyError as error:
+        grade = ungraded(str(error), "model_grader_parse_error")
+    return replace(grade, tokens={model: reply.tokens}, model=model)
+
+
+def _score(grader: Grader, reply: Reply) -> Grade:
+    score = score_of(grader, reply)
+    low, high = range_of(grader)
+    return Grade(score, f"{grader['model']} gave {score:g}, on a scale from {low:g} to {high:g}")
+
+
+def _label(grader: Grader, reply: Reply) -> Grade:
+    label = label_of(grader, reply)
+    passing = label in texts(grader["passing_labels"])
+    return Grade(
+        float(passing), f"{grader['model']} chose {label!r}, which {'passes' if passing else 'fails'}"
+    )
+
+
+# Several graders and a formula.
+
+
+def _check_multi(grader: Grader, path: str) -> None:
+    inner = grader.get("graders")
+    if not isinstance(inner, Mapping) or not inner:
+        raise BadGraderError(f"{path}.graders", "is an object of graders by name, at least one")
+    for name, one in inner.items():
+        if not (isinstance(name, str) and name.isascii() and name.isidentifier()):
+            raise BadGraderError(
+                f"{path}.graders", f"has the name {name!r}; a formula can only name letters, digits and _"
+            )
+        if isinstance(one, Mapping) and one.get("type") == "multi":
+            raise BadGraderError(f"{path}.graders.{name}", "is a multi grader; there is none inside another")
+        check_shape(one, f"{path}.graders.{name}")
+    try:
+        unknown = sorted(formula(str(grader["calculate_output"])).names - inner.keys())
+    except FormulaError as error:
+        raise BadGraderError(f"{path}.calculate_output", str(error)) from None
+    if unknown:
+        raise BadGraderError(
+            f"{path}.calculate_output", f"names {unknown[0]!r}; the graders are {', '.join(map(str, inner))}"
+        )
+
+
+def _multi(grader: Grader, case: Case, resources: Resources) -> Grade:
+    inner = grader["graders"]
+    assert isinstance(inner, Mapping)
+    grades = {str(name): grade_case(one, case, resources) for name, one in inner.items()}
+    tokens: Counter[str] = Counter()
+    for one in grades.values():
+        tokens.update(one.tokens)
+    whole = _calculated(str(grader["calculate_output"]), grades)
+    return replace(
+        whole,
+        sub_scores={name: one.score for name, one in grades.items()},
+        tokens=dict(tokens),
+        errors=together([*grades.values(), whole]),
+        model=next((one.model for one in grades.values() if one.model), None),
+    )
+
+
+def _calculated(text: str, grades: Mapping[str, Grade]) -> Grade:
+    """What the formula gives; nothing when one of the graders gave nothing."""
+    failed = [f"{name}: {one.problem}" for name, one in grades.items() if not one.graded]
+    if failed:
+        return ungraded("; ".join(failed))
+    values = ", ".join(f"{name} = {one.score:g}" for name, one in grades.items())
+    try:
+        score = formula(text).value({name: one.score for name, one in grades.items()})
+    except FormulaError as error:
+        return ungraded(f"the formula {text} {error}, with {values}", "formula_parse_error")
+    reasons = "; ".join(f"{name}: {one.reason}" for name, one in grades.items())
+    return Grade(score, f"{text} = {score:g}, with {values} ({reasons})")
+
+
+TYPES: dict[str, GraderType] = {
+    "string_check": GraderType(
+        "compares two texts letter by letter",
+        texts=("name", "input", "reference", "operation"),
+        choices={"operation": tuple(_OPERATIONS)},
+        grade=_string_check,
+    ),
+    "text_similarity": GraderType(
+        "measures how alike two texts are",
+        texts=("name", "input", "reference", "evaluation_metric"),
+        choices={"evaluation_metric": tuple(METRICS)},
+        check=_check_text_similarity,
+        grade=_text_similarity,
+    ),
+    "python": GraderType(
+        "runs your Python function",
+        texts=("name", "source"),
+        more=("image_tag",),
+        templates=(),
+        grade=_python,
+        needs="sandbox",
+    ),
+    "score_model": GraderType(
+        "asks a model for a score",
+        texts=("name", "model"),
+        more=("input", "range", "sampling_params"),
+        check=_check_score_model,
+        grade=_score_model,
+        needs="model",
+        range=range_of,
+    ),
+    "label_model": GraderType(
+        "asks a model for a label",
+        texts=("name", "model"),
+        more=("input", "labels", "passing_labels", "sampling_params"),
+        check=_check_label_model,
+        grade=_label_model,
+        needs="model",
+    ),
+    "multi": GraderType(
+        "combines other graders by a formula",
+        texts=("name", "calculate_output"),
+        more=("graders",),
+        templates=(),
+        check=_check_multi,
+        grade=_multi,
+    ),
+    "endpoint": GraderType(
+        "asks an address of yours on the internet",
+        instead="which only Azure can call; write its rule as a python grader here",
+    ),
+}
+_UNKNOWN = GraderType("is unknown")
+
+
+def _said(message: object, path: str) -> Iterator[tuple[str, str]]:
+    """The texts of one message to a model, whose content is a text, a part or a list of parts."""
+    content = message.get("content") if isinstance(message, Mapping) else None
+    if isinstance(content, str):
+        yield f"{path}.content", content
+    elif isinstance(content, Mapping):
+        if isinstance(content.get("text"), str):
+            yield f"{path}.content.text", content["text"]
+    elif isinstance(content, list | tuple):
+        for number, part in enumerate(content):
+            text = part.get("text") if isinstance(part, Mapping) else None
+            if isinstance(text, str):
+                yield f"{path}.content[{number}].text", text
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
