@@ -20,6 +20,7 @@ from workbench.evaluation.compare import compare
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.prompts import AS_TRAINED
+from workbench.evaluation.requests import Answer
 from workbench.evaluation.statistics import RESAMPLES, cluster_sums, mean_of, resample
 
 ITEMS = 10_000
@@ -30,7 +31,12 @@ def evaluation(model: str, scores: "list[float]", clusters: "list[str]") -> Eval
     """A model's scores as if they had been asked for."""
     items = tuple(
         Item(
-            f"id{n}", f"test.csv:{n + 2}", f"question {n}", "", "", score, 0.2, 30, 5, "stop", cluster=cluster
+            f"id{n}",
+            f"test.csv:{n + 2}",
+            f"question {n}",
+            "",
+            (Answer("", "stop", 0.2, 30, 5, score=score),),
+            cluster=cluster,
         )
         for n, (score, cluster) in enumerate(zip(scores, clusters, strict=True))
     )

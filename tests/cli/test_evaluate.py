@@ -22,6 +22,7 @@ from workbench.cli.shell import OneSentence
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.prompts import Prompt
+from workbench.evaluation.requests import Answer
 
 SUMS = "question,answer,page\n1 + 1?,2,a\n2 + 2?,4,a\n3 + 3?,6,b\n4 + 4?,8,b\n"
 
@@ -140,7 +141,7 @@ def test_prompt_samples_clusters_and_a_grader_of_ones_own_are_taken(model: Model
         1.0,
     )
     assert [item.cluster for item in found.items] == ["a", "a", "b"]
-    assert [len(item.samples) for item in found.items] == [2, 2, 2]
+    assert [len(item.answers) for item in found.items] == [2, 2, 2]
     call("evaluate", sums, "--model", "other", "--prompt", kept, "-o", tmp_path / "other.jsonl")
     assert Evaluation.load(tmp_path / "other.jsonl").prompt == found.prompt
 
@@ -180,7 +181,9 @@ def test_what_cannot_be_done_is_one_sentence(model: Model, sums: Path, words: tu
 def saved(path: Path, scores: str, model: str = "base") -> Path:
     """One item for each letter: 1 is right and 0 is wrong."""
     items = tuple(
-        Item(f"i{n}", f"faq.csv:{n + 2}", f"Q{n}?", "a", "b", float(score), 0.1, 9, 1, "stop")
+        Item(
+            f"i{n}", f"faq.csv:{n + 2}", f"Q{n}?", "a", (Answer("b", "stop", 0.1, 9, 1, score=float(score)),)
+        )
         for n, score in enumerate(scores)
     )
     return Evaluation(model, Prompt("short"), grader("exact"), items, 64, 0.0).save(path)

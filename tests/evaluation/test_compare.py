@@ -13,6 +13,7 @@ from workbench.evaluation.compare import compare, noninferior
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.prompts import AS_TRAINED
+from workbench.evaluation.requests import Answer
 from workbench.evaluation.statistics import holm, mcnemar
 
 
@@ -24,13 +25,17 @@ def evaluation(scores: "str | list[float]", model: str = "base", **changes: obje
             f"faq.csv:{n + 2}",
             f"Q{n} <?>",
             f"A{n}",
-            f"{model} {n}",
-            math.nan if score == "x" else float(score),
-            0.5,
-            30,
-            5,
-            "stop",
-            problem="the judge refused" if score == "x" else "",
+            (
+                Answer(
+                    f"{model} {n}",
+                    "stop",
+                    0.5,
+                    30,
+                    5,
+                    problem="the judge refused" if score == "x" else "",
+                    score=math.nan if score == "x" else float(score),
+                ),
+            ),
         )
         for n, score in enumerate(scores)
     )

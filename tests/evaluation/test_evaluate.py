@@ -279,7 +279,7 @@ def test_several_samples_have_a_seed_each_and_their_mean_is_the_items_score(tmp_
     [item] = evaluation.items
     assert sorted(body["seed"] for body in service.asked) == [0, 1, 2, 3]
     assert {body["temperature"] for body in service.asked} == {0.7}
-    assert [sample.score for sample in item.samples] == [0.0, 1.0, 1.0, 1.0]
+    assert [sample.score for sample in item.answers] == [0.0, 1.0, 1.0, 1.0]
     assert (item.score, item.answer, evaluation.correct) == (0.75, "no", 0)
 
 

@@ -11,9 +11,10 @@ import pytest
 
 from workbench.dataset.dataset import Example
 from workbench.errors import DataError
-from workbench.evaluation.evaluation import Evaluation, Item, Sample, cost_per_request
+from workbench.evaluation.evaluation import Evaluation, Item, cost_per_request
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.prompts import Prompt
+from workbench.evaluation.requests import Answer
 from workbench.evaluation.statistics import effective_items, interval_of, wilson
 
 EXACT = grader("exact")
@@ -21,18 +22,16 @@ EXACT = grader("exact")
 
 def item(number: int, score: float, **changes: object) -> Item:
     plain = Item(
-        id=f"i{number}",
-        origin=f"faq.csv:{number + 2}",
-        question=f"Q{number}?",
-        reference="yes",
-        answer="<b>no</b>",
-        score=score,
-        seconds=0.1 * (number + 1),
-        prompt_tokens=10,
-        completion_tokens=2,
-        finish_reason="stop",
+        f"i{number}",
+        f"faq.csv:{number + 2}",
+        f"Q{number}?",
+        "yes",
+        (Answer("<b>no</b>", "stop", 0.1 * (number + 1), 10, 2, score=score),),
     )
-    return replace(plain, **changes)
+    if "answers" in changes:
+        return replace(plain, **changes)
+    own = {name: changes.pop(name) for name in ("cluster", "more") if name in changes}
+    return replace(plain.answered(**changes), **own)
 
 
 def evaluation(*items: Item, prompt: Prompt | None = None) -> Evaluation:
@@ -43,8 +42,8 @@ def ungraded(number: int, problem: str = "the judge refused") -> Item:
     return item(number, math.nan, problem=problem)
 
 
-def several(*scores: float) -> tuple[Sample, ...]:
-    return tuple(Sample("a", score, "", 1.0 + n, 10, 2 + n, "stop") for n, score in enumerate(scores))
+def several(*scores: float) -> tuple[Answer, ...]:
+    return tuple(Answer("a", "stop", 1.0 + n, 10, 2 + n, score=score) for n, score in enumerate(scores))
 
 
 def test_it_shows_score_interval_and_failures_escaped():
@@ -105,7 +104,7 @@ def test_a_service_that_tells_no_times_gives_none():
 
 
 def test_of_several_samples_every_answer_counts_for_time_and_cost_and_the_item_once_for_the_score():
-    shown = evaluation(item(0, 0.5, samples=several(1.0, 0.0)), item(1, 1.0, samples=several(1.0, 1.0)))
+    shown = evaluation(item(0, 0.5, answers=several(1.0, 0.0)), item(1, 1.0, answers=several(1.0, 1.0)))
     assert (shown.score, shown.seconds_p50, shown.completion_tokens) == (0.75, 1.5, 2.5)
     assert "4 answers, at temperature 0" in shown._repr_html_()
     assert list(shown.answers["id"]) == ["i0", "i0", "i1", "i1"]
@@ -189,8 +188,8 @@ def test_everything_comes_back_from_disk_as_it_was(tmp_path: Path, kind: str):
             0, 1.0, cluster="a.pdf", reason="'yes' is 'yes'", cached_tokens=5, more={"hint": [1, {"a": None}]}
         ),
         ungraded(1),
-        item(2, 0.5, samples=(*several(0.5), replace(several(0.5)[0], score=math.nan, problem="it hung"))),
-        item(3, 0.0, seconds=math.nan, answer=""),
+        item(2, 0.5, answers=(*several(0.5), replace(several(0.5)[0], score=math.nan, problem="it hung"))),
+        item(3, 0.0, seconds=math.nan, text=""),
         prompt=Prompt("few-shot", system="Sümmen <ü>", shots=(Example(turns, "a:1"),)),
     )
     path = tmp_path / "evaluations" / f"base.{kind}"
@@ -223,7 +222,71 @@ def test_files_of_earlier_versions_are_still_read(tmp_path: Path):
     path = evaluation(item(0, 1.0)).save(tmp_path / "base.jsonl")
     path.write_text(path.read_text().replace(', "cached_tokens": 0', ""))
     [loaded] = Evaluation.load(path).items
-    assert (loaded.cached_tokens, loaded.cluster, loaded.samples) == (0, "", ())
+    assert (loaded.first.cached_tokens, loaded.cluster, len(loaded.answers)) == (0, "", 1)
+
+
+# What workbench 0.1 wrote, byte for byte: an answer flat in its item, several in "samples".
+OLD_HEADER = (
+    '{"evaluation": 1, "model": "m", "prompt": {"name": "short", "system": null, "shots": []}, '
+    '"grader": {"type": "string_check", "name": "exact", "input": "{{sample.output_text}}", '
+    '"reference": "{{item.answer}}", '
+    '"operation": "eq"}, "max_tokens": 64, "temperature": 0.0, "items": 3}\n'
+)
+OLD_LINES = OLD_HEADER + (
+    '{"id": "a1", "origin": "f:1", "question": "Q1?", "reference": "yes", "answer": "yes", "score": 1.0, '
+    '"seconds": 0.25, "prompt_tokens": 7, "completion_tokens": 1, "finish_reason": "stop", '
+    '"cached_tokens": 2, "cluster": "a.pdf", "reason": "same", "more": {"hint": 1}}\n'
+    '{"id": "a2", "origin": "f:2", "question": "Q2?", "reference": "yes", "answer": "", "score": null, '
+    '"seconds": null, "prompt_tokens": 0, "completion_tokens": 0, "finish_reason": "refused", '
+    '"cached_tokens": 0, "problem": "refused"}\n'
+    '{"id": "a3", "origin": "f:3", "question": "Q3?", "reference": "yes", "answer": "no", "score": 0.5, '
+    '"seconds": 0.5, "prompt_tokens": 7, "completion_tokens": 1, "finish_reason": "stop", '
+    '"cached_tokens": 0, "samples": ['
+    '{"answer": "no", "score": 0.0, "reason": "", "seconds": 0.5, "prompt_tokens": 7, '
+    '"completion_tokens": 1, "finish_reason": "stop", "cached_tokens": 0, "problem": ""}, '
+    '{"answer": "yes", "score": 1.0, "reason": "", "seconds": 0.75, "prompt_tokens": 7, '
+    '"completion_tokens": 1, "finish_reason": "stop", "cached_tokens": 0, "problem": ""}]}\n'
+)
+
+
+def test_an_evaluation_saved_before_answers_carried_their_grade_is_read_as_it_was(tmp_path: Path):
+    path = tmp_path / "old.jsonl"
+    path.write_text(OLD_LINES, encoding="utf-8")
+    first, second, third = Evaluation.load(path).items
+    assert first == Item(
+        *("a1", "f:1", "Q1?", "yes"),
+        (Answer("yes", "stop", 0.25, 7, 1, 2, score=1.0, reason="same"),),
+        "a.pdf",
+        {"hint": 1},
+    )
+    assert second.answers == (Answer("", "refused", math.nan, 0, 0, problem="refused"),)
+    assert (third.score, [answer.text for answer in third.answers]) == (0.5, ["no", "yes"])
+    assert [answer.seconds for answer in third.answers] == [0.5, 0.75]
+
+
+def test_an_old_parquet_file_is_read_as_it_was(tmp_path: Path):
+    import pyarrow
+    from pyarrow import parquet
+
+    _, *rows = map(json.loads, OLD_LINES.splitlines())
+    old = [
+        {
+            "cluster": "",
+            "reason": "",
+            "problem": "",
+            "samples": [],
+            **row,
+            "more": json.dumps(row.get("more", {})),
+        }
+        for row in rows
+    ]
+    found = pyarrow.Table.from_pylist(old)
+    assert "refusal" not in found.column_names
+    parquet.write_table(
+        found.replace_schema_metadata({"workbench.evaluation": OLD_HEADER}), tmp_path / "old.parquet"
+    )
+    (tmp_path / "old.jsonl").write_text(OLD_LINES, encoding="utf-8")
+    assert Evaluation.load(tmp_path / "old.parquet") == Evaluation.load(tmp_path / "old.jsonl")
 
 
 @pytest.mark.parametrize("binary", [True, False])

@@ -1,7 +1,6 @@
 """Failures: what rules can tell of them, who labelled them, and what stays open."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,17 +20,20 @@ from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.prompt_comparison import PromptComparison, compare_prompts
 from workbench.evaluation.prompts import Documents, Passage, Prompt, gold_context
 from workbench.evaluation.records import open_labels
+from workbench.evaluation.requests import Answer
 from workbench.project import Project
 
 
 def item(answer: str, reference: str = "By noon.", question: str = "When?") -> Item:
-    return Item(question, f"faq.csv:{question}", question, reference, answer, 0.0, 0.1, 9, 2, "stop")
+    return Item(
+        question, f"faq.csv:{question}", question, reference, (Answer(answer, "stop", 0.1, 9, 2, score=0.0),)
+    )
 
 
 def measured(*answers: str, prompt: Prompt | None = None) -> Evaluation:
     """Answers to numbered questions; right is what says so."""
     items = [item(answer, question=f"When? ({number})") for number, answer in enumerate(answers)]
-    graded = tuple(replace(each, score=float(each.answer == "By noon.")) for each in items)
+    graded = tuple(each.answered(score=float(each.answer == "By noon.")) for each in items)
     return Evaluation("base", prompt or Prompt("few-shot"), grader("exact"), graded, 64, 0.0)
 
 
@@ -240,7 +242,7 @@ def test_a_label_can_be_taken_back(tmp_path: Path):
 
 
 def test_a_label_belongs_to_one_answer_and_not_to_its_question():
-    assert Failed(item("?")).key == Failed(replace(item("?"), seconds=9.0)).key
+    assert Failed(item("?")).key == Failed(item("?").answered(seconds=9.0)).key
     assert Failed(item("?")).key != Failed(item("!")).key
 
 

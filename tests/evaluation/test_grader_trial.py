@@ -11,6 +11,7 @@ from workbench.evaluation.grader_trial import Case, beside_people, known_cases, 
 from workbench.evaluation.graders.judges import Judged, Reply
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.prompts import AS_TRAINED
+from workbench.evaluation.requests import Answer
 
 
 def faq(*pairs: tuple[str, str]) -> Dataset:
@@ -121,13 +122,7 @@ def answered(*scores: float) -> Evaluation:
             f"faq.csv:{n}",
             f"Q{n}",
             "A",
-            "B",
-            score,
-            0.1,
-            5,
-            1,
-            "stop",
-            problem="" if score >= 0 else "?",
+            (Answer("B", "stop", 0.1, 5, 1, problem="" if score >= 0 else "?", score=score),),
         )
         for n, score in enumerate(scores)
     )

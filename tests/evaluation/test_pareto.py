@@ -10,6 +10,7 @@ from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.pareto import Field, field
 from workbench.evaluation.prompts import Prompt
+from workbench.evaluation.requests import Answer
 from workbench.widgets.quality_cost import quality_cost
 
 
@@ -18,7 +19,11 @@ def scored(
 ) -> Evaluation:
     items = [
         Item(
-            f"q{n}", f"f:{n}", f"Question {n}?", "Yes.", "Yes.", float(n < right), seconds, tokens, 10, "stop"
+            f"q{n}",
+            f"f:{n}",
+            f"Question {n}?",
+            "Yes.",
+            (Answer("Yes.", "stop", seconds, tokens, 10, score=float(n < right)),),
         )
         for n in range(of)
     ]

@@ -16,6 +16,7 @@ from workbench.evaluation.preferences import Position, Wins, pairs, position, pr
 from workbench.evaluation.prompts import Prompt
 from workbench.evaluation.ratings import Choice, Match, Rating, Ratings, matches
 from workbench.evaluation.records import open_ratings
+from workbench.evaluation.requests import Answer
 from workbench.project import Project
 
 PROMPT = Prompt("as trained")
@@ -24,7 +25,13 @@ PROMPT = Prompt("as trained")
 def evaluation(model: str, *answers: str) -> Evaluation:
     """Answers to numbered questions."""
     items = [
-        Item(f"q{n}", f"faq.jsonl:{n}", f"Question {n}?", "Yes.", answer, 1.0, 0.1, 9, 2, "stop")
+        Item(
+            f"q{n}",
+            f"faq.jsonl:{n}",
+            f"Question {n}?",
+            "Yes.",
+            (Answer(answer, "stop", 0.1, 9, 2, score=1.0),),
+        )
         for n, answer in enumerate(answers, start=1)
     ]
     return Evaluation(model, PROMPT, grader("exact"), tuple(items), 64, 0.0)

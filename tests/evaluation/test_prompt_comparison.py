@@ -16,6 +16,7 @@ from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.prompt_comparison import PromptComparison, compare_prompts
 from workbench.evaluation.prompts import Prompt, gold_context
 from workbench.evaluation.records import evidence, record_baseline, record_comparison
+from workbench.evaluation.requests import Answer
 from workbench.project import Project
 
 VALID_GQL = grader("data/gql/gql.py:valid")
@@ -26,16 +27,11 @@ def evaluation(prompt: str, *answers: str, tokens: int = 10, model: str = "base"
     """One right answer for each that is the reference."""
     items = tuple(
         Item(
-            id=f"i{number}",
-            origin=f"test.csv:{number + 2}",
-            question=f"How many orders? ({number})",
-            reference=GQL,
-            answer=answer,
-            score=float(answer == GQL),
-            seconds=0.5,
-            prompt_tokens=tokens,
-            completion_tokens=4,
-            finish_reason="stop",
+            f"i{number}",
+            f"test.csv:{number + 2}",
+            f"How many orders? ({number})",
+            GQL,
+            (Answer(answer, "stop", 0.5, tokens, 4, score=float(answer == GQL)),),
         )
         for number, answer in enumerate(answers)
     )
@@ -121,7 +117,7 @@ def test_the_last_doubling_is_the_largest_of_an_otherwise_equal_prompt():
 
 def test_95_of_100_answers_took_no_longer_than_p95():
     timed = evaluation("x", *100 * "?")
-    items = tuple(replace(item, seconds=second) for second, item in enumerate(timed.items, start=1))
+    items = tuple(item.answered(seconds=second) for second, item in enumerate(timed.items, start=1))
     assert replace(timed, items=items).seconds_p95 == 95
     assert replace(timed, items=items[:1]).seconds_p95 == 1
     assert replace(timed, items=items[:20]).seconds_p95 == 19
@@ -129,7 +125,7 @@ def test_95_of_100_answers_took_no_longer_than_p95():
 
 def tokens_of(model: str, prompt: int, cached: int, completion: int) -> Evaluation:
     [item] = evaluation("x", GQL).items
-    counted = replace(item, prompt_tokens=prompt, cached_tokens=cached, completion_tokens=completion)
+    counted = item.answered(prompt_tokens=prompt, cached_tokens=cached, completion_tokens=completion)
     return replace(evaluation("x", GQL, model=model), items=(counted,))
 
 

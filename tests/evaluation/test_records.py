@@ -10,13 +10,18 @@ from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.prompt_comparison import compare_prompts
 from workbench.evaluation.prompts import Prompt
 from workbench.evaluation.records import record_baseline, record_comparison
+from workbench.evaluation.requests import Answer
 from workbench.project import Project
 
 
 def evaluation(*scores: float, model: str = "base", prompt: str = "short") -> Evaluation:
     items = tuple(
         Item(
-            f"i{n}", f"faq.csv:{n + 2}", f"Q{n}?", "a", "b", score, math.nan, 9, 1, "stop", problem="it hung"
+            f"i{n}",
+            f"faq.csv:{n + 2}",
+            f"Q{n}?",
+            "a",
+            (Answer("b", "stop", math.nan, 9, 1, problem="it hung", score=score),),
         )
         for n, score in enumerate(scores)
     )

@@ -13,6 +13,7 @@ from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.probes import forgotten
 from workbench.evaluation.prompts import AS_TRAINED
 from workbench.evaluation.release_check import release_check
+from workbench.evaluation.requests import Answer
 
 
 def answered(model: str, *scores: int, categories: int = 0) -> Evaluation:
@@ -22,12 +23,7 @@ def answered(model: str, *scores: int, categories: int = 0) -> Evaluation:
             f"test.csv:{n}",
             f"Q{n}",
             "A",
-            "B",
-            float(score),
-            0.1,
-            5,
-            1,
-            "stop",
+            (Answer("B", "stop", 0.1, 5, 1, score=float(score)),),
             more={"category": f"c{n % categories}"} if categories else {},
         )
         for n, score in enumerate(scores)
@@ -61,7 +57,7 @@ def test_half_of_the_probes_lost_is_worse_in_each_category():
 
 def test_one_category_that_is_lost_is_enough():
     base = answered("base", *[1] * 200, categories=10)
-    lost = replace(base, items=tuple(replace(i, score=float(i.more["category"] != "c3")) for i in base.items))
+    lost = replace(base, items=tuple(i.answered(score=float(i.more["category"] != "c3")) for i in base.items))
     found = forgotten(base, lost)
     assert found.lost == ("c3",)
     assert found.outcome == "worse"

@@ -70,8 +70,8 @@ def test_several_samples_of_an_item_are_averaged_first(tmp_path):
     )
     (item,) = found.items
     assert item.score == 0.5
-    assert [sample.answer for sample in item.samples] == ["a", "b", ""]
-    assert math.isnan(item.samples[2].score)
+    assert [answer.text for answer in item.answers] == ["a", "b", ""]
+    assert math.isnan(item.answers[2].score)
 
 
 def test_all_bad_lines_are_named_at_once_with_the_way_out(tmp_path):

@@ -35,7 +35,8 @@ from workbench import Dataset, Example, compare, open_project
 from workbench.evaluation.prompts import Prompt
 from workbench.evaluation.pareto import field
 from workbench.evaluation.evaluation import Evaluation, Item
-from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.requests import Answer
+from workbench.evaluation.graders import grader
 from workbench.evaluation.records import open_ratings
 from workbench.widgets.blind_review import blind_review
 from workbench.widgets.item_browser import browse
@@ -43,7 +44,13 @@ from workbench.widgets.quality_cost import quality_cost
 def evaluated(model, answers, scores):
     rows = enumerate(zip({ASKED!r}, answers, scores, strict=True), start=1)
     items = (
-        Item(f"q{{n}}", f"test.jsonl:{{n}}", asked[0], asked[2], answer, score, 0.3, 40, 9, "stop")
+        Item(
+            f"q{{n}}",
+            f"test.jsonl:{{n}}",
+            asked[0],
+            asked[2],
+            (Answer(answer, "stop", 0.3, 40, 9, score=score),),
+        )
         for n, (asked, answer, score) in rows
     )
     return Evaluation(model, Prompt("as trained"), grader("exact"), tuple(items), 64, 0.0)

@@ -11,6 +11,7 @@ from workbench.evaluation.compare import Comparison, compare
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.prompts import Prompt
+from workbench.evaluation.requests import Answer
 from workbench.evaluation.scores import pair
 from workbench.widgets.item_browser import LONGEST, ItemBrowser, browse, diffed
 
@@ -27,9 +28,14 @@ PROMPT = Prompt("as trained", system="Be <i>brief</i>.")
 def evaluation(model: str, *scores: float, questions: tuple[str, ...] = QUESTIONS) -> Evaluation:
     items = [
         Item(
-            *(f"q{n}", f"test.jsonl:{n}", question, "Yes, within 30 days.", f"{model} says {score:g}"),
-            *(score, 0.25, 40, 6, "stop"),
-            reason="it is <exact>" if score else "another answer",
+            *(f"q{n}", f"test.jsonl:{n}", question, "Yes, within 30 days."),
+            answers=(
+                Answer(
+                    *(f"{model} says {score:g}", "stop", 0.25, 40, 6),
+                    score=score,
+                    reason="it is <exact>" if score else "another answer",
+                ),
+            ),
         )
         for n, (question, score) in enumerate(zip(questions, scores, strict=True), start=1)
     ]
@@ -141,7 +147,7 @@ def test_a_question_like_no_training_row_says_so():
 
 def test_what_could_not_be_graded_is_found_with_its_problem():
     base, tuned = evaluation("small", 1, 1, 1, 1), evaluation("tuned", 1, 1, 1, 1)
-    failed = replace(tuned.items[0], score=math.nan, reason="", problem="the judge refused", seconds=math.nan)
+    failed = tuned.items[0].answered(score=math.nan, reason="", problem="the judge refused", seconds=math.nan)
     broken = replace(tuned, items=(failed, *tuned.items[1:]))
     window = browse(pair(base, broken, missing="refuse"))
     window.which.value = "no score"

@@ -7,13 +7,15 @@ import pytest
 from workbench.evaluation.evaluation import Item
 from workbench.evaluation.failures import Failed, Failures, Label, Labels
 from workbench.evaluation.prompts import Prompt
+from workbench.evaluation.requests import Answer
 from workbench.widgets.labelling import KEYS, Labelling, label
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def failed(answer: str, known: Label | None = None) -> Failed:
-    return Failed(Item(answer, "faq.csv:2", "When?", "By noon.", answer, 0.0, 0.1, 9, 2, "stop"), known)
+    answers = (Answer(answer, "stop", 0.1, 9, 2, score=0.0),)
+    return Failed(Item(answer, "faq.csv:2", "When?", "By noon.", answers), known)
 
 
 FORMAT = failed("BY NOON", Label("format", "rule"))

@@ -337,7 +337,10 @@ def _lost(pairs: Pairs) -> Pairs:
     """Every missing score goes against the tuned model: 1 for the base and 0 for the tuned one."""
 
     def scored(side: Evaluation, missing: float) -> Evaluation:
-        items = (item if item.score == item.score else replace(item, score=missing) for item in side.items)
+        items = (
+            item if item.score == item.score else item.answered(score=missing, problem="")
+            for item in side.items
+        )
         return replace(side, items=tuple(items))
 
     return replace(pairs, base=scored(pairs.base, 1.0), tuned=scored(pairs.tuned, 0.0))

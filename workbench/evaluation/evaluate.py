@@ -8,15 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from workbench.dataset.dataset import OUTPUTS, TOOLS, Dataset, Example, identity
 from workbench.dataset.preference_pairs import Scored
 from workbench.errors import DataError
-from workbench.evaluation.evaluation import Evaluation, Item, Sample
+from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders.grader_types import needs, type_of
 from workbench.evaluation.graders.grades import Grade, Grader
 from workbench.evaluation.graders.grading import check_grader, graded
@@ -29,28 +28,8 @@ from workbench.project import JSON
 if TYPE_CHECKING:
     from openai import OpenAI
 
-# The questions of an evaluation: what each is known by, what a grader reads of it, what it belongs to.
 
-
-@dataclass(frozen=True)
-class Question:
-    """One item before it is answered; ``id`` depends on question and reference alone."""
-
-    id: str
-    origin: str
-    text: str
-    reference: str
-    cluster: str
-    more: Mapping[str, JSON]
-    """Reference fields beside the answer, of examples for reinforcement."""
-
-    @property
-    def fields(self) -> dict[str, JSON]:
-        """What a grader reads as ``item``."""
-        return {"question": self.text, "answer": self.reference, "origin": self.origin, **self.more}
-
-
-def questions(dataset: Dataset, cluster: str | None = None) -> tuple[Question, ...]:
+def questions(dataset: Dataset, cluster: str | None = None) -> tuple[Item, ...]:
     """Name each item by its content; a repeated one gets its number behind.
 
     ``cluster`` is a column whose equal values belong together; without it, and where it is empty, examples
@@ -70,10 +49,10 @@ def questions(dataset: Dataset, cluster: str | None = None) -> tuple[Question, .
         seen[short] += 1
         repeated = f"prompt {_short(prompt)}" if often[prompt] > 1 else ""
         found.append(
-            Question(
+            Item(
                 id=short if seen[short] == 1 else f"{short}-{seen[short]}",
                 origin=example.origin,
-                text=example.question,
+                question=example.question,
                 reference=reference,
                 cluster=repeated if value in (None, "") else str(value),
                 more={key: held for key, held in more.items() if key not in ("question", "answer", "origin")},
@@ -130,7 +109,7 @@ def evaluate(
 
     check_samples(samples, temperature)
     asked = questions(dataset, cluster)
-    check_grader(grader, [question.fields for question in asked])
+    check_grader(grader, [item.fields for item in asked])
     check_scale(grader)
     seeds: list[int | None] = [None] if samples == 1 else list(range(samples))
     requests = [
@@ -141,7 +120,7 @@ def evaluate(
     # A judge is waited for like the model; all else is work for this machine's processors.
     at_once = concurrency if "model" in needs(grader) else min(concurrency, os.cpu_count() or 1)
     kept = ResponseCache(cache)
-    items = [question.fields for question in asked for _ in seeds]
+    items = [item.fields for item in asked for _ in seeds]
     scored = _scoring(grader, items, judging(judge or client, kept), limits or Limits())
     with closing(ask(client, requests, concurrency=concurrency, cache=kept)) as answers:
         try:
@@ -151,11 +130,11 @@ def evaluate(
             if not getattr(error, "__notes__", ()):
                 error.add_note(note_of(requests, kept))
             raise
-    answered = (
-        item_of(question, found[place * samples : (place + 1) * samples])
-        for place, question in enumerate(asked)
+    answered = tuple(
+        replace(item, answers=tuple(found[place * samples : (place + 1) * samples]))
+        for place, item in enumerate(asked)
     )
-    return Evaluation(model, prompt, json.loads(json.dumps(grader)), tuple(answered), max_tokens, temperature)
+    return Evaluation(model, prompt, json.loads(json.dumps(grader)), answered, max_tokens, temperature)
 
 
 def check_samples(samples: int, temperature: float) -> None:
@@ -188,74 +167,40 @@ def on_scale(score: float, problem: str) -> tuple[float, str]:
     return score, ""
 
 
-def item_of(question: Question, samples: Sequence[Sample]) -> Item:
-    """Put a question and its answers together; of several, the graded ones make up the score."""
-    first = samples[0]
-    scores = [sample.score for sample in samples if not math.isnan(sample.score)]
-    return Item(
-        id=question.id,
-        origin=question.origin,
-        question=question.text,
-        reference=question.reference,
-        answer=first.answer,
-        score=fmean(scores) if scores else math.nan,
-        seconds=first.seconds,
-        prompt_tokens=first.prompt_tokens,
-        completion_tokens=first.completion_tokens,
-        finish_reason=first.finish_reason,
-        cached_tokens=first.cached_tokens,
-        cluster=question.cluster,
-        reason=first.reason,
-        problem="" if scores else first.problem,
-        samples=tuple(samples) if len(samples) > 1 else (),
-        more=question.more,
-    )
-
-
 def _scoring(
     grader: Grader, items: Sequence[Mapping[str, JSON]], judges: Ask, limits: Limits
-) -> Callable[[int, Answer], Sample]:
+) -> Callable[[int, Answer], Answer]:
     """What grades the answer at a place; a grader that hangs again and again is not waited for any more."""
     hung = 0
 
-    def scored(place: int, answer: Answer) -> Sample:
+    def scored(place: int, answer: Answer) -> Answer:
         nonlocal hung
         said = answer.text.strip()
         if answer.problem:
-            return Sample(said, math.nan, "", math.nan, 0, 0, answer.finish_reason, problem=answer.problem)
+            return replace(answer, text=said, seconds=math.nan)
         if hung >= _PATIENCE:
             grade = Grade(math.nan, "", f"not graded, as the grader hung on {_PATIENCE} answers before")
         else:
             grade = graded(grader, said, items[place], ask=judges, limits=limits)
             hung += grade.errors["python_grader_server_error_type"] == "timeout"
         score, problem = on_scale(grade.score, grade.problem)
-        return Sample(
-            said,
-            score,
-            grade.reason,
-            answer.seconds,
-            answer.prompt_tokens,
-            answer.completion_tokens,
-            answer.finish_reason,
-            answer.cached_tokens,
-            problem,
-        )
+        return replace(answer, text=said, score=score, reason=grade.reason, problem=problem)
 
     return scored
 
 
 def _graded(
     answers: Generator[tuple[int, Answer], None, None],
-    scored: Callable[[int, Answer], Sample],
+    scored: Callable[[int, Answer], Answer],
     total: int,
     what: str,
     at_once: int,
-) -> list[Sample]:
+) -> list[Answer]:
     """Grade each answer as it comes, beside the asking: a judge takes as long as the model does."""
-    failed: list[Future[Sample]] = []
-    grading: dict[Future[Sample], int] = {}
+    failed: list[Future[Answer]] = []
+    grading: dict[Future[Answer], int] = {}
 
-    def note_failure(done: Future[Sample]) -> None:
+    def note_failure(done: Future[Answer]) -> None:
         if not done.cancelled() and done.exception() is not None:
             failed.append(done)
 
@@ -319,7 +264,7 @@ def samples(
         cache=cache,
     )
     return [
-        Scored(example.prompt, answer.answer, answer.score, example.origin, example.metadata)
+        Scored(example.prompt, answer.text, answer.score, example.origin, example.metadata)
         for example, item in zip(dataset, found.items, strict=True)
         for answer in item.answers
         if not math.isnan(answer.score)

@@ -11,10 +11,10 @@ import os
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from workbench import catalog
 from workbench.catalog.models import base_name
@@ -25,6 +25,7 @@ from workbench.errors import DataError, SetupError
 from workbench.evaluation.graders.grades import Grader
 from workbench.evaluation.graders.grading import passes
 from workbench.evaluation.prompts import Prompt, prompt_from
+from workbench.evaluation.requests import Answer
 from workbench.evaluation.statistics import Interval, interval_of
 from workbench.jsonl_log import writing
 from workbench.project import JSON
@@ -33,119 +34,105 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow
 
-# One question of an evaluation: what was asked, what the model said, and what that is worth.
-#
-# With several samples a question has several answers; its score is their mean, so
-# that a question counts once however often it was asked.
+# One item of an evaluation: what was asked, what the model said, and what that is worth.
 
-
-@dataclass(frozen=True)
-class Sample:
-    """One answer to a question, and its score from 0 to 1; ``nan`` with a ``problem`` if it has none."""
-
-    answer: str
-    score: float
-    reason: str
-    seconds: float
-    prompt_tokens: int
-    completion_tokens: int
-    finish_reason: str
-    cached_tokens: int = 0
-    problem: str = ""
+_NONE = Answer("", "", math.nan, 0, 0)
 
 
 @dataclass(frozen=True)
 class Item:
-    """One question with its reference, the model's answer and its score from 0 to 1.
+    """One question with its reference and the model's answers to it, each with its grade.
 
-    ``id`` is made of question and reference alone, so the same item has the
-    same id whatever the model and the prompt. Of several samples, ``score`` is
-    the mean; answer, reason, time and tokens are those of the first.
+    ``id`` is made of question and reference alone, so the same item has the same id whatever the model and
+    the prompt. However often a question is asked, it counts once: ``score`` is the mean of its answers'.
     """
 
     id: str
     origin: str
     question: str
     reference: str
-    answer: str
-    score: float
-    """``nan`` when nothing could be graded; then ``problem`` says why."""
-    seconds: float
-    """``nan`` where a service does not tell."""
-    prompt_tokens: int
-    completion_tokens: int
-    finish_reason: str
-    cached_tokens: int = 0
+    answers: tuple[Answer, ...] = ()
     cluster: str = ""
     """What it has in common with others (a document, a conversation, a template); empty: nothing."""
-    reason: str = ""
-    """Why the grader gave this score, where it says so."""
-    problem: str = ""
-    """Why it has no score."""
-    samples: tuple[Sample, ...] = ()
-    """All answers, where more than one was asked for."""
     more: Mapping[str, JSON] = field(default_factory=dict)
     """Further reference fields that a grader may read, as ``item.<name>``."""
 
     @property
-    def graded(self) -> dict[str, JSON]:
-        """What a grader reads of it as ``item``."""
+    def fields(self) -> dict[str, JSON]:
+        """What a grader reads as ``item``."""
         return {"question": self.question, "answer": self.reference, "origin": self.origin, **self.more}
 
     @property
-    def answers(self) -> tuple[Sample, ...]:
-        """Every answer to it, be it one or several."""
-        return self.samples or (
-            Sample(
-                self.answer,
-                self.score,
-                self.reason,
-                self.seconds,
-                self.prompt_tokens,
-                self.completion_tokens,
-                self.finish_reason,
-                self.cached_tokens,
-                self.problem,
-            ),
-        )
+    def first(self) -> Answer:
+        """The first of its answers, or the only one; an empty one before it is asked."""
+        return self.answers[0] if self.answers else _NONE
+
+    @property
+    def answer(self) -> str:
+        """What the model said first."""
+        return self.first.text
+
+    @cached_property
+    def score(self) -> float:
+        """The mean score of the answers that have one, 0 to 1; ``nan`` when nothing could be graded."""
+        scores = [answer.score for answer in self.answers if not math.isnan(answer.score)]
+        return statistics.fmean(scores) if scores else math.nan
+
+    @property
+    def reason(self) -> str:
+        """Why the grader gave the first answer its score."""
+        return self.first.reason
+
+    @property
+    def problem(self) -> str:
+        """Why it has no score; empty where it has one."""
+        return self.first.problem if math.isnan(self.score) else ""
+
+    def answered(self, **changes: Any) -> "Item":
+        """The same item with its first answer alone, changed: ``item.answered(score=0.0)``."""
+        return replace(self, answers=(replace(self.first, **changes),))
 
     @property
     def facts(self) -> dict[str, JSON]:
         """All of it as JSON, without what is empty; ``item_from`` makes it an item again."""
-        facts: dict[str, JSON] = {name: value for name, value in asdict(self).items() if _says(name, value)}
-        if self.samples:
-            facts["samples"] = [_finite(asdict(sample)) for sample in self.samples]
-        return _finite(facts)
+        facts: dict[str, JSON] = {name: getattr(self, name) for name in _ASKED} | self.first.facts
+        facts |= {"score": None if math.isnan(self.score) else self.score, "problem": self.problem}
+        facts |= {"cluster": self.cluster, "more": self.more}
+        if len(self.answers) > 1:
+            facts["samples"] = [answer.facts for answer in self.answers]
+        return {name: value for name, value in facts.items() if value or name not in _LATER}
+
+    @property
+    def row(self) -> dict[str, JSON]:
+        """The same as a row of a table: empty texts are there, and ``nan`` for what is not known."""
+        return {**_EMPTY, **_numbers(self.facts)}
+
+
+_ASKED = ("id", "origin", "question", "reference")
+_LATER = ("cluster", "reason", "problem", "more")  # left out where they are empty
+_EMPTY = {"cluster": "", "reason": "", "problem": ""}
 
 
 def item_from(facts: Mapping[str, JSON]) -> Item:
     """Make an item of its ``facts``; a ``TypeError``, ``KeyError`` or ``ValueError`` if they are none."""
-    samples = facts.get("samples") or ()
+    samples = facts.get("samples") or [facts]
     if not isinstance(samples, list | tuple):
         raise TypeError("samples is no list")
-    answers = tuple(Sample(**_numbers(sample)) for sample in samples)
-    return Item(**{**_numbers(facts), "samples": answers})
+    more = facts.get("more") or {}
+    if not isinstance(more, Mapping):
+        raise TypeError("more is no object")
+    asked = {name: str(facts[name]) for name in _ASKED}
+    answers = tuple(map(_answer_from, samples))
+    return Item(**asked, answers=answers, cluster=str(facts.get("cluster") or ""), more=more)
 
 
-_LATER = ("cluster", "reason", "problem", "samples", "more")
-
-
-def _says(name: str, value: object) -> bool:
-    return bool(value) or name not in _LATER
-
-
-def _finite(facts: Mapping[str, JSON]) -> dict[str, JSON]:
-    """JSON has no ``nan``: what is not known is ``null``."""
-    return {
-        key: None if isinstance(value, float) and math.isnan(value) else value for key, value in facts.items()
-    }
-
-
-def _numbers(facts: JSON) -> dict[str, Any]:
-    """And back; it is always the same ``nan``, so that what comes back from disk is equal."""
+def _answer_from(facts: JSON) -> Answer:
+    """Read an answer of any version: what it does not name is left aside, ``null`` is ``nan``."""
     if not isinstance(facts, Mapping):
         raise TypeError("an object was expected")
-    return {key: math.nan if value is None else value for key, value in facts.items()}
+    known = {name: facts[name] for name in Answer.__dataclass_fields__ if facts.get(name) is not None}
+    known = {"seconds": math.nan, **known, "text": facts["answer"]}
+    return Answer(**known)  # type: ignore[arg-type]
 
 
 # An evaluation on disk: JSON lines for people and other programs, Parquet for many items.
@@ -176,7 +163,7 @@ def save_parquet(path: Path, header: Mapping[str, JSON], items: Sequence[Item]) 
     import pyarrow
     from pyarrow import parquet
 
-    rows = [{**asdict(item), **item.facts, "more": json.dumps(item.more)} for item in items]  # null, not nan
+    rows = [{**_EMPTY, **item.facts, "more": json.dumps(item.more)} for item in items]
     told = json.dumps({"evaluation": _LAYOUT, **header, "items": len(items)}, ensure_ascii=False)
     columns = _columns().with_metadata({_HEADER: told.encode()})
     written = pyarrow.Table.from_pylist(rows, schema=columns)
@@ -216,21 +203,15 @@ def _from_parquet(path: Path) -> tuple[dict[str, Any], Iterable[Mapping[str, JSO
 def _columns() -> "pyarrow.Schema":
     import pyarrow
 
-    text, number, count = pyarrow.string(), pyarrow.float64(), pyarrow.int64()
-    answer = {
-        "answer": text,
-        "score": number,
-        "reason": text,
-        "seconds": number,
-        "prompt_tokens": count,
-        "completion_tokens": count,
-        "finish_reason": text,
-        "cached_tokens": count,
-        "problem": text,
-    }
-    item = {"id": text, "origin": text, "question": text, "reference": text, **answer, "cluster": text}
-    samples = pyarrow.list_(pyarrow.struct(list(answer.items())))
-    return pyarrow.schema([*item.items(), ("samples", samples), ("more", text)])
+    of = {"str": pyarrow.string(), "float": pyarrow.float64(), "int": pyarrow.int64()}
+    text = of["str"]
+    answer = [
+        ("answer" if name == "text" else name, of[kind.__name__])
+        for name, kind in get_type_hints(Answer).items()
+    ]
+    asked = [(name, text) for name in _ASKED]
+    samples = pyarrow.list_(pyarrow.struct(answer))
+    return pyarrow.schema([*asked, *answer, ("cluster", text), ("samples", samples), ("more", text)])
 
 
 def _whole(path: Path, write: Callable[[Path], object]) -> Path:
@@ -244,6 +225,7 @@ def _whole(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
+_COLUMNS = tuple(_NONE.facts)
 _SHOWN = 5  # failures under a summary; all of them are in .failures
 
 
@@ -316,8 +298,10 @@ class Evaluation:
     @property
     def frame(self) -> "pandas.DataFrame":
         """All items as a table, one row each; ``answers`` has a row for each answer."""
-        columns = [name for name in Item.__dataclass_fields__ if name not in ("samples", "more")]
-        return self._listed(self.items, columns)
+        import pandas
+
+        rows = [item.row for item in self.items]
+        return pandas.DataFrame(rows, columns=[*_ASKED, *_COLUMNS, "cluster"])
 
     @property
     def answers(self) -> "pandas.DataFrame":
@@ -325,11 +309,11 @@ class Evaluation:
         import pandas
 
         rows = [
-            {"id": item.id, "sample": number, **asdict(answer)}
+            {"id": item.id, "sample": number, **_numbers(answer.facts)}
             for item in self.items
             for number, answer in enumerate(item.answers)
         ]
-        return pandas.DataFrame(rows, columns=["id", "sample", *Sample.__dataclass_fields__])
+        return pandas.DataFrame(rows, columns=["id", "sample", *_COLUMNS])
 
     @property
     def failures(self) -> "pandas.DataFrame":
@@ -450,7 +434,7 @@ class Evaluation:
         return tuple(item for item in self.graded if not passes(self.grader, item.score))
 
     @cached_property
-    def _answers(self) -> tuple[Sample, ...]:
+    def _answers(self) -> tuple[Answer, ...]:
         """Every answer that came."""
         return tuple(
             answer for item in self.items for answer in item.answers if answer.finish_reason != "refused"
@@ -465,6 +449,11 @@ class Evaluation:
         """How many groups of items there are that have something in common; 0 where none has."""
         sizes = Counter(item.cluster for item in self.items if item.cluster)
         return len(sizes) if max(sizes.values(), default=1) > 1 else 0
+
+
+def _numbers(facts: Mapping[str, JSON]) -> dict[str, JSON]:
+    """A table has ``nan`` where JSON has ``null``."""
+    return {name: math.nan if value is None else value for name, value in facts.items()}
 
 
 def _mean(numbers: Iterable[float]) -> float:

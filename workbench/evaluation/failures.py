@@ -114,7 +114,7 @@ class Symptom(NamedTuple):
 
 def symptom(item: Item, *, valid: Grader | None = None) -> Symptom | None:
     """What is wrong with the answer, as far as it tells by itself? ``None`` where no rule can."""
-    if valid is not None and grade(valid, item.answer, item.graded) < 1:
+    if valid is not None and grade(valid, item.answer, item.fields) < 1:
         return Symptom("format", f"{valid['name']} does not take it")
     return _of_json(item) or _of_the_form(item)
 
@@ -244,7 +244,7 @@ class Failures:
         import pandas
 
         columns = ["origin", "question", "reference", "answer", "kind", "by", "why"]
-        rows = [{**asdict(failed.item), **_told_of(failed)} for failed in self.items]
+        rows = [{**failed.item.row, **_told_of(failed)} for failed in self.items]
         return pandas.DataFrame(rows, columns=columns)
 
     def labelled_with(self, labels: Mapping[str, Label]) -> "Failures":
@@ -254,7 +254,7 @@ class Failures:
 
     def to_jsonl(self) -> bytes:
         """The list of data to collect: a failure a line, with its label."""
-        lines = [{**asdict(failed.item), **_told_of(failed)} for failed in self.items]
+        lines = [{**failed.item.facts, **_told_of(failed)} for failed in self.items]
         return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
 
     @property

@@ -163,4 +163,4 @@ def _questions(evaluation: Evaluation) -> tuple[str, ...]:
 
 
 def _share(evaluation: Evaluation, valid: Grader) -> float:
-    return fmean(grade(valid, item.answer, item.graded) for item in evaluation.items)
+    return fmean(grade(valid, item.answer, item.fields) for item in evaluation.items)

@@ -47,7 +47,7 @@ def evidence(
         known["shots_gain"] = many.score - few.score
         if context_tokens is not None and many.prompt_tokens:
             # Twice the examples add twice what the last doubling added, at the longest question as well.
-            longest = max(item.prompt_tokens for item in many.items)
+            longest = max(item.first.prompt_tokens for item in many.items)
             more = 2 * (many.prompt_tokens - few.prompt_tokens)
             known["more_shots_fit"] = longest + more + many.max_tokens <= context_tokens
     if ladder.gold is not None:

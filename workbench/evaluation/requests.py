@@ -7,6 +7,7 @@ in ``answers``.
 
 import hashlib
 import json
+import math
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -62,10 +63,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said.
+    """What the model said, and once it is graded, its score with the reason.
 
     ``seconds`` runs from sending to the last word, the service's queue included, as it was when the
-    answer was first fetched; tries that were refused, and the waits behind them, are no part of it.
+    answer was first fetched; tries that were refused, and the waits behind them, are no part of it; ``nan``
+    where a service does not tell.
     Token counts are 0 where a service gives none. ``cached_tokens`` are those of the prompt's tokens that
     the service had read before, and charges less for.
     """
@@ -79,7 +81,20 @@ class Answer:
     refusal: str = ""
     """What the model said in place of an answer, or that a filter stopped it."""
     problem: str = ""
-    """Why the service did not let the model answer; such a question is asked again by the next run."""
+    """Why it has no score. Where the service did not let the model answer, the next run asks again."""
+    score: float = math.nan
+    """From 0 to 1; ``nan`` while it is not graded, and where it could not be."""
+    reason: str = ""
+    """Why the grader gave this score, where it says so."""
+
+    @property
+    def facts(self) -> dict[str, JSON]:
+        """All of it as JSON, as saved evaluations name it: ``answer`` for the text, no empty ``refusal``."""
+        facts: dict[str, JSON] = {
+            "answer" if name == "text" else name: None if value != value else value
+            for name, value in asdict(self).items()
+        }
+        return {name: value for name, value in facts.items() if name != "refusal" or value}
 
 
 def fetch(client: "OpenAI", request: Request) -> Answer:
@@ -169,7 +184,8 @@ class ResponseCache:
         self.answers[key] = answer
         if self.path is None:
             return
-        told = {"key": key, "model": model, **{k: v for k, v in asdict(answer).items() if v != ""}}
+        told = {k: v for k, v in asdict(answer).items() if v != "" and k not in _GRADE}
+        told = {"key": key, "model": model, **told}
         with self._noting:
             self._unwritten.append(json.dumps(told | {"text": answer.text}, ensure_ascii=False).encode())
         # The disk is slow: who comes first writes for all who wait behind it.
@@ -178,6 +194,9 @@ class ResponseCache:
                 lines, self._unwritten = self._unwritten, []
             if lines:
                 jsonl_log.append(self.path, b"\n".join(lines))
+
+
+_GRADE = ("score", "reason")  # of an answer: depends on the grader, and is made anew
 
 
 def _answer(entry: Mapping[str, JSON]) -> Answer:

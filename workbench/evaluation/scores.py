@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Literal, NamedTuple
 
 from workbench.errors import DataError
-from workbench.evaluation.evaluation import Evaluation, Item, Sample
+from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.prompts import Prompt
+from workbench.evaluation.requests import Answer
 from workbench.project import JSON
 
 # Pairing: which items can be compared, and what is left out of the comparison and why.
@@ -262,20 +262,16 @@ def _items(lines: Iterable[_Line], name: str) -> Iterator[Item]:
         by_id.setdefault(line.id, []).append(line)
     for id, answers in by_id.items():
         first = answers[0]
-        scores = [line.score for line in answers if not math.isnan(line.score)]
-        samples = tuple(Sample(line.texts["answer"], line.score, "", math.nan, 0, 0, "") for line in answers)
         yield Item(
             id=id,
             origin=first.texts["origin"] or f"{name}:{first.number}",
             question=first.texts["question"],
             reference=first.texts["reference"],
-            answer=first.texts["answer"],
-            score=fmean(scores) if scores else math.nan,
-            seconds=math.nan,
-            prompt_tokens=0,
-            completion_tokens=0,
-            finish_reason="",
+            answers=tuple(map(_answer, answers)),
             cluster=first.texts["cluster"],
-            problem="" if scores else "the file has no score for it",
-            samples=samples if len(samples) > 1 else (),
         )
+
+
+def _answer(line: _Line) -> Answer:
+    problem = "the file has no score for it" if math.isnan(line.score) else ""
+    return Answer(line.texts["answer"], "", math.nan, 0, 0, score=line.score, problem=problem)

@@ -126,13 +126,14 @@ def _side(name: str, evaluation: Evaluation, item: Item, against: str) -> str:
     text = diffed(item.answer, against) if item.answer else "<i>(an empty answer)</i>"
     score = "no score" if math.isnan(item.score) else f"score {item.score:g}"
     facts = [f"<p><b>{score}</b>{_told(': ', item.reason)}{_told('. ', item.problem)}</p>"]
-    seconds = "" if math.isnan(item.seconds) else f" · {item.seconds:.2f} s"
-    cut = " · cut short" if item.finish_reason == "length" else ""
+    seconds = "" if math.isnan(item.first.seconds) else f" · {item.first.seconds:.2f} s"
+    cut = " · cut short" if item.first.finish_reason == "length" else ""
     facts.append(
-        f"<p>{item.prompt_tokens:,} tokens asked · {item.completion_tokens:,} answered{seconds}{cut}</p>"
+        f"<p>{item.first.prompt_tokens:,} tokens asked · "
+        f"{item.first.completion_tokens:,} answered{seconds}{cut}</p>"
     )
-    if len(item.samples) > 1:
-        rows = [(f"{sample.score:g}", sample.answer, sample.reason) for sample in item.samples]
+    if len(item.answers) > 1:
+        rows = [(f"{sample.score:g}", sample.text, sample.reason) for sample in item.answers]
         samples = table(f"all {len(rows)} samples", ("score", "answer", "reason"), rows)
         facts.append(f"<details><summary>{len(rows)} samples</summary>{samples}</details>")
     return f"<section>{_block(f'{name}: {evaluation.model}', text)}{''.join(facts)}</section>"
