@@ -113,9 +113,9 @@ def second_look(experiments: int) -> Iterator[str]:
     wrong = 0
     for _ in range(experiments):
         flips = random.choice([-1, 0, 1], size=20_000, p=[0.1, 0.8, 0.1])
-        first = _verdict(flips[:100], looks=1)
+        first = _verdict(flips[:100], comparisons=1)
         if first.outcome == "inconclusive":
-            first = _verdict(flips[: 100 + first.more_items], looks=2)
+            first = _verdict(flips[: 100 + first.more_items], comparisons=2)
         wrong += first.outcome == "better"
     share = f"{100 * wrong / experiments:.1f}"
     print(f"\nThe same with a second look, at the items that were asked for: {share} %")
@@ -177,9 +177,9 @@ def _sizes(world: World, random: Generator) -> "np.ndarray[tuple[int], np.dtype[
     return np.full(world.clusters, 10)
 
 
-def _verdict(flips: "np.ndarray[tuple[int], np.dtype[np.int64]]", looks: int) -> Verdict:
+def _verdict(flips: "np.ndarray[tuple[int], np.dtype[np.int64]]", comparisons: int) -> Verdict:
     found = difference((flips < 0).astype(float).tolist(), (flips > 0).astype(float).tolist())
-    return Verdict(found, min(1.0, looks * found.p_value), MINIMUM, looks)
+    return Verdict(found, min(1.0, comparisons * found.p_value), MINIMUM, comparisons)
 
 
 def main() -> None:

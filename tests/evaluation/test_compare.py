@@ -60,16 +60,16 @@ def test_items_are_paired_by_id_whatever_their_order():
 
 
 def test_flips_show_right_to_wrong_first():
-    flips = compare(evaluation("0110"), evaluation("1100", "tuned")).flips
-    assert list(flips["flip"]) == ["right → wrong", "wrong → right"]
+    flips = compare(evaluation("0110"), evaluation("1100", "tuned")).changed_items
+    assert list(flips["change"]) == ["right → wrong", "wrong → right"]
     assert list(flips["origin"]) == ["faq.csv:4", "faq.csv:2"]
     assert list(flips["base_answer"]) == ["base 2", "base 0"]
     assert list(flips["tuned_answer"]) == ["tuned 2", "tuned 0"]
 
 
 def test_flips_of_scores_show_the_largest_loss_first():
-    flips = compare(evaluation([0.5, 1, 0.2, 0.3]), evaluation([0.4, 0.25, 0.9, 0.3], "tuned")).flips
-    assert list(flips["flip"]) == ["right → 25 %", "50 % → 40 %", "20 % → 90 %"]
+    flips = compare(evaluation([0.5, 1, 0.2, 0.3]), evaluation([0.4, 0.25, 0.9, 0.3], "tuned")).changed_items
+    assert list(flips["change"]) == ["right → 25 %", "50 % → 40 %", "20 % → 90 %"]
 
 
 def test_a_clear_gain_is_called_better_with_its_numbers():
@@ -203,10 +203,10 @@ def test_an_item_of_two_clusters_is_refused():
 def test_every_look_is_corrected_for():
     base, tuned = evaluation("0" * 60), evaluation("1" * 7 + "0" * 53, "tuned")
     assert compare(base, tuned).outcome == "better"
-    result = compare(base, tuned, looked_at=6)
+    result = compare(base, tuned, comparisons_made=6)
     assert result.p_value == pytest.approx(6 * mcnemar(0, 7))
     assert result.outcome == "inconclusive"
-    assert "exact McNemar p = 0.094 after Holm's correction for 6 looks" in result.verdict
+    assert "exact McNemar p = 0.094 after Holm's correction for 6 comparisons" in result.verdict
 
 
 def test_an_interval_that_excludes_0_does_not_outdo_the_test():
@@ -227,7 +227,7 @@ def test_other_checkpoints_are_compared_and_corrected_together():
     assert result.judged.optimism == pytest.approx(0.8463 * 0.04649, rel=1e-3)
     assert result.verdict.endswith("If it was picked as the best of 3, up to 3.9 of these points are luck.")
     page = result._repr_html_()
-    assert "All 3 against base; p after Holm&#x27;s correction for 3 looks" in page
+    assert "All 3 against base; p after Holm&#x27;s correction for 3 comparisons" in page
     assert ">second</th>" in page
 
 
@@ -240,21 +240,21 @@ def test_p_values_from_elsewhere_count_as_looks():
 
 def test_leaked_items_do_not_count_and_the_score_with_them_is_told():
     base, tuned = evaluation("0000110000"), evaluation("1111110000", "tuned")
-    result = compare(base, tuned, leaked=["id0", "faq.csv:3"])
+    result = compare(base, tuned, contaminated=["id0", "faq.csv:3"])
     assert (result.items, result.fixed) == (8, 2)
     assert result.verdict.endswith(
-        "2 items are left out (leaked into the training data): id0, id1. "
-        "With the leaked ones: 6 of 10 items right against 2."
+        "2 items are left out (contaminated: also in the training data): id0, id1. "
+        "With the contaminated ones: 6 of 10 items right against 2."
     )
 
 
 def test_leaked_items_that_nobody_knows_are_named():
     with pytest.raises(
-        DataError, match=r"None of the 1 leaked items .* \(row7\); .* such as id0 \(faq.csv:2\)"
+        DataError, match=r"None of the 1 contaminated items .* \(row7\); .* such as id0 \(faq.csv:2\)"
     ):
-        compare(evaluation("01"), evaluation("11", "tuned"), leaked=["row7"])
-    with pytest.raises(DataError, match="Every item is leaked"):
-        compare(evaluation("01"), evaluation("11", "tuned"), leaked=["id0", "id1"])
+        compare(evaluation("01"), evaluation("11", "tuned"), contaminated=["row7"])
+    with pytest.raises(DataError, match="Every item is contaminated"):
+        compare(evaluation("01"), evaluation("11", "tuned"), contaminated=["id0", "id1"])
 
 
 def test_items_without_a_score_are_left_out_and_cannot_change_the_verdict_unseen():
@@ -311,8 +311,8 @@ def test_what_cannot_be_meant_is_refused():
     base = evaluation("01")
     with pytest.raises(DataError, match=r"minimum is 2; give a share between 0 and 1, such as 0.02 for 2"):
         compare(base, base, minimum=2)
-    with pytest.raises(DataError, match="looked_at is 0; it counts this comparison too"):
-        compare(base, base, looked_at=0)
+    with pytest.raises(DataError, match="comparisons_made is 0; count this one too: at least 1"):
+        compare(base, base, comparisons_made=0)
     with pytest.raises(DataError, match=r"p_values has 1.5"):
         compare(base, base, p_values=[1.5])
 

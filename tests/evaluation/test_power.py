@@ -92,7 +92,7 @@ def test_without_a_difference_the_exact_test_finds_one_in_at_most_5_of_100():
 def test_the_power_table_says_it_in_a_sentence():
     found = power_table(50, differences=(0.05,))
     assert found.sentence == "With 50 items you can only see 17 points; you need 626 for 5."
-    assert repr(found) == f"{found.sentence} If 20 % of the items flip; found in 80 of 100 tests at 5 %."
+    assert repr(found) == f"{found.sentence} If 20 % of the items change; found in 80 of 100 tests at 5 %."
     assert power_table(50).sentence == (
         "With 50 items you can only see 17 points; you need 155 for 10, 626 for 5 and 3,923 for 2."
     )
@@ -112,7 +112,9 @@ def test_clusters_and_looks_need_more_items():
     clustered = power_table(200, differences=(0.1,), cluster_size=10, correlation=0.3)
     assert clustered.needed == ((0.1, 574),)
     assert "clusters make 3.7 items worth one" in clustered.assumed
-    assert power_table(200, differences=(0.1,), looks=5).needed == ((0.1, items_needed(0.1, level=0.01)),)
+    assert power_table(200, differences=(0.1,), comparisons=5).needed == (
+        (0.1, items_needed(0.1, level=0.01)),
+    )
 
 
 def test_the_power_table_takes_scores_too():

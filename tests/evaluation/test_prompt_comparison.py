@@ -1,4 +1,4 @@
-"""The baseline ladder, and what evaluations leave in the record."""
+"""The comparison of prompts, and what evaluations leave in the record."""
 
 import json
 from dataclasses import replace
@@ -50,16 +50,16 @@ def test_of_equal_rungs_the_shorter_prompt_is_best():
 
 def test_valid_is_the_share_of_well_formed_answers_right_or_not():
     answers = (GQL, "customers -> all", "How many?", "orders ->")
-    [rung] = compare_prompts([evaluation("zero-shot", *answers)], valid=VALID_GQL).rungs
+    [rung] = compare_prompts([evaluation("zero-shot", *answers)], valid=VALID_GQL).scores
     assert rung.valid == 0.5
 
 
-def test_rungs_with_different_questions_or_models_are_no_ladder():
+def test_prompts_with_different_questions_or_models_are_not_compared():
     with pytest.raises(DataError, match="differ in model or questions"):
         compare_prompts([evaluation("a", GQL), evaluation("b", GQL, "?")])
     with pytest.raises(DataError, match="differ in model or questions"):
         compare_prompts([evaluation("a", GQL), evaluation("b", GQL, model="other")])
-    with pytest.raises(DataError, match="no evaluation to put on a ladder"):
+    with pytest.raises(DataError, match="no evaluation to compare"):
         compare_prompts([])
 
 
@@ -69,7 +69,7 @@ def test_the_table_shows_each_rung_and_escapes_its_name():
     assert "25.0 %" in shown
     assert "5–70 %" in shown  # Wilson for 1 of 4
     assert "valid" not in shown
-    assert repr(compare_prompts([evaluation("x", GQL, "?")])) == "<Ladder of base: x 50.0 %>"
+    assert repr(compare_prompts([evaluation("x", GQL, "?")])) == "<Prompts of base: x 50.0 %>"
 
 
 def shown(shots: int, *answers: str, tokens: int = 10) -> Evaluation:
@@ -79,7 +79,7 @@ def shown(shots: int, *answers: str, tokens: int = 10) -> Evaluation:
     return replace(evaluation("", *answers, tokens=tokens), prompt=prompt)
 
 
-def test_gold_context_and_a_teacher_stand_beside_the_ladder_and_are_never_its_best():
+def test_gold_context_and_a_teacher_stand_beside_the_prompts_and_are_never_its_best():
     base = evaluation("zero-shot", GQL, "?")
     gold = replace(evaluation("", GQL, GQL), prompt=gold_context(Prompt("zero-shot"), "passage"))
     rungs = compare_prompts([base], gold=gold, teacher=evaluation("zero-shot", GQL, GQL, model="large"))
@@ -104,7 +104,7 @@ def test_the_right_passages_are_no_rung_and_the_base_model_is_no_teacher():
 
 
 def test_a_rung_that_was_left_out_is_none():
-    assert len(compare_prompts([evaluation("a", GQL), None]).rungs) == 1
+    assert len(compare_prompts([evaluation("a", GQL), None]).scores) == 1
 
 
 def test_the_last_doubling_is_the_largest_of_an_otherwise_equal_prompt():

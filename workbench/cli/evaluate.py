@@ -175,8 +175,8 @@ def compare_files(
         read_scores(tuned),
         also=[read_scores(path) for path in also or ()],
         minimum=minimum / 100,
-        looked_at=looked_at,
-        leaked=() if leaked is None else _lines_of(leaked),
+        comparisons_made=looked_at,
+        contaminated=() if leaked is None else _lines_of(leaked),
         missing="refuse" if missing == "refuse" else "leave out",
     )
     guarded = NonInferiority(comparison, minimum / 100)

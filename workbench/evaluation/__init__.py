@@ -1,1 +1,1 @@
-"""Is the model good, and is the tuned one really better? Graders, prompts, evaluate, compare."""
+"""Is the model good, and is the tuned one really better? Prompts, evaluations, comparisons, graders."""

@@ -1,9 +1,8 @@
-"""How far do raters agree, beyond what chance would bring? People with people, a judge with people.
+"""Inter-rater agreement beyond chance: people with people, an LLM judge with people.
 
-``ratings`` has a row for each rater and in it a value for each unit (an answer
-that was rated), None where the rater gave none. Each measure comes with a 95 %
-interval from drawing the units again (BCa): with few units it is wide. From 0.6 on a
-judge may be trusted, 0.8 is good.
+``ratings`` has a row for each rater and in it a value for each rated unit, None where the rater gave none.
+Each measure has a 95 % interval from drawing the units again (BCa). From 0.6 on a judge may be trusted, 0.8
+is good.
 """
 
 import math
@@ -214,7 +213,7 @@ def _measured(
     return Agreement(drawn.value, drawn.interval(), len(rows) if units is None else units)
 
 
-# Whether raters agree on which answer is better, and whether a judge agrees with people.
+# Agreement on which answer is better: among raters, and of a judge with people.
 
 TRUSTED, GOOD = 0.6, 0.8  # of the agreement beyond chance
 ENOUGH = 50  # questions that two or more rated

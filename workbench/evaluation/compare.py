@@ -1,8 +1,8 @@
-"""Compare: is the tuned model really better, or was it luck?
+"""Compare two models on the same items: is the tuned one really better, or was it luck?
 
-Both answered the same items, so the comparison is paired: what counts is how
-each item's score changed, with items that belong together taken together, and
-with a correction for everything that was tried on them.
+The comparison is paired by item and takes clusters together; p-values are corrected for everything that was
+tried on these items. Also non-inferiority: is the tuned model not worse by more than a margin? The tests are
+in ``statistics``, the words of a verdict in ``verdicts``.
 """
 
 import math
@@ -17,7 +17,7 @@ from workbench.display import table
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.power import POWER
-from workbench.evaluation.scores import LeftOut, Missing, Pairs, leaked_among, pair, ungraded
+from workbench.evaluation.scores import LeftOut, Missing, Pairs, contaminated_among, pair, ungraded
 from workbench.evaluation.statistics import Difference, Interval, difference, holm, quantile, superiority
 from workbench.evaluation.verdicts import Outcome, Verdict, both_scores, points, shown_p
 from workbench.project import JSON
@@ -25,13 +25,13 @@ from workbench.project import JSON
 if TYPE_CHECKING:
     import pandas
 
-# What changed, item by item: what got worse first, because an average hides it.
+# Changed items, the largest losses first: an average hides them.
 
 
 class ChangedItem(NamedTuple):
     """An item whose score changed."""
 
-    flip: str
+    change: str
     """``right → wrong`` or ``wrong → right``; of scores in between, both in percent: ``80 % → 35 %``."""
     origin: str
     question: str
@@ -40,7 +40,7 @@ class ChangedItem(NamedTuple):
     tuned_answer: str
 
 
-def changed_items(pairs: Iterable[tuple[Item, Item]]) -> tuple[ChangedItem, ...]:
+def _changed_items(pairs: Iterable[tuple[Item, Item]]) -> tuple[ChangedItem, ...]:
     """The items that changed, base and tuned: the largest losses first, the largest gains last."""
     changed = [(base, tuned) for base, tuned in pairs if base.score != tuned.score]
     changed.sort(key=lambda pair: pair[1].score - pair[0].score)
@@ -65,10 +65,9 @@ def _told(score: float) -> str:
 
 # A comparison: two models on the same items, the verdict and what it rests on.
 #
-# It is frozen, says itself in a few sentences and shows what got worse first. How
-# one is made is said in ``compare``.
+# Its verdict is a few sentences; the items that got worse come first. ``compare`` makes one.
 
-_SHOWN = 5  # flips of each kind under a summary; all of them are in .flips
+_SHOWN = 5  # changed items of each kind under a summary; all of them are in .changed_items
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Comparison:
     judged: Verdict
     """The difference, and what it comes to."""
     left_out: tuple[LeftOut, ...] = ()
-    with_leaked: Difference | None = None
+    with_contaminated: Difference | None = None
     """The difference with the items that the model may have seen in training."""
     if_ungraded_were_lost: Outcome | None = None
     """The outcome if every item without a score had gone against the tuned model."""
@@ -119,14 +118,14 @@ class Comparison:
 
     @property
     def p_value(self) -> float:
-        """How often chance alone gives such a difference, two-sided and corrected for all looks."""
+        """How often chance alone gives such a difference, two-sided and corrected for all comparisons."""
         return self.judged.p_value
 
     @property
     def probability_better(self) -> float | None:
         """How probable it is that a changed item is rather a gain (Bayes, Jeffreys' prior).
 
-        Only for right-or-wrong items without clusters, and not corrected for several looks; else None.
+        Only for right-or-wrong items without clusters, and not corrected for several comparisons; else None.
         """
         found = self.judged.difference
         independent = found.right_or_wrong and not found.clustered
@@ -148,11 +147,11 @@ class Comparison:
         return " ".join((str(self.judged), *self._notes))
 
     @property
-    def flips(self) -> "pandas.DataFrame":
+    def changed_items(self) -> "pandas.DataFrame":
         """The items whose score changed, what got worse first."""
         import pandas
 
-        return pandas.DataFrame(self._flips, columns=list(ChangedItem._fields))
+        return pandas.DataFrame(self._changed, columns=list(ChangedItem._fields))
 
     @property
     def facts(self) -> dict[str, JSON]:
@@ -177,7 +176,7 @@ class Comparison:
             "p_value": self.p_value,
             "uncorrected_p_value": found.p_value,
             "probability_better": self.probability_better,
-            "looks": self.judged.looks,
+            "looks": self.judged.comparisons,
             "optimism": self.judged.optimism,
             "more_items": self.more_items,
             "left_out": [{"why": each.why, "ids": list(each.ids)} for each in self.left_out],
@@ -195,23 +194,23 @@ class Comparison:
         if self.also:
             page += table(
                 f"All {len(self.also) + 1} against {self.base.model}; p after Holm's correction for "
-                f"{self.judged.looks} looks",
+                f"{self.judged.comparisons} comparisons",
                 ("model", "prompt", "points", "95 % interval", "p", "outcome"),
                 [_row(each) for each in (self, *self.also)],
             )
-        changed = self._flips
+        changed = self._changed
         shown = changed[: min(self.broken, _SHOWN)] + changed[self.broken :][-_SHOWN:]
         if not changed:
             return page
         return page + table(
-            f"{len(shown)} of {len(changed)} changed items, what got worse first; all of them are in .flips",
-            ("flip", "origin", "question", "reference", "base answer", "tuned answer"),
+            f"{len(shown)} of {len(changed)} changed items, what got worse first; all are in .changed_items",
+            ("change", "origin", "question", "reference", "base answer", "tuned answer"),
             shown,
         )
 
     @cached_property
-    def _flips(self) -> tuple[ChangedItem, ...]:
-        return changed_items(zip(self.base.items, self.tuned.items, strict=True))
+    def _changed(self) -> tuple[ChangedItem, ...]:
+        return _changed_items(zip(self.base.items, self.tuned.items, strict=True))
 
     @property
     def _notes(self) -> list[str]:
@@ -222,8 +221,8 @@ class Comparison:
                 f"They were asked differently: the base model at temperature {base[0]:g} for up to {base[1]} "
                 f"tokens, the tuned one at {tuned[0]:g} for {tuned[1]}."
             )
-        if self.with_leaked is not None:
-            notes.append(f"With the leaked ones: {both_scores(self.with_leaked)}.")
+        if self.with_contaminated is not None:
+            notes.append(f"With the contaminated ones: {both_scores(self.with_contaminated)}.")
         if self.if_ungraded_were_lost == self.outcome:
             notes.append(
                 "The verdict is the same if those without a score all count against the tuned model."
@@ -244,8 +243,8 @@ def _side(name: str, side: Evaluation) -> tuple[object, ...]:
         side.prompt.name,
         f"{100 * side.score:.1f} % ({side.interval})",
         side.correct,
-        f"{tokens:.0f}" if tokens > 0 else "not told",
-        f"{seconds:.2f} s" if seconds == seconds else "not told",
+        f"{tokens:.0f}" if tokens > 0 else "unknown",
+        f"{seconds:.2f} s" if seconds == seconds else "unknown",
     )
 
 
@@ -271,33 +270,34 @@ def compare(
     *,
     also: Sequence[Evaluation] = (),
     minimum: float = MINIMUM,
-    looked_at: int = 1,
+    comparisons_made: int = 1,
     p_values: Sequence[float] = (),
-    leaked: Collection[str] = (),
+    contaminated: Collection[str] = (),
     missing: Missing = "refuse",
 ) -> Comparison:
     """Compare two evaluations of the same items, paired by item.
 
-    ``minimum`` is the smallest difference that matters, a share from 0 to 1; choose it before you look.
+    ``minimum`` is the smallest difference that matters, a share from 0 to 1; choose it before you see
+    scores.
 
-    Everything that was tried on these items counts as a look, and the p-value is corrected for all of
+    Everything that was tried on these items counts as a comparison, and the p-value is corrected for all of
     them (Holm): further evaluations in ``also``, which are compared with ``base`` too; ``p_values`` of
-    comparisons made elsewhere; or just how many there were, ``looked_at``.
+    comparisons made elsewhere; or just how many there were, ``comparisons_made``.
 
-    ``leaked`` are ids or origins of items that the model may have seen in training: they do not count,
+    ``contaminated`` are ids or origins of items that the model may have seen in training: they do not count,
     and the score with them is told. Items that cannot be graded do not count either. Items that only one
     of the two answered are refused unless ``missing="leave out"``.
 
     Raises ``DataError`` when there is nothing to compare, or when it would not be fair.
     """
-    _check(minimum, looked_at, p_values)
-    found = [_measured(base, each, leaked, missing) for each in (tuned, *also)]
-    looks = max(looked_at, len(found) + len(p_values))
-    # Looks of which nothing is known but their number count as if they had found nothing.
+    _check(minimum, comparisons_made, p_values)
+    found = [_measured(base, each, contaminated, missing) for each in (tuned, *also)]
+    comparisons = max(comparisons_made, len(found) + len(p_values))
+    # Comparisons of which only the number is known count as if they had found nothing.
     family = [each.counted.p_value for each in found] + list(p_values)
-    corrected = holm(family + [1.0] * (looks - len(family)))
+    corrected = holm(family + [1.0] * (comparisons - len(family)))
     first, *others = (
-        _compared(each, Verdict(each.counted, p, minimum, looks))
+        _compared(each, Verdict(each.counted, p, minimum, comparisons))
         for each, p in zip(found, corrected, strict=False)
     )
     return replace(first, also=tuple(others))
@@ -309,14 +309,16 @@ class _Measured:
 
     pairs: Pairs
     counted: Difference
-    with_leaked: Difference | None
+    with_contaminated: Difference | None
     worst: Difference | None
     """With the items that have no score, as if all had gone against the tuned model."""
 
 
-def _measured(base: Evaluation, tuned: Evaluation, leaked: Collection[str], missing: Missing) -> _Measured:
+def _measured(
+    base: Evaluation, tuned: Evaluation, contaminated: Collection[str], missing: Missing
+) -> _Measured:
     pairs = pair(base, tuned, missing=missing)
-    seen, unknown = leaked_among(pairs, leaked), ungraded(pairs)
+    seen, unknown = contaminated_among(pairs, contaminated), ungraded(pairs)
     if len(unknown | seen) == len(pairs.base.items):
         problems = [item.problem for side in (pairs.tuned, pairs.base) for item in side.items if item.problem]
         raise DataError(
@@ -324,12 +326,12 @@ def _measured(base: Evaluation, tuned: Evaluation, leaked: Collection[str], miss
             f"{f' ({problems[0]})' if problems else ''}. Evaluate again."
         )
     graded = pairs.without(unknown, "not scored for both models")
-    kept = graded.without(seen - unknown, "leaked into the training data")
+    kept = graded.without(seen - unknown, "contaminated: also in the training data")
     return _Measured(
         kept,
         _difference(kept),
         _difference(graded) if seen - unknown else None,
-        _difference(_lost(pairs.without(seen, "leaked"))) if unknown - seen else None,
+        _difference(_lost(pairs.without(seen, "contaminated"))) if unknown - seen else None,
     )
 
 
@@ -354,23 +356,23 @@ def _difference(pairs: Pairs) -> Difference:
 def _compared(found: _Measured, judged: Verdict) -> Comparison:
     worst = None
     if found.worst is not None:
-        p = min(1.0, found.worst.p_value * judged.looks)
+        p = min(1.0, found.worst.p_value * judged.comparisons)
         worst = replace(judged, difference=found.worst, p_value=p).outcome
     pairs = found.pairs
-    return Comparison(pairs.base, pairs.tuned, judged, pairs.left_out, found.with_leaked, worst)
+    return Comparison(pairs.base, pairs.tuned, judged, pairs.left_out, found.with_contaminated, worst)
 
 
-def _check(minimum: float, looked_at: int, p_values: Sequence[float]) -> None:
+def _check(minimum: float, comparisons_made: int, p_values: Sequence[float]) -> None:
     if not 0 < minimum < 1:
         raise DataError(f"minimum is {minimum:g}; give a share between 0 and 1, such as 0.02 for 2 points.")
-    if looked_at < 1:
-        raise DataError(f"looked_at is {looked_at}; it counts this comparison too, so it is at least 1.")
+    if comparisons_made < 1:
+        raise DataError(f"comparisons_made is {comparisons_made}; count this one too: at least 1.")
     wrong = [p for p in p_values if not 0 <= p <= 1]
     if wrong:
         raise DataError(f"p_values has {wrong[0]:g}; a p-value lies between 0 and 1.")
 
 
-# Test items that the model has seen in training: their score is a recital.
+# Test items that the model has seen in training: their score is memorisation.
 
 
 def contaminated(test: Dataset, training: Dataset) -> frozenset[str]:
@@ -386,11 +388,8 @@ def contaminated(test: Dataset, training: Dataset) -> frozenset[str]:
     )
 
 
-# Did it get worse elsewhere? A model is not worse when the most it may have lost is less than a margin.
-#
-# "No significant difference" does not show that nothing was lost: with few items
-# nothing is ever significant. Here the burden of proof is on the tuned model. The
-# margin is chosen before anybody looks.
+# Non-inferiority: a model is not worse when the most it may have lost is less than a margin, chosen before.
+# "No significant difference" does not show that: with few items nothing is ever significant.
 
 _ONE_SIDED = 0.9  # both ends of a 90 % interval are one-sided 95 % bounds
 

@@ -1,4 +1,8 @@
-"""Evaluate: ask a model every question of a dataset, grade the answers, keep both."""
+"""Evaluate: ask a model every question of a dataset, grade the answers, keep both.
+
+Also ``samples``: several graded answers to each question, of which preference pairs are made. What an
+evaluation is, and how it is saved, is in ``evaluation``; sending requests is in ``requests``.
+"""
 
 import hashlib
 import json

@@ -1,8 +1,7 @@
-"""An evaluation: a model's answers to the questions of a dataset, with their scores.
+"""An evaluation: the items of a dataset with a model's answers and their grades; frozen, and a file on disk.
 
-It is frozen: the items, and everything that was held fixed (model, prompt,
-grader, decoding). It is a file on disk, so that a later notebook compares the
-very same items. How one is made is said in ``evaluate``.
+``Item`` is one question with its answers, ``Answer`` (in ``requests``) one answer with its grade. Files are
+JSON lines or Parquet; what earlier versions wrote is read. Also what a request costs on average.
 """
 
 import json
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow
 
-# One item of an evaluation: what was asked, what the model said, and what that is worth.
+# One item: a question with its answers and their grades.
 
 _NONE = Answer("", "", math.nan, 0, 0)
 
@@ -135,10 +134,8 @@ def _answer_from(facts: JSON) -> Answer:
     return Answer(**known)  # type: ignore[arg-type]
 
 
-# An evaluation on disk: JSON lines for people and other programs, Parquet for many items.
-#
-# Both hold the same: what was held fixed, and every item with all its answers. In
-# JSON lines the first line is what was held fixed; in Parquet it is the schema's metadata.
+# On disk: JSON lines, whose first line is what was held fixed, or Parquet, with that in the schema's
+# metadata.
 
 _LAYOUT = 1  # the version of what is written here
 _HEADER = b"workbench.evaluation"
@@ -462,9 +459,7 @@ def _mean(numbers: Iterable[float]) -> float:
     return statistics.fmean(found) if found else math.nan
 
 
-# What a request costs: its tokens at the prices of the catalogue.
-#
-# ``None`` where a price or a count is not known: a cost is looked up, never guessed.
+# What a request costs: its tokens at the prices of the catalogue; ``None`` where one is not known.
 
 MILLION = 1_000_000  # prices are per million tokens
 

@@ -1,8 +1,7 @@
-"""Failures: the wrong answers of the best prompt, and what is wrong with each.
+"""Failures: the wrong answers of the best prompt, and a label for what is wrong with each.
 
-A rule labels where a rule can tell, a person by hand, a model as judge; who did
-it stands beside every label. What nobody has labelled stays open: it is counted,
-never guessed. The list is what data to collect, and a test of success later.
+A rule, a person or an LLM judge labels, and the label says who. What nobody has labelled is counted as
+unlabelled, never guessed. The list says which data to collect, and is a test of success later.
 """
 
 import hashlib
@@ -33,11 +32,8 @@ if TYPE_CHECKING:
     import pandas
     from openai import OpenAI
 
-# Labels: what somebody says is wrong with an answer, and who says so.
-#
-# Labels are lines of a file in the project's folder; it only grows, and the latest
-# line about a failure counts. A failure is known by its content, so a label is
-# found again when the same answers are measured again.
+# Labels: lines of a file that only grows; the latest line about a failure counts. A failure is known by its
+# content, so a label is found again when the same answers are measured again.
 
 Labeller: TypeAlias = Literal["rule", "person", "judge"]
 LABELLERS: tuple[Labeller, ...] = get_args(Labeller)
@@ -97,10 +93,9 @@ class Labels:
         return f"Labels({len(self.latest)} failures)"
 
 
-# What a rule can tell of a wrong answer. A rule speaks only where it is sure; all else is for people.
-#
-# Asked in this order: is it well formed; is it JSON, or a tool's call, where that was wanted; is it the
-# reference but for its form; would the right passage have helped. Each says what it saw.
+# Labels by rule, only where a rule is sure. In this order: is it well formed; is it JSON, or a tool's call,
+# where that was wanted; is it the reference but for its form; would the right passage have helped. Each says
+# what it saw.
 
 _FENCED = re.compile(r"```[^\n`]*\n(.*?)\n?```", re.DOTALL)
 
@@ -119,11 +114,11 @@ def symptom(item: Item, *, valid: Grader | None = None) -> Symptom | None:
     return _of_json(item) or _of_the_form(item)
 
 
-def symptom_of_context(ladder: PromptComparison, place: int, example: Example | None) -> Symptom | None:
+def symptom_of_context(prompts: PromptComparison, place: int, example: Example | None) -> Symptom | None:
     """What does it tell that the right passage helped? ``example`` is the question, with that passage."""
-    if ladder.gold is None or ladder.gold.evaluation.items[place].score < 1:
+    if prompts.gold is None or prompts.gold.evaluation.items[place].score < 1:
         return None
-    documents, gold = ladder.best.prompt.context, ladder.gold.evaluation.prompt.context
+    documents, gold = prompts.best.prompt.context, prompts.gold.evaluation.prompt.context
     if not isinstance(documents, Documents):
         return Symptom("missing_knowledge", "right once the passage is in the prompt")
     if example is None or gold is None:
@@ -293,7 +288,7 @@ class Failures:
 
 
 def failures(
-    ladder: PromptComparison,
+    prompts: PromptComparison,
     *,
     valid: Grader | None = None,
     well_formed: Failure | None = None,
@@ -312,16 +307,16 @@ def failures(
     """
     if at_most < 1:
         raise DataError(f"{at_most} failures are none to look at; give 1 or more.")
-    best = ladder.best
+    best = prompts.best
     if test is not None and [example.question for example in test] != [item.question for item in best.items]:
-        raise DataError(f"{test.name} holds other questions than were asked; give the test of this ladder.")
+        raise DataError(f"{test.name} holds other questions than were asked; give the test of this prompts.")
     wrong = [place for place, item in enumerate(best.items) if item.score < 1]
     drawn = random.Random(seed).sample(wrong, min(at_most, len(wrong)))
     rest = Label(well_formed, "rule", "well formed, and wrong") if valid and well_formed else None
     items = []
     for place in drawn:
         item, example = best.items[place], None if test is None else test[place]
-        found = symptom(item, valid=valid) or symptom_of_context(ladder, place, example)
+        found = symptom(item, valid=valid) or symptom_of_context(prompts, place, example)
         items.append(Failed(item, Label(found.kind, "rule", found.why) if found else rest))
     return Failures(best.prompt, best.model, tuple(items), len(wrong))
 
@@ -331,10 +326,7 @@ def _told_of(failed: Failed) -> dict[str, str | None]:
     return {"kind": label.kind, "by": label.by, "why": label.why} if label else {"kind": None, "by": None}
 
 
-# A model says what is wrong with an answer, where neither a rule nor a person has.
-#
-# Its labels are marked as a judge's. How far to trust it is measured by letting a
-# person label some of the same failures: the person's label counts.
+# Labels by an LLM judge, for what neither a rule nor a person has labelled. A person's label counts more.
 
 ANSWER_TOKENS = 16  # the longest name has five
 

@@ -1,7 +1,7 @@
-"""A judge's verdicts on two models' answers, and what speaks against believing the judge.
+"""An LLM judge that reads two models' answers side by side, and its biases.
 
-It read each pair in both orders, and a win counts only if it wins in both. Its
-consistency and its liking for the first place are told beside the win rate.
+It reads each pair in both orders, and a win counts only if it wins in both. Its consistency, position bias
+and liking for its own model family are reported beside the win rate.
 """
 
 import re

@@ -1,8 +1,7 @@
-"""Quality against cost: the base model, the tuned one and a larger one, each with its own best prompt.
+"""Quality against cost: which of several models, each with its best prompt, are on the Pareto frontier.
 
-A candidate is dominated when another scores as well for less, or better for as
-much; what is not dominated is the frontier, and the choice is among these. All
-have answered the same questions.
+A candidate is dominated when another scores as well for less, or better for as much. All have answered the
+same questions.
 """
 
 import math

@@ -1,8 +1,7 @@
-"""How many items does a difference need, and what can the items I have show? Asked before the launch.
+"""Statistical power: how many items a difference needs, and what a test set of given size can show.
 
-A test that cannot see five points says nothing about a gain of five points,
-whether it finds one or not. Everything is for a two-sided test at 5 % that finds
-the difference in 80 of 100 tests, unless said otherwise.
+Everything is for a two-sided test at 5 % that finds the difference in 80 of 100 tests, unless said
+otherwise.
 """
 
 import math
@@ -15,16 +14,16 @@ from workbench.evaluation.statistics import quantile
 
 LEVEL, POWER = 0.05, 0.8
 DISCORDANT = 0.2
-"""A share of items that flip, for who has no pilot yet: ours, between a light touch and another model."""
+"""A share of items that change, for who has no pilot yet: ours, between a light touch and another model."""
 
 
 def items_needed(
     difference: float, discordant: float = DISCORDANT, *, level: float = LEVEL, power: float = POWER
 ) -> int:
-    """How many right-or-wrong items show this difference, when this share of them flips either way?
+    """How many right-or-wrong items show this difference, when this share of them changes either way?
 
     n = (z sqrt(psi) + z' sqrt(psi - d^2))^2 / d^2 (Connor 1987, Biometrics 43:207-211). No fewer items
-    can flip than the difference, so a smaller ``discordant`` is taken as that. McNemar's exact test, which
+    can change than the difference, so a smaller ``discordant`` is taken as that. McNemar's exact test, which
     is on the safe side, finds such a difference in 76 of 100 tests rather than 80; see ``exact_power``.
     """
     _check(difference)
@@ -77,20 +76,20 @@ def detectable_in_scores(items: int, variance: float, *, level: float = LEVEL) -
 
 
 def exact_power(items: int, broken: float, fixed: float) -> float:
-    """How often McNemar's exact test finds a difference, when these shares of the items flip each way.
+    """How often McNemar's exact test finds a difference, when these shares of the items change each way.
 
-    Summed over every number of flips there can be: nothing is approximated.
+    Summed over every number of changed items there can be: nothing is approximated.
     """
     import numpy as np
     from scipy.stats import binom
 
-    flips = np.arange(items + 1)
-    # The most flips to the rarer side that are still significant; -1 where none are.
-    most = binom.ppf(LEVEL / 2, flips, 0.5)
-    most = np.where(binom.cdf(most, flips, 0.5) > LEVEL / 2, most - 1, most)
+    changes = np.arange(items + 1)
+    # The most changes to the rarer side that are still significant; -1 where none are.
+    most = binom.ppf(LEVEL / 2, changes, 0.5)
+    most = np.where(binom.cdf(most, changes, 0.5) > LEVEL / 2, most - 1, most)
     to_fixed = fixed / (broken + fixed)
-    found = binom.cdf(most, flips, to_fixed) + binom.cdf(most, flips, 1 - to_fixed)
-    return float((binom.pmf(flips, items, broken + fixed) * found).sum())
+    found = binom.cdf(most, changes, to_fixed) + binom.cdf(most, changes, 1 - to_fixed)
+    return float((binom.pmf(changes, items, broken + fixed) * found).sum())
 
 
 @dataclass(frozen=True, repr=False)
@@ -135,26 +134,26 @@ def power_table(
     variance: float | None = None,
     cluster_size: float = 1.0,
     correlation: float = 0.0,
-    looks: int = 1,
+    comparisons: int = 1,
 ) -> PowerTable:
     """Tell before the launch what a test set can show.
 
-    For right or wrong, ``discordant`` is the share of items that will flip; for scores give the ``variance``
-    of the differences instead. Where items come in clusters of ``cluster_size`` whose differences
-    correlate, 1 + (size - 1) x correlation times as many are needed (Kish 1965). ``looks`` is how many
-    models, checkpoints or prompts will be tried on these items.
+    For right or wrong, ``discordant`` is the share of items that will change; for scores give the
+    ``variance`` of the differences instead. Where items come in clusters of ``cluster_size`` whose
+    differences correlate, 1 + (size - 1) x correlation times as many are needed (Kish 1965).
+    ``comparisons`` is how many models, checkpoints or prompts will be tried on these items.
     """
-    if items < 1 or cluster_size < 1 or looks < 1 or not 0 <= correlation <= 1:
+    if items < 1 or cluster_size < 1 or comparisons < 1 or not 0 <= correlation <= 1:
         raise DataError(
-            "power_table needs at least one item, a cluster_size and looks of at least 1, and a "
+            "power_table needs at least one item, a cluster_size and comparisons of at least 1, and a "
             "correlation from 0 to 1."
         )
     effect = 1 + (cluster_size - 1) * correlation
-    worth, level = max(1, int(items / effect)), LEVEL / looks
+    worth, level = max(1, int(items / effect)), LEVEL / comparisons
     if variance is None:
         seen = detectable(worth, discordant, level=level)
         needed = [items_needed(wanted, discordant, level=level) for wanted in differences]
-        assumed = f"If {100 * discordant:.0f} % of the items flip"
+        assumed = f"If {100 * discordant:.0f} % of the items change"
     else:
         seen = detectable_in_scores(worth, variance, level=level)
         needed = [items_needed_for_scores(wanted, variance, level=level) for wanted in differences]

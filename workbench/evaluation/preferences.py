@@ -1,7 +1,7 @@
-"""What people prefer: the win rate, whether it may be luck, and whether the raters may be believed.
+"""What people prefer: the win rate with its interval and p-value, and how reliable the raters are.
 
-Ratings are read again from their file, so this needs no click and no widget. A
-judge's ratings are set beside those of people and never mixed with them.
+Works on ratings read from their file, without a widget. An LLM judge's ratings are reported beside those of
+people, never mixed with them. Also preference pairs for direct preference optimization (DPO).
 """
 
 import math
@@ -24,11 +24,8 @@ from workbench.evaluation.statistics import Interval, interval_of, sign_test
 if TYPE_CHECKING:
     import pandas
 
-# How often one model's answer was preferred, how sure that is, and whether its place decided instead.
-#
-# Each question counts once, however many rated it. Questions of one cluster (a
-# document, a conversation) tell less than as many unrelated ones, and the
-# interval says so.
+# The win rate, its interval, and position bias. Each question counts once, however many rated it; questions
+# of one cluster (a document, a conversation) widen the interval.
 
 FAIR_PLACE = (0.45, 0.55)  # the share of picks that fall on the answer shown first, where place does nothing
 CERTAIN = 0.05
@@ -340,7 +337,7 @@ def _frame(ratings: Sequence[Rated]) -> "pandas.DataFrame":
     return pandas.DataFrame(rows, columns=list(_COLUMNS))
 
 
-# Preference pairs of what people chose: what direct preference optimization (DPO) learns from.
+# Preference pairs of what people chose, for direct preference optimization (DPO).
 
 
 def pairs(preferences: Preferences, dataset: Dataset) -> Dataset:

@@ -1,8 +1,8 @@
-"""Probes: questions with an answer that can be checked, on what any assistant should still be able to do.
+"""Probes for forgetting: questions whose answers can be checked, on what any assistant should still do.
 
-The set in ``data/probes`` has five categories of 24: keeping to a format, following instructions,
-general knowledge, declining what does harm (and nothing else), and tasks that are neighbours of many
-tasks. A table of your own has the same columns: ``category``, ``question``, ``check``.
+The set in ``data/probes`` has five categories of 24: format, instructions, general knowledge, refusing harm
+(and nothing else), and neighbouring tasks. Your own table has the columns ``category``, ``question`` and
+``check``. Base and tuned model are compared by category.
 """
 
 import inspect
@@ -28,7 +28,7 @@ from workbench.settings import DATA
 if TYPE_CHECKING:
     from openai import OpenAI
 
-# What the tuned model forgot: base and tuned on the same probes, by category.
+# Forgetting: base and tuned model on the same probes, by category.
 #
 # Tuning on one task can cost others: following instructions, and declining what does harm, which even
 # harmless training data weakens (Qi et al. 2023, arXiv 2310.03693).

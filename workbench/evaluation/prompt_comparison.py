@@ -1,10 +1,8 @@
-"""The baseline ladder: how far the base model comes with prompts alone.
+"""The prompts that were tried on the base model, compared: how far it comes without tuning.
 
-Each rung is one evaluation of the same model on the same questions, with one
-prompt more laborious than the last. The best rung is what a tuned model has to
-beat; without it "fine-tuning helped" is a claim about a bad prompt. Two
-measurements stand beside the ladder, as they are no prompt that could be used:
-the right passage pasted in, and a larger model.
+Each was evaluated on the same questions. The best of them is what a tuned model has to beat; without it
+"fine-tuning helped" is a claim about a bad prompt. Two more evaluations are shown with them but are no
+candidates: one with the right passage in the prompt, and one of a larger model.
 """
 
 from collections.abc import Iterable, Iterator
@@ -55,7 +53,7 @@ class PromptScore:
 class PromptComparison:
     """All prompts that were tried on one base model, in the order they were tried."""
 
-    rungs: tuple[PromptScore, ...]
+    scores: tuple[PromptScore, ...]
     gold: PromptScore | None = None
     """With the right passage in the prompt: what perfect retrieval would give."""
     teacher: PromptScore | None = None
@@ -63,19 +61,19 @@ class PromptComparison:
 
     @property
     def best(self) -> Evaluation:
-        """The rung with the highest score; of equal ones the shortest prompt."""
-        measured = (rung.evaluation for rung in self.rungs)
+        """The evaluation with the highest score; of equal ones the shortest prompt."""
+        measured = (one.evaluation for one in self.scores)
         return max(measured, key=lambda e: (bool(e.graded), e.score, -e.prompt_tokens))  # nan is no score
 
     @property
     def all(self) -> tuple[PromptScore, ...]:
-        """The rungs, and what stands beside them."""
-        return (*self.rungs, *filter(None, (self.gold, self.teacher)))
+        """Every prompt's score, with the right passage's and the larger model's."""
+        return (*self.scores, *filter(None, (self.gold, self.teacher)))
 
     @property
     def doubling(self) -> tuple[Evaluation, Evaluation] | None:
-        """The last doubling of fixed examples in an otherwise equal prompt: the rungs with n and with 2n."""
-        measured = [rung.evaluation for rung in self.rungs]
+        """The last doubling of fixed examples in an otherwise equal prompt: with n and with 2n of them."""
+        measured = [one.evaluation for one in self.scores]
         found = [
             (few, many)
             for few, many in product(measured, measured)
@@ -86,8 +84,8 @@ class PromptComparison:
 
     def __repr__(self) -> str:
         """Name the scores."""
-        scores = (f"{rung.evaluation.prompt.name} {100 * rung.evaluation.score:.1f} %" for rung in self.rungs)
-        return f"<Ladder of {self.best.model}: {', '.join(scores)}>"
+        shown = (f"{one.evaluation.prompt.name} {100 * one.evaluation.score:.1f} %" for one in self.scores)
+        return f"<Prompts of {self.best.model}: {', '.join(shown)}>"
 
     def _repr_html_(self) -> str:
         columns = {title: values for title, values in self._columns() if any(values)}
@@ -96,9 +94,9 @@ class PromptComparison:
 
     def _columns(self) -> Iterator[tuple[str, list[str]]]:
         """Each column with its cells; those that nobody measured are empty."""
-        measured = [rung.evaluation for rung in self.all]
-        costs = [rung.cost for rung in self.all]
-        yield "prompt", [self._named(rung) for rung in self.all]
+        measured = [one.evaluation for one in self.all]
+        costs = [one.cost for one in self.all]
+        yield "prompt", [self._named(one) for one in self.all]
         yield "right", [f"{100 * e.score:.1f} %" for e in measured]
         yield "95 % interval", [f"{e.interval} %" for e in measured]
         yield "valid", ["" if r.valid is None else f"{100 * r.valid:.0f} %" for r in self.all]
@@ -109,9 +107,9 @@ class PromptComparison:
         yield "95 % within", [f"{e.seconds_p95:.2f} s" for e in measured]
         yield "1,000 requests cost", ["" if cost is None else f"${1_000 * cost:,.2f}" for cost in costs]
 
-    def _named(self, rung: PromptScore) -> str:
-        name = rung.evaluation.prompt.name
-        return f"{name}, {rung.evaluation.model}" if rung is self.teacher else name
+    def _named(self, one: PromptScore) -> str:
+        name = one.evaluation.prompt.name
+        return f"{name}, {one.evaluation.model}" if one is self.teacher else name
 
 
 def compare_prompts(
@@ -131,30 +129,30 @@ def compare_prompts(
     """
     measured = tuple(filter(None, evaluations))
     if not measured:
-        raise DataError("There is no evaluation to put on a ladder; evaluate one prompt first.")
+        raise DataError("There is no evaluation to compare; evaluate one prompt first.")
     if len({_questions(e) for e in (*measured, *filter(None, (gold, teacher)))}) > 1 or (
         len({e.model for e in (*measured, *filter(None, (gold,)))}) > 1
     ):
         raise DataError(
-            "These evaluations differ in model or questions; a ladder has one model and one test set."
+            "These evaluations differ in model or questions; compare prompts on one model and one test set."
         )
     if teacher is not None and teacher.model == measured[0].model:
         raise DataError(f"{teacher.model} is the base model itself; a teacher is another, larger one.")
-    for rung in measured:
-        if isinstance(rung.prompt.context, Gold):
+    for one in measured:
+        if isinstance(one.prompt.context, Gold):
             raise DataError(
-                f"The prompt {rung.prompt.name!r} was given the right passages, which nobody has in use; "
+                f"The prompt {one.prompt.name!r} was given the right passages, which nobody has in use; "
                 "give its evaluation as gold=."
             )
 
-    def stood(evaluation: Evaluation) -> PromptScore:
+    def scored(evaluation: Evaluation) -> PromptScore:
         share = None if valid is None else _share(evaluation, valid)
         return PromptScore(evaluation, share, cost_per_request(evaluation, service))
 
     return PromptComparison(
-        tuple(stood(evaluation) for evaluation in measured),
-        None if gold is None else stood(gold),
-        None if teacher is None else stood(teacher),
+        tuple(scored(evaluation) for evaluation in measured),
+        None if gold is None else scored(gold),
+        None if teacher is None else scored(teacher),
     )
 
 

@@ -1,9 +1,7 @@
-"""Prompts: what a model is told around each question.
+"""Prompts: instructions, few-shot examples and retrieved passages around each question of a dataset.
 
-The same questions are asked with several prompts, so that the base model meets
-the tuned one with its own best: as it was trained, with engineered instructions,
-with shots (solved examples in front), with what was looked up for the question.
-A prompt is a name and those parts; the questions stay in the dataset.
+The same questions are asked with several prompts, so that the base model meets the tuned one with its own
+best. Retrieval is BM25, over solved examples or over passages of documents.
 """
 
 import random
@@ -19,11 +17,8 @@ from workbench.dataset.json_text import content, decoded
 from workbench.display import table
 from workbench.errors import DataError
 
-# What is looked up for each question: solved examples like it, or passages that may hold the answer.
-#
-# Looking up is by words (BM25, Robertson & Zaragoza 2009): it needs no model, costs
-# nothing, and the same question always finds the same. What is found is put into
-# the prompt; how, is said in ``prompts``.
+# Retrieval by words (BM25, Robertson & Zaragoza 2009): it needs no model, costs nothing, and the same
+# question always finds the same examples or passages.
 
 _WORD = r"(?u)\b\w+\b"
 
@@ -162,10 +157,7 @@ def is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-# Documents: the texts that answers are looked up in, cut into passages that fit into a prompt.
-#
-# A passage keeps the file and the line it stands on. What is found for a question
-# is said in ``retrieval``.
+# Documents: cut into passages that fit into a prompt; a passage keeps its file and line.
 
 TEXTS = (".md", ".txt")
 TABLES = tuple(tables.SEPARATORS)

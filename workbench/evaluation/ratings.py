@@ -1,8 +1,7 @@
-"""Ratings: which answer somebody preferred, on disk before the next question comes.
+"""Blind ratings: which of two models' answers somebody preferred, on disk before the next pair is shown.
 
-They are lines of a file that only grows; of each rater the latest line about a
-question counts. A question is known by its words and both answers, so a rating
-is found again after a restart, a new measurement or a different sample.
+A file that only grows; of each rater the latest line about a pair counts. A pair is known by its question
+and both answers, so a rating is found again after a restart or a new measurement.
 """
 
 import hashlib
@@ -22,10 +21,8 @@ from workbench.display import table
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation, Item
 
-# The same question answered by two models, to choose from without knowing whose answer is whose.
-#
-# Who sees which answer first is drawn by lot, and always the same way for the same
-# person and seed. Questions that both answer alike are put before nobody.
+# Pairs to rate blindly: the order is drawn by lot, always the same for the same person and seed. Pairs of
+# equal answers are not shown.
 
 Side: TypeAlias = Literal["base", "tuned"]
 SIDES: tuple[Side, Side] = ("base", "tuned")

@@ -1,7 +1,7 @@
 """What evaluations leave in a project: every answer in a file, and the scores in the record.
 
-A later notebook, a report and a gate in CI read the record; none of them asks
-a model again.
+A later notebook, a report and a check in CI read the record; none of them
+asks a model again.
 """
 
 import math
@@ -22,38 +22,38 @@ if TYPE_CHECKING:
     from workbench.evaluation.compare import Comparison
     from workbench.evaluation.release_check import ReleaseCheck
 
-# What the baseline tells of a situation: the measurements that "should we fine-tune?" is decided by.
+# The measurements of the baseline that "should we fine-tune?" is decided by.
 #
 # The names are those of ``workbench.decide.situation``. What was not measured is left out: unknown, not zero.
 
 
 def evidence(
-    ladder: PromptComparison, failures: Failures | None = None, *, context_tokens: int | None = None
+    prompts: PromptComparison, failures: Failures | None = None, *, context_tokens: int | None = None
 ) -> Mapping[str, Value]:
     """What was measured, as far as it was.
 
     ``context_tokens`` is how much the model reads at once; without it nobody knows whether more examples
     fit. Failures count once none of those looked at is unlabelled: half-labelled ones lean to what rules see.
     """
-    best = ladder.best
+    best = prompts.best
     known: dict[str, Value] = {
         "eval_items": len(best.items),
         "score": best.score,
         "grader": "judge" if "model" in needs(best.grader) else "programmatic",
-        "prompt_iterations": len({_tried(rung.evaluation.prompt.facts) for rung in ladder.rungs}),
+        "prompt_iterations": len({_tried(one.evaluation.prompt.facts) for one in prompts.scores}),
     }
-    if ladder.doubling is not None:
-        few, many = ladder.doubling
+    if prompts.doubling is not None:
+        few, many = prompts.doubling
         known["shots_gain"] = many.score - few.score
         if context_tokens is not None and many.prompt_tokens:
             # Twice the examples add twice what the last doubling added, at the longest question as well.
             longest = max(item.first.prompt_tokens for item in many.items)
             more = 2 * (many.prompt_tokens - few.prompt_tokens)
             known["more_shots_fit"] = longest + more + many.max_tokens <= context_tokens
-    if ladder.gold is not None:
-        known["gold_context_score"] = ladder.gold.evaluation.score
-    if ladder.teacher is not None:
-        known["teacher_score"] = ladder.teacher.evaluation.score
+    if prompts.gold is not None:
+        known["gold_context_score"] = prompts.gold.evaluation.score
+    if prompts.teacher is not None:
+        known["teacher_score"] = prompts.teacher.evaluation.score
     if failures is not None and failures.items and not failures.unlabelled:
         known["failures"] = {str(kind): share for kind, share in failures.shares.items()}
     return situation(known).facts
@@ -80,25 +80,25 @@ def open_ratings(project: Project, name: str = "ratings") -> Ratings:
 
 def record_baseline(
     project: Project,
-    rungs: "PromptComparison",
+    prompts: "PromptComparison",
     *,
     test_sha256: str,
     failures: "Failures | None" = None,
     context_tokens: int | None = None,
 ) -> Entry:
-    """Keep the ladder, so that the tuned model meets the base model with its best prompt.
+    """Keep the comparison of prompts, so that the tuned model meets the base model with its best prompt.
 
     With it stand the failures of the best prompt, and what all of this tells 02_decide. What stands
-    beside the ladder (the right passage, a larger model) is kept among the rungs as what it is.
+    beside them (the right passage, a larger model) is kept in the same list, ``rungs``, with its role.
     """
     kept: list[JSON] = []
     best = ""
-    for number, rung in enumerate(rungs.all, start=1):
+    for number, one in enumerate(prompts.all, start=1):
         name = f"evaluations/baseline-{number}.jsonl"
-        project.save(name, rung.evaluation.to_jsonl())
-        role = {id(rungs.gold): "gold", id(rungs.teacher): "teacher"}.get(id(rung), "rung")
-        kept.append({**_known(rung.facts), "role": role, "evaluation": name})
-        if rung.evaluation is rungs.best:
+        project.save(name, one.evaluation.to_jsonl())
+        role = {id(prompts.gold): "gold", id(prompts.teacher): "teacher"}.get(id(one), "rung")
+        kept.append({**_known(one.facts), "role": role, "evaluation": name})
+        if one.evaluation is prompts.best:
             best = name
     listed: dict[str, JSON] = {}
     if failures is not None:
@@ -106,14 +106,14 @@ def record_baseline(
         listed = {"failures": {**failures.facts, "list": "failures/failures.jsonl"}}
     return project.record(
         "baseline",
-        model=rungs.best.model,
-        grader=str(rungs.best.grader["name"]),
+        model=prompts.best.model,
+        grader=str(prompts.best.grader["name"]),
         test_sha256=test_sha256,
         rungs=kept,
-        best_prompt=rungs.best.prompt.name,
-        best_score=_number(rungs.best.score),
+        best_prompt=prompts.best.prompt.name,
+        best_score=_number(prompts.best.score),
         best_evaluation=best,
-        evidence=evidence(rungs, failures, context_tokens=context_tokens),
+        evidence=evidence(prompts, failures, context_tokens=context_tokens),
         **listed,
     )
 
@@ -134,7 +134,7 @@ def baseline_evaluations(project: Project) -> dict[str, Evaluation]:
 def comparisons_made(project: Project, tuned_model: str) -> int:
     """How many tuned models of this project were judged on its test, ``tuned_model`` among them.
 
-    The best of many looks too good, so a comparison is corrected for all of them.
+    The best of many scores too high, so a comparison is corrected for all of them.
     """
     judged = {str(entry.facts["tuned_model"]) for entry in project.entries("comparison")}
     return len(judged | {tuned_model})
@@ -146,9 +146,9 @@ def record_comparison(
     *,
     job_id: str,
     training_seconds: float,
-    gate: "ReleaseCheck | None" = None,
+    release: "ReleaseCheck | None" = None,
 ) -> Entry:
-    """Keep both evaluations, those of each job in files of their own, the verdict and the gate's."""
+    """Keep both evaluations, those of each job in files of their own, the verdict and the release check's."""
     base, tuned = comparison.base, comparison.tuned
     files = {name: f"evaluations/{job_id}/{name}.jsonl" for name in ("base", "tuned")}
     project.save(files["base"], base.to_jsonl())
@@ -167,7 +167,7 @@ def record_comparison(
         grader=str(base.grader["name"]),
         job_id=job_id,
         training_seconds=training_seconds,
-        **({} if gate is None else {"gate": _known(gate.facts)}),
+        **({} if release is None else {"gate": _known(release.facts)}),
     )
 
 

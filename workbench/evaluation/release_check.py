@@ -1,4 +1,4 @@
-"""The gate before deployment: is there anything that speaks against using this model?
+"""The check before a release: do the measurements allow to deploy this model?
 
 Each check is passed, refused, or open where the measurements do not tell; an open check is no pass. What
 is checked was chosen before the results were there: the smallest gain that matters, and the margin.

@@ -1,8 +1,7 @@
-"""One question as it is sent, and one answer as it came back.
+"""Requests to a chat model and their answers: sent concurrently, kept in a response cache, never paid twice.
 
-What is paid for depends on the content of a request alone, so that content, as a
-hash, is the name by which its answer is kept. How many are sent at once is said
-in ``answers``.
+A request is known by the hash of its content. Here too: judges, the models that graders ask, and the
+progress bar. What is asked and how answers are graded is in ``evaluate``.
 """
 
 import hashlib
@@ -155,10 +154,7 @@ def _writable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-# The answers that were paid for, in a file: one JSON line each, known by the content of the request.
-#
-# It only grows, and several kernels may write to it. Deleting it costs the answers,
-# and nothing else.
+# The response cache: a file of JSON lines that only grows; several kernels may write to it.
 
 
 class ResponseCache:
@@ -204,12 +200,8 @@ def _answer(entry: Mapping[str, JSON]) -> Answer:
     return Answer(**known)  # type: ignore[arg-type]
 
 
-# Ask a model many questions at once, and never pay for the same one twice.
-#
-# The synchronous client is used from several threads: waiting for a service costs
-# a thread nothing (tests/benchmarks/evaluate.py measures an asyncio client beside
-# it). Every answer is written down as it comes, by the content of its request, so
-# an interrupted run goes on where it stopped, and a rerun is free.
+# Many requests at once: the synchronous client in threads (tests/benchmarks/evaluate.py measures an asyncio
+# client beside it). Each answer is kept as it comes, so an interrupted run goes on, and a rerun is free.
 
 
 def ask(
@@ -275,11 +267,8 @@ def note_of(requests: Sequence[Request], kept: ResponseCache) -> str:
     return f"{there} are kept in {kept.path}; run it again to go on."
 
 
-# Judges: models that a grader asks what an answer is worth; the same judgement is paid for once.
-#
-# ``judging`` gives what ``graded`` takes as ``ask``. What is about one judgement (a
-# refusal, a filter, a service that failed at it) becomes a finding on that answer;
-# the client's other errors pass through and stop the grading.
+# Judges. A refusal, a filter or a service that failed at one judgement becomes a problem of that answer; the
+# client's other errors pass through and stop the grading.
 
 
 def judging(client: "OpenAI", cache: str | Path | ResponseCache | None = None) -> Ask:
@@ -317,7 +306,7 @@ def judging(client: "OpenAI", cache: str | Path | ResponseCache | None = None) -
     return ask
 
 
-# A bar that shows how far asking or grading is, in a notebook, a terminal, and a log.
+# The progress bar of a notebook, a terminal and a log.
 
 T = TypeVar("T")
 

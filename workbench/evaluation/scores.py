@@ -4,6 +4,7 @@
     {"id": "q2", "score": 0.25, "cluster": "faq.pdf", "question": "...", "reference": "...", "answer": "..."}
 
 Two lines with one id are two answers to it if they have a ``sample`` number each.
+Also the pairing of two evaluations by item: which items are compared, and which are left out and why.
 """
 
 import json
@@ -20,7 +21,7 @@ from workbench.evaluation.prompts import Prompt
 from workbench.evaluation.requests import Answer
 from workbench.project import JSON
 
-# Pairing: which items can be compared, and what is left out of the comparison and why.
+# Pairing of two evaluations.
 
 Missing = Literal["refuse", "leave out"]
 _NAMED = 5  # items in a message
@@ -120,16 +121,19 @@ def ungraded(pairs: Pairs) -> set[str]:
     return {item.id for side in (pairs.base, pairs.tuned) for item in side.items if math.isnan(item.score)}
 
 
-def leaked_among(pairs: Pairs, leaked: Collection[str]) -> set[str]:
-    """The items whose id or origin is in ``leaked``; a ``DataError`` if it names none of them, or all."""
-    found = {item.id for item in pairs.base.items if item.id in leaked or item.origin in leaked}
-    if leaked and not found:
+def contaminated_among(pairs: Pairs, contaminated: Collection[str]) -> set[str]:
+    """The items whose id or origin is in ``contaminated``; a ``DataError`` if that names none, or all."""
+    found = {item.id for item in pairs.base.items if item.id in contaminated or item.origin in contaminated}
+    if contaminated and not found:
         raise DataError(
-            f"None of the {len(leaked)} leaked items is among those compared ({_some(sorted(leaked))}); "
-            f"give ids or origins as the items have them, such as {_placed(pairs.base.items[0])}."
+            f"None of the {len(contaminated)} contaminated items is among those compared "
+            f"({_some(sorted(contaminated))}); give ids or origins as the items have them, such as "
+            f"{_placed(pairs.base.items[0])}."
         )
     if len(found) == len(pairs.base.items):
-        raise DataError("Every item is leaked, so nothing can be compared; make a test set of unseen items.")
+        raise DataError(
+            "Every item is contaminated, so nothing can be compared; make a test set of unseen items."
+        )
     return found
 
 

@@ -1,7 +1,7 @@
-"""Between which values does the truth lie? Intervals for shares of right answers.
+"""Statistics of graded items: intervals, bootstrap, clusters, paired tests, multiple comparisons.
 
-Formulas with their sources. ``paired`` has the tests that go with them, and
-``differences`` says which interval fits which data.
+Formulas stand with their sources. ``Difference`` chooses the test and the interval that fit the data; how
+many items a difference needs is in ``power``.
 """
 
 import math
@@ -81,11 +81,8 @@ def _joined(a: float, b: float, phi: float) -> float:
     return math.sqrt(a * a - 2 * phi * a * b + b * b)
 
 
-# What else might I have seen? Whole clusters drawn again, ten thousand times.
-#
-# Works for everything that can be told from sums over clusters: a mean is one sum
-# divided by another, agreement is told from a table of counts. So a draw is a
-# row of counts, and all draws are a few matrix products.
+# Cluster bootstrap, ten thousand draws, for everything that follows from sums over clusters (a mean is one
+# sum divided by another): a draw is a row of counts, and all draws are a few matrix products.
 
 if TYPE_CHECKING:
     Floats = NDArray[np.float64]
@@ -167,11 +164,8 @@ def mean_of(sums: "Floats") -> "Floats":
     return sums[:, 0] / sums[:, 1]
 
 
-# Items that belong together: of one document, one conversation, one template.
-#
-# They succeed and fail together, so fifty questions about ten documents are
-# nearer to ten observations than to fifty. Everything here works on sums over
-# whole clusters.
+# Clusters: items of one document, conversation or template succeed and fail together, so fifty questions
+# about ten documents are nearer to ten observations than to fifty.
 
 
 class Sums(NamedTuple):
@@ -211,12 +205,8 @@ def standard_error(sums: Sums) -> float:
     return float(np.sqrt(clusters / (clusters - 1) * (deviations**2).sum()) / items)
 
 
-# Is it more than chance? Exact tests for items that two models had right or wrong.
-#
-# Only the items that one of the two had right and the other wrong can tell the
-# models apart: ``first_only`` counts those that only the first had right. The
-# tests hold for items that have nothing to do with each other; ``permutation``
-# has the one for items that come in clusters, and for scores.
+# Exact paired tests for right or wrong, for independent items. Only items that one of the two had right and
+# the other wrong count: ``first_only`` are those that only the first had right.
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -231,17 +221,17 @@ def sign_test(wins: int, losses: int) -> float:
 
 
 def mcnemar(first_only: int, second_only: int) -> float:
-    """How often would chance alone split the flips this unevenly? Exact and two-sided.
+    """How often would chance alone split the changed items this unevenly? Exact and two-sided.
 
-    McNemar's exact test (McNemar 1947, Psychometrika 12:153) is the sign test of the flips.
+    McNemar's exact test (McNemar 1947, Psychometrika 12:153) is the sign test of the changed items.
     """
     return sign_test(second_only, first_only)
 
 
 def superiority(first_only: int, second_only: int) -> float:
-    """How probable is it that a flip is rather for the second model than for the first?
+    """How probable is it that a changed item is rather for the second model than for the first?
 
-    Bayes' companion of McNemar's test: P(share > 1/2) when the share of flips for the second model has
+    Bayes' companion of McNemar's test: P(share > 1/2) when their share for the second model has
     Jeffreys' prior, so P(Beta(second_only + 1/2, first_only + 1/2) > 1/2).
     """
     from scipy.stats import beta
@@ -249,16 +239,13 @@ def superiority(first_only: int, second_only: int) -> float:
     return float(beta.sf(0.5, second_only + 0.5, first_only + 0.5))
 
 
-# Would the difference be as large if each cluster's sign were tossed? For clusters, scores and few items.
-#
-# If neither model is better, the two could be swapped in any cluster, which turns
-# the sign of its summed difference. The test counts how often tossed signs give a
-# mean as far from zero as the one that was seen: exact whatever the scores and
-# the clusters' sizes, as long as a swap changes nothing. In simulations with 10
-# to 50 clusters of very different sizes it keeps its 5 % where clustered z and t
-# tests reach 10 to 30 (``tests/benchmarks/false_better.py``). Its limit: a model that
-# gains a little on most clusters and loses all of it on few, large ones; when those
-# happen to be missing no test can know, and this one errs up to 9 times in 100.
+# The sign-flip permutation test, for clusters, scores and few items: how often do random signs of the
+# clusters' summed differences give a mean as far from zero? Exact whatever the scores and the clusters'
+# sizes, as long as swapping the models in a cluster changes nothing. In simulations with 10 to 50 clusters of
+# very different sizes it keeps its 5 % where clustered z and t tests reach 10 to 30
+# (``tests/benchmarks/false_better.py``). Its limit: a model that gains a little on most clusters and loses
+# all of it on few, large ones; when those happen to be missing no test can know, and this one errs up to 9
+# times in 100.
 
 
 ENUMERATED = 20  # clusters, or items where there are none: up to here every pattern of signs is tried
@@ -478,10 +465,8 @@ def difference(
     return Difference(base, tuned, labels)
 
 
-# How many independent right-or-wrong items are these scores worth?
-#
-# Fifty answers to ten questions are not fifty measurements. Their interval is
-# Wilson's for the number of independent items that would be as uncertain.
+# Effective sample size: the interval of clustered scores is Wilson's for as many independent items as would
+# be as uncertain.
 
 
 def interval_of(scores: Sequence[float], clusters: Sequence[str]) -> Interval:
@@ -524,7 +509,7 @@ def effective_items(scores: Sequence[float], clusters: Sequence[str]) -> int:
     return max(least, int(min(worth, items) if decided else worth))
 
 
-# Many looks at the same items: how much of the best one is luck.
+# Multiple comparisons on the same items.
 #
 # Six checkpoints that are equally good have six scores, and the highest of them
 # looks like a gain. Holm's correction keeps the chance of calling any of them
@@ -536,29 +521,29 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
     Holm 1979, Scandinavian Journal of Statistics 6:65; statsmodels' ``multipletests(p, method="holm")``.
     """
-    looks = len(p_values)
-    corrected = [0.0] * looks
+    comparisons = len(p_values)
+    corrected = [0.0] * comparisons
     highest = 0.0
-    for rank, place in enumerate(sorted(range(looks), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (looks - rank) * p_values[place]))
+    for rank, place in enumerate(sorted(range(comparisons), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (comparisons - rank) * p_values[place]))
         corrected[place] = highest
     return tuple(corrected)
 
 
-def optimism(looks: int) -> float:
-    """How many standard errors the best of so many equally good models looks too good.
+def optimism(comparisons: int) -> float:
+    """How many standard errors the best of so many equally good models scores too high.
 
-    The expected largest of ``looks`` independent standard normal values: 0.56 for 2, 1.16 for 5, 1.87 for
-    20. It is at most this much: models that answer alike are no independent looks.
+    The expected largest of ``comparisons`` independent standard normal values: 0.56 for 2, 1.16 for 5, 1.87
+    for 20. It is at most this much: models that answer alike are no independent comparisons.
     """
     from scipy.integrate import quad
     from scipy.special import ndtr
 
-    if looks < 2:
+    if comparisons < 2:
         return 0.0
 
     def beyond(x: float) -> float:
         """P(largest > x) - P(largest < -x), whose integral over x > 0 is the expectation."""
-        return float(1 - ndtr(x) ** looks - ndtr(-x) ** looks)
+        return float(1 - ndtr(x) ** comparisons - ndtr(-x) ** comparisons)
 
     return float(quad(beyond, 0.0, 12.0)[0])

@@ -1,9 +1,8 @@
-"""Verdicts: better, better but below what matters, no meaningful difference, inconclusive, worse.
+"""Verdicts: better, better but below what matters, no meaningful difference, inconclusive, or worse.
 
-A difference counts when chance alone would rarely bring it (p at most 0.05,
-corrected for everything that was tried on the same items); it matters from a
-size on that is chosen before. When nothing was found, either the difference is
-shown to be too small to matter or more items are needed, and then how many.
+A difference counts when chance alone would rarely bring it (p at most 0.05, corrected for multiple
+comparisons); it matters from a size on that is chosen before. An inconclusive verdict says how many more
+items are needed.
 """
 
 import math
@@ -27,10 +26,10 @@ class Verdict:
 
     difference: Difference
     p_value: float
-    """Corrected for all looks."""
+    """Corrected for all comparisons."""
     minimum: float
     """The smallest difference that matters, a share."""
-    looks: int = 1
+    comparisons: int = 1
     """Models, checkpoints and prompts that were compared with the base on these items."""
 
     @cached_property
@@ -54,7 +53,7 @@ class Verdict:
         """How many more items are needed when it is inconclusive, with 80 % power; else 0.
 
         So many that a difference as large as the one seen would show, but at least one that matters. The
-        comparison of all of them is a second look: ``looked_at=2``.
+        comparison of all of them is a second one: ``comparisons_made=2``.
         """
         if self.outcome != "inconclusive":
             return 0
@@ -68,9 +67,9 @@ class Verdict:
 
     @property
     def optimism(self) -> float:
-        """By how much at most the best of so many equal models looks too good: a share, 0 for one look."""
+        """By how much at most the best of so many equal models scores too high: a share, 0 for one."""
         error = self.difference.standard_error
-        return 0.0 if self.looks < 2 or math.isnan(error) else optimism(self.looks) * error
+        return 0.0 if self.comparisons < 2 or math.isnan(error) else optimism(self.comparisons) * error
 
     def __str__(self) -> str:
         """Say it in a few sentences, the verdict first."""
@@ -89,11 +88,13 @@ class Verdict:
         found = self.difference
         low, high = found.interval()
         clusters = f", {counted(found.clusters, 'cluster')}" if found.clustered else ""
-        looks = f" after Holm's correction for {self.looks} looks" if self.looks > 1 else ""
+        corrected = (
+            f" after Holm's correction for {self.comparisons} comparisons" if self.comparisons > 1 else ""
+        )
         return (
             f"{both_scores(found)} ({points(found.value)} points, "
             f"95 % interval {points(low)} to {points(high)}{clusters}, "
-            f"{found.test} {shown_p(self.p_value)}{looks})"
+            f"{found.test} {shown_p(self.p_value)}{corrected})"
         )
 
     @property
@@ -102,7 +103,9 @@ class Verdict:
         least = f"{100 * self.minimum:g} points"
         if self.outcome == "better":
             luck = f"up to {100 * self.optimism:.1f} of these points are luck"
-            return f"If it was picked as the best of {self.looks}, {luck}." if self.looks > 1 else ""
+            return (
+                f"If it was picked as the best of {self.comparisons}, {luck}." if self.comparisons > 1 else ""
+            )
         if self.outcome == "better, but below what matters":
             return f"A gain matters from {least} on."
         if self.outcome == "no meaningful difference":
@@ -117,7 +120,7 @@ class Verdict:
 
     @property
     def _stricter(self) -> str:
-        """Why nothing was found though the interval excludes 0: few flips, or several looks."""
+        """Why nothing was found though the interval excludes 0: few changed items, or several comparisons."""
         low, high = self.difference.interval()
         excluded = low > 0 or high < 0
         return "The interval alone excludes 0; the test, which is stricter, decides." if excluded else ""
@@ -141,10 +144,10 @@ class Verdict:
 
     def _needed(self, size: float) -> int:
         """Items that show a difference of this size, if they vary and come in clusters as these do."""
-        found, level = self.difference, LEVEL / self.looks
+        found, level = self.difference, LEVEL / self.comparisons
         if found.right_or_wrong and not found.clustered:
             return items_needed(size, (found.fixed + found.broken) / found.items, level=level)
-        if not found.variance > 0:  # nothing varied, or there is one cluster: as if no item ever flipped
+        if not found.variance > 0:  # nothing varied, or there is one cluster: as if no item ever changed
             return items_needed(size, 0.0, level=level)
         return items_needed_for_scores(size, found.variance, level=level)
 
