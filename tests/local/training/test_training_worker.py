@@ -182,7 +182,7 @@ def test_auto_is_resolved_by_the_size_of_the_data(client: OpenAI) -> None:
 
 @pytest.fixture(scope="module")
 def calling(client: OpenAI) -> Progress:
-    """A job on nano, whose template knows no tools: 12 rows that end with the same two calls."""
+    """A job on nano, whose template knows no tools: 10 rows that end with the same two calls."""
     calls = [
         {
             "id": f"{place}",
@@ -197,12 +197,12 @@ def calling(client: OpenAI) -> Progress:
             f"lamp:{number}",
             {"tools": LAMP},
         )
-        for number in range(12)
+        for number in range(10)
     )
     data = Dataset("lamp", rows)
     return ended(
         client,
-        start_job(client, data, model=NANO, n_epochs=50, batch_size=4, learning_rate_multiplier=1.5).id,
+        start_job(client, data, model=NANO, n_epochs=6, batch_size=1, learning_rate_multiplier=4).id,
     )
 
 
