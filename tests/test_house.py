@@ -314,7 +314,7 @@ def test_the_house_in_figures(capsys):
     with capsys.disabled():
         print(
             f"\n{len(MODULES)} files (at most 180 are aimed at), {code:,} lines of code (28,000), median"
-            f" {middle:.0f} lines, ninetieth percentile {ninetieth}, {len(workbench.__all__)} public words (65)"
+            f" {middle:.0f} lines, ninetieth percentile {ninetieth}, {len(workbench.__all__)} words (65)"
         )
     assert len(MODULES) <= FILES
     assert code <= CODE_LINES
