@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 # A project: one piece of work, its task, and the record of it on disk.
 #
 # The task is what the user states in ``project.toml``: files, columns, grader. The record is append-only:
-# what was measured, built, started and found, in order, never changed. Beside it lie the files it points to. Deleting the folder
-# forgets the project; nothing here talks to a service.
+# what was measured, built, started and found, in order, never changed. Beside it lie the files it points
+# to. Deleting the folder forgets the project; nothing here talks to a service.
 
 JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
 
@@ -265,9 +265,9 @@ class Task:
     def to_toml(self, folder: Path) -> str:
         """Write it for a file in ``folder``: each setting with its meaning, unset ones as comments."""
         lines = [
-            "# What this project is about. Every notebook reads it; python -m workbench run can change any of",
-            "# it for one run (-p GRADER exact). A relative path counts from this file's folder, else from the",
-            "# workbench's.",
+            "# What this project is about. Every notebook reads it; python -m workbench run can change any",
+            "# of it for one run (-p GRADER exact). A relative path counts from this file's folder, else",
+            "# from the workbench's.",
         ]
         stated = self.facts
         for each in SETTINGS:
