@@ -224,9 +224,9 @@ def test_an_expired_file_stays_readable_for_the_job_that_needs_it(home: Path) ->
     store.close()
 
 
-@pytest.mark.parametrize(("seconds", "finding"), [(3599, "from 3,600 to 2,592,000"), (2_592_001, "2592000")])
-def test_a_time_out_of_range_is_refused(client: OpenAI, seconds: int, finding: str) -> None:
-    with pytest.raises(openai.BadRequestError, match=finding) as caught:
+@pytest.mark.parametrize("seconds", [3599, 2_592_001])
+def test_a_time_out_of_range_is_refused(client: OpenAI, seconds: int) -> None:
+    with pytest.raises(openai.BadRequestError, match="from 3,600 to 2,592,000") as caught:
         client.files.create(
             file=("x.jsonl", b"x"),
             purpose="fine-tune",
