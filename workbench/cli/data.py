@@ -29,6 +29,16 @@ def add_to(app: typer.Typer) -> None:
     app.command("undo")(undo_file)
 
 
+def _explain(rules: str | None) -> None:
+    """Print what the named rules ask, and end."""
+    if rules is None:
+        return
+    from workbench.dataset.check.rules import explained
+
+    typer.echo(explained(() if rules == "all" else _words(rules)))
+    raise typer.Exit
+
+
 def check_file(
     train: File,
     valid: Annotated[Path | None, typer.Argument(help="The validation file.")] = None,
@@ -40,7 +50,15 @@ def check_file(
     shots: Annotated[Path | None, typer.Option(help="The examples that stand in the prompt.")] = None,
     corpus: Annotated[Path | None, typer.Option(help="The documents that are retrieved.")] = None,
     group: Annotated[str | None, typer.Option(help="The field that must not be on both sides.")] = None,
-    only: Annotated[str, typer.Option(help="Some of these aspects.")] = ASPECTS,
+    only: Annotated[str, typer.Option(help="Some of these aspects, or ids of rules.")] = ASPECTS,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            help="Print what these rules ask ('all' for every rule), and end.",
+            is_eager=True,
+            callback=_explain,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell everything that is wrong with training data, at once."""

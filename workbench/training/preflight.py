@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from workbench.catalog.limits import Limits, in_words
 from workbench.catalog.providers import Provider, provider_of
-from workbench.dataset.check.check import Counts, no_validation, sizes
+from workbench.dataset.check.counts import Counts, no_validation, sizes
 from workbench.dataset.check.methods import grader_findings
 from workbench.dataset.check.row import Finding, Row
 from workbench.dataset.check.rules import Rules

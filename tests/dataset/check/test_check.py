@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workbench.dataset.check.check import Counts, check, no_validation, sizes
+from workbench.dataset.check.check import check
+from workbench.dataset.check.counts import Counts, no_validation, sizes
 from workbench.dataset.check.row import Row
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError, SetupError

@@ -2,10 +2,9 @@
 
 import pytest
 
-from workbench.dataset.check.check import Counts, Form
-from workbench.dataset.check.methods import response_format_findings
+from workbench.dataset.check.methods import Task, grader_findings, response_format_findings
 from workbench.dataset.check.row import Row
-from workbench.dataset.check.rules import Rules
+from workbench.dataset.check.rules import Phase, Rules
 
 ASK = {"role": "user", "content": "24 from [3, 8]?"}
 SAY = {"role": "assistant", "content": "3 * 8"}
@@ -158,7 +157,9 @@ def test_what_a_python_grader_reads_and_a_line_lacks_is_worth_a_look():
 )
 def test_a_template_that_can_never_work_is_told_once(template, message, fix):
     rules = Rules("rft", reading(template))
-    assert rules.of_the_grader() == [("error", "template", "grader.graders.s.input[0].content", message, fix)]
+    assert grader_findings(reading(template)) == [
+        ("error", "template", "grader.graders.s.input[0].content", message, fix)
+    ]
     assert rules.findings(LINE) == []
 
 
@@ -174,7 +175,7 @@ def test_a_template_that_can_never_work_is_told_once(template, message, fix):
     ],
 )
 def test_a_template_that_works_is_not_told(template):
-    assert Rules("rft", reading(template)).of_the_grader() == []
+    assert grader_findings(reading(template)) == []
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,7 @@ def test_a_template_that_works_is_not_told(template):
     ],
 )
 def test_a_grader_of_no_known_type_is_told(grader, path, fix):
-    (finding,) = Rules("rft", grader).of_the_grader()
+    (finding,) = grader_findings(grader)
     assert (finding.level, finding.rule, finding.path, finding.fix) == ("error", "template", path, fix)
 
 
@@ -247,12 +248,12 @@ def test_a_bare_schema_is_told_how_to_be_wrapped():
 
 def missed(values, *, cut=1_000, grader=None, plain=True):
     """The findings of a form about these rows, looked at in stretches."""
-    made = lambda: Form(Rules("rft", grader), Counts("rft", "test"))  # noqa: E731
+    made = lambda: Phase("format", Task("rft", grader, role="test"))  # noqa: E731
     form = made()
     for first in range(0, len(values), cut):
         part = made()
         if not plain:
-            part._rules.plain = lambda value: False
+            part._rules.unclear = lambda rows: rows
         part.add([Row(n + 1, value) for n, value in enumerate(values)][first : first + cut])
         form.merge(part)
     return sorted((finding, list(rows)) for finding, rows in form.found(None))

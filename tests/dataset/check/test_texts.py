@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.dataset.check import texts
+from workbench.dataset.check.methods import Task
 from workbench.dataset.check.row import Row
+from workbench.dataset.check.rules import Phase
 from workbench.dataset.check.sources import DatasetSource
-from workbench.dataset.check.texts import Texts, is_broken, is_refusal, opening, unusual
+from workbench.dataset.check.texts import is_broken, is_refusal, opening, unusual
 from workbench.dataset.dataset import Dataset, Example
 
 Found = tuple[str, str, str, str, list[int]]
@@ -30,10 +31,10 @@ def pair(preferred: str, rejected: str) -> dict[str, object]:
 
 def found(*values: dict[str, object], method: str = "sft", cut: int = 1_000) -> list[Found]:
     rows = [Row(number, value) for number, value in enumerate(values)]  # type: ignore[arg-type]
-    whole = Texts(method)
+    whole = Phase("texts", Task(method))
     whole.add(rows[:cut])
     for start in range(cut, len(rows), cut):
-        later = Texts(method)
+        later = Phase("texts", Task(method))
         later.add(rows[start : start + cut])
         whole.merge(pickle.loads(pickle.dumps(later)))
     examples = (Example(tuple(value.get("messages", ())), f"faq:{n}") for n, value in enumerate(values))  # type: ignore[call-overload]
@@ -316,8 +317,3 @@ def test_the_cut_does_not_matter(cut):
 def test_no_text_makes_it_raise(said, method):
     levels = {level for level, *_ in found(*(chat(*two) for two in said), method=method)}
     assert levels <= {"warning", "info"}
-
-
-def test_every_rule_is_explained():
-    rules = {"system", "refusal", "boilerplate", "whitespace", "length_outlier", "length_bias", "language"}
-    assert set(texts.EXPLAINED) == rules | {"balance", "mojibake"}

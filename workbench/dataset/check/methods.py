@@ -1,7 +1,8 @@
-"""What the format asks of a preference pair: one prompt, a preferred and a non-preferred output.
+"""What the format of each method asks of a line: a conversation, a preference pair, a prompt for RFT.
 
-Rules: Microsoft Learn, "Direct preference optimization" (10/05/2026). OpenAI's
-request schema calls the outputs completions; the service reads the names used here.
+Rules: Microsoft Learn, "Customize a model with fine-tuning" and "Direct preference optimization"
+(10/05/2026). OpenAI's request schema calls the outputs of a pair completions; the service reads the names
+used here.
 """
 
 import re
@@ -16,8 +17,10 @@ from typing import Self
 
 from workbench.dataset.check.messages import (
     conversation,
+    ends_with_an_answer,
     image_parts,
     images,
+    is_simple,
     messages_in,
     one_message,
     roles,
@@ -32,6 +35,9 @@ from workbench.evaluation.graders.grader_types import TYPES, item_fields, python
 from workbench.evaluation.graders.sandboxed import READABLE
 from workbench.evaluation.graders.templates import Place, item_reads, places
 
+METHODS = ("sft", "dpo", "rft")
+
+_CONVERSATION = ("messages", "tools", "parallel_tool_calls", "functions", "function_call")
 _OTHER_NAMES = {
     "preferred_output": ("preferred_completion", "preferred", "chosen"),
     "non_preferred_output": ("non_preferred_completion", "non_preferred", "rejected"),
@@ -39,6 +45,65 @@ _OTHER_NAMES = {
 _INPUT = ("messages", "tools", "parallel_tool_calls")
 _LEARNED = "what is learned is the difference of the two outputs"
 _MESSAGE = 'write [{"role": "assistant", "content": …}]'
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the rows of one file are checked for."""
+
+    method: str
+    """``sft``, ``dpo`` or ``rft``."""
+    grader: Mapping[str, JSON] | None = None
+    vision: bool | None = None
+    """Whether the model learns from images; ``None`` where that is not known."""
+    model: str | None = None
+    """Whose tokens are counted; ``None``: those of gpt-4o."""
+    group: str | None = None
+    """The field that ties rows together, such as a customer."""
+    role: str = "training"
+    """What the file is for, as in ``FileFacts``."""
+
+    @cached_property
+    def reads(self) -> "Reads | None":
+        """What the grader of a reinforcement job reads of every line."""
+        return Reads(self.grader) if self.grader is not None and self.method == "rft" else None
+
+
+def of_the_format(row: Row, task: Task) -> Iterator[Finding]:
+    """All that one line has against the format of its method, whatever JSON it holds."""
+    if task.method == "dpo":
+        return preference(row.value)
+    if task.method == "rft":
+        return reinforcement(row.value, task.reads, task.vision)
+    return supervised(row.value, task.vision)
+
+
+def is_plain(value: Mapping[str, JSON], task: Task) -> bool:
+    """Whether ``of_the_format`` finds nothing because the line is as simple as most; about a microsecond.
+
+    A simple line has no images either. ``False`` means: not known.
+    """
+    if task.method == "sft":
+        return len(value) == 1 and _turns(value.get("messages"), "assistant")
+    if task.method == "dpo":
+        return len(value) == 3 and _plain_pair(value)
+    return _turns(value.get("messages"), "user") and _plain_references(value, task.reads)
+
+
+def supervised(value: Mapping[str, JSON], vision: bool | None) -> Iterator[Finding]:
+    """Everything wrong with one conversation that ends with the answer to learn."""
+    messages = value.get("messages")
+    tools = tools_of(value, "")
+    yield from messages_in(value, "messages")
+    if "messages" in value:  # else it is another format, and that is what is told
+        yield from unknown_keys(value, _CONVERSATION, "")
+    yield from tools.findings
+    if isinstance(messages, list | tuple) and messages:
+        yield from conversation(messages, "messages")
+        yield from ends_with_an_answer(messages, "messages")
+        yield from calls(messages, "messages", tools)
+        yield from pairing(messages, "messages", {})
+        yield from images(messages, "messages", vision)
 
 
 def preference(value: Mapping[str, JSON]) -> Iterator[Finding]:
@@ -401,3 +466,54 @@ def _response_format(given: JSON) -> Iterator[Finding]:
     else:
         _, broken = schema_of(wrapped["schema"], f"{path}.schema")
         yield from (finding._replace(rule="response_format") for finding in broken)
+
+
+# Lines that are plain: the shapes of most lines of most files.
+
+
+def _turns(messages: JSON, last: str) -> bool:
+    """At most one system message, then user and assistant in turn, each with a text and nothing else."""
+    if type(messages) is not list and type(messages) is not tuple:
+        return False
+    before = ""
+    for message in messages:
+        if not is_simple(message):
+            return False
+        role = message["role"]
+        if role == "assistant":
+            if before != "user":
+                return False
+        elif role == "user":
+            if before == "user":
+                return False
+        elif before:
+            return False
+        before = role
+    return before == last
+
+
+def _plain_pair(value: Mapping[str, JSON]) -> bool:
+    given = value.get("input")
+    if type(given) is not dict or len(given) != 1 or not _turns(given.get("messages"), "user"):
+        return False
+    said = []
+    for key in OUTPUTS:
+        output = value.get(key)
+        if type(output) is not list and type(output) is not tuple:
+            return False
+        if len(output) != 1 or not is_simple(output[0]) or output[0]["role"] != "assistant":
+            return False
+        said.append(output[0]["content"])
+    return normalised(said[0]) != normalised(said[1])
+
+
+def _plain_references(value: Mapping[str, JSON], reads: Reads | None) -> bool:
+    keys = reads.keys if reads is not None else frozenset[str]()
+    if keys is None or len(value) == 1:
+        return False
+    for key, content in value.items():
+        if key != "messages" and (key in OF_THE_FORMAT or not nameable(key)):
+            return False
+        if key in keys and (content is None or (isinstance(content, str) and not content.strip())):
+            return False
+    return value.keys() >= keys

@@ -254,12 +254,6 @@ def _looks_random(value: str, bits: float) -> bool:
 SENSITIVE_KINDS: Mapping[str, str] = {**personal_data.KINDS, **SECRET_KINDS}
 """What is looked for, and what it is called."""
 
-EXPLAINED: Mapping[str, str] = {
-    "pii": "Personal data in a training file can come out of the model again; redact it, or leave it out.",
-    "secret": "A model can recite a key or password that it was trained on; revoke it, then redact it.",
-    "safety": "The service refuses files and models that its safety checks find harmful, and names no row.",
-}
-
 # Inside tool arguments and other JSON in a text, \n is no letter n before an address.
 _ESCAPES = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|[nrtbf\"\\/])")
 # Keys of the wire format whose values are no texts: places, roles and identifiers.

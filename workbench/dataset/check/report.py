@@ -10,7 +10,7 @@ from array import array
 from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from operator import le
@@ -92,6 +92,8 @@ class Report:
     groups: tuple[Group, ...]
     method: str
     model: str | None = None
+    explained: Mapping[str, str] = field(default_factory=dict)
+    """What each rule that found something asks, in a sentence."""
 
     @property
     def name(self) -> str:
@@ -181,7 +183,11 @@ class Report:
             for (level, rule, path, message, fix), place in self._kinds[:SHOWN]
         ]
         rows = rows or [("none", "", self.name, "Nothing to complain about.", "")]
-        return table(str(self) + self._cut(), ("level", "rule", "where", "finding", "fix"), rows)
+        found = table(str(self) + self._cut(), ("level", "rule", "where", "finding", "fix"), rows)
+        if not self.explained:
+            return found
+        asked = table("", ("rule", "what it asks, or why"), list(self.explained.items()))
+        return f"{found}<details><summary>What these rules ask</summary>{asked}</details>"
 
     @cached_property
     def _kinds(self) -> list[tuple[Finding, str]]:

@@ -6,14 +6,13 @@ Nothing here is an error: a service accepts such a file, and the model learns fr
 import math
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.dataset.check.languages import Languages
-from workbench.dataset.check.report import Findings
-from workbench.dataset.check.row import Collector, Finding, Row, Source
+from workbench.dataset.check.methods import Task
+from workbench.dataset.check.row import Finding, Row, Source
 from workbench.dataset.check.spans import TextCounts, share
 from workbench.dataset.dataset import counted
 
@@ -177,7 +176,7 @@ class Openings:
             yield Finding("warning", "boilerplate", "", message, fix), ()
 
 
-def machine_talk(row: Row) -> Iterator[Finding]:
+def machine_talk(row: Row, task: Task) -> Iterator[Finding]:
     """An answer that says what it is instead of what was asked."""
     for turn in row.turns:
         lowered = turn.text.lower() if turn.part == "answer" else ""
@@ -186,7 +185,7 @@ def machine_talk(row: Row) -> Iterator[Finding]:
             yield Finding("warning", "boilerplate", turn.path, message, "cut that sentence")
 
 
-def white_space(row: Row) -> Iterator[Finding]:
+def white_space(row: Row, task: Task) -> Iterator[Finding]:
     """White space around what the assistant says, which the model learns to say too."""
     for turn in row.turns:
         spoken = turn.role == "assistant" and turn.part != "rejected" and not turn.path.endswith("arguments")
@@ -322,7 +321,7 @@ _LOST = "\ufffd"
 _AROUND = 60  # characters beside a suspect pair, enough for ftfy to judge
 
 
-def mojibake(row: Row) -> Iterator[Finding]:
+def mojibake(row: Row, task: Task) -> Iterator[Finding]:
     """Texts in which letters are broken, each with its place."""
     for turn in row.turns:
         if turn.text.isascii():
@@ -468,50 +467,3 @@ class Systems:
         )
         fix = "use the one that the model will be asked with"
         yield Finding("warning", "system", "messages[0]", message, fix), ()
-
-
-EXPLAINED: Mapping[str, str] = {
-    "system": "A model answers best under the system message that it was trained under.",
-    "refusal": "A model that saw many refusals refuses too often; keep about the share that you want.",
-    "boilerplate": "What stands in every answer is learned first and best.",
-    "whitespace": "Space at the ends of an answer is learned, costs tokens and breaks exact comparisons.",
-    "length_outlier": "A text of very unusual length is often cut off, glued together or misplaced.",
-    "length_bias": "If length alone tells the preferred answers, preference training teaches length.",
-    "language": "A model answers in the languages that it saw; an answer in another than asked is a slip.",
-    "balance": "A model that sees one label most of the time learns to say it; a rare one it hardly learns.",
-    "mojibake": "Text decoded in the wrong encoding teaches the model to write broken letters.",
-}
-"""Why each rule is there, in a sentence."""
-
-
-class Texts:
-    """Everything about the texts of a file, whatever they are to teach."""
-
-    def __init__(self, method: str) -> None:
-        """Nothing seen yet; ``method`` is ``sft``, ``dpo`` or ``rft``."""
-        self._findings = Findings()
-        self._parts: tuple[Collector, ...] = (
-            *(Systems(), Refusals(), Openings(), Lengths(), Languages(), Balance()),
-            *([LengthBias()] if method == "dpo" else ()),
-        )
-
-    def add(self, rows: Sequence[Row]) -> None:
-        """Look at the next rows."""
-        for part in self._parts:
-            part.add(rows)
-        for row in rows:
-            for look in (white_space, machine_talk, mojibake):
-                for finding in look(row):
-                    self._findings.add(finding, (row.number,))
-
-    def merge(self, later: "Texts") -> None:
-        """Take over what was seen in the stretch behind this one."""
-        self._findings.merge(later._findings)
-        for part, other in zip(self._parts, later._parts, strict=True):
-            part.merge(other)
-
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
-        """Each finding with its rows."""
-        yield from self._findings
-        for part in self._parts:
-            yield from part.found(source)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from workbench.dataset.chat_formats import example_of
+from workbench.dataset.check.methods import METHODS
 from workbench.dataset.check.report import Report
 from workbench.dataset.check.row import method_of
-from workbench.dataset.check.rules import METHODS
 from workbench.dataset.check.sources import LINES
 from workbench.dataset.dataset import JSON, Dataset, Example, counted
 from workbench.dataset.json_text import place_of
