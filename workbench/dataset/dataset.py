@@ -202,6 +202,10 @@ class Dataset(Sequence[Example]):
     notes: tuple[str, ...] = ()
     """What was guessed while reading: the encoding, the separator, the columns, the shape of the lines."""
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without the bytes of the file, which another process can make again."""
+        return {key: value for key, value in vars(self).items() if key != "_jsonl"}
+
     def __len__(self) -> int:
         """How many examples there are."""
         return len(self.examples)
@@ -223,8 +227,8 @@ class Dataset(Sequence[Example]):
         return self.examples[index]
 
     def to_jsonl(self) -> bytes:
-        """The file that is uploaded: UTF-8 without a byte order mark, one conversation a line."""
-        return b"".join(_line(example.wire) for example in self.examples)
+        """The file that is uploaded: UTF-8 without a byte order mark, one conversation a line; made once."""
+        return self._jsonl
 
     def to_parquet(self, path: str | Path) -> Path:
         """Write everything, metadata and origins too, for ``read`` or for pandas to read again.
@@ -241,6 +245,10 @@ class Dataset(Sequence[Example]):
         written = pyarrow.table([pyarrow.array(column, pyarrow.string()) for column in columns], EXPORTED)
         parquet.write_table(written, path)
         return Path(path)
+
+    @cached_property
+    def _jsonl(self) -> bytes:
+        return b"".join(map(line_of, self.examples))
 
     @cached_property
     def sha256(self) -> str:
@@ -320,6 +328,15 @@ class Split(NamedTuple):
     held_out: Dataset
 
 
+def line_of(example: Example) -> bytes:
+    """The example's line of the uploaded file; an error of ``json`` where it holds what JSON cannot."""
+    content = example.wire
+    try:
+        return json.dumps(content, ensure_ascii=False, default=dict).encode() + b"\n"
+    except UnicodeEncodeError:  # half a surrogate pair, which UTF-8 cannot hold
+        return json.dumps(content, default=dict).encode() + b"\n"
+
+
 def counted(number: int, thing: str) -> str:
     """``1 example``, ``1,200 examples``."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
@@ -364,13 +381,6 @@ def _beside(example: Example) -> dict[str, str]:
         for key, value in held.items()
     }
     return shown | texts
-
-
-def _line(content: Mapping[str, object]) -> bytes:
-    try:
-        return json.dumps(content, ensure_ascii=False, default=dict).encode() + b"\n"
-    except UnicodeEncodeError:  # half a surrogate pair, which UTF-8 cannot hold
-        return json.dumps(content, default=dict).encode() + b"\n"
 
 
 # Who speaks in a conversation, and what logs and other tools call the same speakers and fields.

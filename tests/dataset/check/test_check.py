@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from workbench.dataset.check import sources
 from workbench.dataset.check.check import check
 from workbench.dataset.check.counts import Counts, no_validation, sizes
 from workbench.dataset.check.row import Row
@@ -61,7 +62,7 @@ def test_a_sound_dataset_has_no_errors_and_is_counted():
     report = check(SOUND)
     assert report.ok
     assert (report.examples, report.method, report.model) == (12, "sft", None)
-    assert report.files[0].bytes == len(SOUND.to_jsonl().replace(b"\n", b""))
+    assert report.files[0].bytes == len(SOUND.to_jsonl())
 
 
 def test_tokens_are_counted_as_the_newest_models_do_when_none_is_named():
@@ -441,3 +442,42 @@ def test_each_size_has_its_own_way_out():
         "the file has 1,025 MB, and all fine-tuning files of a resource together may have 1 GB"
     )
     assert parts.message == "the file has 8,193 MB, and 8 GB is the most in parts"
+
+
+# Rows in memory
+
+
+def test_the_file_of_a_dataset_is_written_once():
+    dataset = Dataset("a", PAIRS.examples)
+    assert dataset.to_jsonl() is dataset.to_jsonl()
+    assert "_jsonl" not in pickle.loads(pickle.dumps(dataset)).__dict__
+    assert dataset.take(1).to_jsonl() == dataset.to_jsonl().split(b"\n")[0] + b"\n"
+
+
+def test_examples_in_memory_are_not_read_from_json_again(monkeypatch):
+    monkeypatch.setattr(sources, "parsed", None)  # calling it would be an error
+    report = check(Dataset("pairs", (*PAIRS.examples, PAIRS[0])))
+    assert [problem.line for problem in report.of("duplicate")] == [0]
+
+
+PARTS = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text("aä\n\x07\\\ud800", max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["role", "content", "x", 1]), inner)
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    st.lists(PARTS, max_size=3),
+    st.dictionaries(st.sampled_from(["tools", "answer", "input"]), PARTS, max_size=2),
+)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+def test_an_example_in_memory_is_judged_as_its_line_in_the_file(tmp_path, messages, more):
+    dataset = Dataset("a.jsonl", (Example(tuple(messages), "a.jsonl:1", more),))
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(dataset.to_jsonl())
+    only = ("format", "texts", "privacy")
+    found, read = (check(data, method="sft", only=only).problems for data in (dataset, path))
+    assert set(found) == set(read)

@@ -168,7 +168,7 @@ def _no_output(value: Mapping[str, JSON], key: str) -> Finding:
         return Finding("error", "outputs", other, f"the service calls this {key!r}", "rename it")
     if key not in value:
         return Finding("error", "outputs", key, f"there is no {key}", _MESSAGE)
-    finding = "the list is empty" if value[key] == [] else f"{shown(value[key])} is no list of messages"
+    finding = "the list is empty" if value[key] in ([], ()) else f"{shown(value[key])} is no list of messages"
     return Finding("error", "outputs", key, finding, _MESSAGE)
 
 

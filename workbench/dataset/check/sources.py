@@ -1,9 +1,8 @@
 """Where the rows to check come from: a dataset in memory, or a file line by line.
 
-A dataset is read as the lines of the file that would be uploaded, so that both are judged alike.
+Both are judged alike: an example by its line in the file that would be uploaded, which is not read again.
 """
 
-import json
 import os
 import re
 import stat
@@ -13,13 +12,14 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, BytesIO
+from itertools import islice
 from pathlib import Path
 
-from workbench.dataset.check.json_lines import LONGEST, TOO_DEEP, TOO_LONG, parsed
+from workbench.dataset.check.json_lines import DEEPEST, LARGE, LONGEST, TOO_DEEP, TOO_LONG, parsed
 from workbench.dataset.check.parallel import Cuttable, Seen
 from workbench.dataset.check.row import Finding, Row
-from workbench.dataset.dataset import JSON, Dataset, Example
+from workbench.dataset.dataset import JSON, Dataset, Example, line_of
 from workbench.dataset.json_text import SAMPLE, content, decoded, encoding_of, other_encoding
 from workbench.errors import DataError
 
@@ -222,6 +222,9 @@ def source_of(data: Dataset | str | Path) -> Cuttable:
     return DatasetSource(read(path))
 
 
+Content = bytes  # in the classes below ``bytes`` is a number
+
+
 @dataclass(frozen=True)
 class DatasetPiece:
     """Neighbouring examples."""
@@ -229,17 +232,23 @@ class DatasetPiece:
     examples: Sequence[Example]
     first: int
     """The position of the first of them."""
+    content: Content | None
+    """Their lines in the file that would be uploaded; ``None``: one of the dataset has no line."""
 
     @property
     def bytes(self) -> int:
-        """A guess: a kilobyte each."""
-        return 1_000 * len(self.examples)
+        """The length of the lines, or a guess: a kilobyte each."""
+        return 1_000 * len(self.examples) if self.content is None else len(self.content)
 
     def rows(self, seen: Seen) -> Iterator[Row]:
         """One for each example, numbered on from the position of the first."""
-        for number, example in enumerate(self.examples, self.first):
-            line, value, findings = _read(example)
+        lines = map(_written, self.examples) if self.content is None else BytesIO(self.content)
+        for number, (example, line) in enumerate(zip(self.examples, lines, strict=True), self.first):
+            if isinstance(line, Finding):
+                seen.lines.add(line, (number,))
+                continue
             seen.bytes += len(line)
+            value, findings = _read(example, line)
             for finding in findings:
                 seen.lines.add(finding, (number,))
             if isinstance(value, dict):
@@ -259,8 +268,9 @@ class DatasetSource:
 
     @property
     def bytes(self) -> int:
-        """A guess: a kilobyte each."""
-        return 1_000 * len(self.dataset)
+        """The length of the file that would be uploaded, or a guess: a kilobyte an example."""
+        content = _content_of(self.dataset)
+        return 1_000 * len(self.dataset) if content is None else len(content)
 
     @property
     def notes(self) -> Sequence[Finding]:
@@ -269,8 +279,12 @@ class DatasetSource:
 
     def pieces(self) -> Iterator[DatasetPiece]:
         """All of it, in order."""
+        whole = _content_of(self.dataset)
+        lines = None if whole is None else BytesIO(whole)
         for first in range(0, len(self.dataset), EXAMPLES):
-            yield DatasetPiece(self.dataset.examples[first : first + EXAMPLES], first)
+            examples = self.dataset.examples[first : first + EXAMPLES]
+            content = None if lines is None else b"".join(islice(lines, len(examples)))
+            yield DatasetPiece(examples, first, content)
 
     def origin(self, number: int) -> str:
         """Where the example came from: ``faq.csv:12``."""
@@ -288,8 +302,10 @@ class DatasetSource:
 
     def row(self, number: int) -> Row:
         """This example once more."""
-        _, value, _ = _read(self.dataset[number])
-        return Row(number, value if isinstance(value, dict) else {}, self.dataset[number].metadata)
+        example = self.dataset[number]
+        line = _written(example)
+        value = None if isinstance(line, Finding) else _read(example, line)[0]
+        return Row(number, value if isinstance(value, dict) else {}, example.metadata)
 
     def hold(self) -> None:
         """A dataset cannot change."""
@@ -318,19 +334,37 @@ def tell_apart(sources: Sequence[Cuttable]) -> None:
             source.name = str(source.path)
 
 
-def _read(example: Example) -> tuple[bytes, JSON, list[Finding]]:
-    """The example as its line is read."""
+def _content_of(dataset: Dataset) -> bytes | None:
+    """The file that would be uploaded; ``None`` where an example cannot be written as JSON."""
     try:
-        line = json.dumps(example.wire, ensure_ascii=False, default=dict)
+        return dataset.to_jsonl()
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _written(example: Example) -> bytes | Finding:
+    """The example's line, or why it has none."""
+    try:
+        return line_of(example)
     except RecursionError:
-        return b"", None, [TOO_DEEP]
+        return TOO_DEEP
     except (TypeError, ValueError) as error:
         finding = f"the example cannot be written as JSON: {error}"
-        return (
-            b"",
-            None,
-            [Finding("error", "object", "", finding, "keep to texts, numbers, lists and objects")],
-        )
-    # Half a surrogate pair has no UTF-8; as an escape it is found like any other.
-    encoded = line.encode("utf-8", "backslashreplace")
-    return (encoded, *parsed(encoded))
+        return Finding("error", "object", "", finding, "keep to texts, numbers, lists and objects")
+
+
+def _read(example: Example, line: bytes) -> tuple[JSON, list[Finding]]:
+    """What its line holds: the example as it is, without reading the line where that is known to be sound."""
+    value = example.wire
+    if len(line) > LARGE or line.count(b"{") + line.count(b"[") > DEEPEST or _ODD.search(line):
+        return parsed(line)
+    try:
+        for message in (value, *example.messages):
+            "".join(message)
+    except TypeError:  # a key that is no text, or a message that is no object
+        return parsed(line)
+    return value, []
+
+
+# What a line of ours may have that JSON does not take, or nobody means: see ``json_lines``.
+_ODD = re.compile(rb"NaN|Infinity|\\[bfu]")
