@@ -265,9 +265,9 @@ class Task:
     def to_toml(self, folder: Path) -> str:
         """Write it for a file in ``folder``: each setting with its meaning, unset ones as comments."""
         lines = [
-            "# What this project is about. Every notebook reads it; python -m workbench run can change any",
-            "# of it for one run (-p GRADER exact). A relative path counts from this file's folder, else",
-            "# from the workbench's.",
+            "# What this project is about. All notebooks read it; python -m workbench run can change it",
+            "# for one run (-p GRADER exact). A relative path counts from this file's folder, else from the",
+            "# workbench's.",
         ]
         stated = self.facts
         for each in SETTINGS:
@@ -436,13 +436,30 @@ def _with_paths(given: Mapping[str, JSON], *folders: Path) -> dict[str, JSON]:
 
 
 def _columns(task: Task) -> tuple[str | None, str | None]:
-    """The columns of question and answer, guessed where they are not named; the test has them too."""
-    from workbench.dataset.read import guess_columns
+    """The columns of question and answer, guessed where they are not named.
 
-    question, answer = guess_columns(task.examples, question=task.question, answer=task.answer)
-    for path in filter(None, (task.test, task.validation, task.prompt_examples)):
-        guess_columns(path, question=question, answer=answer)
-    return question, answer
+    Every column that the task names must be in its file: an error here costs nothing, one in the middle of a
+    run does.
+    """
+    from workbench.dataset.read import read_header
+
+    examples = read_header(task.examples, question=task.question, answer=task.answer)
+    columns = {"question": examples.question, "answer": examples.answer}
+    test = read_header(task.test, **columns)
+    for path in filter(None, (task.validation, task.prompt_examples)):
+        read_header(path, **columns)
+    for name, path, header in (
+        ("cluster", task.test, test),
+        ("gold", task.test, test),
+        ("group", task.examples, examples),
+    ):
+        column = getattr(task, name)
+        if column is not None and header.names is not None and column not in header.names:
+            raise DataError(
+                f"{Path(path).name} has no column {column!r}, which the task names as {name}; "
+                f"it has {', '.join(header.names)}."
+            )
+    return examples.question, examples.answer
 
 
 def _toml_value(value: JSON) -> str:

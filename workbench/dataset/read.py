@@ -410,20 +410,29 @@ def read(
     return dataset_of(records, wanted)
 
 
-def guess_columns(
-    source: str | os.PathLike[str], *, question: str | None = None, answer: str | None = None
-) -> tuple[str | None, str | None]:
-    """Which columns of this file would ``read`` take as question and answer?
+class Header(NamedTuple):
+    """The columns of a file, and which of them hold question and answer; ``None`` where nobody can tell."""
 
-    What is named comes back as it is, once it is known to be there. ``None`` for rows that hold whole
-    conversations, which need no columns.
+    names: tuple[str, ...] | None
+    question: str | None
+    answer: str | None
+
+
+def read_header(
+    source: str | os.PathLike[str], *, question: str | None = None, answer: str | None = None
+) -> Header:
+    """Which columns has this file, and which would ``read`` take as question and answer?
+
+    What is named comes back as it is, once it is known to be there. Rows that hold whole conversations need
+    no columns, and objects in JSON name their own: there the names are ``None`` and nothing is guessed.
     """
     wanted = Wanted(question, answer)
     records = _records(Path(source), wanted, None)
     if records.columns is None or all(_shape(value, wanted) is not None for _, value in records.values):
-        return question, answer
+        return Header(records.columns, question, answer)
     found = chosen(wanted, records.columns, records.name)
-    return question or found.question.column, answer or (found.answer and found.answer.column)
+    guessed = found.answer.column if found.answer else None
+    return Header(records.columns, question or found.question.column, answer or guessed)
 
 
 def parse_jsonl(data: bytes, name: str) -> Dataset:

@@ -1,0 +1,332 @@
+"""The task of a project: read from project.toml, written by ``new`` and by the first run, changed by -p."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from workbench import runner
+from workbench.__main__ import app
+from workbench.errors import DataError, SetupError
+from workbench.project import PARAMETERS, SETTINGS, Project, changed_task, open_project, state_task
+from workbench.settings import DATA, ROOT
+
+
+@pytest.fixture
+def files(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a task of one's own, which is the current one."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "train.csv").write_text("body,team,shop\nMy card is lost,bank,a\nMy parcel is late,post,b\n")
+    (folder / "test.csv").write_text("body,team,shop\nWhere is my parcel?,post,c\n")
+    (folder / "rules.txt").write_text("Two teams: bank, post.")
+    (folder / "mine.py").write_text("def grade(sample, item):\n    return 1.0\n")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def mine(files: Path) -> Project:
+    project = open_project("mine")
+    project.path.mkdir(parents=True)
+    return project
+
+
+def write(project: Project, *lines: str) -> None:
+    (project.path / "project.toml").write_text("\n".join(lines), encoding="utf-8")
+
+
+NEEDED = ('examples = "{0}/train.csv"', 'test = "{0}/test.csv"')
+
+
+def needed(files: Path) -> tuple[str, ...]:
+    return tuple(line.format(files) for line in NEEDED)
+
+
+def call(*words: str) -> Result:
+    return CliRunner().invoke(app, words, catch_exceptions=False)
+
+
+def test_the_samples_task_needs_no_file_to_be_edited(home: Path):
+    task = open_project("gql").task
+    assert task.examples == str(DATA / "gql" / "collected.csv")
+    assert task.format_grader == f"{DATA / 'gql' / 'gql.py'}:valid"
+    assert (task.question, task.answer, task.cluster, task.target) == ("question", "query", "template", 0.85)
+    assert not home.exists()
+
+
+def test_a_task_is_read_as_it_is_written_by_hand(mine: Project, files: Path):
+    columns = ('question = "body"', 'answer = "team"')
+    write(mine, *needed(files), *columns, 'system = "One\\nlabel."', "target = 1", "budget = 2.5")
+    task = mine.task
+    assert (task.system, task.grader, task.target, task.budget) == ("One\nlabel.", "exact", 1.0, 2.5)
+    assert [example.answer for example in task.read_examples()] == ["bank", "post"]
+    assert task.validation is None
+
+
+def test_a_relative_path_counts_from_the_projects_folder_and_else_from_the_repository(mine: Project):
+    (mine.path / "train.csv").write_text("question,answer\na,b\n")
+    write(mine, 'examples = "train.csv"', 'test = "data/gql/test.csv"')
+    assert mine.task.examples == str(mine.path / "train.csv")
+    assert mine.task.test == str(ROOT / "data" / "gql" / "test.csv")
+
+
+def test_an_edit_counts_at_once(mine: Project, files: Path):
+    write(mine, *needed(files), "target = 0.5")
+    assert mine.task.target == 0.5
+    write(mine, *needed(files), "target = 0.75")
+    assert mine.task.target == 0.75
+
+
+@pytest.mark.parametrize(
+    ("line", "finding"),
+    [
+        ('quesiton = "body"', r"project\.toml has no use for 'quesiton'\. Did you mean question\?"),
+        ('reference = "rule.txt"', r"reference is 'rule\.txt', and no such file is in .*; correct the path"),
+        ('grader = "my.py:valid"', r"grader is 'my\.py:valid', and no such file is in "),
+        ("target = 85", r"target is 85; give a share from 0 to 1, such as 0\.85"),
+        ('target = "high"', r"target is 'high'; give a number such as 0\.85"),
+        ("budget = true", r"budget is True; give a number"),
+        ("question = 3", r"question is 3; give a text in quotes, such as question = "),
+        ('system = ""', r"system is ''; give a text in quotes"),
+        ("question = body", r"project\.toml is not TOML: .*line 3.*A setting is a line like question = "),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_file_and_the_way_out(
+    mine: Project, files: Path, line: str, finding: str
+):
+    write(mine, *needed(files), line)
+    with pytest.raises(DataError, match=finding):
+        mine.task  # noqa: B018
+
+
+def test_a_task_without_a_test_is_none(mine: Project, files: Path):
+    write(mine, needed(files)[0])
+    with pytest.raises(DataError, match=r'does not say test; add a line like test = "test\.csv"'):
+        mine.task  # noqa: B018
+
+
+def test_a_file_in_another_encoding_is_told(mine: Project):
+    (mine.path / "project.toml").write_bytes('system = "Füge"'.encode("latin-1"))
+    with pytest.raises(DataError, match="is not UTF-8 text; save it as UTF-8"):
+        mine.task  # noqa: B018
+
+
+def test_a_project_without_a_task_says_how_to_state_one_and_keeps_its_record(home: Path):
+    project = open_project("old")
+    project.record("job", job_id="ftjob-1")
+    with pytest.raises(SetupError, match=r"^Project old states no task yet; write it with 'python -m workb"):
+        project.task  # noqa: B018
+    assert project.stated("provider") is None
+    assert project.need("job", "04_launch").facts["job_id"] == "ftjob-1"
+
+
+def test_what_is_written_is_read_back_and_columns_are_guessed(files: Path):
+    (files / "train.csv").write_text("text,label\na,b\n")
+    (files / "test.csv").write_text("text,label\nc,d\n")
+    task = state_task(
+        open_project("mine"), {"examples": "train.csv", "test": "test.csv", "system": 'Say "b".'}
+    )
+    assert (task.question, task.answer) == ("text", "label")
+    assert open_project("mine").task == task
+    written = (open_project("mine").path / "project.toml").read_text()
+    assert 'system = "Say \\"b\\"."' in written
+    assert "# cluster =" in written
+
+
+def test_stating_the_same_again_leaves_the_file_and_its_comments_alone(mine: Project, files: Path):
+    write(mine, "# my own words", *needed(files), 'question = "body"', 'answer = "team"')
+    state_task(mine, {"examples": "train.csv", "test": "test.csv", "system": None})
+    assert (mine.path / "project.toml").read_text().startswith("# my own words")
+
+
+def test_the_samples_own_project_keeps_its_task(files: Path):
+    with pytest.raises(DataError, match="Project gql is the sample's own; open a project of another name"):
+        state_task(open_project("gql"), {"examples": "train.csv", "test": "test.csv"})
+
+
+def test_other_examples_take_the_prompts_examples_with_them(files: Path):
+    changed = changed_task(open_project("gql").task, {"examples": str(DATA / "gql" / "pairs.csv")})
+    assert changed.prompt_examples is None
+
+
+def test_a_task_prints_itself_escaped(mine: Project, files: Path):
+    write(mine, *needed(files), 'system = "<b>One</b>"')
+    assert "&lt;b&gt;One&lt;/b&gt;" in mine.task._repr_html_()
+    assert "system: <b>One</b>" in repr(mine.task)
+
+
+def test_the_parameters_of_older_scripts_are_known():
+    older = [
+        "TRAIN_CSV",
+        "TEST_CSV",
+        "QUESTION",
+        "ANSWER",
+        "SYSTEM",
+        "CLUSTER",
+        "REFERENCE",
+        "DOCUMENTS",
+        "GOLD",
+        "GRADER",
+        "VALID",
+    ]
+    older += ["WELL_FORMED", "GROUP", "TARGET"]
+    assert older <= set(PARAMETERS)
+    assert {PARAMETERS["TRAIN_CSV"], PARAMETERS["EXAMPLES"]} == {"examples"}
+    assert len({each.name for each in SETTINGS}) == len(SETTINGS) == 19
+
+
+WORDS = ("--train", "train.csv", "--test", "test.csv", "--question", "body", "--answer", "team")
+
+
+class TestNew:
+    def test_it_writes_the_task_and_says_what_it_guessed(self, files: Path):
+        (files / "train.csv").write_text("text,label\na,b\n")
+        (files / "test.csv").write_text("text,label\nc,d\n")
+        done = call("new", "mine", "--train", "train.csv", "--test", "test.csv", "--grader", "mine.py")
+        assert done.exit_code == 0
+        assert done.stderr.splitlines() == [
+            "The question is guessed: the column 'text'.",
+            "The answer is guessed: the column 'label'.",
+            "Next: python -m workbench run --project mine",
+        ]
+        assert open_project("mine").task.grader == str(files / "mine.py")
+
+    def test_it_is_one_json_object_for_programs(self, files: Path):
+        words = ("--train", "train.csv", "--test", "test.csv", "--question", "body", "--answer", "team")
+        done = call("new", "mine", *words, "--target", "0.9", "--json")
+        facts = json.loads(done.stdout)
+        assert (facts["question"], facts["answer"], facts["target"]) == ("body", "team", 0.9)
+        assert facts["file"] == str(open_project("mine").path / "project.toml")
+
+    def test_it_replaces_a_task_only_when_forced(self, files: Path):
+        words = ("new", "mine", "--train", "train.csv", "--test", "test.csv", "--question", "body")
+        words += ("--answer", "team")
+        assert call(*words, "--target", "0.9").exit_code == 0
+        again = call(*words)
+        assert again.exit_code == 2
+        assert again.stderr.endswith("project.toml is there already; edit it, or replace it with --force.\n")
+        assert open_project("mine").task.target == 0.9
+        assert call(*words, "--force").exit_code == 0
+        assert open_project("mine").task.target == 0.85
+
+    def test_it_copies_a_samples_task(self, home: Path):
+        assert call("new", "mine", "--sample", "gql").exit_code == 0
+        copied, sample = open_project("mine").task, open_project("gql").task
+        assert copied.facts == sample.facts
+        assert 'test = "data/gql/test.csv"' in copied.stated_in.read_text()
+
+    @pytest.mark.parametrize(
+        ("words", "finding"),
+        [
+            (("--train", "train.csv"), "--test must be given: python -m workbench new mine --train FILE"),
+            (("--train", "train.csv", "--test", "test.csv"), "none has a usual name for what asks"),
+            (
+                ("--train", "train.csv", "--test", "test.csv", "--question", "text"),
+                "train.csv has no column 'text'; it has body, team, shop.",
+            ),
+            (("--train", "none.csv", "--test", "test.csv"), "examples is 'none.csv', and no such file is in"),
+            (("--sample", "sql"), "There is no sample 'sql'; there is gql."),
+            (
+                [
+                    "--train",
+                    "train.csv",
+                    "--test",
+                    "test.csv",
+                    "--question",
+                    "body",
+                    "--answer",
+                    "team",
+                    "--grader",
+                    "exacd",
+                ],
+                "There is no ready-made grader 'exacd'",
+            ),
+            (
+                [
+                    "--train",
+                    "train.csv",
+                    "--test",
+                    "test.csv",
+                    "--question",
+                    "body",
+                    "--answer",
+                    "team",
+                    "--cluster",
+                    "city",
+                ],
+                "test.csv has no column 'city', which the task names as cluster; it has body, team, shop.",
+            ),
+        ],
+    )
+    def test_what_cannot_be_a_task_is_told_in_a_sentence(
+        self, files: Path, words: tuple[str, ...], finding: str
+    ):
+        done = call("new", "mine", *words)
+        assert done.exit_code == 2
+        assert finding in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert not open_project("mine").path.exists()
+
+
+class TestRun:
+    def test_a_project_without_a_task_never_runs_the_sample(self, home: Path):
+        done = call("run", "--project", "mine", "-p", "MODEL", "nano")
+        assert done.exit_code == 2
+        assert done.stderr.startswith(
+            "Project mine states no task yet; write it with 'python -m workbench new"
+        )
+        assert not home.exists()
+
+    def test_half_a_task_is_refused_before_anything_runs(self, files: Path):
+        done = call("run", "-p", "PROJECT", "mine", "-p", "TEST_CSV", "test.csv")
+        assert done.exit_code == 2
+        assert 'does not say examples; add a line like examples = "examples.csv"' in done.stderr
+        assert not open_project("mine").path.exists()
+
+    def test_the_first_run_writes_down_what_older_scripts_give_it(self, files: Path):
+        older = {"TRAIN_CSV": "train.csv", "TEST_CSV": "test.csv", "QUESTION": "body", "ANSWER": "team"}
+        older |= {"VALID": None, "CLUSTER": None, "REFERENCE": "rules.txt"}
+        runner.state(open_project("mine"), {"PROJECT": "mine", "MODEL": "nano", **older})
+        task = open_project("mine").task
+        assert (task.examples, task.question, task.reference) == (
+            str(files / "train.csv"),
+            "body",
+            str(files / "rules.txt"),
+        )
+        assert (task.cluster, task.model) == (None, None)  # a model is for one run
+
+    def test_a_parameter_changes_the_task_for_one_run_only(
+        self, files: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setenv("WORKBENCH_TASK", "")
+        project = open_project("mine")
+        words = {"examples": "train.csv", "test": "test.csv", "question": "body", "answer": "team"}
+        state_task(project, {**words, "cluster": "shop"})
+        changed = runner.state(project, {"GRADER": "mine.py", "CLUSTER": None})
+        with runner.for_this_run(changed, project, project.path / "runs" / "now"):
+            assert (project.task.grader, project.task.cluster) == (str(files / "mine.py"), None)
+            assert project.task.examples == str(files / "train.csv")
+            assert open_project("gql").task.grader == str(DATA / "gql" / "gql.py")
+        assert (project.task.grader, project.task.cluster) == ("exact", "shop")
+        assert os.environ["WORKBENCH_TASK"] == ""
+
+    @pytest.mark.parametrize(
+        ("name", "value", "finding"),
+        [
+            ("QUESTION", "txt", "has no column 'txt'; it has question, query"),
+            ("QUESTION", True, "QUESTION was read as true; for the word, put it in quotes"),
+            ("TEST_CSV", "none.csv", "test is 'none.csv', and no such file is in"),
+            ("GRADER", "exacd", "no ready-made grader 'exacd'"),
+            ("TARGET", 85, "target is 85; give a share from 0 to 1"),
+            ("TEST", None, "does not say test"),
+        ],
+    )
+    def test_a_bad_parameter_is_told_before_anything_runs(
+        self, home: Path, name: str, value: runner.Value, finding: str
+    ):
+        with pytest.raises(DataError, match=finding):
+            runner.state(open_project("gql"), {name: value})
+        assert not home.exists()
