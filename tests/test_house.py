@@ -177,6 +177,24 @@ def test_the_front_desk_hands_out_connect_although_a_module_has_its_name():
     assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "True\n"
 
 
+def test_a_word_stays_a_function_when_a_module_of_its_name_is_loaded():
+    code = (
+        "import workbench as wb, workbench.review, workbench.decide.decision;"
+        "print(wb.review.__module__, wb.decide.__module__, wb.connect.__module__)"
+    )
+    said = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
+    assert said == "workbench.widgets.row_review workbench.decide.decision workbench.connect\n"
+
+
+def test_the_public_words_are_about_sixty_sorted_and_grouped():
+    assert workbench.__all__ == sorted(workbench.__all__)
+    assert 55 <= len(workbench.__all__) <= 80
+    grouped = [word for words in workbench.WORDS.values() for word in words]
+    assert sorted([*grouped, "DATA", "ROOT", "__version__"]) == workbench.__all__
+    listed = repr(workbench.about())
+    assert all(word in listed for word in grouped)
+
+
 def test_the_version_is_told_once():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert "version" in project.get("dynamic", ()) or project["version"] == workbench.__version__

@@ -35,7 +35,7 @@ def shell(*words: str) -> "subprocess.Popen[str]":
 def test_an_unknown_parameter_stops_everything_before_it_begins(home: Path):
     done = call("run", "-p", "MODLE", "nano")
     assert done.exit_code == 2
-    assert done.stderr.startswith("No notebook has a parameter MODLE; there are ANSWER, BATCH_SIZE, ")
+    assert done.stderr.startswith("No notebook has a parameter MODLE. Did you mean MODEL? Of notebooks there")
     assert done.stderr.count("\n") == 1
     assert not home.exists()
 

@@ -113,8 +113,18 @@ def test_each_notebook_gets_only_the_parameters_it_has(tmp_path: Path):
 
 def test_an_unknown_name_is_an_error_that_lists_the_known(tmp_path: Path):
     write(tmp_path / "00_a.ipynb", 'PROJECT = "gql"  # the name')
-    with pytest.raises(DataError, match=r"No notebook has a parameter SHOT; there are PROJECT\."):
+    with pytest.raises(
+        DataError,
+        match=r"^No notebook has a parameter SHOT\. .* there are PROJECT; and of the task ANS",
+    ):
         plan({"SHOT": 2}, folder=tmp_path)
+
+
+def test_a_setting_of_the_task_goes_to_no_notebook(tmp_path: Path):
+    write(tmp_path / "00_a.ipynb", 'PROJECT = "gql"  # the name\nGRADER = None  # the task\'s')
+    [planned] = plan({"GRADER": "exact", "TRAIN_CSV": "x.csv"}, folder=tmp_path)
+    assert dict(planned.parameters) == {}
+    assert not planned.needs_task
 
 
 def test_only_picks_notebooks_by_how_they_begin(tmp_path: Path):

@@ -159,20 +159,8 @@ def test_a_task_prints_itself_escaped(mine: Project, files: Path):
 
 
 def test_the_parameters_of_older_scripts_are_known():
-    older = [
-        "TRAIN_CSV",
-        "TEST_CSV",
-        "QUESTION",
-        "ANSWER",
-        "SYSTEM",
-        "CLUSTER",
-        "REFERENCE",
-        "DOCUMENTS",
-        "GOLD",
-        "GRADER",
-        "VALID",
-    ]
-    older += ["WELL_FORMED", "GROUP", "TARGET"]
+    older = {"TRAIN_CSV", "TEST_CSV", "QUESTION", "ANSWER", "SYSTEM", "CLUSTER", "REFERENCE", "DOCUMENTS"}
+    older |= {"GOLD", "GRADER", "VALID", "WELL_FORMED", "GROUP", "TARGET"}
     assert older <= set(PARAMETERS)
     assert {PARAMETERS["TRAIN_CSV"], PARAMETERS["EXAMPLES"]} == {"examples"}
     assert len({each.name for each in SETTINGS}) == len(SETTINGS) == 19

@@ -18,11 +18,11 @@ from openai import OpenAI
 from papermill import inspect_notebook
 
 from workbench.local import process
-from workbench.project import Project
+from workbench.project import PARAMETERS, Project
 from workbench.settings import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-LONGEST_CELL = 13  # lines; most have one to six
+LONGEST_CELL = 8  # lines; most have one to six
 
 
 def cells(path: Path, kind: str) -> list[NotebookNode]:
@@ -39,6 +39,12 @@ def test_the_journey_is_in_order():
         "05_loss_curves",
         "06_evaluate",
     ]
+
+
+def test_the_first_shows_the_whole_journey():
+    road = next(cell.source for cell in cells(NOTEBOOKS[0], "markdown") if cell.id == "road")
+    named = [line.split("](")[1].split(")")[0] for line in road.splitlines() if line.startswith("| [")]
+    assert named == [path.name for path in NOTEBOOKS[1:]]
 
 
 def test_they_are_committed_without_outputs_and_traces_of_a_machine():
@@ -67,7 +73,18 @@ class TestStyle:
         assert "\n*Costs " in title.source or "\n*On the local service it costs" in title.source
         assert parameters.metadata.tags == ["parameters"]
         assert all(isinstance(line, ast.Import | ast.ImportFrom) for line in ast.parse(imports.source).body)
-        assert "import *" not in imports.source
+        assert "import workbench as wb" in imports.source
+        lines = [line for line in imports.source.splitlines() if line]
+        assert len(lines) <= 3
+        deep = [
+            line for line in lines if line.startswith("from workbench.") and line.split()[1].count(".") > 1
+        ]
+        assert deep == []
+
+    def test_it_states_nothing_of_the_task_but_00(self, path: Path):
+        stated = set(inspect_notebook(path)) & PARAMETERS.keys()
+        expected = {"EXAMPLES", "TEST", "QUESTION", "ANSWER", "SYSTEM", "REFERENCE", "GRADER"}
+        assert stated == (expected if path.stem == "00_start_here" else set())
 
     def test_every_parameter_is_in_capitals_and_says_what_it_is(self, path: Path):
         known = inspect_notebook(path)
@@ -232,8 +249,9 @@ class TestRoad:
 
 
 def test_a_notebook_that_fails_is_told_with_its_cell_and_how_to_open_it(road: Road, tmp_path: Path):
-    (tmp_path / "faq.csv").write_text("question,reply\nWho?,Me.\n")
-    running = road.run("--json", "-p", "PROJECT", "other", "-p", "TEST_CSV", str(tmp_path / "faq.csv"))
+    (tmp_path / "faq.csv").write_text("question,reply\nWho?,Me.\nWhat?,It.\n")
+    task = ("-p", "TRAIN_CSV", str(tmp_path / "faq.csv"), "-p", "TEST_CSV", str(tmp_path / "faq.csv"))
+    running = road.run("--json", "--project", "other", *task, "-p", "SHOTS", "2")
     out, err = running.communicate(timeout=600)
     assert running.returncode == 1
     assert [ran["status"] for ran in json.loads(out)["notebooks"]] == [
@@ -243,9 +261,44 @@ def test_a_notebook_that_fails_is_told_with_its_cell_and_how_to_open_it(road: Ro
     ]
     assert json.loads(out)["tuned_score"] is None
     failed, opened = err.splitlines()[-2:]
-    assert failed.startswith("01_baseline failed in cell [4]: DataError: ")
-    assert "query" in failed
+    assert failed.startswith("01_baseline failed in cell [7]: DataError: ")
+    assert "faq.csv has 0 examples whose question is not in the test set" in failed
     assert opened == f"Open it: python -m workbench lab {json.loads(out)['folder']}/01_baseline.ipynb"
+
+
+def test_two_projects_with_tasks_of_their_own_run_by_name_alone(road: Road, tmp_path: Path):
+    for name, column in (("first", "colour"), ("second", "paint")):
+        words = (
+            "red",
+            "blue",
+            "green",
+            "pink",
+            "gold",
+            "gray",
+            "teal",
+            "lime",
+            "rose",
+            "navy",
+            "plum",
+            "mint",
+        )
+        rows = [f"is {word} {number}?,{word}" for word in words for number in range(3)]
+        (tmp_path / "train.csv").write_text("\n".join([f"asked,{column}", *rows[:30]]))
+        (tmp_path / "test.csv").write_text("\n".join([f"asked,{column}", *rows[30:]]))
+        task = ("--train", "train.csv", "--test", "test.csv", "--question", "asked", "--answer", column)
+        project = Project(name, road.home / "projects" / name)
+        for file in ("train.csv", "test.csv"):
+            project.save(file, (tmp_path / file).read_bytes())
+        new = [sys.executable, "-m", "workbench", "new", name, *task]
+        environment = os.environ | {"WORKBENCH_HOME": str(road.home)}
+        subprocess.run(new, cwd=project.path, env=environment, check=True, capture_output=True)
+        assert 'examples = "train.csv"' in (project.path / "project.toml").read_text()
+        running = road.run("--json", "--project", name, "--only", "00,01,03")
+        _, err = running.communicate(timeout=600)
+        assert running.returncode == 0, err
+        facts = project.need("dataset", "03_build_data").facts
+        assert facts["source"] == str((project.path / "train.csv").resolve())
+        assert project.latest("baseline").facts["grader"] == "exact"
 
 
 def job_of(project: Project, running: "subprocess.Popen[str]") -> str:
@@ -260,7 +313,9 @@ def job_of(project: Project, running: "subprocess.Popen[str]") -> str:
 
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(road: Road):
     running = road.run(
-        "--only", "03,04", "-p", "PROJECT", "long", "-p", "MODEL", "nano", "-p", "N_EPOCHS", "50"
+        *("--only", "03,04", "-p", "PROJECT", "long", "-p", "MODEL", "nano", "-p", "N_EPOCHS", "50"),
+        *("-p", "TRAIN_CSV", "data/gql/collected.csv", "-p", "TEST_CSV", "data/gql/test.csv"),
+        *("-p", "QUESTION", "question", "-p", "ANSWER", "query", "-p", "SYSTEM", "Always return GQL."),
     )
     project = Project("long", road.home / "projects" / "long")
     job = job_of(project, running)
