@@ -58,16 +58,21 @@ def test_a_task_of_ones_own_runs_as_the_readme_says(home: Path, models: Path, tm
     (tmp_path / "train.csv").write_text("\n".join(["text,label", *rows[:30]]), encoding="utf-8")
     (tmp_path / "test.csv").write_text("\n".join(["text,label", *rows[30:]]), encoding="utf-8")
     (tmp_path / "rules.txt").write_text("Answer with the colour.", encoding="utf-8")
-    command = shlex.split(line_with("-p PROJECT mine").removeprefix("python "))
-    command = [str(tmp_path / word) if (tmp_path / word).is_file() else word for word in command]
-    environment = {"WORKBENCH_MODEL": "nano", "WORKBENCH_MODELS": str(models), "WORKBENCH_HEADLESS": "1"}
-    done = subprocess.run(
-        [sys.executable, *command, "--json"],
-        env=dict(os.environ) | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = dict(os.environ) | {
+        "WORKBENCH_MODEL": "nano",
+        "WORKBENCH_MODELS": str(models),
+        "WORKBENCH_HEADLESS": "1",
+    }
+
+    def shell(line: str, *more: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, *shlex.split(line.removeprefix("python ")), *more]
+        return subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    stated = shell(line_with("workbench new mine"))
+    assert stated.returncode == 0, stated.stderr
+    done = shell(line_with("run --project mine"), "--json")
     try:
         assert done.returncode == 0, done.stderr
         summary = json.loads(done.stdout)
