@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -199,6 +201,33 @@ class TestNew:
         assert open_project("mine").task.target == 0.9
         assert call(*words, "--force").exit_code == 0
         assert open_project("mine").task.target == 0.85
+
+    @pytest.mark.parametrize(
+        ("header", "typed", "columns"),
+        [
+            ("text,label", b"\n\n", ("text", "label")),  # Enter takes the guess
+            ("body,team", b"body\nteam\n", ("body", "team")),  # nobody can guess these
+        ],
+    )
+    def test_it_asks_a_person_for_what_is_missing(
+        self, files: Path, header: str, typed: bytes, columns: tuple[str, str]
+    ):
+        (files / "train.csv").write_text(f"{header}\na,b\n")
+        (files / "test.csv").write_text(f"{header}\nc,d\n")
+        terminal, end = os.openpty()
+        os.write(terminal, b"train.csv\ntest.csv\n\n" + typed)  # the empty line is the grader
+        command = [sys.executable, "-m", "workbench", "new", "mine", "--system", "Sort."]
+        try:
+            asked = subprocess.run(
+                command, stdin=end, capture_output=True, text=True, timeout=60, check=False
+            )
+        finally:
+            os.close(terminal)
+            os.close(end)
+        assert asked.returncode == 0, asked.stderr
+        assert "The examples to learn from" in asked.stdout
+        task = open_project("mine").task
+        assert (task.question, task.answer, task.system, task.grader) == (*columns, "Sort.", "exact")
 
     def test_it_copies_a_samples_task(self, home: Path):
         assert call("new", "mine", "--sample", "gql").exit_code == 0

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -164,6 +165,8 @@ def new(
     for setting, words in _ASKED.items():
         if asks and given[setting] is None:
             given[setting] = typer.prompt(words, default="", show_default=False).strip() or None
+    if asks and given["examples"] is not None:
+        given |= _asked_columns(str(given["examples"]), given)
     if missing := [option for option, setting in _NEEDED.items() if given[setting] is None]:
         raise DataError(
             f"{' and '.join(missing)} must be given: python -m workbench new {name} --train FILE --test FILE"
@@ -180,6 +183,26 @@ def new(
         else f"{task}\n\nWritten to {file}; edit it there."
     )
     typer.echo(f"Next: python -m workbench run --project {name}", err=True)
+
+
+def _asked_columns(examples: str, given: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Ask which columns are question and answer, where they are not named; Enter takes the guess."""
+    from workbench.dataset.read import read_header
+
+    named = {name: None if given[name] is None else str(given[name]) for name in ("question", "answer")}
+    guess: dict[str, str | None] = {"question": None, "answer": None}
+    try:
+        header = read_header(examples, **named)
+    except DataError as error:  # the sentence lists the columns there are
+        typer.echo(str(error), err=True)
+    else:
+        if header.names is None:
+            return {}
+        guess = {"question": header.question, "answer": header.answer}
+    return {
+        name: column or typer.prompt(f"The column with the {name}", default=guess[name])
+        for name, column in named.items()
+    }
 
 
 _NEEDED = {"--train": "examples", "--test": "test"}
