@@ -1,4 +1,10 @@
-"""A project: one piece of work, the task it is about, its record on disk, and the steps done."""
+"""A project: one piece of work, its task, and the record of it on disk.
+
+The task is what the user states in ``project.toml``: files, columns, grader. The
+record is append-only: what was measured, built, started and found, in order,
+never changed; the steps done are ticked from it. Deleting the folder forgets the
+project; nothing here talks to a service.
+"""
 
 import json
 import math
@@ -22,11 +28,11 @@ from workbench.settings import DATA, ROOT, VERSION, home, setting
 if TYPE_CHECKING:
     from workbench.dataset.dataset import Dataset
 
-# A project: one piece of work, its task, and the record of it on disk.
+# A project: one piece of work, and the record of it on disk.
 #
-# The task is what the user states in ``project.toml``: files, columns, grader. The record is append-only:
-# what was measured, built, started and found, in order, never changed. Beside it lie the files it points
-# to. Deleting the folder forgets the project; nothing here talks to a service.
+# The record is append-only: what was measured, built, started and found, in
+# order, never changed. Beside it lie the files it points to. Deleting the folder
+# forgets the project; nothing here talks to a service.
 
 JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
 
