@@ -73,11 +73,11 @@ if TYPE_CHECKING:
     from workbench.training.jobs import data_evidence as data_evidence
     from workbench.training.jobs import find_job as find_job
     from workbench.training.jobs import keep_data as keep_data
-    from workbench.training.jobs import start_job as start_job
     from workbench.training.preflight import launch as launch
     from workbench.training.preflight import preflight as preflight
     from workbench.training.runs import record_curve as record_curve
     from workbench.training.runs import runs as runs
+    from workbench.training.spec import JobSpec as JobSpec
     from workbench.widgets.blind_review import blind_review as blind_review
     from workbench.widgets.curve_view import plot as plot
     from workbench.widgets.curve_view import watch as watch
@@ -144,9 +144,9 @@ WORDS = {
         "follow": "training.follow",
         "follow_all": "training.follow",
         "job_result": "training.follow",
+        "JobSpec": "training.spec",
         "launch": "training.preflight",
         "preflight": "training.preflight",
-        "start_job": "training.jobs",
         "watch": "widgets.curve_view",
         "watch_in_background": "widgets.curve_view",
     },

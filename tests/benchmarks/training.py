@@ -27,7 +27,8 @@ from workbench.dataset.read import read
 from workbench.local.models.bases import SMOLLM2, base_folder
 from workbench.local.models.model import Base, best_type, load_base
 from workbench.local.training.encoding import IGNORED, Row, encode_dataset
-from workbench.local.training.supervised import Plan, SftRun
+from workbench.local.training.run import Plan, TrainingRun
+from workbench.local.training.supervised import Supervised
 from workbench.local.workers import ENVIRONMENT, PRELOADED
 from workbench.settings import DATA, home, models_in
 
@@ -52,7 +53,7 @@ def ours(dtype: torch.dtype | None = None) -> Iterator[int]:
     """Train, in the best type unless told otherwise; yields the number of real tokens after every step."""
     base = load_base(SMOLLM2, FOLDER, dtype=dtype)
     rows = rows_of(base)
-    run = SftRun(base, PLAN, rows, [], None)
+    run = TrainingRun(Supervised(), base, PLAN, rows)
     for step in run:
         yield sum(len(rows[row].tokens) for row in run.schedule[step.number - 1])
 
@@ -61,7 +62,7 @@ def with_peft() -> Iterator[int]:
     """The same job as a careful user of PEFT would write it: the same batches, padded."""
     base = load_base(SMOLLM2, FOLDER)
     rows = rows_of(base)
-    schedule = SftRun(base, PLAN, rows, [], None).schedule
+    schedule = TrainingRun(Supervised(), base, PLAN, rows).schedule
     model = _peft_model()
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=2e-3, weight_decay=0.0)
@@ -210,7 +211,7 @@ def threads() -> None:
 def checkpoint() -> None:
     """Saving the state beside a step, in wall time, because the disk is waited for."""
     base = load_base(SMOLLM2, FOLDER)
-    run = SftRun(base, PLAN, rows_of(base), [], None)
+    run = TrainingRun(Supervised(), base, PLAN, rows_of(base))
     steps, stepped, saved = iter(run), [], []
     with tempfile.TemporaryDirectory() as scratch:
         for _ in range(ROUNDS + 1):

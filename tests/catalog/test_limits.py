@@ -6,15 +6,15 @@ from pathlib import Path
 import openai
 import pytest
 from idle_service import KEY, client_of, idle_service
+from job_specs import spec, start
 
 from workbench.catalog.limits import LIMITS, Limits, in_words
 from workbench.connect import connect
 from workbench.dataset.check.check import check
 from workbench.dataset.dataset import Dataset, Example
-from workbench.errors import DataError
+from workbench.errors import SetupError
 from workbench.evaluation.graders.sandbox import load_problem
 from workbench.local.emulation import Emulation
-from workbench.training.jobs import start_job
 from workbench.training.preflight import Preflight, preflight
 
 
@@ -96,7 +96,7 @@ def test_another_limit_changes_what_the_client_sends(strict, home: Path, monkeyp
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", KEY)
     with idle_service(home / "service") as http:
         client = connect("azure", endpoint="http://gateway.example.com").with_options(http_client=http)
-        plan = preflight(client, dataset(19), model="gpt-4.1", suffix="toolong", seed=10, n_epochs=2)
+        plan = preflight(client, spec(dataset(19), model="gpt-4.1", suffix="toolong", seed=10, n_epochs=2))
         assert {
             "too_few: 19 examples, and a job needs at least 20; add examples",
             "suffix: 'toolong' cannot be a suffix; use up to 5 letters (a-z, A-Z), digits, '_' and '-'",
@@ -105,12 +105,12 @@ def test_another_limit_changes_what_the_client_sends(strict, home: Path, monkeyp
         } <= errors(plan)
         (kept,) = [finding for finding in plan.findings if finding.rule == "checkpoints"]
         assert kept.message == "only the last 1 of 2 epochs are kept, and an earlier one may be best"
-        long = preflight(client, dataset(35), model="gpt-4.1")
+        long = preflight(client, spec(dataset(35), model="gpt-4.1"))
         assert any(
             error.startswith("size: the file has 0 MB, and one upload takes less") for error in errors(long)
         )
-        with pytest.raises(DataError, match="needs at least 20"):
-            start_job(client, dataset(19), model="gpt-4.1")
+        with pytest.raises(SetupError, match="needs at least 20"):
+            start(client, dataset(19), model="gpt-4.1")
 
 
 def test_another_limit_changes_what_the_service_takes(strict, home: Path):

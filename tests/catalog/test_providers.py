@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from echo_service import Watch, echo_service
 from idle_service import KEY
+from job_specs import spec, start
 from openai import AzureOpenAI, OpenAI
 from starlette.testclient import TestClient
 
@@ -19,7 +20,6 @@ from workbench.evaluation.graders.ready_made import grader
 from workbench.project import open_project
 from workbench.selftest import self_test
 from workbench.training.control import choices
-from workbench.training.jobs import start_job
 from workbench.training.preflight import launch, preflight
 from workbench.training.runs import runs
 
@@ -144,17 +144,17 @@ def test_a_resources_name_alone_is_no_address():
 def test_a_job_is_started_and_found_through_a_gateway(service):
     client = connect("azure", endpoint="http://gateway.example.com:8080").with_options(http_client=service)
     assert self_test(client).facts["provider"] == "azure"
-    plan = preflight(client, dataset("dogs"), model="nano")
+    plan = preflight(client, spec(dataset("dogs"), model="nano"))
     assert (plan.host, plan.body["trainingType"]) == ("gateway.example.com:8080", "globalStandard")
-    job = start_job(client, dataset("dogs"), model="nano", project=open_project("p"))
-    assert start_job(client, dataset("dogs"), model="nano").id == job.id
+    job = start(client, dataset("dogs"), model="nano", project=open_project("p"))
+    assert start(client, dataset("dogs"), model="nano").id == job.id
     assert open_project("p").latest("job").facts["provider"] == "azure"
 
 
 def test_the_local_service_may_have_any_name(service):
     client = connect("local", endpoint="http://big-machine.example.com:81").with_options(http_client=service)
     assert self_test(client).sentence.startswith("Connected to local at big-machine.example.com:81: ")
-    plan = preflight(client, dataset("dogs"), model="nano", cost_cap=0)
+    plan = preflight(client, spec(dataset("dogs"), model="nano"), cost_cap=0)
     assert (plan.ok, plan.cost.likely, "trainingType" in plan.body) == (True, 0, False)
 
 
@@ -168,11 +168,11 @@ def test_a_new_provider_is_one_row_in_the_table(acme, service, monkeypatch):
     assert self_test(client).sentence.startswith("Connected to acme at api.acme.example: ")
 
     project, dogs = open_project("p"), dataset("dogs")
-    plan = preflight(client, dogs, model="nano", project=project)
+    plan = preflight(client, spec(dogs, model="nano"), project=project)
     assert (plan.ok, "trainingType" in plan.body) == (True, False)
     assert "cost: not known" in repr(plan)
     assert [finding.rule for finding in plan.findings] == ["retired", "few"]  # nobody knows its models' dates
-    capped = preflight(client, dogs, model="nano", cost_cap=5)
+    capped = preflight(client, spec(dogs, model="nano"), cost_cap=5)
     assert [error.rule for error in capped.errors] == ["cost_cap"]
 
     job = launch(client, plan, project=project)

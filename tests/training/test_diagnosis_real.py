@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from job_specs import start
 from openai import OpenAI
 from starlette.testclient import TestClient
 
@@ -13,7 +14,6 @@ from workbench.local.api.app import create_app
 from workbench.local.models.bases import NANO
 from workbench.training.diagnosis import diagnose
 from workbench.training.follow import Progress, follow
-from workbench.training.jobs import start_job
 
 KEY = "the-key-of-this-test"
 
@@ -57,7 +57,7 @@ def signals(seed: int, count: int) -> Dataset:
 def trained(
     client: OpenAI, train: Dataset, validation: Dataset, n_epochs: int, rate: float, model: str = NANO
 ) -> Progress:
-    job = start_job(
+    job = start(
         client,
         train,
         validation=validation,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from job_specs import start
 from openai import OpenAI
 from starlette.testclient import TestClient
 
@@ -12,7 +13,7 @@ from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError, SetupError
 from workbench.local.api.app import create_app
 from workbench.local.models.bases import NANO
-from workbench.local.training.supervised import Trace
+from workbench.local.training.run import Trace
 from workbench.training.example_losses import (
     ExampleLosses,
     Losses,
@@ -22,7 +23,6 @@ from workbench.training.example_losses import (
     never_learnt,
 )
 from workbench.training.follow import follow
-from workbench.training.jobs import start_job
 
 KEY = "the-key-of-this-test"
 PLANTED = (5, 17)  # lines whose answer contradicts all others
@@ -120,7 +120,7 @@ def dataset() -> Dataset:
 
 @pytest.fixture(scope="module")
 def told(client: OpenAI, dataset: Dataset) -> ExampleLosses:
-    job = start_job(client, dataset, model=NANO, validation=dataset.take(12), n_epochs=10, batch_size=4)
+    job = start(client, dataset, model=NANO, validation=dataset.take(12), n_epochs=10, batch_size=4)
     *_, done = follow(client, job, poll_seconds=0.05)
     assert done.job.status == "succeeded", done.job.error
     assert len(done.curve.frame) == 100  # the file beside the curve does not stand in its way

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from subprocess import PIPE
@@ -16,6 +17,7 @@ from subprocess import PIPE
 import openai
 import pytest
 import uvicorn
+from job_specs import spec, start
 from openai import AzureOpenAI, OpenAI
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -30,7 +32,7 @@ from workbench.local.api.app import create_app
 from workbench.project import open_project
 from workbench.settings import ROOT
 from workbench.training.follow import checkpoints, follow
-from workbench.training.jobs import find_job, start_job
+from workbench.training.jobs import find_job
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -99,6 +101,7 @@ class Service:
 
     def app(self) -> Starlette:
         routes = [
+            Route("/models", self.models),
             Route("/files", self.files_, methods=["GET", "POST"]),
             Route("/files/{id}", self.file),
             Route("/files/{id}/content", self.content),
@@ -114,6 +117,11 @@ class Service:
                 for route in routes
             ]
         )
+
+    async def models(self, request: Request) -> Response:
+        self.requests.append(request)
+        data = [{"id": name, "object": "model"} for name in ("nano", "m", "other")]
+        return JSONResponse({"object": "list", "data": data, "has_more": False})
 
     async def files_(self, request: Request) -> Response:
         self.requests.append(request)
@@ -249,9 +257,7 @@ def service() -> Service:
 
 
 def test_the_request_is_what_the_api_documents(service):
-    started = start_job(
-        service.client(), DOGS, model="nano", validation=CATS, n_epochs=3, seed=7, suffix="gql"
-    )
+    started = start(service.client(), DOGS, model="nano", validation=CATS, n_epochs=3, seed=7, suffix="gql")
     assert (started.id, started.status) == ("ftjob-0", "pending")
     (body,) = service.created
     assert len(body["metadata"].pop("workbench_content")) == 64
@@ -272,7 +278,7 @@ def test_the_request_is_what_the_api_documents(service):
 
 
 def test_the_files_hold_the_data_byte_for_byte_and_their_hash_in_the_name(service):
-    start_job(service.client(), DOGS, model="nano", validation=CATS)
+    start(service.client(), DOGS, model="nano", validation=CATS)
     assert list(service.files.values()) == [
         (f"train-{DOGS.sha256[:12]}.jsonl", DOGS.to_jsonl()),
         (f"validation-{CATS.sha256[:12]}.jsonl", CATS.to_jsonl()),
@@ -290,7 +296,7 @@ def test_the_files_hold_the_data_byte_for_byte_and_their_hash_in_the_name(servic
     ],
 )
 def test_the_training_type_travels_where_it_is_known(service, base_url, training_type, sent):
-    start_job(service.client(base_url), DOGS, model="m", training_type=training_type)
+    start(service.client(base_url), DOGS, model="m", training_type=training_type)
     assert service.created[0].get("trainingType") == sent
 
 
@@ -302,46 +308,46 @@ def test_the_dated_azure_api_takes_the_same_request(service):
         http_client=TestClient(service.app()),
         max_retries=0,
     )
-    assert start_job(client, DOGS, model="m").id == "ftjob-0"
+    assert start(client, DOGS, model="m").id == "ftjob-0"
     assert service.created[0]["trainingType"] == "globalStandard"
     assert {request.headers["api-key"] for request in service.requests} == {"secret"}
     assert {request.query_params["api-version"] for request in service.requests} == {"2025-04-01-preview"}
 
 
 def test_a_grader_goes_with_the_job_where_it_is_understood(service):
-    start_job(service.client(), DOGS, model="nano", grader=grader("exact"))
+    start(service.client(), DOGS, model="nano", validation=CATS, grader=grader("exact"))
     assert service.created[0]["method"]["supervised"]["grader"] == grader("exact")
-    with pytest.raises(SetupError, match="azure takes no grader in a supervised job; leave it out"):
-        start_job(service.client(AZURE), DOGS, model="m", grader=grader("exact"))
+    with pytest.raises(SetupError, match="azure takes no grader in a supervised job: leave it out"):
+        start(service.client(AZURE), DOGS, model="m", grader=grader("exact"))
 
 
 def test_too_few_examples_are_refused_before_anything_is_sent(service):
-    with pytest.raises(DataError, match="few has 9 examples; a job needs at least 10"):
-        start_job(service.client(), dataset("few", 9), model="nano")
-    assert service.requests == []
+    with pytest.raises(SetupError, match=r"nothing was uploaded\. 9 examples, and a job needs at least 10"):
+        start(service.client(), dataset("few", 9), model="nano")
+    assert {path.partition(" ")[0] for path in service.paths()} == {"GET"}
 
 
 @pytest.mark.parametrize("suffix", ["", "a.b", "ü", "x" * 41])
 def test_a_suffix_that_cannot_be_is_refused(service, suffix):
-    with pytest.raises(DataError, match="cannot be a suffix; use up to 40 letters"):
-        start_job(service.client(), DOGS, model="nano", suffix=suffix)
+    with pytest.raises(SetupError, match="cannot be a suffix: use up to 40 letters"):
+        start(service.client(), DOGS, model="nano", suffix=suffix)
 
 
 def test_a_misleading_refusal_gets_a_hint_and_keeps_its_text(service):
     text = "The specified base model does not support fine-tuning"
     service.on_create = lambda: JSONResponse({"error": {"code": "invalidPayload", "message": text}}, 400)
     with pytest.raises(openai.BadRequestError, match=text) as caught:
-        start_job(service.client(AZURE), DOGS, model="my-deployment")
+        start(service.client(AZURE), DOGS, model="my-deployment")
     (hint,) = caught.value.__notes__
     assert "trainingType is not (this request: globalStandard" in hint
     assert "a deployment's name" in hint
     with pytest.raises(openai.BadRequestError) as caught:
-        start_job(service.client(), DOGS, model="unknown")
+        start(service.client(), DOGS, model="nano")
     assert not hasattr(caught.value, "__notes__")  # the local service means what it says
 
 
 def test_preference_pairs_are_trained_by_preference(service):
-    start_job(service.client(AZURE), PAIRS, model="gpt-4.1", hyperparameters={"beta": 0.1})
+    start(service.client(AZURE), PAIRS, model="gpt-4.1", hyperparameters={"beta": 0.1})
     knobs = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto", "beta": 0.1}
     assert service.created[0]["method"] == {"type": "dpo", "dpo": {"hyperparameters": knobs}}
 
@@ -353,23 +359,36 @@ def test_a_file_that_the_service_cannot_use_is_told_with_the_likely_cause(servic
         "status_details": "Validation of jsonl file failed: No valid json line found in file.",
     }
     with pytest.raises(DataError, match=r"No valid json line found in file\. Hint: .* prompt/completion"):
-        start_job(service.client(AZURE), DOGS, model="m")
+        start(service.client(AZURE), DOGS, model="m")
 
 
 # Finding
 
 
+def test_projects_of_earlier_versions_find_their_jobs_by_the_same_content():
+    assert spec(DOGS, model="nano").content == (
+        "4962ba99fbf5c2bcc371952a8083a1a0f7aae1b278724e4b1c5808ea8b9f1a6c"
+    )
+    chosen = {"n_epochs": 3, "learning_rate_multiplier": 0.5, "batch_size": None}
+    graded = spec(DOGS, validation=CATS, model="nano", seed=7, grader=grader("exact"), **chosen)
+    assert graded.content == "591bb40daf29db7ee2ce5ac791e024639f98e72615f7a3013bc4d7f7474e65eb"
+    assert replace(graded, suffix="x", training_type="Standard").content == graded.content
+    assert spec(PAIRS, model="gpt-4.1", beta=0.1).content == (
+        "892b70ff710b0e0d9d803dc14d1136f9caf1ff51ab2c548b1713c1487bc9f211"
+    )
+
+
 def test_the_same_content_is_started_once(service):
     gql = open_project("gql")
-    first = start_job(service.client(), DOGS, model="nano", validation=CATS, project=gql)
-    again = start_job(service.client(), DOGS, model="nano", validation=CATS, project=gql, suffix="other-name")
+    first = start(service.client(), DOGS, model="nano", validation=CATS, project=gql)
+    again = start(service.client(), DOGS, model="nano", validation=CATS, project=gql, suffix="other-name")
     assert (first.id, again.id, len(service.created)) == ("ftjob-0", "ftjob-0", 1)
     assert len(gql.entries("job")) == 1
 
 
 def test_the_record_says_what_the_job_is_made_of(service):
     gql = open_project("gql")
-    start_job(service.client(), DOGS, model="nano", validation=CATS, n_epochs=2, project=gql)
+    start(service.client(), DOGS, model="nano", validation=CATS, n_epochs=2, project=gql)
     facts = dict(gql.latest("job").facts)
     assert facts.pop("content") == service.created[0]["metadata"]["workbench_content"]
     assert facts == {
@@ -401,16 +420,16 @@ def test_the_record_says_what_the_job_is_made_of(service):
 def test_any_other_content_is_another_job(service, change):
     same = {"dataset": DOGS, "model": "nano", "validation": CATS}
     for arguments in (same, same | change):
-        start_job(
+        start(
             service.client(), arguments["dataset"], **{k: v for k, v in arguments.items() if k != "dataset"}
         )
     assert len(service.created) == 2
 
 
 def test_a_job_is_found_on_the_service_when_the_record_is_lost(service):
-    started = start_job(service.client(), DOGS, model="nano")
+    started = start(service.client(), DOGS, model="nano")
     gql = open_project("gql")
-    assert start_job(service.client(), DOGS, model="nano", project=gql).id == started.id
+    assert start(service.client(), DOGS, model="nano", project=gql).id == started.id
     assert gql.latest("job").facts["job_id"] == "ftjob-0"
     assert find_job(service.client(), started.metadata["workbench_content"]).id == "ftjob-0"
     assert find_job(service.client(), "0" * 64) is None
@@ -419,51 +438,51 @@ def test_a_job_is_found_on_the_service_when_the_record_is_lost(service):
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 def test_a_job_that_came_to_nothing_is_started_anew(service, status):
     gql = open_project("gql")
-    start_job(service.client(), DOGS, model="nano", project=gql)
+    start(service.client(), DOGS, model="nano", project=gql)
     service.jobs["ftjob-0"]["status"] = status
-    assert start_job(service.client(), DOGS, model="nano", project=gql).id == "ftjob-1"
+    assert start(service.client(), DOGS, model="nano", project=gql).id == "ftjob-1"
     assert [entry.facts["job_id"] for entry in gql.entries("job")] == ["ftjob-0", "ftjob-1"]
 
 
 def test_a_job_that_the_service_has_forgotten_is_started_anew(service):
     gql = open_project("gql")
-    start_job(service.client(), DOGS, model="nano", project=gql)
+    start(service.client(), DOGS, model="nano", project=gql)
     other = Service()
-    assert start_job(other.client(), DOGS, model="nano", project=gql).id == "ftjob-0"
+    assert start(other.client(), DOGS, model="nano", project=gql).id == "ftjob-0"
     assert len(other.created) == 1
 
 
 def test_a_recorded_job_of_one_service_is_not_looked_for_on_another(service):
     gql = open_project("gql")
-    start_job(service.client(), DOGS, model="m", project=gql)
+    start(service.client(), DOGS, model="m", project=gql)
     azure = Service()
-    start_job(azure.client(AZURE), DOGS, model="m", project=gql)
+    start(azure.client(AZURE), DOGS, model="m", project=gql)
     assert "GET /fine_tuning/jobs/ftjob-0" not in azure.paths()
     assert len(azure.created) == 1
 
 
 def test_the_same_data_is_not_uploaded_twice(service):
-    start_job(service.client(), DOGS, model="nano", validation=CATS)
-    start_job(service.client(), DOGS, model="nano", validation=CATS, seed=1)
+    start(service.client(), DOGS, model="nano", validation=CATS)
+    start(service.client(), DOGS, model="nano", validation=CATS, seed=1)
     assert service.paths().count("POST /files") == 2
     assert service.created[0]["training_file"] == service.created[1]["training_file"]
 
 
 def test_a_job_whose_answer_was_lost_is_found_and_not_sent_again(service):
     service.on_created = lambda: JSONResponse({"error": {"message": "gateway"}}, 502)
-    assert start_job(service.client(), DOGS, model="nano").id == "ftjob-0"
+    assert start(service.client(), DOGS, model="nano").id == "ftjob-0"
     assert len(service.created) == 1
 
 
 def test_a_service_that_fails_for_good_says_so_itself(service):
     service.on_create = lambda: JSONResponse({"error": {"message": "down"}}, 500)
     with pytest.raises(openai.InternalServerError, match="down"):
-        start_job(service.client(), DOGS, model="nano")
+        start(service.client(), DOGS, model="nano")
 
 
 def test_two_kernels_that_start_at_once_share_one_job(service):
     def launch(_: int) -> str:
-        return start_job(service.client(), DOGS, model="nano", project=open_project("gql")).id
+        return start(service.client(), DOGS, model="nano", project=open_project("gql")).id
 
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(launch, range(4))) == {"ftjob-0"}
@@ -474,14 +493,14 @@ def test_two_kernels_that_start_at_once_share_one_job(service):
 STARTING = """
 import sys
 from openai import OpenAI
-from workbench import Dataset, Example, open_project, start_job
+from workbench import Dataset, Example, JobSpec, launch, open_project
 
 rows = [({"role": "user", "content": f"{n}?"}, {"role": "assistant", "content": f"{n}."}) for n in range(12)]
 data = Dataset("rows", tuple(Example(row, f"rows:{n}") for n, row in enumerate(rows)))
 client = OpenAI(base_url=sys.argv[1], api_key="key", max_retries=0)
 print("ready", flush=True)
 sys.stdin.readline()
-print(start_job(client, data, model="nano", project=open_project(sys.argv[2])).id)
+print(launch(client, JobSpec(data, "nano"), project=open_project(sys.argv[2])).id)
 """
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from job_specs import spec, start
 from openai import OpenAI
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,7 +21,6 @@ from workbench.local.api.app import create_app
 from workbench.local.store.store import Store
 from workbench.project import open_project
 from workbench.training.cost import CostCap, token_findings
-from workbench.training.jobs import start_job
 from workbench.training.preflight import Preflight, launch, preflight
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -38,6 +38,22 @@ def dataset(name: str, size: int = 60) -> Dataset:
     return Dataset(name, tuple(Example(row, f"{name}.csv:{n}") for n, row in enumerate(rows, 2)))
 
 
+PAIRS = Dataset(
+    "pairs",
+    tuple(
+        Example(
+            ({"role": "user", "content": f"Dog {n}?"},),
+            f"pairs:{n}",
+            {
+                "preferred_output": [{"role": "assistant", "content": f"Yes, {n}."}],
+                "non_preferred_output": [{"role": "assistant", "content": "No."}],
+            },
+        )
+        for n in range(12)
+    ),
+)
+
+
 def prompts(**more: object) -> Dataset:
     """Prompts for reinforcement, with what a grader reads."""
     asked = (({"role": "user", "content": f"{n} + {n}?"},) for n in range(12))
@@ -45,6 +61,7 @@ def prompts(**more: object) -> Dataset:
 
 
 DOGS, CATS = dataset("dogs"), dataset("cats")
+JUDGED_BY = ("price", "cost_cap", "hours", "region", "existing_customer", "on", "project")
 
 
 class Idle:
@@ -100,7 +117,9 @@ def azure() -> Azure:
 
 
 def plan(azure: Azure, training: Dataset = DOGS, **settings: object) -> Preflight:
-    return preflight(azure.client(), training, **{"model": MINI, "on": DAY, **settings})
+    about = {name: settings.pop(name) for name in JUDGED_BY if name in settings}
+    job = spec(training, **{"model": MINI, **settings})
+    return preflight(azure.client(), job, **{"on": DAY, **about})
 
 
 def found(plan: Preflight, rule: str) -> list[tuple[str, str]]:
@@ -122,7 +141,7 @@ def test_nothing_is_started_and_nothing_uploaded(azure):
 
 def test_the_request_is_shown_word_for_word_before_and_after_it_is_sent(local):
     settings = {"model": "nano", "validation": CATS, "n_epochs": 2, "seed": 7, "suffix": "gql"}
-    before = preflight(local, DOGS, **settings)
+    before = preflight(local, spec(DOGS, **settings))
     assert before.body == {
         "model": "nano",
         "training_file": f"train-{DOGS.sha256[:12]}.jsonl",
@@ -130,10 +149,10 @@ def test_the_request_is_shown_word_for_word_before_and_after_it_is_sent(local):
         "method": {"type": "supervised", "supervised": {"hyperparameters": AUTO | {"n_epochs": 2}}},
         "seed": 7,
         "suffix": "gql",
-        "metadata": {"workbench_content": before.request.content},
+        "metadata": {"workbench_content": before.spec.content},
     }
     job = launch(local, before)
-    after = preflight(local, DOGS, **settings)
+    after = preflight(local, spec(DOGS, **settings))
     assert after.body == {
         **before.body,
         "training_file": job.training_file,
@@ -143,10 +162,10 @@ def test_the_request_is_shown_word_for_word_before_and_after_it_is_sent(local):
     assert f"job {job.id} is there already (pending); nothing is paid again" in str(after)
 
 
-def test_what_is_launched_is_the_job_that_start_job_finds(local):
+def test_what_is_launched_is_the_job_that_its_spec_finds(local):
     project = open_project("gql")
-    launched = launch(local, preflight(local, DOGS, model="nano", project=project), project=project)
-    assert start_job(local, DOGS, model="nano", project=project).id == launched.id
+    launched = launch(local, preflight(local, spec(DOGS, model="nano"), project=project), project=project)
+    assert start(local, DOGS, model="nano", project=project).id == launched.id
     assert len(project.entries("job")) == 1
 
 
@@ -155,11 +174,11 @@ def test_the_azure_field_is_part_of_the_request(azure):
     assert plan(azure, training_type="developerTier").body["trainingType"] == "developerTier"
 
 
-def test_every_knob_has_a_reason(azure):
-    knobs = {knob.name: (knob.value, knob.reason) for knob in plan(azure, n_epochs=3).knobs}
-    assert knobs["n_epochs"] == (3, "how often each example is seen; with 60 examples 3 to 5 are usual")
-    assert knobs["batch_size"][0] == "auto"
-    assert list(knobs) == ["n_epochs", "batch_size", "learning_rate_multiplier"]
+def test_every_hyperparameter_has_a_reason(azure):
+    found = {each.name: (each.value, each.reason) for each in plan(azure, n_epochs=3).hyperparameters}
+    assert found["n_epochs"] == (3, "how often each example is seen; with 60 examples 3 to 5 are usual")
+    assert found["batch_size"][0] == "auto"
+    assert list(found) == ["n_epochs", "batch_size", "learning_rate_multiplier"]
 
 
 # What has changed
@@ -167,17 +186,19 @@ def test_every_knob_has_a_reason(azure):
 
 def test_a_first_run_has_no_changes_and_the_same_again_has_none_either(local):
     project = open_project("gql")
-    first = preflight(local, DOGS, model="nano", project=project)
+    first = preflight(local, spec(DOGS, model="nano"), project=project)
     launch(local, first, project=project)
-    again = preflight(local, DOGS, model="nano", project=project)
+    again = preflight(local, spec(DOGS, model="nano"), project=project)
     assert (first.changes, again.changes) == (None, ())
 
 
 def test_each_thing_that_changed_is_named_with_before_and_now(local):
     project = open_project("gql")
     project.record("dataset", training_sha256=DOGS.sha256, training_examples=60)
-    start_job(local, DOGS, model="nano", n_epochs=2, suffix="a", project=project)
-    now = preflight(local, dataset("dogs", 61), model="nano", validation=CATS, suffix="b", project=project)
+    start(local, DOGS, model="nano", n_epochs=2, suffix="a", project=project)
+    now = preflight(
+        local, spec(dataset("dogs", 61), model="nano", validation=CATS, suffix="b"), project=project
+    )
     assert [tuple(change) for change in now.changes] == [
         (
             "training data",
@@ -198,8 +219,8 @@ def test_each_thing_that_changed_is_named_with_before_and_now(local):
 
 def test_one_change_is_how_it_should_be(local):
     project = open_project("gql")
-    start_job(local, DOGS, model="nano", project=project)
-    now = preflight(local, DOGS, model="nano", n_epochs=4, project=project)
+    start(local, DOGS, model="nano", project=project)
+    now = preflight(local, spec(DOGS, model="nano", n_epochs=4), project=project)
     assert [change.what for change in now.changes] == ["n_epochs"]
     assert found(now, "changes") == []
 
@@ -245,7 +266,7 @@ def test_a_cap_that_nobody_can_hold_stands_in_the_way(azure):
 
 
 def test_locally_everything_is_below_every_cap(local):
-    free = preflight(local, DOGS, model="nano", cost_cap=0)
+    free = preflight(local, spec(DOGS, model="nano"), cost_cap=0)
     assert (free.cost.likely, found(free, "cost_cap")) == (0, [])
 
 
@@ -297,7 +318,7 @@ def test_the_name_of_a_deployment_is_recognised(azure):
 
 
 def test_a_model_that_the_local_service_lacks_is_an_error(local):
-    none = preflight(local, DOGS, model="nono")
+    none = preflight(local, spec(DOGS, model="nono"))
     assert found(none, "unknown_model") == [("error", "local lists no model nono")]
 
 
@@ -364,8 +385,12 @@ def test_a_suffix_is_held_to_its_limits(azure, suffix, levels):
         ({"batch_size": 257}, False),
         ({"learning_rate_multiplier": 0.001}, True),
         ({"learning_rate_multiplier": 0.0}, False),
-        ({"hyperparameters": {"beta": 2}}, True),
-        ({"hyperparameters": {"beta": 3}}, False),
+        ({"training": PAIRS, "beta": 2}, True),
+        ({"training": PAIRS, "beta": 3}, False),
+        ({"training": PAIRS, "beta": 0}, False),
+        ({"beta": 2}, False),  # no hyperparameter of this method
+        ({"n_epochs": 2.5}, False),
+        ({"eval_samples": 4}, False),  # nothing grades while it trains
         ({"seed": 2**31 - 1}, True),
         ({"seed": -1}, False),
     ],
@@ -395,13 +420,13 @@ def test_a_reinforcement_job_needs_validation_and_a_grader(azure):
 
 def test_a_grader_in_a_supervised_job_reads_what_it_is_given(local):
     exact = grader("exact")
-    fits = preflight(local, DOGS, model="nano", validation=CATS, grader=exact)
+    fits = preflight(local, spec(DOGS, model="nano", validation=CATS, grader=exact))
     assert found(fits, "grader") == []
     other = preflight(
-        local, DOGS, model="nano", validation=CATS, grader=exact | {"reference": "{{item.total}}"}
+        local, spec(DOGS, model="nano", validation=CATS, grader=exact | {"reference": "{{item.total}}"})
     )
     assert found(other, "grader")[0][1].startswith("the grader reads item.total")
-    alone = preflight(local, DOGS, model="nano", grader=exact)
+    alone = preflight(local, spec(DOGS, model="nano", grader=exact))
     assert found(alone, "grader") == [("error", "a grader needs held-out questions to be asked")]
 
 
@@ -444,12 +469,12 @@ def test_the_files_of_a_resource_have_their_limits(azure, files, errors):
 
 
 def test_a_full_queue_does_not_hide_the_job_that_is_there(local, home):
-    job = start_job(local, DOGS, model="nano")
+    job = start(local, DOGS, model="nano")
     store = Store(home / "service")
     for _ in range(20):
         store.jobs.add({"model": "nano", "training_file": "file-x", "hyperparameters": {}, "seed": 1})
     store.close()
-    there = preflight(local, DOGS, model="nano")
+    there = preflight(local, spec(DOGS, model="nano"))
     assert [error.rule for error in there.errors] == ["queue"]
     assert launch(local, there).id == job.id
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from workbench.catalog import methods as training_methods
 from workbench.catalog.models import (
     Conflict,
     Life,
@@ -135,7 +136,8 @@ def _in_a_folder(name: str) -> Model | None:
     is_path = not name or name.startswith((".", "/")) or ".." in name
     folder = models_in(home()) / name
     here = not is_path and (folder / "config.json").is_file()
-    return Model(name, service="local", methods=("sft",), open_weights=True) if here else None
+    taught = tuple(each.short for each in training_methods.METHODS.values() if each.trained_locally)
+    return Model(name, service="local", methods=taught, open_weights=True) if here else None
 
 
 def models() -> tuple[Model, ...]:
@@ -340,7 +342,6 @@ def _usd(known: Model, what: str, service: str, *, tuned: bool) -> float | None:
 
 # The catalogue as a list to choose from: filters as on the portal's page, and what can still be trained.
 
-METHODS = ("sft", "dpo", "rft")
 _SOURCES = ("source", "dates_source", "price_source")
 
 
@@ -459,7 +460,7 @@ def find(
     """
     known = models()
     _either("task", task, _all(known, "tasks"))
-    _either("method", method, METHODS)
+    _either("method", method, training_methods.short_names())
     _either("training type", training_type, _all(known, "training_types"))
     regions = training_regions(known)
     if region is not None and region_key(region) not in map(region_key, regions):

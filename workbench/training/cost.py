@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench import catalog
+from workbench.catalog import methods
 from workbench.catalog.models import Model, Source
 from workbench.catalog.providers import Provider, runs_here
 from workbench.dataset.check.row import Finding
@@ -15,7 +16,7 @@ from workbench.dataset.tokens import TokenCounts, count_tokens
 from workbench.display import table
 from workbench.errors import DataError, SetupError
 from workbench.training.follow import STARTED
-from workbench.training.request import Request
+from workbench.training.spec import JobSpec
 
 if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
@@ -125,7 +126,6 @@ RULES_OF_THUMB = Source(
     "Microsoft's fine-tuning skill for Foundry, rule of thumb", datetime.date(2026, 8, 20)
 )
 
-METHODS = ("sft", "dpo", "rft")
 
 # Fewer examples than this: so many epochs (low, likely, high). The likely one is the middle, rounded up.
 _EPOCHS = ((100, Range(3, 4, 5)), (500, Range(2, 3, 3)), (2_001, Range(1, 2, 2)))
@@ -212,7 +212,7 @@ def estimate(
         on_your_own = Input("price", "$0.00", "your own machine")
         return Estimate(model, method, Range(0, 0, 0), (on_your_own,))
     tariff = Tariff(known, where.name, training_type, price, on or datetime.date.today())
-    if method == "rft":
+    if methods.method(method).billed_by == "hours":
         return _by_hours(model, tariff, hours, grading)
     return _by_tokens(model, tariff, method, data, n_epochs)
 
@@ -285,8 +285,7 @@ def _epochs_for(examples: int) -> Range:
 def _refuse_impossible(
     data: TokenCounts | int, method: str, *, n_epochs: int | None, price: float | None, hours: float | None
 ) -> None:
-    if method not in METHODS:
-        raise DataError(f"There is no method '{method}'; choose {', '.join(METHODS)}.")
+    methods.method(method)
     tokens = data if isinstance(data, int) else data.total
     limits: Sequence[tuple[str, float | None, float]] = (
         ("tokens", tokens, 0),
@@ -367,23 +366,23 @@ class CostCap:
 
 @dataclass(frozen=True)
 class Rates:
-    """What the catalogue, or you, say about the price of this request."""
+    """What the catalogue, or you, say about the price of this job."""
 
     service: Provider
-    request: Request
+    spec: JobSpec
     price: float | None
     on: datetime.date
 
     @property
     def n_epochs(self) -> int | None:
         """The epochs, where they are chosen and can be."""
-        epochs = self.request.hyperparameters["n_epochs"]
+        epochs = self.spec.hyperparameters.get("n_epochs")
         return epochs if isinstance(epochs, int) and epochs >= 1 else None
 
     @cached_property
     def tokens(self) -> TokenCounts | int:
         """Those of the training data; not counted where they cost nothing."""
-        return 0 if self.service.runs_here else count_tokens(self.request.training, self.request.model)
+        return 0 if self.service.runs_here else count_tokens(self.spec.training, self.spec.model)
 
     @property
     def total(self) -> int:
@@ -399,7 +398,7 @@ class Rates:
 
     def cap(self, usd: float) -> CostCap:
         """So much, and the rate by which a running job comes near it."""
-        by_the_hour = self.request.way == "rft"
+        by_the_hour = self.spec.trained_by.billed_by == "hours"
         try:
             one = self._estimate(1, 1.0 if by_the_hour else None).likely
         except SetupError:
@@ -407,12 +406,12 @@ class Rates:
         return CostCap(usd, usd_per_hour=one) if by_the_hour else CostCap(usd, usd_per_epoch=one)
 
     def _estimate(self, n_epochs: int | None, hours: float | None) -> Estimate:
-        request = self.request
-        type = self.service.limits.training_type(request.training_type or "") or "globalStandard"
+        spec = self.spec
+        type = self.service.limits.training_type(spec.training_type or "") or "globalStandard"
         return estimate(
             self.tokens,
-            model=request.model,
-            method=request.way,
+            model=spec.model,
+            method=spec.trained_by.short,
             n_epochs=n_epochs,
             service=self.service.name,
             training_type=type,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workbench.catalog.methods import short_names
 from workbench.display import table
 from workbench.errors import DataError
 from workbench.training import diagnosis_facts, loss_rules, reward_rules
@@ -27,7 +28,7 @@ from workbench.training.diagnosis_facts import (
     reward_trends,
 )
 
-METHODS = ("sft", "dpo", "rft")
+METHODS = short_names()
 FEW_VALIDATIONS = 5
 FEW_POINTS = 20
 """With fewer validation or training points than these, a verdict is less sure (ours)."""

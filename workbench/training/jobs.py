@@ -16,21 +16,16 @@ import openai
 
 from workbench import jsonl_log
 from workbench.catalog.limits import in_words, of_provider
+from workbench.catalog.methods import method
 from workbench.catalog.providers import Provider, provider_of
 from workbench.dataset.check.report import Report
 from workbench.dataset.dataset import Dataset
 from workbench.dataset.repair.changes import changes_to_jsonl
 from workbench.dataset.repair.repair import Repair
-from workbench.errors import DataError, SetupError
+from workbench.errors import DataError
 from workbench.project import JSON, Entry, Project
 from workbench.settings import home
-from workbench.training.request import (
-    METADATA_KEY,
-    Hyperparameters,
-    Request,
-    file_name,
-    request_for,
-)
+from workbench.training.spec import METADATA_KEY, JobSpec, file_name
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -83,7 +78,9 @@ def data_evidence(report: Report) -> Mapping[str, JSON]:
     contradicting = {p.origin for p in report.of("contradiction") if p.line is not None}
     leaked = {problem.origin for problem in report.errors if problem.rule in _LEAKS}
     refused = {p.origin for p in report.errors if p.rule not in (*_LEAKS, "contradiction")}
-    counted = {"sft": "demonstrations", "dpo": "pairs", "rft": "prompts"}[report.method]
+    counted = {"chat": "demonstrations", "preference": "pairs", "prompt": "prompts"}[
+        method(report.method).rows
+    ]
     return {
         counted: report.examples,
         "contradictions": len(contradicting) / max(1, report.examples),
@@ -212,83 +209,31 @@ def hints(client: "OpenAI", *, training_type: str | None = None) -> Iterator[Non
 _LOST = ("failed", "cancelled")
 
 
-def start_job(
-    client: "OpenAI",
-    dataset: "Dataset",
-    *,
-    model: str,
-    validation: "Dataset | None" = None,
-    n_epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate_multiplier: float | None = None,
-    hyperparameters: Hyperparameters | None = None,
-    seed: int = 0,
-    suffix: str | None = None,
-    grader: Mapping[str, object] | None = None,
-    training_type: str | None = None,
-    project: "Project | None" = None,
-) -> "FineTuningJob":
-    """Start a job on ``dataset``, or find the one that has the same content.
-
-    What the project's record or the service knows already is not started again,
-    unless it failed or was cancelled. The shape of the examples decides by which
-    method it trains. A hyperparameter of ``None`` is the service's choice;
-    ``hyperparameters`` holds what a method has beside the three. With a ``grader``
-    a supervised model answers held-out questions at intervals, and its mean grade
-    joins the curve: only the local service can. ``suffix`` (for the tuned model's
-    name) and ``training_type`` (Azure's; ``None`` is what the service needs) are
-    no part of the content.
-    """
-    service = provider_of(client)
-    request = request_for(
-        service,
-        dataset,
-        validation=validation,
-        model=model,
-        n_epochs=n_epochs,
-        batch_size=batch_size,
-        learning_rate_multiplier=learning_rate_multiplier,
-        hyperparameters=hyperparameters,
-        seed=seed,
-        suffix=suffix,
-        grader=grader,
-        training_type=training_type,
-    )
-    _check(service, request)
-    return start_or_find(client, request, project=project)
-
-
-def start_or_find(client: "OpenAI", request: Request, *, project: "Project | None" = None) -> "FineTuningJob":
-    """Send the request, unless a job of the same content is there: then give that one.
+def start_or_find(client: "OpenAI", spec: JobSpec, *, project: "Project | None" = None) -> "FineTuningJob":
+    """Ask for the job, unless one of the same content is there: then give that one.
 
     Of all kernels on this machine one at a time does this for the same content, whatever its project.
     """
-    with jsonl_log.locked(home() / "launches" / f"{request.content[:16]}.lock", "the same job"):
-        job = known_job(client, request, project=project) or _send(client, request)
-        if project and not _is_recorded(project, request, job):
+    service = provider_of(client)
+    spec = spec.at(service)
+    with jsonl_log.locked(home() / "launches" / f"{spec.content[:16]}.lock", "the same job"):
+        job = known_job(client, spec, project=project) or _send(client, spec)
+        if project and not _is_recorded(project, spec, job):
             project.record(
                 "job",
                 job_id=job.id,
-                content=request.content,
-                model=request.model,
-                provider=provider_of(client).name,
+                content=spec.content,
                 endpoint=client.base_url.netloc.decode(),
-                training_sha256=request.training.sha256,
-                validation_sha256=request.validation.sha256 if request.validation else None,
-                hyperparameters=request.hyperparameters,
-                seed=request.seed,
-                **request.extras,
+                **spec.facts(service.name),
             )
     return job
 
 
-def known_job(
-    client: "OpenAI", request: Request, *, project: "Project | None" = None
-) -> "FineTuningJob | None":
+def known_job(client: "OpenAI", spec: JobSpec, *, project: "Project | None" = None) -> "FineTuningJob | None":
     """Find the job of this content that the record or the service knows and that came to something."""
     service = provider_of(client)
-    recorded = _recorded_job(client, project, request.content, service) if project else None
-    return recorded or find_job(client, request.content)
+    recorded = _recorded_job(client, project, spec.content, service) if project else None
+    return recorded or find_job(client, spec.content)
 
 
 def find_job(client: "OpenAI", content: str) -> "FineTuningJob | None":
@@ -320,41 +265,25 @@ def uploaded(files: "Iterable[FileObject]", name: str, size: int) -> "FileObject
     return next((f for f in files if (f.filename, f.bytes, f.status) == (name, size, "processed")), None)
 
 
-def _is_recorded(project: "Project", request: Request, job: "FineTuningJob") -> bool:
+def _is_recorded(project: "Project", spec: JobSpec, job: "FineTuningJob") -> bool:
     known = ((entry.facts.get("job_id"), entry.facts.get("content")) for entry in project.entries("job"))
-    return (job.id, request.content) in known
+    return (job.id, spec.content) in known
 
 
-def _check(service: Provider, request: Request) -> None:
-    """Refuse what the service would refuse, before anything is uploaded."""
-    dataset, suffix, limits = request.training, request.suffix, service.limits
-    if limits.min_examples is not None and len(dataset) < limits.min_examples:
-        raise DataError(
-            f"{dataset.name} has {len(dataset)} examples; a job needs at least {limits.min_examples}, "
-            "and 50 to 100 to show anything."
-        )
-    if suffix is not None and not limits.suffix.fullmatch(suffix):
-        raise DataError(f"'{suffix}' cannot be a suffix; {limits.suffix_in_words}.")
-    if request.way == "sft" and request.grader is not None and not service.grades_while_training:
-        raise SetupError(
-            f"{service.name} takes no grader in a supervised job; leave it out, and use evaluate afterwards."
-        )
-
-
-def _send(client: "OpenAI", request: Request) -> "FineTuningJob":
+def _send(client: "OpenAI", spec: JobSpec) -> "FineTuningJob":
     """Upload the data and ask for the job; the body is the very one that a preflight shows."""
     from openai.types.fine_tuning import FineTuningJob
 
-    training_file = _upload(client, request.training, "train").id
-    validation_file = _upload(client, request.validation, "validation").id if request.validation else None
-    body = request.body(training_file, validation_file)
+    training_file = _upload(client, spec.training, "train").id
+    validation_file = _upload(client, spec.validation, "validation").id if spec.validation else None
+    body = spec.body(training_file, validation_file)
     # No retry by the client: the first try may have arrived although its answer did not.
     once = client.with_options(max_retries=0)
     try:
-        with hints(client, training_type=request.training_type):
+        with hints(client, training_type=spec.training_type):
             return once.post("/fine_tuning/jobs", body=body, cast_to=FineTuningJob)
     except (openai.APIConnectionError, openai.InternalServerError):
-        job = find_job(client, request.content)
+        job = find_job(client, spec.content)
         if job is None:
             raise
         return job

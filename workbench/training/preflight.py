@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from workbench.catalog.limits import Limits, in_words
 from workbench.catalog.providers import Provider, provider_of
@@ -26,16 +26,14 @@ from workbench.evaluation.graders.grades import BadGraderError
 from workbench.project import JSON
 from workbench.training.cost import CostCap, Estimate, Rates, cost_findings, token_findings
 from workbench.training.jobs import known_job, start_or_find, uploaded
-from workbench.training.request import (
+from workbench.training.spec import (
     Change,
-    Hyperparameter,
-    Hyperparameters,
-    Request,
+    ExplainedHyperparameter,
+    JobSpec,
     changes,
     explained_hyperparameters,
     file_name,
     model_findings,
-    request_for,
 )
 
 if TYPE_CHECKING:
@@ -52,62 +50,57 @@ if TYPE_CHECKING:
 
 BOLD = 2.0  # of learning rates: one that ruined a Llama 3.3 (Microsoft's fine-tuning skill, 2026-08-20)
 
-_RANGES = {
-    "n_epochs": (1, 50),
-    "batch_size": (1, 256),
-    "learning_rate_multiplier": (0, float("inf")),
-    "beta": (0, 2),
-    "compute_multiplier": (0.00001, 10),
-    "eval_interval": (1, float("inf")),
-    "eval_samples": (1, float("inf")),
-}
-_ABOVE_ZERO = ("learning_rate_multiplier", "beta", "compute_multiplier")  # the least itself is not allowed
 _GRADED_LOCALLY = frozenset({("question",), ("answer",)})
 
 
-def data_findings(request: Request, service: Provider) -> Iterator[Finding]:
+def data_findings(spec: JobSpec, service: Provider) -> Iterator[Finding]:
     """Are there enough examples, sound ones, in files of a size that can be sent?"""
-    for role, dataset in (("training", request.training), ("validation", request.validation)):
+    for role, dataset in (("training", spec.training), ("validation", spec.validation)):
         if dataset is None:
-            yield from no_validation(request.way, service.limits)
+            yield from no_validation(spec.trained_by.short, service.limits)
             continue
         rows = [Row(number, example.wire) for number, example in enumerate(dataset)]
-        counts = Counts(request.way, role, service.limits)
+        counts = Counts(spec.trained_by.short, role, service.limits)
         counts.add(rows)
         found = [finding for finding, _ in counts.found(DatasetSource(dataset))]
-        found += [*sizes(len(dataset.to_jsonl()), service.limits), *_format(dataset, rows, request)]
+        found += [*sizes(len(dataset.to_jsonl()), service.limits), *_format(dataset, rows, spec)]
         yield from (finding._replace(path=f"{role}_file") for finding in found)
 
 
-def hyperparameter_findings(request: Request, service: Provider) -> Iterator[Finding]:
+def hyperparameter_findings(spec: JobSpec, service: Provider) -> Iterator[Finding]:
     """Is every setting in its range?"""
-    for name, value in request.hyperparameters.items():
-        if isinstance(value, str) or name not in _RANGES:
-            continue
-        least, most = _RANGES[name]
-        if not least <= value <= most or (value == least and name in _ABOVE_ZERO):
-            span = f"{'more than ' if name in _ABOVE_ZERO else ''}{least:g} to {most:g}"
-            message = f"{name} is {value:g}"
-            yield Finding("error", "range", f"hyperparameters.{name}", message, f"give {span}, or None")
-    epochs, rate = (request.hyperparameters[name] for name in ("n_epochs", "learning_rate_multiplier"))
+    known = spec.trained_by
+    for name, value in spec.sent_hyperparameters.items():
+        entry, place = known.hyperparameter(name), f"hyperparameters.{name}"
+        if entry is None:
+            names = ", ".join(each.name for each in known.hyperparameters)
+            message = f"{known.name} has no hyperparameter {name}"
+            yield Finding("error", "range", place, message, f"it has {names}")
+        elif not entry.allows(value):
+            shown = f"'{value}'" if isinstance(value, str) else f"{value:g}"
+            yield Finding("error", "range", place, f"{name} is {shown}", f"give {entry.span}, or None")
+        elif entry.only_with_grader and not spec.grader:
+            message = f"{name} says how answers are graded while it trains, and there is no grader"
+            yield Finding("error", "range", place, message, "give one: grader=…, or leave it out")
+    epochs, rate = map(spec.hyperparameters.get, ("n_epochs", "learning_rate_multiplier"))
     limits = service.limits
     if isinstance(epochs, int) and limits.checkpoints_kept and epochs > limits.checkpoints_kept:
         kept = f"only the last {limits.checkpoints_kept} of {epochs} epochs are kept"
         message = f"{kept}, and an earlier one may be best"
         yield Finding("info", "checkpoints", "hyperparameters.n_epochs", message, "watch the validation loss")
-    if not isinstance(rate, str) and rate >= BOLD:
+    if isinstance(rate, int | float) and rate >= BOLD:
         message = f"learning_rate_multiplier is {rate:g}, and {BOLD:g} has ruined models"
         fix = "start with None, or with 1 and less"
         yield Finding("warning", "bold", "hyperparameters.learning_rate_multiplier", message, fix)
-    if request.seed < 0 or (limits.max_seed is not None and request.seed > limits.max_seed):
+    if spec.seed < 0 or (limits.max_seed is not None and spec.seed > limits.max_seed):
         fix = "give 0 or more" if limits.max_seed is None else f"give 0 to {limits.max_seed:,}"
-        yield Finding("error", "range", "seed", f"seed is {request.seed}", fix)
-    yield from _suffix(request.suffix, limits)
-    yield from _grader(request, service)
+        yield Finding("error", "range", "seed", f"seed is {spec.seed}", fix)
+    yield from _suffix(spec.suffix, limits)
+    yield from _grader(spec, service)
 
 
 def queue_findings(
-    request: Request, service: Provider, jobs: Sequence["FineTuningJob"], files: Sequence["FileObject"]
+    spec: JobSpec, service: Provider, jobs: Sequence["FineTuningJob"], files: Sequence["FileObject"]
 ) -> Iterator[Finding]:
     """Is there room for one more job and its files?"""
     limits, queued, running = service.limits, count(jobs, "queued"), count(jobs, "running")
@@ -116,7 +109,7 @@ def queue_findings(
         yield Finding("error", "queue", "", message, "wait for one, or cancel one")
     if service.runs_here:  # how much it takes on beside is said when it is started
         return
-    developer = (request.training_type or "").lower() == "developertier"
+    developer = (spec.training_type or "").lower() == "developertier"
     at_once = limits.max_running_developer if developer else limits.max_running
     if _reached(running, at_once):
         message = f"{running} jobs run already, and {at_once} run at once, so this one will wait"
@@ -128,7 +121,7 @@ def queue_findings(
         message = f"the resource has {len(files)} files, and {limits.max_files} is the most"
         yield Finding("error", "files", "", message, "delete files of jobs that have ended")
     used = sum(file.bytes for file in files)
-    more = sum(len(data.to_jsonl()) for data in (request.training, request.validation) if data)
+    more = sum(len(data.to_jsonl()) for data in (spec.training, spec.validation) if data)
     most = limits.max_all_files_bytes
     if most is not None and used + more > most:
         message = (
@@ -151,9 +144,10 @@ def count(jobs: Sequence["FineTuningJob"], state: str) -> int:
     return sum(job.status in words[state] for job in jobs)
 
 
-def _format(dataset: Dataset, rows: Sequence[Row], request: Request) -> Iterator[Finding]:
+def _format(dataset: Dataset, rows: Sequence[Row], spec: JobSpec) -> Iterator[Finding]:
     """The first row by each rule that the service would refuse, and how many follow."""
-    rules = Rules(request.way, request.grader if request.way == "rft" else None)
+    known = spec.trained_by
+    rules = Rules(known.format, _json(spec.grader) if known.grader == "required" else None)
     found: dict[str, list[tuple[int, Finding]]] = {}
     for row in rows:
         if not rules.plain(row.value):
@@ -167,6 +161,10 @@ def _format(dataset: Dataset, rows: Sequence[Row], request: Request) -> Iterator
         yield first._replace(message=f"{where}: {first.message}")
 
 
+def _json(grader: Mapping[str, object] | None) -> Mapping[str, JSON] | None:
+    return cast("Mapping[str, JSON] | None", grader)
+
+
 def _suffix(suffix: str | None, limits: Limits) -> Iterator[Finding]:
     if suffix is None:
         return
@@ -178,22 +176,24 @@ def _suffix(suffix: str | None, limits: Limits) -> Iterator[Finding]:
         yield Finding("warning", "suffix", "suffix", message, "shorten it if it is refused")
 
 
-def _grader(request: Request, service: Provider) -> Iterator[Finding]:
-    grader = request.grader
+def _grader(spec: JobSpec, service: Provider) -> Iterator[Finding]:
+    grader, known = spec.grader, spec.trained_by
     if grader is None:
-        if request.way == "rft":
-            message = "a reinforcement job has nothing to learn from without a grader"
+        if known.grader == "required":
+            message = f"a {known.name} job has nothing to learn from without a grader"
             yield Finding("error", "grader", "grader", message, "give one: grader=…")
         return
-    wrong = [found for found in grader_findings(grader) if found.level == "error"]
+    wrong = [found for found in grader_findings(_json(grader) or {}) if found.level == "error"]
     yield from wrong
-    if request.way != "sft":
+    if known.grader == "none":
+        yield Finding("error", "grader", "grader", f"a {known.name} job takes no grader", "leave it out")
+    if known.grader != "local":
         return
     if not service.grades_while_training:
-        message = f"{service.name} takes no grader in a supervised job"
+        message = f"{service.name} takes no grader in a {known.name} job"
         yield Finding("error", "grader", "grader", message, "leave it out, and use evaluate afterwards")
         return
-    if request.validation is None:
+    if spec.validation is None:
         message = "a grader needs held-out questions to be asked"
         yield Finding("error", "grader", "grader", message, "give validation data, or leave the grader out")
     try:
@@ -216,12 +216,12 @@ _LEVELS = ("error", "warning", "info")
 class Preflight:
     """A job as it would be sent, and all that there is to know about it first."""
 
-    request: Request
+    spec: JobSpec
     host: str
     """The service that it would be sent to."""
     body: Mapping[str, JSON]
     """What would be sent; where a file is not uploaded yet, its name stands for its id."""
-    knobs: tuple[Hyperparameter, ...]
+    hyperparameters: tuple[ExplainedHyperparameter, ...]
     changes: tuple[Change, ...] | None
     """What differs from the project's last run; ``None`` where none is on record."""
     cost: Estimate | None
@@ -247,10 +247,9 @@ class Preflight:
 
     def __str__(self) -> str:
         """The sum in a sentence."""
-        request = self.request
-        what = (
-            f"{request.model} on {counted(len(request.training), 'example')} ({request.way}) at {self.host}"
-        )
+        spec = self.spec
+        examples = counted(len(spec.training), spec.trained_by.row_noun)
+        what = f"{spec.model} on {examples} ({spec.trained_by.short}) at {self.host}"
         if self.known is not None:
             return (
                 f"{what}: job {self.known.id} is there already ({self.known.status}); nothing is paid again"
@@ -268,8 +267,8 @@ class Preflight:
         return f"{table(str(self), ('', '', 'why'), self._rows())}<details>{request}</details>"
 
     def _rows(self) -> Iterator[tuple[str, str, str]]:
-        for knob in self.knobs:
-            yield knob.name, str(knob.value), knob.reason
+        for each in self.hyperparameters:
+            yield each.name, str(each.value), each.reason
         if self.changes is None:
             yield "since the last run", "none is on record", ""
         elif not self.changes:
@@ -288,18 +287,8 @@ class Preflight:
 
 def preflight(
     client: "OpenAI",
-    training: "Dataset",
+    spec: JobSpec,
     *,
-    model: str,
-    validation: "Dataset | None" = None,
-    n_epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate_multiplier: float | None = None,
-    hyperparameters: Hyperparameters | None = None,
-    seed: int = 0,
-    suffix: str | None = None,
-    grader: Mapping[str, object] | None = None,
-    training_type: str | None = None,
     project: "Project | None" = None,
     cost_cap: float | None = None,
     price: float | None = None,
@@ -310,65 +299,59 @@ def preflight(
 ) -> Preflight:
     """What would happen if I started this job? Asks the service for its models, jobs and files only.
 
-    The settings are those of ``start_job``. ``cost_cap``: US dollars that it may likely cost. ``price``:
-    yours, per million tokens or per hour, in place of the catalogue's; ``hours``: how long a reinforcement
-    job will train. ``region``: where an Azure resource is. ``existing_customer``: whether you had the
-    model deployed before it was closed to new customers. ``on``: the day to judge by, today by default.
+    ``cost_cap``: US dollars that it may likely cost. ``price``: yours, per million tokens or per hour,
+    in place of the catalogue's; ``hours``: how long a reinforcement job will train. ``region``: where an
+    Azure resource is. ``existing_customer``: whether you had the model deployed before it was closed to
+    new customers. ``on``: the day to judge by, today by default.
     """
     service = provider_of(client)
     today = on or datetime.date.today()
-    request = request_for(
-        service,
-        training,
-        validation=validation,
-        model=model,
-        n_epochs=n_epochs,
-        batch_size=batch_size,
-        learning_rate_multiplier=learning_rate_multiplier,
-        hyperparameters=hyperparameters,
-        seed=seed,
-        suffix=suffix,
-        grader=grader,
-        training_type=training_type,
-    )
+    spec = spec.at(service)
     jobs = list(client.fine_tuning.jobs.list(limit=100))
     files = list(client.files.list(purpose="fine-tune"))
     listed = [each.id for each in client.models.list()]
-    rates = Rates(service, request, price, today)
+    rates = Rates(service, spec, price, today)
     cost, why_not = rates.cost(hours)
-    new = changes(request, service.name, project) if project else None
+    new = changes(spec, service.name, project) if project else None
     findings = [
         *model_findings(
-            request, service, listed=listed, region=region, existing_customer=existing_customer, on=today
+            spec, service, listed=listed, region=region, existing_customer=existing_customer, on=today
         ),
-        *data_findings(request, service),
-        *hyperparameter_findings(request, service),
-        *queue_findings(request, service, jobs, files),
+        *data_findings(spec, service),
+        *hyperparameter_findings(spec, service),
+        *queue_findings(spec, service, jobs, files),
         *cost_findings(cost, why_not, cost_cap),
         *token_findings(rates.total if cost else 0, rates.n_epochs or 1, service.limits.max_training_tokens),
         *_of_the_changes(new),
     ]
     return Preflight(
-        request,
+        spec,
         client.base_url.netloc.decode(),
-        _body(request, files),
-        explained_hyperparameters(request),
+        _body(spec, files),
+        explained_hyperparameters(spec),
         new,
         cost,
         None if cost_cap is None else rates.cap(cost_cap),
         tuple(sorted(findings, key=lambda finding: _LEVELS.index(finding.level))),
         count(jobs, "queued"),
         count(jobs, "running"),
-        known_job(client, request, project=project),
+        known_job(client, spec, project=project),
     )
 
 
-def launch(client: "OpenAI", plan: Preflight, *, project: "Project | None" = None) -> "FineTuningJob":
-    """Start the job as shown, or find the one that is there; ``SetupError`` says what is in the way."""
-    if plan.errors and known_job(client, plan.request, project=project) is None:
+def launch(
+    client: "OpenAI", job: "JobSpec | Preflight", *, project: "Project | None" = None
+) -> "FineTuningJob":
+    """Start the job, or find the one with the same content; ``SetupError`` says what is in the way.
+
+    A spec is looked at by ``preflight`` first; a preflight is launched as it was shown. What the project's
+    record or the service knows already is not started again, unless it failed or was cancelled.
+    """
+    plan = job if isinstance(job, Preflight) else preflight(client, job, project=project)
+    if plan.errors and known_job(client, plan.spec, project=project) is None:
         wrong = " ".join(f"{finding.message}: {finding.fix}." for finding in plan.errors)
         raise SetupError(f"The job is not started, and nothing was uploaded. {wrong}")
-    return start_or_find(client, plan.request, project=project)
+    return start_or_find(client, plan.spec, project=project)
 
 
 def _of_the_changes(new: tuple[Change, ...] | None) -> Iterator[Finding]:
@@ -378,10 +361,10 @@ def _of_the_changes(new: tuple[Change, ...] | None) -> Iterator[Finding]:
         yield Finding("warning", "changes", "", message, "change one a run, to know which of them helped")
 
 
-def _body(request: Request, files: "Sequence[FileObject]") -> Mapping[str, JSON]:
-    validation = request.validation
-    return request.body(
-        _file(request.training, "train", files),
+def _body(spec: JobSpec, files: "Sequence[FileObject]") -> Mapping[str, JSON]:
+    validation = spec.validation
+    return spec.body(
+        _file(spec.training, "train", files),
         _file(validation, "validation", files) if validation is not None else None,
     )
 

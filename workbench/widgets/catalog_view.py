@@ -8,7 +8,8 @@ from typing import Any
 
 import ipywidgets
 
-from workbench.catalog.catalog import METHODS, Catalogue, find, models, training_regions
+from workbench.catalog.catalog import Catalogue, find, models, training_regions
+from workbench.catalog.methods import short_names
 from workbench.catalog.providers import PROVIDERS
 from workbench.display import table
 from workbench.errors import DataError
@@ -28,7 +29,7 @@ class CatalogueView(ipywidgets.VBox):  # type: ignore[misc]
         tasks = sorted({task for model in known for task in model.tasks or ()})
         self.fields: dict[str, Any] = {
             "task": self._choice("Fine-tuning tasks", tasks),
-            "method": self._choice("Method", METHODS),
+            "method": self._choice("Method", short_names()),
             "region": self._choice("Region", training_regions(known)),
             "service": self._choice("Service", tuple(PROVIDERS)),
             "vision": self._choice("Training examples", tuple(_IMAGES)[1:]),

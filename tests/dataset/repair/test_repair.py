@@ -148,7 +148,7 @@ def test_a_rule_that_changes_nothing_cannot_be_chosen():
 
 
 def test_an_unknown_method_is_refused():
-    with pytest.raises(DataError, match="there is no method 'ppo'; choose from sft, dpo, rft"):
+    with pytest.raises(DataError, match="There is no method 'ppo'; choose sft, dpo, rft"):
         propose(CLEAN, method="ppo")
 
 

@@ -25,7 +25,7 @@ from workbench.local.api.chat_request import CompletionRequest
 from workbench.local.api.chat_routes import CompletionChange
 from workbench.local.api.deployment_routes import DeploymentChange, DeploymentRequest
 from workbench.local.api.file_routes import Completion, ImportRequest, NewUpload
-from workbench.local.api.job_request import JobRequest
+from workbench.local.api.job_request import job_request
 from workbench.local.api.job_routes import CopyRequest
 from workbench.local.api.responses import ResponseRequest
 from workbench.local.emulation import Emulation
@@ -49,9 +49,9 @@ MORE = (
     ("/responses/{response_id}/cancel", "post", None),
     ("/responses/{response_id}/input_items", "get", None),
     ("/openai/deployments/{deployment}/chat/completions", "post", CompletionRequest),
-    ("/openai/fine_tuning/jobs", "post", JobRequest),
+    ("/openai/fine_tuning/jobs", "post", job_request()),
     ("/openai/fine_tuning/jobs/{fine_tuning_job_id}", "delete", None),
-    ("/v1/fine_tuning/jobs", "post", JobRequest),
+    ("/v1/fine_tuning/jobs", "post", job_request()),
     ("/v1/responses", "post", ResponseRequest),
     (f"{DEPLOYMENT}/{{deployment}}", "put", DeploymentRequest),
     (f"{DEPLOYMENT}/{{deployment}}", "patch", DeploymentChange),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from job_specs import start
 from openai import OpenAI
 from starlette.testclient import TestClient
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -36,9 +37,9 @@ from workbench.local.models.nano import build_nano
 from workbench.local.training import lora
 from workbench.local.training.encoding import Row, encode, encode_prompt
 from workbench.local.training.packing import hidden_states, keeps_apart, pack
-from workbench.local.training.supervised import ADAPTER, Plan, SftRun
+from workbench.local.training.run import ADAPTER, Plan, TrainingRun
+from workbench.local.training.supervised import Supervised
 from workbench.training.follow import follow
-from workbench.training.jobs import start_job
 
 KEY = "the-key-of-this-test"
 SMALL = {
@@ -255,7 +256,7 @@ def test_an_adapter_of_each_family_means_the_same_to_peft_and_answers(
 
     base = load(family(name))
     rows = [encode(base.tokenizer, exchange(number)) for number in range(6)]
-    steps = list(SftRun(base, PLAN, rows, [], None))
+    steps = list(TrainingRun(Supervised(), base, PLAN, rows))
     assert len(steps) == 3
     lora.save_adapter(base.model, ADAPTER, tmp_path, base_model=name)
     plain = AutoModelForCausalLM.from_pretrained(
@@ -391,7 +392,7 @@ def client(family: Callable[[str], Path], tmp_path_factory: pytest.TempPathFacto
 def test_a_base_in_a_folder_is_listed_trained_and_asked(client: OpenAI) -> None:
     assert "acme/phi-3-tiny" in [model.id for model in client.models.list()]
     data = Dataset("numbers", tuple(Example(tuple(exchange(n)), f"numbers:{n}") for n in range(12)))
-    *_, done = follow(client, start_job(client, data, model="acme/phi-3-tiny", n_epochs=1), poll_seconds=0.05)
+    *_, done = follow(client, start(client, data, model="acme/phi-3-tiny", n_epochs=1), poll_seconds=0.05)
     assert done.job.status == "succeeded", done.job.error
     assert str(done.job.fine_tuned_model).startswith("acme/phi-3-tiny.ft-")
     completion = client.chat.completions.create(

@@ -13,6 +13,7 @@ from pathlib import Path
 import openai
 import psutil
 import pytest
+from job_specs import start
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from starlette.testclient import TestClient
@@ -22,7 +23,6 @@ from workbench.local import process
 from workbench.local.api.app import create_app
 from workbench.local.models.bases import NANO, SMOLLM2
 from workbench.training.follow import Progress, follow
-from workbench.training.jobs import start_job
 
 KEY = "the-key-of-this-test"
 COLORS = ("red", "blue", "green", "pink", "gold", "gray", "teal", "lime", "rose", "navy", "plum", "mint")
@@ -62,7 +62,7 @@ def client(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[O
 
 
 def shout_job(client: OpenAI, *, suffix: str) -> FineTuningJob:
-    return start_job(
+    return start(
         client,
         shouting(),
         model=NANO,
@@ -149,7 +149,7 @@ def test_the_last_three_epochs_stay_usable(client: OpenAI, finished: Progress) -
 
 
 def test_a_tuned_model_is_the_base_for_another_job(client: OpenAI, finished: Progress) -> None:
-    job = start_job(client, shouting(), model=str(finished.job.fine_tuned_model), n_epochs=1, batch_size=4)
+    job = start(client, shouting(), model=str(finished.job.fine_tuned_model), n_epochs=1, batch_size=4)
     more = ended(client, job.id)
     assert more.job.status == "succeeded"
     assert more.curve.frame["train_loss"].iloc[0] < 0.8 * finished.curve.frame["train_loss"].iloc[0]
@@ -202,7 +202,7 @@ def calling(client: OpenAI) -> Progress:
     data = Dataset("lamp", rows)
     return ended(
         client,
-        start_job(client, data, model=NANO, n_epochs=6, batch_size=1, learning_rate_multiplier=4).id,
+        start(client, data, model=NANO, n_epochs=6, batch_size=1, learning_rate_multiplier=4).id,
     )
 
 
@@ -370,7 +370,7 @@ def test_killed_service_and_worker_lose_nothing(
     address = process.start(home)
     try:
         client = OpenAI(base_url=f"{address.url}/openai/v1/", api_key=address.key)
-        job = start_job(client, shouting(), model=NANO, n_epochs=20, batch_size=1)
+        job = start(client, shouting(), model=NANO, n_epochs=20, batch_size=1)
 
         def step_reached(step: int) -> None:
             next(p for p in follow(client, job.id, poll_seconds=0.02) if p.curve.steps >= step or p.ended)
@@ -420,7 +420,7 @@ def _training_process(service: int, home: Path, job_id: str) -> int:
 
 def test_smollm2_learns_in_a_few_steps(client: OpenAI) -> None:
     """Loads the real weights (fetched as a package the first time) and takes five real steps."""
-    job = start_job(
+    job = start(
         client, shouting(COLORS + tuple(c[::-1] for c in COLORS[:8])), model=SMOLLM2, n_epochs=1, batch_size=4
     )
     last = ended(client, job.id)

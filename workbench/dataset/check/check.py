@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from workbench import catalog
+from workbench.catalog.methods import method as method_named
 from workbench.dataset.check import rules
 from workbench.dataset.check.counts import no_validation, sizes
 from workbench.dataset.check.duplicates import Repeats, overlap
@@ -96,9 +97,11 @@ def check(
     if corpus is not None:
         sources["corpus"] = corpus_source(corpus)
     tell_apart(list(sources.values()))
-    guessed = _method_of(sources["training"], grader) if method is None else method
+    guessed = _method_of(sources["training"], grader) if method is None else method_named(method).short
     vision = catalog.model(model).vision if model is not None and "format" in phases else None
-    task = Task(guessed, dict(grader) if grader is not None else None, vision, model, group)
+    task = Task(
+        method_named(guessed).format, dict(grader) if grader is not None else None, vision, model, group
+    )
     with executor_for(list(sources.values()), executor) as where:
         seen = {
             role: scan(source, Collectors(replace(task, role=role), phases), where)

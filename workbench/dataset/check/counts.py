@@ -4,22 +4,18 @@ What is refused is the provider's limit (``catalog.limits``; Azure's where nobod
 is advised comes from Microsoft's engineers (microsoft/GitHub-Copilot-for-Azure, 2026-08-20).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 from workbench.catalog.limits import Limits, in_words, of_provider
+from workbench.catalog.methods import method as method_named
 from workbench.dataset.check.messages import image_parts
 from workbench.dataset.check.row import Finding, Row, Source
 from workbench.dataset.dataset import counted
 
 ADVISED = 50
 
-# How many teach well: the engineers' rules of thumb, no promise of the service.
-TEACHES: Mapping[str, int] = MappingProxyType({"sft": 500, "dpo": 500, "rft": 200})
 SEVERAL_TIMES_ENOUGH = 2_000  # prompts for reinforcement; more cost hours and teach little
-
-_THINGS = {"sft": "example", "dpo": "pair", "rft": "prompt"}
 
 
 class Counts:
@@ -28,7 +24,7 @@ class Counts:
     def __init__(self, method: str, role: str = "training", limits: Limits | None = None) -> None:
         """Nothing seen yet; ``role`` is what the file is for, as in ``FileFacts``."""
         self.limits = limits or of_provider("azure")
-        self.method = method
+        self.method = method_named(method)
         self.role = role
         self.examples = 0
         self.with_images = 0
@@ -47,8 +43,8 @@ class Counts:
         """What the numbers tell of the whole file."""
         if self.role == "training":
             findings = [*self._enough()]
-        elif self.role == "validation" and self.method == "rft" and self._are_too_few:
-            findings = [self._too_few("a reinforcement job")]
+        elif self.role == "validation" and self.method.needs_validation and self._are_too_few:
+            findings = [self._too_few(f"a {self.method.name} job")]
         else:
             findings = []
         for finding in (*findings, *self._images()):
@@ -59,9 +55,9 @@ class Counts:
         return self.limits.min_examples is not None and self.examples < self.limits.min_examples
 
     def _enough(self) -> Iterator[Finding]:
-        thing = _THINGS[self.method]
+        thing = self.method.row_noun
         found = counted(self.examples, thing)
-        teaches = TEACHES[self.method]
+        teaches = self.method.teaching_examples
         if self._are_too_few:
             yield self._too_few("a job")
         elif self.examples < ADVISED:
@@ -70,14 +66,14 @@ class Counts:
         elif self.examples < teaches:
             finding = f"{found}, which is a start; {teaches} and more teach well"
             yield Finding("info", "few", "", finding, "train, measure, then decide whether to add more")
-        elif self.method == "rft" and self.examples > SEVERAL_TIMES_ENOUGH:
+        elif self.method.billed_by == "hours" and self.examples > SEVERAL_TIMES_ENOUGH:
             finding = f"{found}, and {teaches} to {SEVERAL_TIMES_ENOUGH:,} are usual, at a price by the hour"
             yield Finding("info", "few", "", finding, "start with the hardest that can be solved")
 
     def _too_few(self, job: str) -> Finding:
-        found = counted(self.examples, _THINGS[self.method])
+        found = counted(self.examples, self.method.row_noun)
         finding = f"{found}, and {job} needs at least {self.limits.min_examples}"
-        return Finding("error", "too_few", "", finding, f"add {_THINGS[self.method]}s")
+        return Finding("error", "too_few", "", finding, f"add {self.method.row_noun}s")
 
     def _images(self) -> Iterator[Finding]:
         most = self.limits.max_examples_with_images
@@ -94,12 +90,15 @@ class Counts:
 
 def no_validation(method: str, limits: Limits | None = None) -> list[Finding]:
     """What there is to say when no validation data is given."""
-    if method != "rft":
+    known = method_named(method)
+    if not known.needs_validation:
         return []
-    finding = "there is no validation data, and a reinforcement job needs some"
+    finding = f"there is no validation data, and a {known.name} job needs some"
     needed = (limits or of_provider("azure")).min_examples or 1
     return [
-        Finding("error", "no_validation", "", finding, f"add a file of {counted(needed, 'prompt')} or more")
+        Finding(
+            "error", "no_validation", "", finding, f"add a file of {counted(needed, known.row_noun)} or more"
+        )
     ]
 
 

@@ -15,6 +15,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Self
 
+from workbench.catalog.methods import short_names
 from workbench.dataset.check.messages import (
     conversation,
     ends_with_an_answer,
@@ -35,7 +36,7 @@ from workbench.evaluation.graders.grader_types import TYPES, item_fields, python
 from workbench.evaluation.graders.sandboxed import READABLE
 from workbench.evaluation.graders.templates import Place, item_reads, places
 
-METHODS = ("sft", "dpo", "rft")
+METHODS = short_names()
 
 _CONVERSATION = ("messages", "tools", "parallel_tool_calls", "functions", "function_call")
 _OTHER_NAMES = {

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from workbench.catalog.limits import in_words, of_provider
+from workbench.catalog.methods import method as method_named
 from workbench.dataset.check import texts
 from workbench.dataset.check.counts import Counts, no_validation, sizes
 from workbench.dataset.check.duplicates import Repeats, overlap
@@ -321,8 +322,7 @@ class Rules:
         phase: str = "format",
     ) -> None:
         """``vision``: whether the model learns from images; ``None`` where that is not known."""
-        if method not in METHODS:
-            raise DataError(f"There is no method {method!r}; choose {', '.join(METHODS)}.")
+        method = method_named(method).format
         self.task = Task(method, grader, vision)
         checks = [each for each in _functions(phase, method) if isinstance(each, RowCheck)]
         self._clears = tuple(check.clear for check in checks if check.clear is not None)

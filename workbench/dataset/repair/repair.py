@@ -15,8 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from workbench.catalog.methods import method as method_named
 from workbench.dataset.chat_formats import example_of
-from workbench.dataset.check.methods import METHODS
 from workbench.dataset.check.report import Report
 from workbench.dataset.check.row import method_of
 from workbench.dataset.check.sources import LINES
@@ -393,8 +393,7 @@ def propose(
                 f"{data.name} is not written line by line; read it first: propose(read({data.name!r}))."
             )
     method = method or (report.method if report else _method(data))
-    if method not in METHODS:
-        raise DataError(f"there is no method {method!r}; choose from {', '.join(METHODS)}.")
+    method = method_named(method).format
     fixes = tuple(fix for fix in chosen(rules) if method in fix.methods)
     return _proposed(data, Wish(method, report, system), fixes)
 

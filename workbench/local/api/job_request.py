@@ -1,24 +1,31 @@
 """What a fine-tuning job may be asked for: every field, its range, and its default."""
 
 import secrets
+from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    create_model,
+)
 from pydantic import model_validator as check_whole
 
 from workbench.catalog.limits import of_provider
+from workbench.catalog.methods import COMMON, METHODS, Hyperparameter, Method
 from workbench.evaluation.graders.grader_types import check_in_training
 from workbench.local.api.dialects import AUTO
 from workbench.local.api.http import Metadata, Shape
 from workbench.local.store.rows import JSON
 
-# The ways to train that a job may ask for, with the settings of each.
-#
-# The ranges are those of Azure's reference; it gives none for ``l2_multiplier``. ``-1`` stands for
-# "auto" until the job has looked at its data. The local service trains by ``supervised`` only, but
-# reads the others as closely, so that a rehearsal finds its mistakes. One field is the local
-# service's own: a grader in ``method.supervised``, by which held-out answers are graded while the
-# job trains.
+# The shapes are made of the table of methods, with its ranges. ``-1`` stands for "auto" until the job
+# has looked at its data. Methods that the local service does not train by yet are read as closely, so
+# that a mistake is found here first. A grader in ``method.supervised``, by which held-out answers are
+# graded while the job trains, is the local service's own.
 
 
 def _or_auto(value: object, check: ValidatorFunctionWrapHandler) -> object:
@@ -30,86 +37,97 @@ def _graded_in_training(grader: dict[str, JSON]) -> dict[str, JSON]:
     return grader
 
 
-Count = Annotated[int, Field(ge=1), WrapValidator(_or_auto)]
+def _type_of(hyperparameter: Hyperparameter) -> object:
+    """What pydantic checks a hyperparameter by: its range, or "auto"."""
+    if hyperparameter.kind == "choice":
+        return Literal[hyperparameter.choices]
+    low, high = hyperparameter.low, hyperparameter.high
+    number = Field(
+        gt=low if hyperparameter.above_low else None, ge=None if hyperparameter.above_low else low, le=high
+    )
+    kind = int if hyperparameter.kind == "int" else float
+    return Annotated[kind, number, WrapValidator(_or_auto)]
 
 
-class Hyperparameters(Shape):
-    """How long, in what portions and how boldly to train."""
-
-    n_epochs: Annotated[int, Field(ge=1, le=50), WrapValidator(_or_auto)] = AUTO
-    batch_size: Annotated[int, Field(ge=1, le=256), WrapValidator(_or_auto)] = AUTO
-    learning_rate_multiplier: Annotated[float, Field(gt=0), WrapValidator(_or_auto)] = AUTO
-
-
-class GradedHyperparameters(Hyperparameters):
-    """Also after how many steps to grade held-out answers, and how many of them."""
-
-    eval_interval: Count = AUTO
-    eval_samples: Count = AUTO
+def _hyperparameters(names: str, table: Iterable[Hyperparameter]) -> Any:
+    """The shape of the object ``hyperparameters`` of one method."""
+    fields: dict[str, Any] = {
+        each.name: (_type_of(each), AUTO if each.kind != "choice" or each.default is None else each.default)
+        for each in table
+    }
+    return create_model(names, __base__=Shape, **fields)
 
 
-class PreferenceHyperparameters(Hyperparameters):
-    """Also how closely to stay with the model that the job began with."""
-
-    beta: Annotated[float, Field(gt=0, le=2), WrapValidator(_or_auto)] = AUTO
-    l2_multiplier: Annotated[float, Field(ge=0), WrapValidator(_or_auto)] = AUTO
-
-
-class ReinforcementHyperparameters(GradedHyperparameters):
-    """Also how long to think and how much to try out."""
-
-    compute_multiplier: Annotated[float, Field(gt=0.00001, le=10), WrapValidator(_or_auto)] = AUTO
-    reasoning_effort: Literal["default", "low", "medium", "high"] = "default"
+# What a method's settings may hold beside hyperparameters and grader.
+_OTHER_SETTINGS: Mapping[str, tuple[object, None]] = {
+    "response_format": (dict[str, object] | None, None),
+    "tools": (list[dict[str, object]] | None, None),
+    "max_episode_steps": (Annotated[int, Field(ge=1)] | None, None),
+}
 
 
-class Supervised(Shape):
-    """Learning from examples."""
+class Settings(Shape):
+    """The settings of one method; the fields are those of its entry in the table of methods."""
 
-    hyperparameters: GradedHyperparameters = GradedHyperparameters()
-    grader: Annotated[dict[str, Any], AfterValidator(_graded_in_training)] | None = None
-    """Of held-out answers; any type that only computes."""
+    hyperparameters: Shape = Shape()
 
-    @check_whole(mode="after")
-    def _evaluations_need_a_grader(self) -> Self:
-        extra = self.hyperparameters.model_fields_set & {"eval_interval", "eval_samples"}
-        if extra and self.grader is None:
-            raise ValueError(f"{' and '.join(sorted(extra))} need a grader in method.supervised")
-        return self
+    @property
+    def given(self) -> dict[str, Any]:
+        """The hyperparameters that the request names."""
+        return self.hyperparameters.model_dump(exclude_unset=True)
 
-
-class Preference(Shape):
-    """Learning which of two answers is the better one."""
-
-    hyperparameters: PreferenceHyperparameters = PreferenceHyperparameters()
+    @property
+    def grader_given(self) -> Any:
+        """What grades the answers."""
+        return getattr(self, "grader", None)
 
 
-class Reinforcement(Shape):
-    """Learning from the grades of the model's own answers; what a grader may hold is checked apart."""
+class MethodAsked(Shape):
+    """The method, and its settings in the field of its name."""
 
-    grader: dict[str, object]
-    hyperparameters: ReinforcementHyperparameters = ReinforcementHyperparameters()
-    response_format: dict[str, object] | None = None
-    tools: list[dict[str, object]] | None = None
-    max_episode_steps: Annotated[int, Field(ge=1)] | None = None
+    type: str
 
-
-class Method(Shape):
-    """The way to train, and its settings."""
-
-    type: Literal["supervised", "dpo", "reinforcement"]
-    supervised: Supervised | None = None
-    dpo: Preference | None = None
-    reinforcement: Reinforcement | None = None
+    @property
+    def settings(self) -> Settings:
+        """Those of the method that is asked for; its defaults where the request names none."""
+        found: Settings = getattr(self, self.type) or _settings(METHODS[self.type])()
+        return found
 
     @check_whole(mode="after")
     def _settings_belong_to_the_type(self) -> Self:
-        others = {"supervised", "dpo", "reinforcement"} - {self.type}
-        foreign = sorted(name for name in others if getattr(self, name) is not None)
+        others = sorted(METHODS.keys() - {self.type})
+        foreign = [name for name in others if getattr(self, name) is not None]
         if foreign:
             raise ValueError(f"type is {self.type}, but there are settings for {' and '.join(foreign)}")
-        if self.type == "reinforcement" and self.reinforcement is None:
-            raise ValueError("reinforcement needs a grader in method.reinforcement")
+        if METHODS[self.type].grader == "required" and getattr(self, self.type) is None:
+            raise ValueError(f"{self.type} needs a grader in method.{self.type}")
         return self
+
+
+@cache
+def _settings(method: Method) -> type[Settings]:
+    hyperparameters = _hyperparameters(f"{method.name}_hyperparameters", method.hyperparameters)
+    fields: dict[str, Any] = {"hyperparameters": (hyperparameters, hyperparameters())}
+    fields |= {name: _OTHER_SETTINGS[name] for name in method.other_settings}
+    if method.grader == "required":
+        fields["grader"] = (dict[str, object], ...)
+    if method.grader == "local":
+        # Of held-out answers; any type that only computes.
+        fields["grader"] = (Annotated[dict[str, Any], AfterValidator(_graded_in_training)] | None, None)
+
+    graded = {each.name for each in method.hyperparameters if each.only_with_grader}
+
+    def evaluations_need_a_grader(self: Settings) -> Settings:
+        extra = self.hyperparameters.model_fields_set & graded
+        if extra and self.grader_given is None:
+            raise ValueError(f"{' and '.join(sorted(extra))} need a grader in method.{method.name}")
+        return self
+
+    checks: dict[str, Any] = {"graded": check_whole(mode="after")(evaluations_need_a_grader)}
+    return create_model(f"{method.name}_settings", __base__=Settings, __validators__=checks, **fields)
+
+
+OlderHyperparameters = _hyperparameters("hyperparameters", COMMON)
 
 
 # Whatever its quota, the service holds the fields of a job to Azure's limits.
@@ -164,8 +182,8 @@ class JobRequest(Shape):
     model: str
     training_file: str
     validation_file: str | None = None
-    method: Method | None = None
-    hyperparameters: Hyperparameters | None = None  # the older place for them; those in method win
+    method: MethodAsked | None = None
+    hyperparameters: Any = None  # the older place for them; those in method win
     suffix: Annotated[str, AfterValidator(_suffix)] | None = None
     seed: Annotated[int, Field(ge=0), AfterValidator(_seed)] | None = None
     metadata: Metadata | None = None
@@ -176,35 +194,58 @@ class JobRequest(Shape):
     def _consistent(self) -> Self:
         if self.validation_file or not self.method:
             return self
-        if self.method.supervised and self.method.supervised.grader:
-            raise ValueError("method.supervised.grader needs a validation_file whose answers it can grade")
-        if self.method.reinforcement:
-            raise ValueError("reinforcement needs a validation_file")
+        method = METHODS[self.method.type]
+        if method.grader == "local" and self.method.settings.grader_given:
+            raise ValueError(
+                f"method.{method.name}.grader needs a validation_file whose answers it can grade"
+            )
+        if method.needs_validation:
+            raise ValueError(f"{method.name} needs a validation_file")
         return self
 
     def as_job(self, model: str) -> dict[str, JSON]:
-        """The new supervised job on ``model``, in the words in which Azure repeats it."""
-        supervised = (self.method and self.method.supervised) or Supervised()
-        outer = self.hyperparameters or Hyperparameters()
-        chosen = outer.model_dump() | supervised.hyperparameters.model_dump(exclude_unset=True)
-        names = ["batch_size", "learning_rate_multiplier", "n_epochs"]
-        if supervised.grader:
-            names += ["eval_interval", "eval_samples"]
-        hyperparameters: dict[str, JSON] = {name: chosen.get(name, AUTO) for name in names}
-        method: dict[str, JSON] | None = None
+        """The new job on ``model``, in the words in which Azure repeats it."""
+        method = METHODS[self.method.type] if self.method else METHODS["supervised"]
+        settings = self.method.settings if self.method else _settings(METHODS["supervised"])()
+        outer = self.hyperparameters.model_dump() if self.hyperparameters else {}
+        chosen = outer | settings.given
+        graded = settings.grader_given is not None
+        hyperparameters: dict[str, JSON] = {
+            each.name: chosen.get(each.name, AUTO)
+            for each in sorted(method.hyperparameters, key=lambda each: (not each.always_sent, each.name))
+            if each.always_sent or each.name in chosen or (each.only_with_grader and graded)
+        }
+        asked: dict[str, JSON] | None = None
         if self.method:
-            settings: dict[str, JSON] = {"hyperparameters": hyperparameters}
-            if supervised.grader:
-                settings["grader"] = supervised.grader
-            method = {"type": "supervised", "supervised": settings}
+            kept = {
+                name: value for name, value in settings if name != "hyperparameters" and value is not None
+            }
+            asked = {"type": method.name, method.name: {"hyperparameters": hyperparameters, **kept}}
         return {
             "hyperparameters": hyperparameters,
             "model": model,
             "seed": secrets.randbelow(_max_seed() + 1) if self.seed is None else self.seed,
             "training_file": self.training_file,
             "validation_file": self.validation_file,
-            "method": method,
+            "method": asked,
             "suffix": self.suffix,
             "trainingType": self.trainingType,
             "metadata": dict(self.metadata) if self.metadata else None,
         }
+
+
+def job_request() -> type[JobRequest]:
+    """The shape of a request, with the methods that the table has now."""
+    return _request(tuple(METHODS.values()))
+
+
+@cache
+def _request(methods: tuple[Method, ...]) -> type[JobRequest]:
+    fields: dict[str, Any] = {each.name: (_settings(each) | None, None) for each in methods}
+    fields["type"] = (Literal[tuple(each.name for each in methods)], ...)
+    asked: Any = create_model("Method", __base__=MethodAsked, **fields)
+    more: dict[str, Any] = {
+        "method": (asked | None, None),
+        "hyperparameters": (OlderHyperparameters | None, None),
+    }
+    return create_model("JobRequest", __base__=JobRequest, **more)

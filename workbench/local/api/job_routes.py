@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from workbench.catalog.limits import Limits
+from workbench.catalog.methods import METHODS
 from workbench.errors import DataError
 from workbench.evaluation.graders.grading import check_grader
 from workbench.local.api.dialects import created, show_event, show_job
@@ -22,7 +23,7 @@ from workbench.local.api.http import (
     read_page,
     show_rows,
 )
-from workbench.local.api.job_request import JobRequest
+from workbench.local.api.job_request import JobRequest, job_request
 from workbench.local.api.model_routes import Model, find_model
 from workbench.local.emulation import Faults, harms
 from workbench.local.models.bases import base_models
@@ -122,7 +123,7 @@ class JobsApi:
 
     async def create_job(self, request: Request) -> Response:
         """Queue a job; it is safely on the disk when this is answered."""
-        asked = await read_json(request, JobRequest)
+        asked = await read_json(request, job_request())
         model = self._need_model(asked.model)
         self._need_training_data(asked.training_file, "training_file")
         if asked.validation_file is not None:
@@ -237,16 +238,16 @@ class JobsApi:
 
 async def _check_what_comes_later(asked: JobRequest) -> None:
     """Refuse what Azure would do and this service does not; all else that is wrong was refused before."""
-    method = asked.method
-    if method and method.reinforcement:
+    method = METHODS[asked.method.type] if asked.method else METHODS["supervised"]
+    if asked.method and method.grader == "required":
         try:
-            await run_in_threadpool(check_grader, method.reinforcement.grader)
+            await run_in_threadpool(check_grader, asked.method.settings.grader_given)
         except DataError as error:
-            raise invalid(str(error), "method.reinforcement.grader") from error
-    if method and method.type != "supervised":
+            raise invalid(str(error), f"method.{method.name}.grader") from error
+    if method.not_local:
+        trained = " or ".join(each.name for each in METHODS.values() if each.trained_locally)
         raise invalid(
-            f"The request is complete, but local training by {method.type} comes later; "
-            "this service trains by supervised.",
+            f"The request is complete, but {method.not_local}; this service trains by {trained}.",
             "method.type",
         )
     if asked.integrations:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
+from workbench.catalog.methods import METHODS
 from workbench.errors import DataError
 from workbench.local.store.database import (
     Database,
@@ -92,23 +93,7 @@ def finite(values: Mapping[str, Value]) -> dict[str, Value]:
     }
 
 
-# A job's result file: its metrics as CSV, one line a step, in the columns of the Azure service.
-
-COLUMNS = (
-    "step",
-    "train_loss",
-    "train_mean_token_accuracy",
-    "valid_loss",
-    "valid_mean_token_accuracy",
-    "full_valid_loss",
-    "full_valid_mean_token_accuracy",
-)
-REWARD_COLUMN = "full_valid_mean_reward"
-
-
-def columns_of(*, graded: bool) -> tuple[str, ...]:
-    """The columns of a job, with the reward when its answers are graded."""
-    return (*COLUMNS, REWARD_COLUMN) if graded else COLUMNS
+# A job's result file: its metrics as CSV, one line a step, in the columns of its method.
 
 
 def render_csv(steps: Iterable[tuple[int, Mapping[str, float]]], columns: Sequence[str]) -> bytes:
@@ -192,9 +177,13 @@ class Metrics:
         return render_csv(steps, self._columns(job_id))
 
     def _columns(self, job_id: str) -> tuple[str, ...]:
-        grader = "json_type(body, '$.method.supervised.grader') AS grader"
-        row = self._db.one(f"SELECT {grader} FROM jobs WHERE id = ?", (job_id,))
-        return columns_of(graded=bool(row and row["grader"]))
+        """Those of the job's method; a job without one is supervised."""
+        row = self._db.one(
+            "SELECT json_extract(body, '$.method') AS method FROM jobs WHERE id = ?", (job_id,)
+        )
+        asked: dict[str, Any] = json.loads(row["method"]) if row and row["method"] else {"type": "supervised"}
+        settings = asked.get(asked["type"]) or {}
+        return METHODS.get(asked["type"], METHODS["supervised"]).columns(graded=bool(settings.get("grader")))
 
 
 UNFINISHED = ("pending", "running", "pausing", "paused", "resuming")

@@ -12,14 +12,14 @@ from typing import TypeAlias
 
 from workbench.local.models.model import Base
 from workbench.local.training.encoding import Row
-from workbench.local.training.supervised import SftRun
+from workbench.local.training.run import TrainingRun
 
 NAME = "lessons.jsonl"
 
 Line: TypeAlias = Mapping[str, object]
 
 
-def lines(run: SftRun, *, sha256: str) -> Iterator[bytes]:
+def lines(run: TrainingRun, *, sha256: str) -> Iterator[bytes]:
     """The file, line by line; ``sha256`` is the training file's, so that nobody matches it with another.
 
     First what it is about, then the examples of the first step as ``[text, learnt]`` pieces, then one

@@ -14,19 +14,18 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, cast
+from typing import Literal
 
 from filelock import FileLock
 from safetensors import SafetensorError
 from transformers.utils import logging
 
 from workbench.catalog.limits import of_provider
-from workbench.dataset.chat_template import tools_in
 from workbench.dataset.check.check import check
-from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.dataset import Dataset
 from workbench.dataset.read import parse_jsonl
 from workbench.errors import DataError, SetupError, WorkbenchError
 from workbench.local.models.bases import base_folder
@@ -35,17 +34,23 @@ from workbench.local.store.database import is_disk_full, sync
 from workbench.local.store.rows import Job
 from workbench.local.store.store import Store
 from workbench.local.training import example_losses, lora
-from workbench.local.training.encoding import encode, encode_dataset, encode_prompt
 from workbench.local.training.packing import keeps_apart
-from workbench.local.training.supervised import (
+from workbench.local.training.run import (
     ADAPTER,
     LOG_INTERVAL,
     DamagedStateError,
-    InTrainingEvaluation,
     Plan,
-    SftRun,
     Step,
+    Trainer,
+    TrainingRun,
+    evaluation_of,
+    method_name,
+    resolve,
 )
+from workbench.local.training.supervised import Supervised
+
+TRAINERS: Mapping[str, Trainer] = {"supervised": Supervised()}
+"""How each method of ``catalog.methods`` trains, by the API's names."""
 
 SAVE_INTERVAL = 10  # steps; saving takes less than a tenth of a step
 QUEUED = "Job queued, waiting for GPUs."  # said by every real job, and rehearsed with the rest
@@ -105,6 +110,7 @@ class _Training:
     def __init__(self, store: Store, models: Path, job: Job) -> None:
         self._store, self._models, self._job = store, models, job
         self._id: str = job["id"]
+        self._trainer = TRAINERS[method_name(job)]
         self._state = store.jobs.folder(self._id) / "state.pt"
         self._previous = self._state.with_name("state.previous.pt")
         self._adapter: Path | None = None  # where continued training starts from
@@ -117,14 +123,13 @@ class _Training:
         if problem:
             raise UnsafeDataError(problem)
         base = self._load()
-        rows = encode_dataset(base.tokenizer, training, base.context)
-        held_out = [
-            row for row in encode_dataset(base.tokenizer, validation, base.context) if any(row.learnt)
-        ]
+        rows = self._trainer.encode(base, training)
+        held_out = [row for row in self._trainer.encode(base, validation) if self._trainer.has_loss(row)]
         plan = resolve(self._job, len(rows), len(held_out))
         if self._start(plan) is None:
             return
-        run = SftRun(base, plan, rows, held_out, self._exam(base, validation, plan))
+        evaluation = evaluation_of(self._job, base, validation, plan.eval_samples)
+        run = TrainingRun(self._trainer, base, plan, rows, held_out, evaluation)
         if self._adapter:
             self._continue_from(self._adapter, base)
         self._restore(run)
@@ -163,7 +168,7 @@ class _Training:
         if key == "training_file" and len(dataset) < least:
             found = f"Training file has {len(dataset)} example(s)"
             raise TooFewExamplesError(f"{found}, but must have at least {least} examples")
-        report = check(dataset, method="sft", only=("format",))
+        report = check(dataset, method=method_name(self._job), only=("format",))
         unusable = [problem for problem in report.errors if problem.rule != "too_few"]
         if unusable:
             first = unusable[0]
@@ -188,7 +193,11 @@ class _Training:
 
         One that was to pause when its process died takes one more step, and pauses then.
         """
-        settings = {name: value for name, value in vars(plan).items() if name in self._job["hyperparameters"]}
+        settings = {
+            name: value
+            for name, value in plan.hyperparameters.items()
+            if name in self._job["hyperparameters"]
+        }
         to_run = {"pending", "running", "resuming"}
         job = self._store.jobs.update(
             self._id, expect=to_run, status="running", hyperparameters=settings
@@ -208,26 +217,7 @@ class _Training:
                 f"damaged ({error}). Continue from another checkpoint, or train it again."
             ) from error
 
-    def _exam(self, base: Base, validation: Dataset, plan: Plan) -> InTrainingEvaluation | None:
-        supervised = cast(Mapping[str, Any], self._job.get("method", {}).get("supervised", {}))
-        grader = supervised.get("grader")
-        if not grader or not plan.eval_samples:
-            return None
-        chosen = list(validation)[: plan.eval_samples]
-        asked = [encode_prompt(base.tokenizer, example.prompt, tools_in(example.more)) for example in chosen]
-        wanted = [_as_said(base, *pair) for pair in zip(chosen, asked, strict=True)]
-        longest = max(len(base.tokenizer(answer)["input_ids"]) for answer in wanted)
-        return InTrainingEvaluation(
-            prompts=tuple(map(tuple, asked)),
-            items=tuple(
-                {"question": example.question, "answer": answer}
-                for example, answer in zip(chosen, wanted, strict=True)
-            ),
-            grader=grader,
-            max_tokens=longest + longest // 2,
-        )
-
-    def _keep(self, step: Step, run: SftRun, estimated_finish: float) -> None:
+    def _keep(self, step: Step, run: TrainingRun, estimated_finish: float) -> None:
         """Write one step to the store: what a successor repeats is ignored there."""
         total = len(run.schedule)
         self._store.metrics.add(self._id, step.number, step.metrics)
@@ -269,12 +259,12 @@ class _Training:
         self._store.jobs.update(self._id, expect={"pausing"}, status="paused")
         raise StoppedEarly
 
-    def _save(self, run: SftRun) -> None:
+    def _save(self, run: TrainingRun) -> None:
         if self._state.exists():
             self._state.replace(self._previous)
         run.save(self._state)
 
-    def _restore(self, run: SftRun) -> None:
+    def _restore(self, run: TrainingRun) -> None:
         """Go on from the newest state that can be read; from the first step when there is none."""
         for file in (self._state, self._previous):
             try:
@@ -285,7 +275,7 @@ class _Training:
             except DamagedStateError as error:
                 print(f"Job {self._id}: {error} The job goes on from an earlier step.", file=sys.stderr)
 
-    def _finish(self, run: SftRun, told: Iterable[bytes]) -> None:
+    def _finish(self, run: TrainingRun, told: Iterable[bytes]) -> None:
         trained_tokens = sum(len(row.tokens) for row in run.training) * run.plan.n_epochs
         with self._store.together():
             ended = self._store.jobs.update(
@@ -324,32 +314,3 @@ class _Training:
 
     def _stop(self, signal_number: int, frame: FrameType | None) -> None:
         self._asked_to_stop = True
-
-
-def _as_said(base: Base, example: Example, prompt: Sequence[int]) -> str:
-    """The answer of ``example`` as the model is to say it; a call of a tool is a text then."""
-    if not any(example.messages[-1].get(key) for key in ("tool_calls", "function_call", "refusal")):
-        return example.answer
-    row = encode(base.tokenizer, example.messages, tools_in(example.more))
-    return base.text(list(row.tokens[len(prompt) :])).strip()
-
-
-def resolve(job: Job, rows: int, held_out: int) -> Plan:
-    """The job's settings with every ``auto`` replaced by what suits ``rows`` training examples.
-
-    Batches of 8 (4 below 32 rows) use a CPU well; enough epochs, at most 10, for about 120 steps,
-    because exact answers keep improving long after the loss is flat. The model is examined four
-    times on the way, on up to 24 held-out examples.
-    """
-    asked = {name: value for name, value in job["hyperparameters"].items() if value != -1}
-    batch_size = int(asked.get("batch_size", 8 if rows >= 32 else 4))
-    n_epochs = int(asked.get("n_epochs", min(10, max(1, math.ceil(120 * batch_size / rows)))))
-    steps = math.ceil(rows * n_epochs / batch_size)
-    return Plan(
-        n_epochs=n_epochs,
-        batch_size=batch_size,
-        learning_rate_multiplier=asked.get("learning_rate_multiplier", 1.0),
-        seed=job["seed"],
-        eval_interval=int(asked.get("eval_interval", math.ceil(steps / 4))),
-        eval_samples=min(held_out, int(asked.get("eval_samples", 24))),
-    )

@@ -1,24 +1,26 @@
-"""The request for a job: what is sent, word for word, and the one content that it stands for.
+"""A job before it is sent: what it is made of, what is new in it, and whether the model can be trained.
 
-It is made of data, a model and knobs before anything is uploaded, and shown before anything is
-paid. Sending it is the business of ``jobs``, judging it that of ``limits``.
+``JobSpec`` is one frozen noun from the notebook to preflight, request, job and record. Its method and
+hyperparameters are those of ``catalog.methods``. Sending it is the business of ``jobs``, judging it
+that of ``preflight``.
 """
 
 import datetime
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from workbench import catalog
+from workbench.catalog.methods import AUTO, METHODS, Method, method
 from workbench.catalog.models import Model
 from workbench.catalog.providers import Provider
 from workbench.dataset.check.row import Finding
 from workbench.dataset.dataset import counted
+from workbench.display import table
 from workbench.errors import SetupError
 from workbench.project import JSON, Entry, Project
 
@@ -27,54 +29,70 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "workbench_content"
 
-# What the API calls the ways to train.
-_TYPES: Mapping[str, str] = MappingProxyType({"sft": "supervised", "dpo": "dpo", "rft": "reinforcement"})
-
 Hyperparameters: TypeAlias = Mapping[str, int | float | str]
-"""The knobs of a job; "auto" lets the service choose by the size of the data."""
+"""By the API's names; "auto" lets the service choose by the size of the data."""
 
 
 @dataclass(frozen=True, repr=False)
-class Request:
-    """A job before it is sent."""
+class JobSpec:
+    """What to train: a model, by a method, on data, with some hyperparameters.
+
+    To change something makes another one: ``replace(spec, seed=1)``,
+    ``spec.with_hyperparameters(n_epochs=2)``. Equal content (data, model, method, hyperparameters,
+    grader, seed) is trained once.
+    """
 
     training: "Dataset"
-    validation: "Dataset | None"
     model: str
-    method: Mapping[str, JSON]
-    """The field of the request: its type, and under that name the hyperparameters and the grader."""
-    seed: int
-    suffix: str | None
-    training_type: str | None
-    """Azure's; ``None``: the field is not sent."""
+    validation: "Dataset | None" = None
+    method: str | None = None
+    """``supervised``, ``dpo`` or ``reinforcement``; ``None``: by the shape of the examples."""
+    hyperparameters: Mapping[str, int | float | str | None] = field(default_factory=dict)
+    """Those that you choose, by the API's names; the service chooses the rest, and those of ``None``."""
+    seed: int = 0
+    suffix: str | None = None
+    """A word for the name of the tuned model; no part of the content."""
+    grader: Mapping[str, object] | None = None
+    """What grades the model's answers while it trains."""
+    training_type: str | None = None
+    """Azure's; ``None``: what the service needs. No part of the content."""
+
+    def __post_init__(self) -> None:
+        """Keep the hyperparameters that were chosen, and the method by the API's name."""
+        chosen = {name: value for name, value in self.hyperparameters.items() if value not in (None, AUTO)}
+        object.__setattr__(self, "hyperparameters", MappingProxyType(chosen))
+        if self.method is not None:
+            object.__setattr__(self, "method", method(self.method).name)
 
     @property
-    def way(self) -> str:
-        """How it trains, in the workbench's words: ``sft``, ``dpo`` or ``rft``."""
-        return next(way for way, type in _TYPES.items() if type == self.method["type"])
+    def trained_by(self) -> Method:
+        """Its method, with all that is known of it."""
+        return METHODS[self.method] if self.method else self._by_shape
 
     @property
-    def hyperparameters(self) -> Hyperparameters:
-        """The knobs as they are sent."""
-        return cast("Hyperparameters", self._settings["hyperparameters"])
+    def sent_hyperparameters(self) -> Hyperparameters:
+        """The hyperparameters as they are sent, with "auto" where the service chooses."""
+        return self.trained_by.chosen(cast("Hyperparameters", self.hyperparameters))
 
-    @property
-    def grader(self) -> Mapping[str, JSON] | None:
-        """What grades the answers while it trains."""
-        return cast("Mapping[str, JSON] | None", self._settings.get("grader"))
+    def with_hyperparameters(self, **chosen: int | float | str | None) -> "JobSpec":
+        """The same job with some other hyperparameters; ``None`` leaves one to the service again."""
+        return replace(self, hyperparameters={**self.hyperparameters, **chosen})
 
-    @property
-    def extras(self) -> Mapping[str, JSON]:
-        """What may be left out, where it is not."""
-        said = {"suffix": self.suffix, "training_type": self.training_type, "grader": self.grader}
-        return {name: value for name, value in said.items() if value is not None}
+    def at(self, service: Provider) -> "JobSpec":
+        """The same job as this service wants it: with the training type that it needs."""
+        return replace(self, training_type=self.training_type or service.training_type)
 
     @cached_property
     def content(self) -> str:
-        """What the job is made of, as one SHA-256; suffix and training type are no part of it."""
-        return content_of(
-            self.training, validation=self.validation, model=self.model, method=self.method, seed=self.seed
-        )
+        """What the job is made of, as one SHA-256: equal content gives equal weights."""
+        parts = {
+            "training": self.training.sha256,
+            "validation": self.validation.sha256 if self.validation else None,
+            "model": self.model,
+            "method": self._method_field,
+            "seed": self.seed,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def body(self, training_file: str, validation_file: str | None) -> dict[str, JSON]:
         """What is sent, with the ids of the two uploaded files."""
@@ -82,7 +100,7 @@ class Request:
             "model": self.model,
             "training_file": training_file,
             "validation_file": validation_file,
-            "method": self.method,
+            "method": self._method_field,
             "seed": self.seed,
             "suffix": self.suffix,
             "metadata": {METADATA_KEY: self.content},
@@ -90,72 +108,47 @@ class Request:
         }
         return {field: value for field, value in said.items() if value is not None}
 
+    def facts(self, provider: str) -> dict[str, JSON]:
+        """What the project's record keeps of it."""
+        optional: dict[str, JSON] = {
+            "method": None if self.trained_by is self._by_shape else self.trained_by.name,
+            "suffix": self.suffix,
+            "training_type": self.training_type,
+            "grader": cast("JSON", self.grader or None),
+        }
+        return {
+            "model": self.model,
+            "provider": provider,
+            "training_sha256": self.training.sha256,
+            "validation_sha256": self.validation.sha256 if self.validation else None,
+            "hyperparameters": self.sent_hyperparameters,
+            "seed": self.seed,
+            **{name: value for name, value in optional.items() if value is not None},
+        }
+
+    def __str__(self) -> str:
+        """The job in a sentence."""
+        held_out = f" and {counted(len(self.validation), 'example')} held out" if self.validation else ""
+        chosen = ", ".join(f"{name} {value}" for name, value in self.sent_hyperparameters.items())
+        return (
+            f"{self.model} on {counted(len(self.training), 'example')}{held_out} "
+            f"({self.trained_by.short}): {chosen}, seed {self.seed}"
+        )
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = [(each.name, each.value, each.reason) for each in explained_hyperparameters(self)]
+        return table(str(self), ("", "value", "why"), rows)
+
     @property
-    def _settings(self) -> Mapping[str, JSON]:
-        return cast("Mapping[str, JSON]", self.method[str(self.method["type"])])
+    def _by_shape(self) -> Method:
+        return method(self.training[0].method if len(self.training) else "sft")
 
-
-def request_for(
-    service: "Provider",
-    training: "Dataset",
-    *,
-    validation: "Dataset | None" = None,
-    model: str,
-    n_epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate_multiplier: float | None = None,
-    hyperparameters: Hyperparameters | None = None,
-    seed: int = 0,
-    suffix: str | None = None,
-    grader: Mapping[str, object] | None = None,
-    training_type: str | None = None,
-) -> Request:
-    """Put a request together; the shape of the examples decides by which method it trains.
-
-    A hyperparameter of ``None`` is the service's choice. ``hyperparameters`` holds those that its
-    method has beside the three, by the API's names: ``{"beta": 0.1}``.
-    """
-    knobs = {
-        "n_epochs": n_epochs,
-        "batch_size": batch_size,
-        "learning_rate_multiplier": learning_rate_multiplier,
-    }
-    chosen = {name: "auto" if value is None else value for name, value in knobs.items()}
-    type = _TYPES[training[0].method if len(training) else "sft"]
-    settings: dict[str, JSON] = {"hyperparameters": {**chosen, **(hyperparameters or {})}}
-    if grader:
-        settings["grader"] = cast("Mapping[str, JSON]", grader)
-    return Request(
-        training,
-        validation,
-        model,
-        {"type": type, type: settings},
-        seed,
-        suffix,
-        training_type or service.training_type,
-    )
-
-
-def content_of(
-    dataset: "Dataset",
-    *,
-    validation: "Dataset | None" = None,
-    model: str,
-    method: Mapping[str, object],
-    seed: int,
-) -> str:
-    """What a job is made of, as one SHA-256: equal content gives equal weights, so it is trained once.
-
-    ``method`` is the field of the request, hyperparameters and grader included.
-    """
-    parts = {
-        "training": dataset.sha256,
-        "validation": validation.sha256 if validation else None,
-        "model": model,
-        "method": method,
-        "seed": seed,
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    @property
+    def _method_field(self) -> Mapping[str, JSON]:
+        given = cast("Hyperparameters", self.hyperparameters)
+        return cast("Mapping[str, JSON]", self.trained_by.body(given, grader=self.grader))
 
 
 def file_name(dataset: "Dataset", role: str) -> str:
@@ -168,13 +161,8 @@ def file_name(dataset: "Dataset", role: str) -> str:
 # Change one thing a run: when two have changed, nobody can say which of them helped
 # (microsoft/GitHub-Copilot-for-Azure, fine-tuning skill, 2026-08-20; a rule of thumb).
 
-AUTO_SHARE, AUTO_MOST = 0.002, 256  # of the examples in a batch, and examples (the portal's text)
 
-# Fewer examples than this: the epochs that are usual (the skill's rules of thumb).
-_EPOCHS = ((100, "3 to 5"), (500, "2 to 3"), (2_001, "1 to 2"), (math.inf, "1"))
-
-
-class Hyperparameter(NamedTuple):
+class ExplainedHyperparameter(NamedTuple):
     """A setting, and what speaks for it."""
 
     name: str
@@ -190,49 +178,34 @@ class Change(NamedTuple):
     now: str
 
 
-def explained_hyperparameters(request: Request) -> tuple[Hyperparameter, ...]:
-    """The three that matter and why they may stand as they are; then those of the method."""
-    size = len(request.training)
-    usual = next(epochs for fewer_than, epochs in _EPOCHS if size < fewer_than)
-    batch = min(AUTO_MOST, max(1, round(size * AUTO_SHARE)))
-    reasons = {
-        "n_epochs": f"how often each example is seen; with {counted(size, 'example')} {usual} are usual",
-        "batch_size": f"examples a step; Azure's portal would choose 0.2 % of them, which is {batch}",
-        "learning_rate_multiplier": "how large a step is; leave it to the service first, then try half or "
-        "double of what it chose",
-        "beta": "how near to the base model it stays; 0.1 is usual",
-    }
+def explained_hyperparameters(spec: JobSpec) -> tuple[ExplainedHyperparameter, ...]:
+    """Those that are sent, and why they may stand as they are."""
+    known = spec.trained_by
     return tuple(
-        Hyperparameter(name, value, reasons.get(name, "the method's own; the service's default if left out"))
-        for name, value in request.hyperparameters.items()
+        ExplainedHyperparameter(
+            name,
+            value,
+            entry.explained(len(spec.training))
+            if (entry := known.hyperparameter(name))
+            else f"{known.short} has no such hyperparameter",
+        )
+        for name, value in spec.sent_hyperparameters.items()
     )
 
 
-def changes(request: Request, provider: str, project: Project) -> tuple[Change, ...] | None:
+def changes(spec: JobSpec, provider: str, project: Project) -> tuple[Change, ...] | None:
     """What is new in this request, setting by setting; ``None`` where no run is on record."""
     last = project.latest("job")
-    return None if last is None else tuple(_changes(request, provider, project, last))
+    return None if last is None else tuple(_changes(spec, provider, project, last))
 
 
-def _changes(request: Request, provider: str, project: Project, last: Entry) -> Iterator[Change]:
-    sizes = _sizes(project, request)
-    before, now = _said(last.facts, sizes), _said(_facts(request, provider), sizes)
+def _changes(spec: JobSpec, provider: str, project: Project, last: Entry) -> Iterator[Change]:
+    sizes = _sizes(project, spec)
+    before, now = _said(last.facts, sizes), _said(spec.facts(provider), sizes)
     for what in (*now, *(what for what in before if what not in now)):
         was, is_ = before.get(what, "not given"), now.get(what, "not given")
         if was != is_:
             yield Change(what, was, is_)
-
-
-def _facts(request: Request, provider: str) -> Mapping[str, JSON]:
-    return {
-        "training_sha256": request.training.sha256,
-        "validation_sha256": request.validation.sha256 if request.validation else None,
-        "model": request.model,
-        "provider": provider,
-        "hyperparameters": request.hyperparameters,
-        "seed": request.seed,
-        **request.extras,
-    }
 
 
 def _said(facts: Mapping[str, JSON], sizes: Mapping[str, int]) -> dict[str, str]:
@@ -243,7 +216,7 @@ def _said(facts: Mapping[str, JSON], sizes: Mapping[str, int]) -> dict[str, str]
         if isinstance(sha256, str):
             size = f"{counted(sizes[sha256], 'example')}, " if sha256 in sizes else ""
             said[f"{role} data"] = f"{size}SHA-256 {sha256[:12]}"
-    said |= {name: str(facts[name]) for name in ("model", "provider") if name in facts}
+    said |= {name: str(facts[name]) for name in ("model", "provider", "method") if name in facts}
     hyperparameters = facts.get("hyperparameters")
     if isinstance(hyperparameters, Mapping):
         said |= {name: str(value) for name, value in hyperparameters.items()}
@@ -254,9 +227,9 @@ def _said(facts: Mapping[str, JSON], sizes: Mapping[str, int]) -> dict[str, str]
     return said
 
 
-def _sizes(project: Project, request: Request) -> dict[str, int]:
+def _sizes(project: Project, spec: JobSpec) -> dict[str, int]:
     """How many examples the data on record and that of the request has, by its hash."""
-    sizes = {data.sha256: len(data) for data in (request.training, request.validation) if data is not None}
+    sizes = {data.sha256: len(data) for data in (spec.training, spec.validation) if data is not None}
     for entry in project.entries("dataset"):
         for role in ("training", "validation"):
             sha256, size = entry.facts.get(f"{role}_sha256"), entry.facts.get(f"{role}_examples")
@@ -273,7 +246,7 @@ SOON = 90  # days before the last one on which a model can be trained (our own c
 
 
 def model_findings(
-    request: Request,
+    spec: JobSpec,
     service: Provider,
     *,
     listed: Sequence[str],
@@ -285,22 +258,26 @@ def model_findings(
 
     ``listed``: the models that the service itself names.
     """
-    if request.model.lower() not in map(str.lower, listed):
-        yield _not_listed(request.model, service, listed)
+    if spec.model.lower() not in map(str.lower, listed):
+        yield _not_listed(spec.model, service, listed)
     try:
-        model = catalog.model(request.model)
+        model = catalog.model(spec.model)
     except SetupError:
         if not service.runs_here:
-            message = f"the catalogue does not know {request.model}, so nobody looks at dates and methods"
+            message = f"the catalogue does not know {spec.model}, so nobody looks at dates and methods"
             yield Finding("warning", "unknown_model", "model", message, "look it up in the service's list")
         return
     yield from _dates(model, service, existing_customer, on)
-    if model.methods is not None and request.way not in model.methods:
-        message = f"{model.name} is not trained by {request.way}"
+    known = spec.trained_by
+    if service.runs_here:
+        if known.not_local:
+            yield Finding("error", "method", "method.type", known.not_local, "train it at another service")
+    elif model.methods is not None and known.short not in model.methods:
+        message = f"{model.name} is not trained by {known.short}"
         fix = f"it takes {', '.join(model.methods) or 'no method'}; choose another model or other data"
         yield Finding("error", "method", "method.type", message, fix)
     if service.training_type is not None:
-        yield from _training_type(request, service, model, region)
+        yield from _training_type(spec, service, model, region)
 
 
 def _not_listed(name: str, service: Provider, listed: Sequence[str]) -> Finding:
@@ -331,10 +308,8 @@ def _dates(model: Model, service: Provider, existing_customer: bool, on: datetim
         yield Finding("info", "retired", "model", message, "plan with a newer one")
 
 
-def _training_type(
-    request: Request, service: Provider, model: Model, region: str | None
-) -> Iterator[Finding]:
-    said, there_are = request.training_type or "", service.limits.training_types
+def _training_type(spec: JobSpec, service: Provider, model: Model, region: str | None) -> Iterator[Finding]:
+    said, there_are = spec.training_type or "", service.limits.training_types
     type = service.limits.training_type(said)
     if type is None:
         message = f"there is no training type '{said}'"

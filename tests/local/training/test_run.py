@@ -13,7 +13,8 @@ from workbench.local.models.nano import build_nano
 from workbench.local.training import lora
 from workbench.local.training.encoding import IGNORED, Row, batches, encode, encode_dataset, encode_prompt
 from workbench.local.training.packing import hidden_states, pack
-from workbench.local.training.supervised import ADAPTER, Plan, SftRun, learnt_loss, schedule_share
+from workbench.local.training.run import ADAPTER, Plan, TrainingRun, schedule_share
+from workbench.local.training.supervised import Supervised, learnt_loss
 
 WORDS = ("red", "blue", "green", "pink", "gold", "gray", "teal", "lime", "rose", "navy", "plum", "mint")
 
@@ -118,7 +119,7 @@ def test_a_conversation_longer_than_the_context_is_named_by_its_line(base: Base)
 
 
 def test_a_batch_from_which_nothing_is_learnt_changes_nothing(base: Base) -> None:
-    run = SftRun(base, plan(n_epochs=1, batch_size=1), [Row((5, 6, 7), (False,) * 3)], [], None)
+    run = TrainingRun(Supervised(), base, plan(n_epochs=1, batch_size=1), [Row((5, 6, 7), (False,) * 3)])
     before = [parameter.clone() for parameter in run.parameters]
     assert [step.metrics["train_loss"] for step in run] == [0.0]
     assert all(torch.equal(*pair) for pair in zip(before, run.parameters, strict=True))
@@ -158,8 +159,8 @@ def read(base: Base, word: int) -> torch.Tensor:
     return hidden_states(base.model, pack([rows_of(base)[word]], base.model.device))
 
 
-def trained(base: Base, **changes: object) -> SftRun:
-    run = SftRun(base, plan(**changes), rows_of(base), [], None)
+def trained(base: Base, **changes: object) -> TrainingRun:
+    run = TrainingRun(Supervised(), base, plan(**changes), rows_of(base))
     list(run)
     return run
 
@@ -229,8 +230,8 @@ def test_the_loss_and_its_gradients_equal_trl(base: Base, folder: Path, tmp_path
     ours.loss.backward()
 
     torch.testing.assert_close(ours.loss, theirs)
-    assert ours.tokens == int((batch["labels"] != -100).sum())
-    assert 0 <= ours.accuracy <= 1
+    assert ours.weight == int((batch["labels"] != -100).sum())
+    assert 0 <= ours.metrics["mean_token_accuracy"] <= 1
     their_parameters = dict(trainer.model.named_parameters())
     for name, layer in lora.layers(base.model):
         branch = layer.branches[ADAPTER]
@@ -243,8 +244,8 @@ def test_the_loss_and_its_gradients_equal_trl(base: Base, folder: Path, tmp_path
 
 
 def test_training_learns_to_answer(base: Base) -> None:
-    run = SftRun(
-        base, plan(n_epochs=50, learning_rate_multiplier=3.0), rows_of(base), rows_of(base)[:4], None
+    run = TrainingRun(
+        Supervised(), base, plan(n_epochs=50, learning_rate_multiplier=3.0), rows_of(base), rows_of(base)[:4]
     )
     steps = list(run)
     assert steps[0].metrics["train_loss"] > 5
@@ -253,9 +254,9 @@ def test_training_learns_to_answer(base: Base) -> None:
 
 
 def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(folder: Path, tmp_path: Path) -> None:
-    def fresh() -> SftRun:
+    def fresh() -> TrainingRun:
         base = load_base("nano", folder, dtype=torch.float32)
-        return SftRun(base, plan(n_epochs=4), rows_of(base), rows_of(base)[:4], None)
+        return TrainingRun(Supervised(), base, plan(n_epochs=4), rows_of(base), rows_of(base)[:4])
 
     uninterrupted = fresh()
     whole = [step.metrics for step in uninterrupted]
