@@ -21,7 +21,7 @@ from workbench.errors import DataError
 from workbench.evaluation.evaluate import evaluate, samples
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.graders.ready_made import grader
-from workbench.evaluation.graders.sandbox import Limits
+from workbench.evaluation.graders.sandbox import SandboxLimits
 from workbench.evaluation.prompts import Documents, Gold, Passage, Prompt, nearest
 
 EXACT = grader("exact")
@@ -339,7 +339,7 @@ def test_an_error_that_ends_it_says_how_many_answers_are_kept(tmp_path):
 def test_a_grader_that_hangs_is_stopped_and_soon_not_waited_for_any_more():
     forever = "def grade(sample, item):\n    while True:\n        pass\n"
     hangs = {"type": "python", "name": "hangs", "source": forever}
-    found = evaluate(Service(double).client, "nano", dataset(80), hangs, limits=Limits(seconds=0.5))
+    found = evaluate(Service(double).client, "nano", dataset(80), hangs, limits=SandboxLimits(seconds=0.5))
     told = dict(found.problems)
     assert [item.answer for item in found.items[:3]] == ["0", "2", "4"]
     given_up = told.pop("not graded, as the grader hung on 3 answers before")

@@ -24,7 +24,7 @@ from workbench.evaluation.graders.grader_types import needs, type_of
 from workbench.evaluation.graders.grades import Grade, Grader
 from workbench.evaluation.graders.grading import check_grader, graded
 from workbench.evaluation.graders.judges import Ask
-from workbench.evaluation.graders.sandbox import Limits
+from workbench.evaluation.graders.sandbox import SandboxLimits
 from workbench.evaluation.prompts import AS_TRAINED, Prompt
 from workbench.evaluation.requests import Answer, Request, ResponseCache, ask, judging, note_of, progress_bar
 from workbench.project import JSON
@@ -90,7 +90,7 @@ def evaluate(
     temperature: float = 0.0,
     cluster: str | None = None,
     judge: "OpenAI | None" = None,
-    limits: Limits | None = None,
+    limits: SandboxLimits | None = None,
     concurrency: int = 32,
     cache: str | Path | None = None,
 ) -> Evaluation:
@@ -125,7 +125,7 @@ def evaluate(
     at_once = concurrency if "model" in needs(grader) else min(concurrency, os.cpu_count() or 1)
     kept = ResponseCache(cache)
     items = [item.fields for item in asked for _ in seeds]
-    scored = _scoring(grader, items, judging(judge or client, kept), limits or Limits())
+    scored = _scoring(grader, items, judging(judge or client, kept), limits or SandboxLimits())
     with closing(ask(client, requests, concurrency=concurrency, cache=kept)) as answers:
         try:
             found = _graded(answers, scored, len(requests), prompt.name, at_once)
@@ -172,7 +172,7 @@ def on_scale(score: float, problem: str) -> tuple[float, str]:
 
 
 def _scoring(
-    grader: Grader, items: Sequence[Mapping[str, JSON]], judges: Ask, limits: Limits
+    grader: Grader, items: Sequence[Mapping[str, JSON]], judges: Ask, limits: SandboxLimits
 ) -> Callable[[int, Answer], Answer]:
     """What grades the answer at a place; a grader that hangs again and again is not waited for any more."""
     hung = 0

@@ -21,8 +21,8 @@ import workbench
 from workbench.evaluation.graders import sandboxed
 from workbench.evaluation.graders.sandbox import (
     LIMITS,
-    Limits,
     Ran,
+    SandboxLimits,
     close_sandboxes,
     guards,
     load_problem,
@@ -30,7 +30,7 @@ from workbench.evaluation.graders.sandbox import (
 )
 
 MB = 1024 * 1024
-BRIEF = Limits(seconds=1.5)
+BRIEF = SandboxLimits(seconds=1.5)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only Python itself refuses")
 
 
@@ -40,7 +40,9 @@ def _closed() -> Iterator[None]:
     close_sandboxes()
 
 
-def run(body: str, text: str = "", item: dict[str, object] | None = None, limits: Limits = LIMITS) -> Ran:
+def run(
+    body: str, text: str = "", item: dict[str, object] | None = None, limits: SandboxLimits = LIMITS
+) -> Ran:
     return run_python(source(body), text, item or {}, limits)
 
 
@@ -185,18 +187,18 @@ def test_code_that_hangs_is_ended_and_the_next_answer_goes_on(hang: str):
 
 def test_memory_has_an_end():
     body = "import itertools\nkept = []\nfor _ in itertools.count(): kept.append(bytearray(10_000_000))"
-    assert run(body, limits=Limits(memory=400 * MB)).problem.startswith("MemoryError")
-    assert run("return len(bytearray(100_000_000))", limits=Limits(memory=400 * MB)).score == 1e8
+    assert run(body, limits=SandboxLimits(memory=400 * MB)).problem.startswith("MemoryError")
+    assert run("return len(bytearray(100_000_000))", limits=SandboxLimits(memory=400 * MB)).score == 1e8
 
 
 def test_a_file_has_an_end():
-    ran = run("open('x', 'wb').write(bytes(3_000_000))", limits=Limits(disk=2 * MB))
+    ran = run("open('x', 'wb').write(bytes(3_000_000))", limits=SandboxLimits(disk=2 * MB))
     assert ran.problem.startswith("OSError: [Errno 27] File too large")
 
 
 def test_many_files_have_an_end():
     body = "import itertools\nfor n in itertools.count(): open(str(n), 'wb').write(bytes(1_000_000))"
-    ran = run(body, limits=Limits(disk=20 * MB))
+    ran = run(body, limits=SandboxLimits(disk=20 * MB))
     assert (ran.kind, ran.problem) == ("disk", "it wrote more than 20 MB")
 
 
@@ -232,7 +234,9 @@ def test_many_files_have_an_end():
 )
 def test_what_no_limit_of_the_kernel_counts_has_an_end(body: str, problem: str):
     start = time.monotonic()
-    ran = run(f"{body}\nimport time; time.sleep(100)", limits=Limits(disk=20 * MB, files=500, threads=20))
+    ran = run(
+        f"{body}\nimport time; time.sleep(100)", limits=SandboxLimits(disk=20 * MB, files=500, threads=20)
+    )
     assert ran.problem == f"it {problem}"
     assert time.monotonic() - start < 60
 
@@ -281,8 +285,8 @@ def test_what_an_idle_grader_left_open_ends_it():
         "    kept.append(open('x', 'wb')); os.remove('x'); os.ftruncate(kept[-1].fileno(), 9_000_000)\n"
         "return os.getpid()"
     )
-    process = psutil.Process(int(run(body, limits=Limits(disk=20 * MB)).score))
-    run(body, item={"leave": True}, limits=Limits(disk=20 * MB))
+    process = psutil.Process(int(run(body, limits=SandboxLimits(disk=20 * MB)).score))
+    run(body, item={"leave": True}, limits=SandboxLimits(disk=20 * MB))
     assert psutil.wait_procs([process], timeout=20)[1] == []
 
 

@@ -20,7 +20,7 @@ import sandbox_attacks
 from sandbox_attacks import NUMBERS, ON_FILES, OTHERS, SOURCE, Victim, attack, item
 
 from workbench.evaluation.graders import sandboxed
-from workbench.evaluation.graders.sandbox import Limits, close_sandboxes, run_python
+from workbench.evaluation.graders.sandbox import SandboxLimits, close_sandboxes, run_python
 
 ONLY_X86 = [name for name, numbers in NUMBERS.items() if numbers["aarch64"] < 0]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only Python itself refuses")
@@ -213,5 +213,5 @@ WORKS = {
 @pytest.mark.parametrize("body", WORKS.values(), ids=WORKS.keys())
 def test_what_a_grader_may_do_works(body: str):
     source = "def grade(sample, item):\n" + "".join(f"    {line}\n" for line in body.split("\n"))
-    ran = run_python(source, "", {}, Limits(seconds=20))
+    ran = run_python(source, "", {}, SandboxLimits(seconds=20))
     assert (ran.score, ran.problem) == (1.0, "")

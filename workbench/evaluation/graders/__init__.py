@@ -13,5 +13,5 @@ from workbench.evaluation.graders.judges import Judged as Judged
 from workbench.evaluation.graders.judges import JudgeError as JudgeError
 from workbench.evaluation.graders.judges import Reply as Reply
 from workbench.evaluation.graders.ready_made import grader as grader
-from workbench.evaluation.graders.sandbox import Limits as Limits
+from workbench.evaluation.graders.sandbox import SandboxLimits as SandboxLimits
 from workbench.evaluation.graders.sandbox import close_sandboxes as close_sandboxes

@@ -40,7 +40,7 @@ from workbench.evaluation.graders.judges import (
     text_of,
     texts,
 )
-from workbench.evaluation.graders.sandbox import Limits, run_python
+from workbench.evaluation.graders.sandbox import SandboxLimits, run_python
 from workbench.evaluation.graders.similarity import METRICS, TooLongError, similarity
 from workbench.evaluation.graders.templates import known_places, misplaced, places
 
@@ -52,7 +52,7 @@ class Resources(NamedTuple):
     """What grading one answer may use."""
 
     ask: Ask | None
-    limits: Limits
+    limits: SandboxLimits
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from workbench.evaluation.graders.grader_types import (
 )
 from workbench.evaluation.graders.grades import BadGraderError, Case, Grade, Grader, name_of, unfilled
 from workbench.evaluation.graders.judges import Ask
-from workbench.evaluation.graders.sandbox import LIMITS, Limits, load_problem
+from workbench.evaluation.graders.sandbox import LIMITS, SandboxLimits, load_problem
 from workbench.evaluation.graders.templates import known_places, value_at
 
 
@@ -48,7 +48,7 @@ def graded(
     item: Mapping[str, object],
     *,
     ask: Ask | None = None,
-    limits: Limits = LIMITS,
+    limits: SandboxLimits = LIMITS,
 ) -> Grade:
     """Grade one answer against its item, with the reason, or with what kept it from a score.
 
@@ -70,7 +70,7 @@ def grade(
     item: Mapping[str, object],
     *,
     ask: Ask | None = None,
-    limits: Limits = LIMITS,
+    limits: SandboxLimits = LIMITS,
 ) -> float:
     """Score one answer as ``graded`` does; whatever keeps it from a score is a ``DataError``."""
     result = graded(grader, output_text, item, ask=ask, limits=limits)

@@ -51,7 +51,7 @@ main(memory=int(sys.argv[2]), disk=int(sys.argv[3]))
 
 
 @dataclass(frozen=True)
-class Limits:
+class SandboxLimits:
     """What one call of a python grader may use; the first three defaults are the service's own.
 
     Source: Microsoft Learn, "Reinforcement fine-tuning" (10/05/2026), python graders.
@@ -68,7 +68,7 @@ class Limits:
     """Threads at a time, its main thread among them."""
 
 
-LIMITS = Limits()
+LIMITS = SandboxLimits()
 
 
 class Ran(NamedTuple):
@@ -82,7 +82,9 @@ class Ran(NamedTuple):
     """Empty; ``code`` when the source raised or returned no number; else as in ``SandboxError``."""
 
 
-def run_python(source: str, output_text: str, item: Mapping[str, object], limits: Limits = LIMITS) -> Ran:
+def run_python(
+    source: str, output_text: str, item: Mapping[str, object], limits: SandboxLimits = LIMITS
+) -> Ran:
     """Grade one answer; whatever the source does becomes a ``Ran``. Safe from several threads."""
     try:
         request = as_line({"output_text": output_text, "item": item})
@@ -102,7 +104,7 @@ def run_python(source: str, output_text: str, item: Mapping[str, object], limits
     return Ran(float("nan"), "", _said(reply.get("problem", "it replied with no score")), "code")
 
 
-def load_problem(source: str, limits: Limits = LIMITS) -> str:
+def load_problem(source: str, limits: SandboxLimits = LIMITS) -> str:
     """What keeps this source from being a grader; empty when nothing does. Loads it in a sandbox."""
     size = len(source.encode("utf-8", "replace"))
     most = of_provider("azure").max_grader_bytes
@@ -148,7 +150,7 @@ class SandboxError(Exception):
 class Sandbox:
     """A running process; ask it from one thread at a time, and end it after any ``SandboxError``."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: SandboxLimits) -> None:
         """Start it; it is killed when the thread that does this ends. Raises ``OSError``."""
         self._limits = limits
         self._folder = tempfile.mkdtemp(prefix="workbench-grader-")
@@ -358,7 +360,7 @@ def as_line(request: Mapping[str, object]) -> bytes:
     return json.dumps(request, default=str).encode() + b"\n"
 
 
-def _arguments(limits: Limits) -> tuple[str, ...]:
+def _arguments(limits: SandboxLimits) -> tuple[str, ...]:
     return str(Path(__file__).parent), str(limits.memory), str(limits.disk)
 
 
@@ -405,7 +407,7 @@ class _Unloadable(Exception):  # noqa: N818 (of a source, not an accident)
     """The source is no grader."""
 
 
-_Key: TypeAlias = tuple[str, Limits]
+_Key: TypeAlias = tuple[str, SandboxLimits]
 
 
 @dataclass
@@ -424,7 +426,7 @@ class _Pool:
     starter: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "grader-start"))
 
     @contextmanager
-    def sandbox(self, source: str, limits: Limits) -> Iterator[Sandbox]:
+    def sandbox(self, source: str, limits: SandboxLimits) -> Iterator[Sandbox]:
         """Lend a sandbox in which ``source`` is loaded; it is ended when anything goes wrong in it."""
         key = (source, limits)
         sandbox = self._take(key)
@@ -471,7 +473,7 @@ class _Pool:
                 self.idle[key] = waiting
             return sandbox
 
-    def _open(self, limits: Limits) -> Sandbox:
+    def _open(self, limits: SandboxLimits) -> Sandbox:
         try:
             sandbox = self.starter.submit(Sandbox, limits).result()
         except (OSError, RuntimeError) as error:  # no such interpreter; closed meanwhile
