@@ -1,4 +1,4 @@
-"""Training data: examples, the files they come from, what is wrong with them, and how it is mended.
+"""Training data: examples, the files they come from, what is wrong with them, and how it is repaired.
 
 Everything here is pure: values in, values out, no service and no model.
 """

@@ -1,4 +1,4 @@
-"""Which examples to put aside, so that the score on them is no recital.
+"""Which examples to put aside, so that the score on them shows no memorisation.
 
 What belongs together (equal prompts, a customer's or document's rows, near-duplicates) stays on one side:
 rows that are linked, even by way of others, are a family, and families are dealt out whole.
@@ -284,7 +284,7 @@ class Dataset(Sequence[Example]):
     ) -> "Split":
         """Put a share of the examples aside, always the same for the same seed.
 
-        Examples with the same prompt stay on one side, so that the held-out score is no recital; so do
+        Examples with the same prompt stay on one side, so the held-out score shows no memorisation; so do
         those with the same value in the column ``group`` (a customer, a template), and the positions in
         each of ``together`` (``families`` of near-duplicates). The values of the column ``stratify`` keep
         their shares on both sides, as far as that leaves families whole.

@@ -42,7 +42,7 @@ def found(
 
 
 def test_the_same_prompt_is_an_error():
-    message = "b.jsonl:2 asks the same, so its score would be a recital"
+    message = "b.jsonl:2 asks the same, so its score would show memorisation"
     training = [
         chat("Who?", "Me."),
         chat("Where is it?", "Here.", "Be brief."),
@@ -67,8 +67,8 @@ def test_prompts_without_a_text_are_not_the_same():
 @pytest.mark.parametrize(
     ("role", "level", "then"),
     [
-        ("validation", "error", "so the validation loss is a recital"),
-        ("test", "error", "so its score would be a recital"),
+        ("validation", "error", "so the validation loss shows memorisation"),
+        ("test", "error", "so its score would show memorisation"),
         ("few-shot", "info", "so shown with a question it adds nothing"),
         ("corpus", "warning", "so it is looked up, not known"),
     ],
@@ -79,7 +79,7 @@ def test_how_bad_it_is_depends_on_what_the_file_is_for(role, level, then):
 
 
 def test_nearly_the_same_prompt_with_the_same_answer_is_an_error():
-    message = "b.jsonl:1 is at least 80 % the same with the same answer, so its score would be a recital"
+    message = "b.jsonl:1 is at least 80 % the same with the same answer, so its score would show memorisation"
     assert found([chat(PROMPT, "Tomorrow.")], [chat(NEAR, "tomorrow")]) == [
         ("error", "near_overlap", message, [0])
     ]
@@ -112,7 +112,7 @@ def test_the_closest_is_named():
 def test_the_same_group_on_both_sides_is_an_error():
     training = [chat("a?", "1", customer="Ada"), chat("b?", "2", customer="Bob"), chat("c?", "3")]
     test = [chat("d?", "4"), chat("e?", "5", customer="Bob"), chat("f?", "6", customer="bob")]
-    message = "the same customer is at b.jsonl:2, so its score would be a recital"
+    message = "the same customer is at b.jsonl:2, so its score would show memorisation"
     assert found(training, test, group="customer") == [("error", "same_group", message, [1])]
     assert found(training, test) == []
 

@@ -85,7 +85,7 @@ def test_hashes_do_not_depend_on_neighbours():
 
 
 def test_hashes_are_the_same_in_every_process():
-    # Pinned: traces from several machines are put together.
+    # Pinned: fingerprints from several machines are put together.
     assert hashed(["Where is it?", "我们"]).exact.tolist() == [11481014178357373903, 2827248727760734322]
 
 

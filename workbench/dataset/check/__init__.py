@@ -1,5 +1,5 @@
 """Everything that is wrong with training data, or worth knowing about it, before anybody pays for training.
 
-``check`` looks at datasets and at files of any size. ``lines`` reads one line, ``rules`` judges what it
-holds, ``pieces`` spreads the work over cores and machines, and ``report`` is what comes out.
+``check`` takes datasets and files of any size. ``rules`` is the table of all rules, ``json_lines`` reads one
+line, ``parallel`` spreads the work over cores and machines, and ``report`` is what comes out.
 """

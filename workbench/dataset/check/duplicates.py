@@ -1,8 +1,8 @@
 """Rows that say the same again: duplicates, near-duplicates, contradictions, reversed preferences.
 
 What is compared is what the model is given and what it should say; a system message counts only
-between rows that are otherwise equal. Where the traces of two rows say that they are close, both
-are read again and compared for true.
+between rows that are otherwise equal. Where the MinHash fingerprints of two rows are close, both
+are read again and compared exactly.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -60,21 +60,21 @@ class Repeats:
         self._kept += later._kept
 
     @property
-    def traces(self) -> Fingerprints:
+    def fingerprints(self) -> Fingerprints:
         """What is kept of all rows, in order."""
         return np.frombuffer(self._kept, RECORD)
 
     def found(self, source: Source) -> Iterator[Found]:
         """Each kind of repeat with its rows."""
-        if self.group is not None and len(self.traces) and not self.traces["group"].any():
+        if self.group is not None and len(self.fingerprints) and not self.fingerprints["group"].any():
             message = f"no row has {self.group}, so it ties none of them together"
             fix = "name a column or a field that is there"
             yield Finding("warning", "same_group", "", message, fix), ()
-        traces = self.traces
-        yield from _duplicates(traces, source)
-        yield from _near_duplicates(traces, source)
-        yield from _contradictions(traces, source)
-        yield from _reversed(traces, source)
+        fingerprints = self.fingerprints
+        yield from _duplicates(fingerprints, source)
+        yield from _near_duplicates(fingerprints, source)
+        yield from _contradictions(fingerprints, source)
+        yield from _reversed(fingerprints, source)
 
 
 def families(texts: Sequence[str]) -> list[list[int]]:
@@ -92,34 +92,34 @@ def families(texts: Sequence[str]) -> list[list[int]]:
     return [positions for positions in members.values() if len(positions) > 1]
 
 
-def _duplicates(traces: Fingerprints, source: Source) -> Iterator[Found]:
-    first = _first(_whole(traces), _says(traces))
+def _duplicates(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
+    first = _first(_whole(fingerprints), _says(fingerprints))
     for earlier, rows in by_place(first, _again(first)):
-        message = f"the same example stands at {_origin(traces, earlier, source)}"
-        yield Finding("warning", "duplicate", "", message, "keep one of them"), _numbers(traces, rows)
+        message = f"the same example stands at {_origin(fingerprints, earlier, source)}"
+        yield Finding("warning", "duplicate", "", message, "keep one of them"), _numbers(fingerprints, rows)
 
 
-def _near_duplicates(traces: Fingerprints, source: Source) -> Iterator[Found]:
-    says = _says(traces)
-    first = _first(together(traces["asked"], traces["answer"], traces["rejected"]), says)
-    other_system = _again(first) & ~_again(_first(_whole(traces), says))
+def _near_duplicates(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
+    says = _says(fingerprints)
+    first = _first(together(fingerprints["asked"], fingerprints["answer"], fingerprints["rejected"]), says)
+    other_system = _again(first) & ~_again(_first(_whole(fingerprints), says))
     for earlier, rows in by_place(first, other_system):
-        message = f"the same as {_origin(traces, earlier, source)} but for its system message or tools"
+        message = f"the same as {_origin(fingerprints, earlier, source)} but for its system message or tools"
         finding = Finding("info", "near_duplicate", "", message, "keep both only if both will be used")
-        yield finding, _numbers(traces, rows)
+        yield finding, _numbers(fingerprints, rows)
 
     def read(position: int) -> frozenset[int]:
-        _, *texts = texts_of(source.row(int(traces["number"][position])))
+        _, *texts = texts_of(source.row(int(fingerprints["number"][position])))
         return frozenset().union(*map(pieces, texts))
 
     alike: dict[Finding, list[int]] = {}
     told = set[int]()
-    for later, earlier, share in _near(traces["text"], says & ~_again(first), read):
-        one, other = traces[later], traces[earlier]
+    for later, earlier, share in _near(fingerprints["text"], says & ~_again(first), read):
+        one, other = fingerprints[later], fingerprints[earlier]
         if later in told or one["asked"] == other["asked"]:  # the same prompt: a contradiction, or a choice
             continue
         told.add(later)
-        message = f"at least {tens(share)} % the same as {_origin(traces, earlier, source)}, with "
+        message = f"at least {tens(share)} % the same as {_origin(fingerprints, earlier, source)}, with "
         if one["answer"] == other["answer"] and one["rejected"] == other["rejected"]:
             message += "the same answer"
             finding = Finding("warning", "near_duplicate", "", message, "keep one of them")
@@ -136,14 +136,14 @@ def tens(share: float) -> int:
     return int(share * 10 + 1e-9) * 10
 
 
-def _contradictions(traces: Fingerprints, source: Source) -> Iterator[Found]:
-    judged = (traces["rejected"] == 0) & (traces["answer"] != 0) & (traces["asked"] != 0)
-    first = _first(together(traces["system"], traces["asked"]), judged)
-    other = judged & (traces["answer"] != traces["answer"][first])
+def _contradictions(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
+    judged = (fingerprints["rejected"] == 0) & (fingerprints["answer"] != 0) & (fingerprints["asked"] != 0)
+    first = _first(together(fingerprints["system"], fingerprints["asked"]), judged)
+    other = judged & (fingerprints["answer"] != fingerprints["answer"][first])
     for earlier, rows in by_place(first, other):
-        message = f"the same prompt has another answer at {_origin(traces, earlier, source)}"
+        message = f"the same prompt has another answer at {_origin(fingerprints, earlier, source)}"
         fix = "decide which answer is right"
-        yield Finding("warning", "contradiction", "", message, fix), _numbers(traces, rows)
+        yield Finding("warning", "contradiction", "", message, fix), _numbers(fingerprints, rows)
     share = int(np.count_nonzero(other)) / max(1, int(np.count_nonzero(judged)))
     if share > CONTRADICTORY:
         message = f"{share:.0%} of the rows answer a prompt otherwise than an earlier row does"
@@ -151,15 +151,15 @@ def _contradictions(traces: Fingerprints, source: Source) -> Iterator[Found]:
         yield Finding("error", "contradiction", "", message, fix), ()
 
 
-def _reversed(traces: Fingerprints, source: Source) -> Iterator[Found]:
-    pairs = (traces["rejected"] != 0) & (traces["answer"] != traces["rejected"])
-    there = together(traces["asked"], traces["answer"], traces["rejected"])
-    turned = together(traces["asked"], traces["rejected"], traces["answer"])
+def _reversed(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
+    pairs = (fingerprints["rejected"] != 0) & (fingerprints["answer"] != fingerprints["rejected"])
+    there = together(fingerprints["asked"], fingerprints["answer"], fingerprints["rejected"])
+    turned = together(fingerprints["asked"], fingerprints["rejected"], fingerprints["answer"])
     found = earliest(np.where(pairs, there, 0), np.where(pairs, turned, 0))
     for earlier, rows in by_place(found, _again(found)):
-        message = f"{_origin(traces, earlier, source)} prefers the answer that is rejected here"
+        message = f"{_origin(fingerprints, earlier, source)} prefers the answer that is rejected here"
         fix = "decide which answer is better; each takes back what the other teaches"
-        yield Finding("error", "reversed", "", message, fix), _numbers(traces, rows)
+        yield Finding("error", "reversed", "", message, fix), _numbers(fingerprints, rows)
 
 
 def _near(
@@ -197,13 +197,17 @@ def _root(family: dict[int, int], member: int) -> int:
     return member
 
 
-def _whole(traces: Fingerprints) -> Hashes:
-    return together(traces["system"], traces["asked"], traces["answer"], traces["rejected"])
+def _whole(fingerprints: Fingerprints) -> Hashes:
+    return together(
+        fingerprints["system"], fingerprints["asked"], fingerprints["answer"], fingerprints["rejected"]
+    )
 
 
-def _says(traces: Fingerprints) -> Chosen:
+def _says(fingerprints: Fingerprints) -> Chosen:
     """The rows that hold any text."""
-    says: Chosen = (traces["asked"] != 0) | (traces["answer"] != 0) | (traces["rejected"] != 0)
+    says: Chosen = (
+        (fingerprints["asked"] != 0) | (fingerprints["answer"] != 0) | (fingerprints["rejected"] != 0)
+    )
     return says
 
 
@@ -218,18 +222,18 @@ def _again(first: Positions) -> Chosen:
     return (first >= 0) & (first < np.arange(first.size))
 
 
-def _numbers(traces: Fingerprints, positions: Positions) -> list[int]:
-    numbers: list[int] = traces["number"][positions].tolist()
+def _numbers(fingerprints: Fingerprints, positions: Positions) -> list[int]:
+    numbers: list[int] = fingerprints["number"][positions].tolist()
     return numbers
 
 
-def _origin(traces: Fingerprints, position: int, source: Source) -> str:
-    return source.origin(int(traces["number"][position]))
+def _origin(fingerprints: Fingerprints, position: int, source: Source) -> str:
+    return source.origin(int(fingerprints["number"][position]))
 
 
-# Training data that is also somewhere else: in what the model is judged by, is shown, or looks up.
+# Contamination: training data that is also in what the model is judged by, is shown, or looks up.
 #
-# A question that was trained on is no question any more; its score is a recital. Equal prompts
+# A question that was trained on is no question any more; its score shows memorisation. Equal prompts
 # are told by their hashes; close ones are read again and compared for true.
 
 LEAK = 0.8  # of the three-word pieces in common
@@ -247,9 +251,11 @@ class Meeting(NamedTuple):
 
 MEETINGS = {
     "validation": Meeting(
-        "error", "prompt", "so the validation loss is a recital", "take it out of one of the two"
+        "error", "prompt", "so the validation loss shows memorisation", "take it out of one of the two"
     ),
-    "test": Meeting("error", "prompt", "so its score would be a recital", "take it out of one of the two"),
+    "test": Meeting(
+        "error", "prompt", "so its score would show memorisation", "take it out of one of the two"
+    ),
     "few-shot": Meeting(
         "info",
         "prompt",
@@ -271,7 +277,7 @@ def overlap(
     numbers are rows of training. A row is compared with a whole document of a corpus, not with its parts.
     """
     meeting = MEETINGS[role]
-    here, there = training.traces, other.traces
+    here, there = training.fingerprints, other.fingerprints
     places = earliest(there["asked"], here["asked"])
     for place, rows in by_place(places, places >= 0):
         message = f"{_origin_in(there, place, other_source)} asks the same, {meeting.then}"
@@ -335,5 +341,5 @@ def _pieces(row: Row, column: str) -> frozenset[int]:
     return frozenset().union(*map(pieces, (texts.asked, texts.answer, texts.rejected)))
 
 
-def _origin_in(traces: Fingerprints, position: int, source: Source) -> str:
-    return source.origin(int(traces["number"][position]))
+def _origin_in(fingerprints: Fingerprints, position: int, source: Source) -> str:
+    return source.origin(int(fingerprints["number"][position]))

@@ -1,7 +1,7 @@
 """What a message may say: a text, or a list of parts of the kinds that its role can send.
 
 Which parts a role can send: the request schemas of openai/openai-openapi (2026-08-21), less audio
-and files, which no method of fine-tuning takes. Images are looked at in their own room.
+and files, which no method of fine-tuning takes. Then the order of roles, and the images.
 """
 
 import binascii
@@ -63,7 +63,7 @@ def _parts(parts: Sequence[JSON], role: JSON, place: str) -> Iterator[Finding]:
         if not isinstance(part, Mapping) or not isinstance(kind, str):
             yield Finding("error", "content", here, f"{shown(part)} is no part of a message", _TEXT_PART)
         elif kind == "image_url":
-            continue  # who may send it is told in the room for images
+            continue  # who may send it: see ``images``
         elif kind not in allowed:
             right = _PART_MEANT.get(kind) or meant(kind, allowed)
             fix = f"did you mean {right!r}" if right in allowed else f"use {' or '.join(allowed)}"
@@ -87,7 +87,7 @@ def _parts(parts: Sequence[JSON], role: JSON, place: str) -> Iterator[Finding]:
 # What the format asks of a conversation: roles, their order, weights and names.
 #
 # The same rules hold for the messages of all three methods; how a conversation must end is the
-# methods' own matter. What a message says, its tool calls and its images have rooms beside this.
+# methods' own matter.
 # Rules and numbers: Microsoft Learn, "Customize a model with fine-tuning" (10/05/2026), and the request
 # schemas ``FineTuneChatRequestInput`` and its fellows of openai/openai-openapi (2026-08-21).
 

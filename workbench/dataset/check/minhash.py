@@ -372,18 +372,20 @@ def fingerprints_of(rows: Sequence[Row], group: str | None) -> Fingerprints:
     system, asked, answer, rejected = zip(*map(texts_of, rows), strict=True)
     known = hashed([*asked, *answer, *(rejected if any(rejected) else ())])
     parts = [slice(start, start + len(rows)) for start in range(0, known.exact.size, len(rows))]
-    traces = np.zeros(len(rows), RECORD)
-    traces["number"] = [row.number for row in rows]
-    traces["system"] = _each_once(system)
+    fingerprints = np.zeros(len(rows), RECORD)
+    fingerprints["number"] = [row.number for row in rows]
+    fingerprints["system"] = _each_once(system)
     for name, part in zip(("asked", "answer", "rejected"), parts, strict=False):
-        traces[name] = known.exact[part]
+        fingerprints[name] = known.exact[part]
     prompt = known.lowest[parts[0], :PROMPT_SLOTS]
-    traces["prompt"] = signatures_of(prompt, known.words[parts[0]], FEWEST_ASKED)
+    fingerprints["prompt"] = signatures_of(prompt, known.words[parts[0]], FEWEST_ASKED)
     lowest = np.minimum.reduce([known.lowest[part] for part in parts])
-    traces["text"] = signatures_of(lowest, np.sum([known.words[part] for part in parts], axis=0), FEWEST)
+    fingerprints["text"] = signatures_of(
+        lowest, np.sum([known.words[part] for part in parts], axis=0), FEWEST
+    )
     if group is not None:
-        traces["group"] = [_grouped(row.metadata.get(group, row.value.get(group))) for row in rows]
-    return traces
+        fingerprints["group"] = [_grouped(row.metadata.get(group, row.value.get(group))) for row in rows]
+    return fingerprints
 
 
 def signatures_of(lowest: NDArray[np.uint32], words: NDArray[np.int64], fewest: int) -> Signatures:

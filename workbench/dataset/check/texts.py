@@ -1,4 +1,4 @@
-"""What is odd about the texts of a file, in one pass: each rule is a room of its own beside this one.
+"""Text quality: label balance, boilerplate, length outliers and bias, mojibake, refusals, system messages.
 
 Nothing here is an error: a service accepts such a file, and the model learns from it as it is.
 """
@@ -146,7 +146,7 @@ class Openings:
     def __init__(self) -> None:
         """None seen yet."""
         self._answers = 0
-        self._tally = TextCounts()
+        self._counts = TextCounts()
 
     def add(self, rows: Sequence[Row]) -> None:
         """Look at the next rows."""
@@ -155,18 +155,18 @@ class Openings:
             self._answers += bool(answer)
             words = opening(answer)
             if words:
-                self._tally.add(words, row.number)
+                self._counts.add(words, row.number)
 
     def merge(self, later: "Openings") -> None:
         """Take over what was seen in the stretch behind this one."""
         self._answers += later._answers
-        self._tally.merge(later._tally)
+        self._counts.merge(later._counts)
 
     def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
         """The most frequent opening, where it is very frequent."""
-        if not len(self._tally):
+        if not len(self._counts):
             return
-        times, first = self._tally.most_frequent
+        times, first = self._counts.most_frequent
         if times >= _FEW and times > OFTEN * self._answers:
             message = (
                 f"{share(times, self._answers)} of {counted(self._answers, 'answer')} begin with "
@@ -443,27 +443,27 @@ class Systems:
 
     def __init__(self) -> None:
         """None seen yet."""
-        self._tally = TextCounts()
+        self._counts = TextCounts()
 
     def add(self, rows: Sequence[Row]) -> None:
         """Look at the next rows."""
         for row in rows:
-            self._tally.add(row.system, row.number)
+            self._counts.add(row.system, row.number)
 
     def merge(self, later: "Systems") -> None:
         """Take over what was seen in the stretch behind this one."""
-        self._tally.merge(later._tally)
+        self._counts.merge(later._counts)
 
     def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
         """That there are several, with a place of another than the most frequent."""
-        kinds = self._tally.kinds
+        kinds = self._counts.kinds
         if kinds < 2:
             return
-        times, _ = self._tally.most_frequent
+        times, _ = self._counts.most_frequent
         message = (
             f"{kinds:,} different system messages (no message counts as one); the most frequent stands in "
-            f"{times:,} of {counted(len(self._tally), 'example')}, "
-            f"{source.origin(self._tally.first_other)} has another"
+            f"{times:,} of {counted(len(self._counts), 'example')}, "
+            f"{source.origin(self._counts.first_other)} has another"
         )
         fix = "use the one that the model will be asked with"
         yield Finding("warning", "system", "messages[0]", message, fix), ()

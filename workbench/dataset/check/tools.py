@@ -1,7 +1,7 @@
 """Tools: the functions that a line declares, in today's form and in the old one.
 
 Rules: Microsoft Learn, "Customize a model with fine-tuning" (10/05/2026) and the functions page
-(03/19/2026). What the assistant calls of them is looked at in the room for calls.
+(03/19/2026). First the schemas and declarations, then the calls and their answers.
 """
 
 import re
