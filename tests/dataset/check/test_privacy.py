@@ -195,7 +195,7 @@ def test_no_text_makes_the_search_slow(bait):
     sensitive(bait)  # loads what it needs
     begin = time.process_time()
     sensitive(text)
-    assert time.process_time() - begin < 0.5
+    assert time.process_time() - begin < 1  # a search that is not linear takes minutes
 
 
 def test_each_place_is_named_and_the_value_never():
