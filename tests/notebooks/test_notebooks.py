@@ -261,7 +261,7 @@ def test_a_notebook_that_fails_is_told_with_its_cell_and_how_to_open_it(road: Ro
     ]
     assert json.loads(out)["tuned_score"] is None
     failed, opened = err.splitlines()[-2:]
-    assert failed.startswith("01_baseline failed in cell [7]: DataError: ")
+    assert failed.startswith("01_baseline failed in cell [8]: DataError: ")
     assert "faq.csv has 0 examples whose question is not in the test set" in failed
     assert opened == f"Open it: python -m workbench lab {json.loads(out)['folder']}/01_baseline.ipynb"
 
