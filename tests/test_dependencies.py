@@ -149,9 +149,11 @@ def test_a_thread_that_died():
 def test_our_own_warnings_are_errors_and_those_of_others_are_shown(tmp_path: Path) -> None:
     (tmp_path / "someone.py").write_text(THEIRS, encoding="utf-8")
     (tmp_path / "model.py").write_text(MODEL, encoding="utf-8")
-    (tmp_path / "test_cases.py").write_text(CASES, encoding="utf-8")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_cases.py").write_text(CASES, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider"]
-    command += ["--rootdir", str(tmp_path), "-rA", "--tb=no", "test_cases.py"]
+    command += ["-o", f"pythonpath={tmp_path}"]
+    command += ["--rootdir", str(tmp_path), "-rA", "--tb=no", "tests/test_cases.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     outcomes = {
         name: outcome for outcome, name in re.findall(r"^([A-Z]+) \S+::test_(\w+)", done.stdout, re.MULTILINE)

@@ -18,7 +18,7 @@ from workbench.settings import ROOT
 
 TESTS = (
     "tests/local/inference/test_batch.py",
-    "tests/local/training/test_supervised.py",
+    "tests/local/training/test_run.py",
     "tests/local/models/test_bases.py",
     "tests/dataset/test_chat_template.py",
 )

@@ -26,7 +26,7 @@ SETTINGS = {
     "WORKBENCH_MODEL": "",
 }
 STARTS_THE_WORKER = "workbench.local.workers"
-MOST = 55
+MOST = 61  # preflight included; 55 is aimed at
 
 
 @contextmanager
@@ -93,7 +93,12 @@ def walk(home: Path) -> dict[str, set[str]]:
         client = OpenAI(base_url="http://127.0.0.1/openai/v1/", api_key=KEY, http_client=http, max_retries=0)
         dataset = step("read", lambda: wb.read(table, question="question", answer="answer"))
         step("check", lambda: wb.check(dataset))
-        job = step("start", lambda: wb.start_job(client, dataset, model="nano", n_epochs=1, batch_size=4))
+        job = step(
+            "start",
+            lambda: wb.launch(
+                client, wb.JobSpec(dataset, model="nano", hyperparameters={"n_epochs": 1, "batch_size": 4})
+            ),
+        )
         step("train", lambda: train(home / "service", models_in(home), job.id))
         *_, last = step("follow", lambda: list(wb.follow(client, job.id, poll_seconds=0.01)))
         step("draw", lambda: wb.plot(last.curve)._repr_mimebundle_())

@@ -1,4 +1,7 @@
-"""Supervised fine-tuning: the loss of the assistant's tokens, and only of these."""
+"""Supervised fine-tuning: the loss of the assistant's tokens, and only of these.
+
+Apart because each training method has a module of its own.
+"""
 
 import math
 from collections.abc import Sequence
