@@ -32,7 +32,7 @@ def http(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tes
 
 @pytest.fixture(scope="module")
 def client(http: TestClient) -> OpenAI:
-    return OpenAI(base_url="http://127.0.0.1/v1/", api_key=KEY, http_client=http, max_retries=0)
+    return OpenAI(base_url="http://127.0.0.1/openai/v1/", api_key=KEY, http_client=http, max_retries=0)
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_a_job_that_was_to_pause_when_the_service_died_pauses_one_step_later(
     store.jobs.update(job, status="pausing")
     store.close()
     with TestClient(create_app(home, KEY, models=models)) as http:
-        client = OpenAI(base_url="http://127.0.0.1/v1/", api_key=KEY, http_client=http, max_retries=0)
+        client = OpenAI(base_url="http://127.0.0.1/openai/v1/", api_key=KEY, http_client=http, max_retries=0)
         assert until(client, job, status="paused").curve.steps == 1
         client.fine_tuning.jobs.resume(job)
         assert ended(client, job).curve.steps == 6
