@@ -178,7 +178,7 @@ def outputs(page: "Page", line: str) -> "Locator":
 
 def test_a_person_watches_a_job_learn(page: "Page", lab: str, tmp_path: Path):
     run_all(page, lab, "04_launch.ipynb")
-    watched = outputs(page, "job = watch(follow(client, job))")
+    watched = outputs(page, "job = wb.watch(wb.follow(client, job))")
     drawing = watched.locator("img[src^='data:image/svg']")
     drawing.wait_for()  # while it learns
     wait_for_end(page, tmp_path / "04_launch.png")
@@ -186,7 +186,7 @@ def test_a_person_watches_a_job_learn(page: "Page", lab: str, tmp_path: Path):
     assert "· succeeded · step " in watched.locator(".gtitle").text_content()
     for name in ("training", "validation", "held-out answers"):
         assert watched.get_by_text(name, exact=True).is_visible()
-    assert "training seconds" in outputs(page, "outcome(done)").inner_text()
+    assert "training seconds" in outputs(page, "wb.job_result(done)").inner_text()
 
 
 def test_a_person_works_on_while_a_job_is_watched(page: "Page", lab: str):
