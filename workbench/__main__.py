@@ -1,4 +1,4 @@
-"""``python -m workbench``: the front desk's verbs for a shell and for CI.
+"""``python -m workbench``: the verbs of the public API for a shell and for CI.
 
 Each command is a few lines over the package. What the user can put right is
 one sentence on stderr and exit code 2; a notebook that fails is exit code 1.

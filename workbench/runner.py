@@ -228,45 +228,45 @@ def execute(plans: Sequence[Plan], folder: Path) -> Iterator[Run]:
             dynamic_ncols=True,
         )
         with bar:
-            done = _execute(planned, folder, _Desk(bar))
+            done = _execute(planned, folder, _Watcher(bar))
         yield done
         if done.error is not None:
             return
 
 
-def _execute(planned: Plan, folder: Path, desk: "_Desk") -> Run:
+def _execute(planned: Plan, folder: Path, watcher: "_Watcher") -> Run:
     from papermill import PapermillExecutionError, execute_notebook
 
     kept = folder / planned.notebook.name
     started = time.monotonic()
     error = None
-    with desk.attended():
+    with watcher.attended():
         try:
             execute_notebook(
                 planned.notebook,
                 str(kept).replace("{", "{{").replace("}", "}}"),  # papermill fills in what stands in braces
                 dict(planned.parameters),
                 progress_bar=False,
-                kernel_manager_class=desk.kernel_class,
-                on_notebook_start=desk.open,
-                on_cell_start=desk.enter,
-                on_cell_execute=desk.begin,
-                on_cell_executed=desk.end,
-                stdout_file=desk,
-                stderr_file=desk,
+                kernel_manager_class=watcher.kernel_class,
+                on_notebook_start=watcher.open,
+                on_cell_start=watcher.enter,
+                on_cell_execute=watcher.begin,
+                on_cell_executed=watcher.end,
+                stdout_file=watcher,
+                stderr_file=watcher,
             )
         except PapermillExecutionError as failure:
             last = _plain(failure.evalue).strip().rpartition("\n")[2]
             error = f"cell [{failure.exec_count}]: {failure.ename}: {last}"
         except RuntimeError as failure:  # nbclient's DeadKernelError, or a kernel that never answered
             error = f"{_plain(str(failure))} (the kernel is gone; perhaps the machine ran out of memory)"
-    if desk.stopped:
+    if watcher.stopped:
         raise KeyboardInterrupt
     seconds = round(time.monotonic() - started, 1)
     return Run(planned.name, kept, "completed" if error is None else "failed", seconds, error)
 
 
-class _Desk:
+class _Watcher:
     """Where one notebook is at work: its kernel, what the shell sees of it, and who pressed Ctrl-C.
 
     To papermill it is also the file that cells print into.
@@ -336,7 +336,7 @@ class _Desk:
         from jupyter_client.kernelspec import KernelSpecManager
         from jupyter_client.manager import AsyncKernelManager
 
-        desk = self
+        watcher = self
 
         class Kernel(AsyncKernelManager):
             def __init__(self, **settings: object) -> None:
@@ -348,7 +348,7 @@ class _Desk:
                     shutdown_wait_time=1.0,
                     **settings,
                 )
-                desk.kernel = self
+                watcher.kernel = self
 
             def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
                 # The interrupt with which a shutdown begins is no error worth a line in somebody's shell.

@@ -121,13 +121,13 @@ def record_baseline(
 def baseline_evaluations(project: Project) -> dict[str, Evaluation]:
     """The evaluations of 01_baseline by prompt; a larger model's under its own name."""
     kept = project.need("baseline", "01_baseline").facts["rungs"]
-    rungs = [rung for rung in kept if isinstance(rung, Mapping)] if isinstance(kept, Sequence) else []
+    scores = [score for score in kept if isinstance(score, Mapping)] if isinstance(kept, Sequence) else []
     return {
-        str(rung["prompt" if rung.get("role", "rung") == "rung" else "model"]): Evaluation.load(
-            project.path / str(rung["evaluation"])
+        str(score["prompt" if score.get("role", "rung") == "rung" else "model"]): Evaluation.load(
+            project.path / str(score["evaluation"])
         )
-        for rung in rungs
-        if rung.get("role") != "gold"  # nobody has the right passage at hand in use
+        for score in scores
+        if score.get("role") != "gold"  # nobody has the right passage at hand in use
     }
 
 
