@@ -327,3 +327,27 @@ def test_graders_that_hang_do_not_hold_up_the_others(client: OpenAI):
         assert not any(one.done() for one in hung)
         while wait(hung, timeout=0.2).not_done:
             close_sandboxes()  # which ends them, one batch after the other
+
+
+def test_jobs_whose_grader_hangs_do_not_hold_up_an_upload(client: OpenAI, http: TestClient):
+    def file() -> str:
+        return client.files.create(file=("rows.jsonl", b"{}\n"), purpose="fine-tune").id
+
+    reinforcement = {"grader": {"type": "python", "name": "g", "source": "import time\ntime.sleep(100)"}}
+    body = {
+        "model": "nano",
+        "training_file": file(),
+        "validation_file": file(),
+        "method": {"type": "reinforcement", "reinforcement": reinforcement},
+    }
+    with ThreadPoolExecutor(45) as threads:
+        asked = [threads.submit(http.post, "/openai/v1/fine_tuning/jobs", json=body) for _ in range(45)]
+        while sum(one.name.startswith("grade-sandbox") for one in threading.enumerate()) < 16:
+            time.sleep(0.05)
+        start = time.monotonic()
+        file()
+        assert time.monotonic() - start < 3
+        assert not all(one.done() for one in asked)
+        while wait(asked, timeout=0.2).not_done:
+            close_sandboxes()
+    assert {one.result().status_code for one in asked} == {400}

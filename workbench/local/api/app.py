@@ -69,7 +69,7 @@ def create_app(
     serving = Serving(store, emulation)
     chat = ChatApi(store, workers, serving)
     graders = GradersApi(workers, serving)
-    jobs = JobsApi(store, workers.wake, emulation.limits)
+    jobs = JobsApi(store, workers.wake, emulation.limits, graders.check)
     groups = (
         FilesApi(store, emulation.limits),
         UploadsApi(store, emulation.limits),

@@ -122,9 +122,13 @@ class GradersApi:
         for threads in self._threads.values():
             threads.shutdown(wait=False, cancel_futures=True)
 
+    async def check(self, grader: Grader) -> None:
+        """Find what is wrong with a grader, python sources tried in a sandbox; raises ``BadGraderError``."""
+        await self._in_thread(lambda: check_grader(grader), grader)
+
     async def _check(self, grader: Grader, faults: Faults) -> None:
         try:
-            await self._in_thread(lambda: check_grader(grader), grader)
+            await self.check(grader)
         except BadGraderError as error:
             raise invalid(str(error), error.path) from None
         for path, model in models_asked(grader):

@@ -1,8 +1,7 @@
-"""Checkpoints of jobs over HTTP: list them; what else one may do with them elsewhere is refused plainly."""
+"""Fine-tuning jobs over HTTP: start, list, pause, resume and cancel them, with events and checkpoints."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -10,7 +9,7 @@ from starlette.routing import BaseRoute, Route
 from workbench.catalog.limits import Limits
 from workbench.catalog.methods import METHODS
 from workbench.errors import DataError
-from workbench.evaluation.graders.grading import check_grader
+from workbench.evaluation.graders.grades import Grader
 from workbench.local.api.dialects import created, show_event, show_job
 from workbench.local.api.http import (
     Refusal,
@@ -98,9 +97,19 @@ CANCELLED = "Job cancelled."  # after Azure's "Job succeeded."; its own text is 
 class JobsApi:
     """The part of the API that is about fine-tuning jobs."""
 
-    def __init__(self, store: Store, wake: Callable[[], None], limits: Limits) -> None:
-        """Keep jobs in ``store``; ``wake`` whoever works on them when there is news."""
+    def __init__(
+        self,
+        store: Store,
+        wake: Callable[[], None],
+        limits: Limits,
+        check_grader: Callable[[Grader], Awaitable[None]],
+    ) -> None:
+        """Keep jobs in ``store``; ``wake`` whoever works on them when there is news.
+
+        ``check_grader`` has threads of its own: a source that hangs keeps no other request waiting.
+        """
         self._store, self._wake, self._limits = store, wake, limits
+        self._check_grader = check_grader
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -128,7 +137,7 @@ class JobsApi:
         self._need_training_data(asked.training_file, "training_file")
         if asked.validation_file is not None:
             self._need_training_data(asked.validation_file, "validation_file")
-        await _check_what_comes_later(asked)
+        await self._check_what_comes_later(asked)
         faults = faults_of(request)
         self._need_room_in_queue(faults)
         with self._store.together():
@@ -235,24 +244,23 @@ class JobsApi:
             message = f"{most} jobs are queued already, the most there may be; wait for one, or cancel one."
             raise Refusal(429, "quotaExceeded", message)
 
-
-async def _check_what_comes_later(asked: JobRequest) -> None:
-    """Refuse what Azure would do and this service does not; all else that is wrong was refused before."""
-    method = METHODS[asked.method.type] if asked.method else METHODS["supervised"]
-    if asked.method and method.grader == "required":
-        try:
-            await run_in_threadpool(check_grader, asked.method.settings.grader_given)
-        except DataError as error:
-            raise invalid(str(error), f"method.{method.name}.grader") from error
-    if method.not_local:
-        trained = " or ".join(each.name for each in METHODS.values() if each.trained_locally)
-        raise invalid(
-            f"The request is complete, but {method.not_local}; this service trains by {trained}.",
-            "method.type",
-        )
-    if asked.integrations:
-        raise invalid(
-            "The local service tells nobody about its jobs, so that no curve would reach Weights & Biases; "
-            "leave integrations out. (Azure also wants the W&B key in a Key Vault and a managed identity.)",
-            "integrations",
-        )
+    async def _check_what_comes_later(self, asked: JobRequest) -> None:
+        """Refuse what Azure would do and this service does not; all else that is wrong was refused before."""
+        method = METHODS[asked.method.type] if asked.method else METHODS["supervised"]
+        if asked.method and method.grader == "required":
+            try:
+                await self._check_grader(asked.method.settings.grader_given)
+            except DataError as error:
+                raise invalid(str(error), f"method.{method.name}.grader") from error
+        if method.not_local:
+            trained = " or ".join(each.name for each in METHODS.values() if each.trained_locally)
+            raise invalid(
+                f"The request is complete, but {method.not_local}; this service trains by {trained}.",
+                "method.type",
+            )
+        if asked.integrations:
+            raise invalid(
+                "The local service tells nobody about its jobs, so no curve would reach Weights & Biases; leave "
+                "integrations out. (Azure also wants the W&B key in a Key Vault and a managed identity.)",
+                "integrations",
+            )
