@@ -260,7 +260,7 @@ class JobsApi:
             )
         if asked.integrations:
             raise invalid(
-                "The local service tells nobody about its jobs, so no curve would reach Weights & Biases; leave "
-                "integrations out. (Azure also wants the W&B key in a Key Vault and a managed identity.)",
+                "The local service tells nobody about its jobs, so no curve would reach Weights & Biases; "
+                "leave integrations out. (Azure wants its key in a Key Vault, and a managed identity.)",
                 "integrations",
             )
