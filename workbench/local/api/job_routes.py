@@ -94,22 +94,18 @@ class CheckpointsApi:
 CANCELLED = "Job cancelled."  # after Azure's "Job succeeded."; its own text is not documented
 
 
+_Check = Callable[[Grader], Awaitable[None]]
+
+
 class JobsApi:
     """The part of the API that is about fine-tuning jobs."""
 
-    def __init__(
-        self,
-        store: Store,
-        wake: Callable[[], None],
-        limits: Limits,
-        check_grader: Callable[[Grader], Awaitable[None]],
-    ) -> None:
+    def __init__(self, store: Store, wake: Callable[[], None], limits: Limits, check_grader: _Check) -> None:
         """Keep jobs in ``store``; ``wake`` whoever works on them when there is news.
 
         ``check_grader`` has threads of its own: a source that hangs keeps no other request waiting.
         """
-        self._store, self._wake, self._limits = store, wake, limits
-        self._check_grader = check_grader
+        self._store, self._wake, self._limits, self._check_grader = store, wake, limits, check_grader
 
     @property
     def routes(self) -> list[BaseRoute]:
