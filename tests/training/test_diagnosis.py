@@ -409,12 +409,17 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
     return pd.DataFrame(cells, index=pd.Index(steps, name="step", dtype="int64"), dtype=float)
 
 
+def test_an_epoch_too_short_for_a_number_is_no_epoch(monkeypatch):
+    monkeypatch.setattr("workbench.training.diagnosis.epoch_length", lambda *_: 0.0)  # as when 5e-324 is 0.0
+    assert diagnose(losses([0.0]), n_epochs=1e308).verdict == "too_short"
+
+
 @settings(max_examples=400, deadline=None)
 @given(
     frames(),
     st.sampled_from([None, *METHODS]),
-    st.none() | st.floats(0, exclude_min=True, allow_infinity=False),
-    st.none() | st.floats(0, exclude_min=True, allow_infinity=False),
+    st.none() | st.floats(0, exclude_min=True, allow_infinity=False, allow_subnormal=False),
+    st.none() | st.floats(0, exclude_min=True, allow_infinity=False, allow_subnormal=False),
 )
 def test_no_curve_makes_it_raise(frame, method, n_epochs, steps_per_epoch):
     diagnosis = diagnose(Curve(frame), method=method, n_epochs=n_epochs, steps_per_epoch=steps_per_epoch)
