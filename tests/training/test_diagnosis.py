@@ -411,7 +411,7 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
 
 def test_an_epoch_too_short_for_a_number_is_no_epoch(monkeypatch):
     monkeypatch.setattr("workbench.training.diagnosis.epoch_length", lambda *_: 0.0)  # as when 5e-324 is 0.0
-    assert diagnose(losses([0.0]), n_epochs=1e308).verdict == "too_short"
+    assert diagnose(losses([0.0]), n_epochs=1e308).verdict == "insufficient_data"
 
 
 @settings(max_examples=400, deadline=None)

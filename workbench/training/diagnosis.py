@@ -123,7 +123,7 @@ def diagnose(
         if number is not None and not 0 < number < math.inf:
             raise DataError(f"{name} is {number}; give a number above 0.")
     method = method or curve.method
-    # 0.0 is none: where a library makes the processor round the least numbers to nothing, a quotient may be it.
+    # 0.0 is none: where a library lets the processor round the least numbers to nothing, a quotient is it.
     length = steps_per_epoch or epoch_length(curve, n_epochs) or None
     with np.errstate(all="ignore"):  # a curve may hold numbers whose ratio no float can
         if method == "rft":
