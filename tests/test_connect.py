@@ -14,10 +14,9 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from workbench.catalog.providers import default_model
-from workbench.connect import connect
+from workbench.connect import about, connect, self_test
 from workbench.errors import SetupError
 from workbench.local import process
-from workbench.selftest import about, self_test
 from workbench.settings import setting
 
 VARIABLES = (

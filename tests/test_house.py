@@ -23,11 +23,12 @@ PACKAGE = ROOT / "workbench"
 # From the ground up; a room may import what lies below its floor, and its own parts.
 FLOORS = (
     ("errors",),
-    ("settings", "display", "jsonl_log"),
+    ("settings", "jsonl_log"),
+    ("display",),
     ("catalog",),
     ("evaluation.graders",),
     ("dataset", "decide"),
-    ("connect", "selftest", "project"),
+    ("connect", "project"),
     ("training", "evaluation", "review", "deploy"),
     ("report", "runner"),
     ("widgets",),
@@ -265,10 +266,10 @@ SAME_CLASS_NAME = {
     "Completion": "what the API's stored completions and the workers' replies are called by OpenAI",
     "Model": "an entry of the catalogue, and of the API's list of models",
 }
-# What still waits to be mended: from here, names go and none come.
+# What still waits to be repaired: from here, names go and none come.
 WAITING_CLASS_NAMES = """
-    About Answer Case Change Changes Choice Comparison Criterion Decision Form Judged Layout Limits Line
-    Match Measured Method Pairs Piece Plan Request Row Rule Run Seen Shape Source Step Task Texts TooLongError
+    Answer Case Change Changes Choice Comparison Criterion Form Judged Layout Limits
+    Match Measured Method Piece Request Row Rule Shape Source Task Texts TooLongError
     Verdict
 """
 WAITING_CYCLES = {
@@ -276,12 +277,12 @@ WAITING_CYCLES = {
     ("workbench.local.models", "workbench.local.training"),
 }
 WAITING_REASONS = """
-    catalog.refresh cli.shell dataset.check.languages dataset.check.tools dataset.repair.chats
-    dataset.repair.fixes dataset.repair.redaction decide.rules display errors evaluation.graders.formula
+    catalog.refresh dataset.check.languages dataset.check.tools dataset.repair.chats
+    dataset.repair.fixes dataset.repair.redaction decide.rules evaluation.graders.formula
     evaluation.graders.similarity evaluation.pairwise_judge evaluation.pareto evaluation.records
     evaluation.verdicts local.__main__ local.inference.inference_worker local.inference.prompt
     local.inference.scheduler local.models.gguf local.models.nano local.store.completions
-    local.training.example_losses local.training.training_worker local.workers runner training.reward_rules
+    local.training.example_losses local.training.training_worker local.workers training.reward_rules
 """
 
 

@@ -104,14 +104,14 @@ def test_a_project_shows_its_record_escaped(gql):
     assert "<script>" not in gql._repr_html_()
 
 
-def test_what_is_sealed_may_be_used_again_as_it_is(gql):
-    gql.seal("test", "a" * 64)
-    gql.seal("test", "a" * 64)
+def test_what_is_locked_may_be_used_again_as_it_is(gql):
+    gql.lock("test", "a" * 64)
+    gql.lock("test", "a" * 64)
     assert [entry.facts for entry in gql.entries("seal")] == [{"name": "test", "sha256": "a" * 64}]
 
 
-def test_what_has_changed_since_it_was_sealed_is_refused(gql):
-    gql.seal("test", "a" * 64)
-    gql.seal("few-shot examples", "b" * 64)
-    with pytest.raises(DataError, match=r"^The test of project gql has changed since it was sealed on 20"):
-        gql.seal("test", "b" * 64)
+def test_what_has_changed_since_it_was_locked_is_refused(gql):
+    gql.lock("test", "a" * 64)
+    gql.lock("few-shot examples", "b" * 64)
+    with pytest.raises(DataError, match=r"^The test of project gql has changed since it was locked on 20"):
+        gql.lock("test", "b" * 64)

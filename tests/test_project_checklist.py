@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.project import Project, checklist, open_project
+from workbench.project import Project, open_project
 
 
 @pytest.fixture
@@ -11,28 +11,27 @@ def gql(home) -> Project:
 
 
 def test_a_new_project_has_everything_to_do(gql):
-    steps = checklist(gql)
+    steps = gql.checklist
     assert [step.done for step in steps.steps] == [""] * 7
-    assert steps.next.notebook == "01_baseline"
+    assert steps.steps[0].notebook == "01_baseline"
     assert repr(steps).splitlines()[0] == "[ ] Measure the base model"
 
 
 def test_what_is_on_record_is_ticked_with_what_it_says(gql):
     gql.record("baseline", best_score=0.0083, best_prompt="few-shot")
     gql.record("dataset", training_examples=358, validation_examples=0)
-    steps = checklist(gql)
+    steps = gql.checklist
     assert [bool(step.done) for step in steps.steps] == [True, False, True, False, False, False, False]
     assert steps.steps[0].done == "0.8 % with the prompt few-shot"
-    assert steps.next.name == "Decide, and choose a model that supports the task"
 
 
 def test_validation_data_counts_only_when_there_is_some(gql):
     gql.record("dataset", training_examples=358, validation_examples=63)
-    assert checklist(gql).steps[3].done == "63 examples"
+    assert gql.checklist.steps[3].done == "63 examples"
 
 
 def test_it_is_shown_as_a_table(gql, unstyled):
     gql.record("job", job_id="ftjob-1")
-    html = unstyled(checklist(gql)._repr_html_())
+    html = unstyled(gql.checklist._repr_html_())
     assert '<th scope="row">done</th><td>Configure and start the training</td><td>ftjob-1</td>' in html
     assert "<td>Evaluate the model</td><td>06_evaluate does it</td>" in html

@@ -10,7 +10,7 @@ import pytest
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError, SetupError
 from workbench.project import open_project
-from workbench.review import Decision, Decisions, key_of, open_review
+from workbench.review import Decisions, RowDecision, key_of, open_review
 
 
 def asked(line: int, question: str, answer: str = "Yes.") -> Example:
@@ -56,7 +56,7 @@ def test_a_name_that_is_no_file_name_is_refused(home, name):
 def test_the_latest_decision_counts(decisions):
     decisions.decide(RETURN, "drop", rating=1)
     decided = decisions.decide(RETURN, "keep", comment="it is fine")
-    assert decisions.of(RETURN) == decided == Decision("keep", None, None, "it is fine", decided.at)
+    assert decisions.of(RETURN) == decided == RowDecision("keep", None, None, "it is fine", decided.at)
     assert decided.at.endswith("+00:00")
     assert len(decisions) == 1
 
@@ -203,7 +203,7 @@ def test_the_summary_counts_verdicts_and_ratings(decisions, unstyled):
     decisions.decide(BLUE, "keep", rating=4)
     assert repr(decisions) == "Decisions(review.jsonl: 2 kept, 1 dropped, 0 edited, 0 open)"
     html = unstyled(decisions._repr_html_())
-    assert "<caption>review.jsonl: 3 rows looked at</caption>" in html
+    assert "<caption>review.jsonl: 3 rows reviewed</caption>" in html
     assert '<tr><th scope="row">kept</th><td>2</td><td>2</td><td>4.5</td></tr>' in html
     assert '<tr><th scope="row">dropped</th><td>1</td><td>1</td><td>1.0</td></tr>' in html
 

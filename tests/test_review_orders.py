@@ -1,4 +1,4 @@
-"""The orders in which rows are looked at: each row once, and the same tomorrow."""
+"""The orders in which rows are reviewed: each row once, and the same tomorrow."""
 
 import pytest
 

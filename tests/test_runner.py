@@ -9,7 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from workbench.errors import DataError
-from workbench.runner import Run, Summary, execute, plan, read_parameters
+from workbench.runner import NotebookRun, Summary, execute, plan, read_parameters
 
 COMPARISON = {
     "base_model": "SmolLM2",
@@ -162,7 +162,7 @@ def test_a_kernel_that_dies_fails_its_notebook_quietly(tmp_path: Path, capfd: py
 
 
 def test_the_summary_tells_before_and_after():
-    runs = (Run("06_evaluate", Path("06_evaluate.ipynb"), "completed", 9.5),)
+    runs = (NotebookRun("06_evaluate", Path("06_evaluate.ipynb"), "completed", 9.5),)
     assert str(Summary("gql", Path("runs"), runs, COMPARISON)) == (
         "120 held-out questions   right  95 % interval\n"
         "SmolLM2, few-shot       12.5 %    8 % to 19 %\n"
@@ -172,8 +172,12 @@ def test_the_summary_tells_before_and_after():
 
 
 def test_the_summary_is_one_json_object():
-    failed = Run("01_b", Path("k/01_b.ipynb"), "failed", 1.5, "cell [3]: DataError: no.")
-    runs = (Run("00_a", Path("k/00_a.ipynb"), "completed", 2.0), failed, Run("02_c", Path("k/02_c.ipynb")))
+    failed = NotebookRun("01_b", Path("k/01_b.ipynb"), "failed", 1.5, "cell [3]: DataError: no.")
+    runs = (
+        NotebookRun("00_a", Path("k/00_a.ipynb"), "completed", 2.0),
+        failed,
+        NotebookRun("02_c", Path("k/02_c.ipynb")),
+    )
     facts = json.loads(json.dumps(Summary("gql", Path("k"), runs, None).facts))
     assert facts["notebooks"] == [
         {"name": "00_a", "status": "completed", "seconds": 2.0},

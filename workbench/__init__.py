@@ -15,7 +15,10 @@ from workbench.settings import ROOT as ROOT
 from workbench.settings import VERSION as __version__  # noqa: N811, F401 - the name Python knows it by
 
 if TYPE_CHECKING:
+    from workbench.connect import About
+    from workbench.connect import base_model as base_model
     from workbench.connect import connect as connect
+    from workbench.connect import self_test as self_test
     from workbench.dataset.chat_template import rendered as rendered
     from workbench.dataset.check.check import check as check
     from workbench.dataset.dataset import Dataset as Dataset
@@ -29,16 +32,13 @@ if TYPE_CHECKING:
     from workbench.decide.forecast import forecast as forecast
     from workbench.decide.payback import payback as payback
     from workbench.decide.situation import situation as situation
-    from workbench.display import Listing as Listing
     from workbench.errors import DataError as DataError
     from workbench.errors import SetupError as SetupError
     from workbench.errors import WorkbenchError as WorkbenchError
-    from workbench.evaluation.compare import Comparison as Comparison
     from workbench.evaluation.compare import compare as compare
     from workbench.evaluation.compare import contaminated as contaminated
     from workbench.evaluation.evaluate import evaluate as evaluate
     from workbench.evaluation.evaluation import Evaluation as Evaluation
-    from workbench.evaluation.failures import ask_judge as ask_judge
     from workbench.evaluation.failures import failures as failures
     from workbench.evaluation.grader_trial import try_grader as try_grader
     from workbench.evaluation.graders.ready_made import grader as grader
@@ -48,30 +48,19 @@ if TYPE_CHECKING:
     from workbench.evaluation.prompt_comparison import compare_prompts as compare_prompts
     from workbench.evaluation.prompts import Prompt as Prompt
     from workbench.evaluation.release_check import release_check as release_check
-    from workbench.project import Project as Project
-    from workbench.project import Task as Task
-    from workbench.project import checklist as checklist
     from workbench.project import open_project as open_project
     from workbench.project import state_task as state_task
     from workbench.review import open_review as open_review
-    from workbench.selftest import About
-    from workbench.selftest import base_model as base_model
-    from workbench.selftest import self_test as self_test
     from workbench.training.alerts import alerts as alerts
     from workbench.training.checkpoints import advise_stopping as advise_stopping
     from workbench.training.checkpoints import choose_checkpoint as choose_checkpoint
     from workbench.training.control import choices as choices
     from workbench.training.cost import estimate as estimate
-    from workbench.training.curve import Curve as Curve
     from workbench.training.curve_files import read_curve as read_curve
     from workbench.training.diagnosis import diagnose as diagnose
     from workbench.training.example_losses import example_losses as example_losses
     from workbench.training.follow import follow as follow
-    from workbench.training.follow import follow_all as follow_all
-    from workbench.training.follow import job_result as job_result
-    from workbench.training.follow import kept_checkpoints as kept_checkpoints
     from workbench.training.jobs import data_evidence as data_evidence
-    from workbench.training.jobs import find_job as find_job
     from workbench.training.jobs import keep_data as keep_data
     from workbench.training.preflight import launch as launch
     from workbench.training.preflight import preflight as preflight
@@ -81,26 +70,21 @@ if TYPE_CHECKING:
     from workbench.widgets.blind_review import blind_review as blind_review
     from workbench.widgets.curve_view import plot as plot
     from workbench.widgets.curve_view import watch as watch
-    from workbench.widgets.curve_view import watch_in_background as watch_in_background
     from workbench.widgets.item_browser import browse as browse
     from workbench.widgets.labelling import label as label
     from workbench.widgets.payback_chart import chart as payback_chart  # noqa: F401 - under its public name
     from workbench.widgets.quality_cost import quality_cost as quality_cost
     from workbench.widgets.questionnaire import questionnaire as questionnaire
     from workbench.widgets.row_review import review as review
-    from workbench.widgets.runs_view import overlay as overlay
 
 WORDS = {
     "Start": {
-        "about": "selftest",
-        "base_model": "selftest",
-        "checklist": "project",
+        "about": "connect",
+        "base_model": "connect",
         "connect": "connect",
         "open_project": "project",
-        "Project": "project",
-        "self_test": "selftest",
+        "self_test": "connect",
         "state_task": "project",
-        "Task": "project",
     },
     "Data": {
         "check": "dataset.check.check",
@@ -127,37 +111,28 @@ WORDS = {
         "situation": "decide.situation",
     },
     "Prompts and evaluation": {
-        "ask_judge": "evaluation.failures",
         "compare_prompts": "evaluation.prompt_comparison",
         "evaluate": "evaluation.evaluate",
         "Evaluation": "evaluation.evaluation",
         "failures": "evaluation.failures",
         "grader": "evaluation.graders.ready_made",
         "label": "widgets.labelling",
-        "Listing": "display",
         "Prompt": "evaluation.prompts",
     },
     "Training": {
         "alerts": "training.alerts",
         "choices": "training.control",
-        "find_job": "training.jobs",
         "follow": "training.follow",
-        "follow_all": "training.follow",
-        "job_result": "training.follow",
         "JobSpec": "training.spec",
         "launch": "training.preflight",
         "preflight": "training.preflight",
         "watch": "widgets.curve_view",
-        "watch_in_background": "widgets.curve_view",
     },
     "Curves and checkpoints": {
         "advise_stopping": "training.checkpoints",
         "choose_checkpoint": "training.checkpoints",
-        "Curve": "training.curve",
         "diagnose": "training.diagnosis",
         "example_losses": "training.example_losses",
-        "kept_checkpoints": "training.follow",
-        "overlay": "widgets.runs_view",
         "plot": "widgets.curve_view",
         "read_curve": "training.curve_files",
         "record_curve": "training.runs",
@@ -167,7 +142,6 @@ WORDS = {
         "blind_review": "widgets.blind_review",
         "browse": "widgets.item_browser",
         "compare": "evaluation.compare",
-        "Comparison": "evaluation.compare",
         "contaminated": "evaluation.compare",
         "forgotten": "evaluation.probes",
         "power_table": "evaluation.power",
@@ -191,7 +165,6 @@ __all__ = sorted(["DATA", "ROOT", "__version__", *_MODULE_OF])
 
 def about() -> "About":
     """What runs here (versions, machine, home), and the public words by subject."""
-    from workbench.selftest import about
 
     return about({group: tuple(words) for group, words in WORDS.items()})
 

@@ -17,11 +17,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench import runner, settings
-from workbench.cli import data, decide, evaluate, jobs
-from workbench.cli.shell import AsJson, Home, OneSentence, Pairs
-from workbench.connect import connect
+from workbench.cli import AsJson, Home, NameAndValue, OneSentence, data, decide, evaluate, jobs
+from workbench.connect import connect, self_test
 from workbench.errors import DataError, SetupError
-from workbench.project import PARAMETERS, TASK_FILE, Project, Setting, open_project, sample_task, state_task
+from workbench.project import (
+    PARAMETERS,
+    SETTINGS,
+    TASK_FILE,
+    Project,
+    Setting,
+    open_project,
+    sample_task,
+    state_task,
+)
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -46,7 +54,7 @@ app.add_typer(service, name="service")
 Port = Annotated[int | None, typer.Option(help="The port to listen on; else a free one.")]
 
 
-@app.command(cls=Pairs)
+@app.command(cls=NameAndValue)
 def run(
     parameter: Annotated[
         list[str] | None,
@@ -80,7 +88,9 @@ def run(
     folder = project.path / "runs" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     folder.mkdir(parents=True)
     typer.echo(f"Executed notebooks are kept in {folder}", err=True)
-    runs = {planned.name: runner.Run(planned.name, folder / planned.notebook.name) for planned in plans}
+    runs = {
+        planned.name: runner.NotebookRun(planned.name, folder / planned.notebook.name) for planned in plans
+    }
     try:
         with runner.for_this_run(task, project, folder) if task else nullcontext():
             for done in runner.execute(plans, folder):
@@ -100,6 +110,7 @@ def run(
 
 @app.command()
 def new(
+    stated: typer.Context,  # the options below that are named like settings are read from here
     name: Annotated[str, typer.Argument(help="The project's name.")],
     train: Annotated[str | None, typer.Option(metavar="FILE", help="The examples to learn from.")] = None,
     test: Annotated[str | None, typer.Option(metavar="FILE", help="The test set, never trained on.")] = None,
@@ -141,22 +152,8 @@ def new(
     file = project.path / TASK_FILE
     if file.exists() and not force:
         raise DataError(f"{file} is there already; edit it, or replace it with --force.")
-    given: dict[str, Setting] = {
-        "examples": train,
-        "test": test,
-        "validation": validation,
-        "question": question,
-        "answer": answer,
-        "cluster": cluster,
-        "system": system,
-        "reference": reference,
-        "documents": documents,
-        "grader": grader,
-        "target": target,
-        "budget": budget,
-        "provider": provider,
-        "model": model,
-    }
+    given: dict[str, Setting] = {"examples": train}
+    given |= {each.name: stated.params[each.name] for each in SETTINGS if each.name in stated.params}
     if sample is not None:
         if sample_task(sample) is None:
             raise DataError(f"There is no sample {sample!r}; there is gql.")
@@ -249,7 +246,7 @@ def stop(home: Home = None) -> None:
 
 @service.command()
 def status(home: Home = None, as_json: AsJson = False) -> None:
-    """Tell whether the local service runs, and where; exit code 1 when it does not."""
+    """Say whether the local service runs, and where; exit code 1 when it does not."""
     from workbench.local import process
 
     address = process.find(_folder(home))
@@ -287,8 +284,6 @@ def _pair(words: str) -> tuple[str, str]:
 
 def _connected(provider: runner.Value) -> "OpenAI":
     """Open the connection once before any notebook, so that what is missing shows at once."""
-    from workbench.selftest import self_test
-
     client = connect(None if provider is None else str(provider))
     test = self_test(client)
     if not test.ok:

@@ -1,14 +1,73 @@
-"""Tables that a notebook shows: a caption, headers that a screen reader finds, every cell escaped."""
+"""How values show themselves: tables with every cell escaped, lists of facts, charts, and live widgets.
 
-from collections.abc import Iterable, Sequence
+A base class gives a value its text, its table or its MIME bundle; what it shows is the value's own.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from workbench.settings import setting
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
     from pandas import DataFrame
 
 LONGEST_CELL = 300  # characters; the whole text is in the object the table is drawn from
+PLOTLY = "application/vnd.plotly.v1+json"
+
+
+class Facts:
+    """A value that is a list of facts: one a line as text, one a row in a notebook."""
+
+    caption: ClassVar[str] = ""
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """The facts by name, in the order in which they are shown."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        """Write one fact a line."""
+        return "\n".join(f"{name}: {value}" for name, value in self.facts.items())
+
+    def _repr_html_(self) -> str:
+        return table(self.caption, ("fact", "value"), self.facts.items())
+
+
+class Chart:
+    """A value that is drawn: interactive where the front end has Plotly, else as ``drawing`` gives it."""
+
+    @property
+    def figure(self) -> "go.Figure":
+        """The interactive figure, to change as you like."""
+        raise NotImplementedError
+
+    def drawing(self) -> dict[str, object]:
+        """What shows the same without Plotly, by MIME type."""
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+        return {**self.drawing(), PLOTLY: json.loads(self.figure.to_json())}
+
+
+class Window:
+    """A widget that is a table wherever no browser answers; name it before the widget's own class."""
+
+    comm: Any
+
+    def _repr_html_(self) -> str:
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, object], dict[str, object]]:
+        still: dict[str, object] = {"text/plain": repr(self), "text/html": self._repr_html_()}
+        if setting("WORKBENCH_HEADLESS") == "1" or self.comm is None:
+            return still, {}
+        live = super()._repr_mimebundle_(**options)  # type: ignore[misc]
+        shown, facts = live if isinstance(live, tuple) else (live, {})
+        return {**shown, **still}, facts
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,6 +1,7 @@
 """The three errors of the workbench: each message names the place, the finding and the way out.
 
-Errors of the ``openai`` client are not wrapped: they reach the caller as they are.
+Errors of the ``openai`` client are not wrapped: they reach the caller as they are. Apart because every
+other module raises one of these, and none of them imports anything.
 """
 
 

@@ -1,7 +1,7 @@
 """Files of JSON lines that only grow: a line is on disk, whole, when its call returns.
 
 A crash costs the line that it cut short and no other. Several threads and several kernels may write to
-the same file.
+the same file. Here too: what a disk or a user's text file refuses, said in a sentence.
 """
 
 import json
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import SetupError
+from workbench.errors import DataError, SetupError
 
 PATIENCE = 600.0  # seconds; whoever holds a lock may be uploading a file
 
@@ -39,6 +39,23 @@ def objects(path: Path) -> Iterator[dict[str, Any]]:
             yield found
 
 
+def new_lines(path: Path, read_to: int) -> tuple[list[bytes], int]:
+    """The whole lines behind the byte ``read_to``, and the byte that they end at.
+
+    A file that is shorter than ``read_to`` was deleted and begun anew: then all its lines are given, and
+    their end lies before ``read_to``.
+    """
+    size = path.stat().st_size if path.is_file() else 0
+    start = read_to if size >= read_to else 0
+    if size == start:
+        return [], start
+    with path.open("rb") as file:
+        file.seek(start)
+        # What stands behind the last line's end was cut by a crash, or is just being written.
+        whole, end, _ = file.read().rpartition(b"\n")
+    return whole.split(b"\n"), start + len(whole + end)
+
+
 @contextmanager
 def locked(path: Path, what: str, timeout: float = PATIENCE) -> Iterator[None]:
     """Let only one kernel at a time work on ``what``; ``timeout`` is in seconds.
@@ -60,6 +77,16 @@ def locked(path: Path, what: str, timeout: float = PATIENCE) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def read_text(path: Path) -> str:
+    """The text of a user's file; ``DataError`` where it cannot be read, or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 The task is what the user states in ``project.toml``: files, columns, grader. The
 record is append-only: what was measured, built, started and found, in order,
-never changed; the steps done are ticked from it. Deleting the folder forgets the
-project; nothing here talks to a service.
+never changed; the steps done are ticked from it. Beside it lie the files it
+points to. Deleting the folder forgets the project; nothing here talks to a service.
 """
 
 import json
@@ -18,21 +18,15 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from workbench import jsonl_log
-from workbench.display import table
+from workbench.display import Facts, table
 from workbench.errors import DataError, SetupError
 from workbench.settings import DATA, ROOT, VERSION, home, setting
 
 if TYPE_CHECKING:
     from workbench.dataset.dataset import Dataset
-
-# A project: one piece of work, and the record of it on disk.
-#
-# The record is append-only: what was measured, built, started and found, in
-# order, never changed. Beside it lie the files it points to. Deleting the folder
-# forgets the project; nothing here talks to a service.
 
 JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
 
@@ -87,18 +81,19 @@ class Project:
             raise SetupError(f"Project {self.name} has no {kind} yet; run {notebook} first.")
         return entry
 
-    def seal(self, name: str, sha256: str) -> None:
-        """Remember what ``name`` (the test set) looks like; refuse it when it has changed since.
+    def lock(self, name: str, sha256: str) -> None:
+        """Remember the checksum of ``name`` (the test set), and refuse any other from now on.
 
-        Scores on two different test sets do not compare, and a test that is looked at
-        and mended is no test. A changed one is a new piece of work: a new project.
+        Scores on two different test sets do not compare, and a test that is repaired after its answers
+        were read is no test. A changed one is a new piece of work: a new project.
         """
-        sealed = next((entry for entry in self.entries("seal") if entry.facts["name"] == name), None)
-        if sealed is None:
+        # The record calls it a seal, as it did when older projects were written.
+        locked = next((entry for entry in self.entries("seal") if entry.facts["name"] == name), None)
+        if locked is None:
             self.record("seal", name=name, sha256=sha256)
-        elif sealed.facts["sha256"] != sha256:
+        elif locked.facts["sha256"] != sha256:
             raise DataError(
-                f"The {name} of project {self.name} has changed since it was sealed on {sealed.at[:10]}, "
+                f"The {name} of project {self.name} has changed since it was locked on {locked.at[:10]}, "
                 "so earlier scores would not compare; put the file back, or open a project of another name."
             )
 
@@ -120,6 +115,16 @@ class Project:
             finally:
                 temporary.unlink(missing_ok=True)
         return path
+
+    @property
+    def checklist(self) -> "Checklist":
+        """Which steps are done, by the record?"""
+        latest = {entry.kind: entry.facts for entry in self.entries()}
+        steps = (
+            ChecklistStep(name, notebook, words(latest[kind]) if kind in latest else "")
+            for name, notebook, kind, words in _STEPS
+        )
+        return Checklist(self.name, tuple(steps))
 
     @property
     def _record_file(self) -> Path:
@@ -147,8 +152,7 @@ def _line(entry: Entry) -> bytes:
             json.dumps(value, allow_nan=False, default=_plain)
         except (TypeError, ValueError) as error:
             raise DataError(f"The fact {name} of {entry.kind} cannot be recorded: {error}.") from error
-    whole = {**vars(entry), "facts": dict(entry.facts)}
-    return json.dumps(whole, default=_plain).encode()
+    return json.dumps(vars(entry), default=_plain).encode()
 
 
 def _plain(value: object) -> object:
@@ -186,7 +190,7 @@ def _stated(meaning: str, *, kind: str = "text", parameter: str = "") -> Any:
 
 
 @dataclass(frozen=True, repr=False)
-class Task:
+class Task(Facts):
     """What a project is about: its files and columns, its instruction, its grader, its target.
 
     Paths are absolute. What ``project.toml`` does not say is ``None``, or has the default given here.
@@ -239,10 +243,7 @@ class Task:
         """The instruction with the reference text behind it; ``None`` without a reference text."""
         if self.reference is None:
             return None
-        try:
-            text = Path(self.reference).read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError:
-            raise DataError(f"{self.reference} is not UTF-8 text; save it as UTF-8.") from None
+        text = jsonl_log.read_text(Path(self.reference))
         return f"{self.system}\n\n{text}" if self.system else text
 
     def read_examples(self) -> "Dataset":
@@ -284,13 +285,9 @@ class Task:
             lines.append(f"# {each.name} =" if value is None else f"{each.name} = {_toml_value(value)}")
         return "\n".join(lines) + "\n"
 
-    def __repr__(self) -> str:
-        """Write one setting a line."""
-        return "\n".join(f"{name}: {value}" for name, value in self.facts.items())
-
     def _repr_html_(self) -> str:
-        meaning = {each.name: str(each.metadata["meaning"]) for each in SETTINGS}
-        rows = [(name, value, meaning[name]) for name, value in self.facts.items()]
+        facts = self.facts
+        rows = [(s.name, facts[s.name], s.metadata["meaning"]) for s in SETTINGS if s.name in facts]
         return table(f"The task, stated in {self.stated_in}", ("setting", "value", "meaning"), rows)
 
     def _read(self, path: str) -> "Dataset":
@@ -301,6 +298,8 @@ class Task:
 
 SETTINGS = tuple(each for each in fields(Task) if each.metadata)
 """The settings of ``project.toml``, in its order; each with its meaning, kind and former parameter."""
+
+_KINDS = {each.name: str(each.metadata["kind"]) for each in SETTINGS}
 
 PARAMETERS: Mapping[str, str] = MappingProxyType(
     {each.name.upper(): each.name for each in SETTINGS if each.name not in ("provider", "model")}
@@ -331,9 +330,7 @@ def state_task(project: Project, given: Mapping[str, Setting], *, new: bool = Fa
         )
     file = project.path / TASK_FILE
     before = {} if new or not file.is_file() else _with_paths(_settings_in(file), project.path, ROOT)
-    values = before | _with_paths(given, Path.cwd(), project.path, ROOT)
-    if "examples" in given and "prompt_examples" not in given:
-        values.pop("prompt_examples", None)
+    values = _changed(before, given, project.path)
     task = _task(values, file)
     if before != values or new:
         question, answer = _columns(task)
@@ -347,12 +344,18 @@ def changed_task(task: Task, given: Mapping[str, Setting]) -> Task:
 
     Nothing is written. A relative path counts from the current folder as well.
     """
-    values = task.facts | _with_paths(given, Path.cwd(), task.stated_in.parent, ROOT)
-    if "examples" in given and "prompt_examples" not in given:
-        values.pop("prompt_examples", None)
+    values = _changed(task.facts, given, task.stated_in.parent)
     changed = _task({name: value for name, value in values.items() if value is not None}, task.stated_in)
     _columns(changed)
     return changed
+
+
+def _changed(before: Mapping[str, JSON], given: Mapping[str, JSON], folder: Path) -> dict[str, JSON]:
+    """The settings with what is given in their place; other examples are shown by prompts as well."""
+    values = {**before, **_with_paths(given, Path.cwd(), folder, ROOT)}
+    if "examples" in given and "prompt_examples" not in given:
+        values.pop("prompt_examples", None)
+    return values
 
 
 def _read_task(project: Project) -> Task:
@@ -378,28 +381,22 @@ def _task_file(project: Project) -> Path | None:
 
 def _settings_in(file: Path) -> dict[str, JSON]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{file} is not UTF-8 text; save it as UTF-8.") from None
+        return tomllib.loads(jsonl_log.read_text(file))
     except tomllib.TOMLDecodeError as error:
         raise DataError(f'{file} is not TOML: {error}. A setting is a line like question = "text".') from None
 
 
 def _task(values: Mapping[str, JSON], file: Path) -> Task:
     """Check every setting; the first that is wrong is named with the file and the way out."""
-    known = {each.name: str(each.metadata["kind"]) for each in SETTINGS}
     for name in values:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
+        if name not in _KINDS:
+            near = get_close_matches(name, _KINDS, 1)
             meant = f" Did you mean {near[0]}?" if near else ""
-            raise DataError(f"{file} has no use for '{name}'.{meant} Its settings are {', '.join(known)}.")
+            raise DataError(f"{file} has no use for '{name}'.{meant} Its settings are {', '.join(_KINDS)}.")
     for name in ("examples", "test"):
         if name not in values:
             raise DataError(f'{file} does not say {name}; add a line like {name} = "{name}.csv".')
-    checked = {name: _value(name, value, known[name], file) for name, value in values.items()}
-    return Task(file, **checked)
+    return Task(file, **{name: _value(name, value, _KINDS[name], file) for name, value in values.items()})
 
 
 def _value(name: str, value: JSON, kind: str, file: Path) -> Any:
@@ -434,10 +431,9 @@ def _found(value: str, kind: str, folders: Iterable[Path]) -> str | None:
 def _with_paths(given: Mapping[str, JSON], *folders: Path) -> dict[str, JSON]:
     """What is given, with every path made absolute that is found; the others stay for the check to name."""
     values = dict(given)
-    kinds = {each.name: str(each.metadata["kind"]) for each in SETTINGS}
     for name, value in given.items():
-        if kinds.get(name) in ("file", "grader") and isinstance(value, str) and value:
-            values[name] = _found(value, kinds[name], folders) or value
+        if _KINDS.get(name) in ("file", "grader") and isinstance(value, str) and value:
+            values[name] = _found(value, _KINDS[name], folders) or value
     return values
 
 
@@ -454,11 +450,8 @@ def _columns(task: Task) -> tuple[str | None, str | None]:
     test = read_header(task.test, **columns)
     for path in filter(None, (task.validation, task.prompt_examples)):
         read_header(path, **columns)
-    for name, path, header in (
-        ("cluster", task.test, test),
-        ("gold", task.test, test),
-        ("group", task.examples, examples),
-    ):
+    named = {"cluster": (task.test, test), "gold": (task.test, test), "group": (task.examples, examples)}
+    for name, (path, header) in named.items():
         column = getattr(task, name)
         if column is not None and header.names is not None and column not in header.names:
             raise DataError(
@@ -486,12 +479,9 @@ def _shortened(path: str, folder: Path) -> str:
 # The steps are Microsoft's (Fine-tune models with Azure AI Foundry, 31 Oct 2024), with the baseline in
 # front that the same page calls essential.
 
-Facts = Mapping[str, JSON]
 
-
-@dataclass(frozen=True)
-class Step:
-    """One of them, and what the record says of it."""
+class ChecklistStep(NamedTuple):
+    """A step, and what the record holds of it."""
 
     name: str
     notebook: str
@@ -504,12 +494,7 @@ class Checklist:
     """All steps of one project."""
 
     project: str
-    steps: tuple[Step, ...]
-
-    @property
-    def next(self) -> Step | None:
-        """The first that is still to do."""
-        return next((step for step in self.steps if not step.done), None)
+    steps: tuple[ChecklistStep, ...]
 
     def __repr__(self) -> str:
         """A line each."""
@@ -517,32 +502,22 @@ class Checklist:
 
     def _repr_html_(self) -> str:
         rows = [
-            ("done" if step.done else "to do", step.name, step.done or f"{step.notebook} does it")
-            for step in self.steps
+            ("done" if s.done else "to do", s.name, s.done or f"{s.notebook} does it") for s in self.steps
         ]
-        return table(f"Project {self.project}: the steps", ("", "step", "what the record says"), rows)
-
-
-def checklist(project: Project) -> Checklist:
-    """Which steps are done, by the record?"""
-    latest = {entry.kind: entry.facts for entry in project.entries()}
-    found = []
-    for name, notebook, kind, said in _STEPS:
-        facts = latest.get(kind)
-        found.append(Step(name, notebook, "" if facts is None else said(facts)))
-    return Checklist(project.name, tuple(found))
-
-
-def _score(facts: Facts) -> str:
-    return f"{_percent(facts.get('best_score'))} with the prompt {facts.get('best_prompt')}"
+        return table(f"Project {self.project}: the steps", ("", "step", "what the record holds"), rows)
 
 
 def _percent(value: JSON) -> str:
     return f"{100 * value:.1f} %" if isinstance(value, int | float) else "measured"
 
 
-_STEPS: tuple[tuple[str, str, str, Callable[[Facts], str]], ...] = (
-    ("Measure the base model", "01_baseline", "baseline", _score),
+_STEPS: tuple[tuple[str, str, str, Callable[[Mapping[str, JSON]], str]], ...] = (
+    (
+        "Measure the base model",
+        "01_baseline",
+        "baseline",
+        lambda f: f"{_percent(f.get('best_score'))} with the prompt {f.get('best_prompt')}",
+    ),
     ("Decide, and choose a model that supports the task", "02_decide", "decision", lambda f: str(f["title"])),
     ("Prepare the training data", "03_build_data", "dataset", lambda f: f"{f['training_examples']} examples"),
     (

@@ -1,4 +1,4 @@
-"""Reviewing rows by hand: which to look at first, and what a person decided about each, kept in a file."""
+"""Reviewing rows by hand: in which order, and what a person decided about each, kept in a file."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from workbench.display import table
 from workbench.errors import DataError
 from workbench.project import Project
 
-# Which rows to look at first, when there are more than anybody will look at.
+# Which rows come first, when there are more than anybody will read.
 #
 # An order is a list of positions in a dataset. It holds every row once, and it is
 # the same for the same dataset, so that a review goes on tomorrow where it stopped.
@@ -38,23 +38,20 @@ def ordered(dataset: Dataset, by: str, *, seed: int = 0, report: Report | None =
     the order of the file. ``seed`` is that of ``random``.
     """
     positions = list(range(len(dataset)))
-    match by:
-        case "file":
-            pass
-        case "random":
-            random.Random(seed).shuffle(positions)
-        case "longest":
-            lengths = [_length(row) for row in _rows(dataset)]
-            positions.sort(key=lambda position: -lengths[position])
-        case "similar":
-            positions = _families_first(dataset)
-        case "suspicious":
-            if report is None:
-                raise DataError("The order suspicious follows a report; give one: report=check(dataset).")
-            blame = _blame(dataset, report)
-            positions.sort(key=lambda position: blame[position])
-        case _:
-            raise DataError(f"There is no order '{by}'; there are {', '.join(ORDERS)}.")
+    if by not in ORDERS:
+        raise DataError(f"There is no order '{by}'; there are {', '.join(ORDERS)}.")
+    if by == "random":
+        random.Random(seed).shuffle(positions)
+    elif by == "longest":
+        lengths = [_length(row) for row in _rows(dataset)]
+        positions.sort(key=lambda position: -lengths[position])
+    elif by == "similar":
+        positions = _families_first(dataset)
+    elif by == "suspicious":
+        if report is None:
+            raise DataError("The order suspicious follows a report; give one: report=check(dataset).")
+        blame = _blame(dataset, report)
+        positions.sort(key=lambda position: blame[position])
     return positions
 
 
@@ -102,7 +99,7 @@ RATINGS = range(1, 6)
 
 
 @dataclass(frozen=True)
-class Decision:
+class RowDecision:
     """What somebody thinks of one row; ``open``: only rated or commented on so far."""
 
     verdict: Verdict
@@ -142,13 +139,13 @@ class Decisions:
     def __init__(self, path: Path) -> None:
         """Nothing is read or written yet."""
         self.path = path
-        self._latest: dict[str, Decision] = {}
+        self._latest: dict[str, RowDecision] = {}
         self._read_to = 0  # bytes of the file that are in _latest
         # JupyterLab lets a widget answer from a thread of its own while a cell runs.
         self._reading = Lock()
 
     @property
-    def latest(self) -> Mapping[str, Decision]:
+    def latest(self) -> Mapping[str, RowDecision]:
         """What counts now about each row, by ``key_of(example)``; the row decided last stands at the end."""
         with self._reading:
             self._catch_up()
@@ -158,7 +155,7 @@ class Decisions:
         """About how many rows there is a decision."""
         return len(self.latest)
 
-    def of(self, example: Example) -> Decision | None:
+    def of(self, example: Example) -> RowDecision | None:
         """What was decided about this row, if anything."""
         return self.latest.get(key_of(example))
 
@@ -170,14 +167,18 @@ class Decisions:
         rating: int | None = None,
         edited: Mapping[str, JSON] | None = None,
         comment: str = "",
-    ) -> Decision:
+    ) -> RowDecision:
         """Decide about a row, in place of what was decided before; it is on disk when this returns."""
+        return self.write(example, RowDecision(verdict, rating, edited, comment))
+
+    def write(self, example: Example, decision: RowDecision) -> RowDecision:
+        """Decide about a row as ``decide`` does, and give the decision with the time of its writing."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.loads(json.dumps(edited, default=dict))  # as it will be read back
-        decision = Decision(verdict, rating, line, comment, now)
-        decision.applied(example)  # an edited line that is no example is refused here, not at the upload
-        self._append({"row": key_of(example), **vars(decision)})
-        return decision
+        line = json.loads(json.dumps(decision.edited, default=dict))  # as it will be read back
+        written = replace(decision, edited=line, at=now)
+        written.applied(example)  # an edited line that is no example is refused here, not at the upload
+        self._append({"row": key_of(example), **vars(written)})
+        return written
 
     def forget(self, example: Example) -> None:
         """Take back what was decided about a row; the file still tells that it was."""
@@ -203,10 +204,10 @@ class Decisions:
 
     def __repr__(self) -> str:
         """The file and the numbers."""
-        return f"Decisions({self.path.name}: {told(self.counts())})"
+        return f"Decisions({self.path.name}: {counts_in_words(self.counts())})"
 
     def _repr_html_(self) -> str:
-        caption = f"{self.path.name}: {counted(len(self), 'row')} looked at"
+        caption = f"{self.path.name}: {counted(len(self), 'row')} reviewed"
         decided = list(self.latest.values())
         rows = []
         for verdict in VERDICTS:
@@ -221,28 +222,23 @@ class Decisions:
 
     def _catch_up(self) -> None:
         """Read the lines that this or another kernel has written since."""
-        size = self.path.stat().st_size if self.path.is_file() else 0
-        if size < self._read_to:  # somebody deleted the file
-            self._latest, self._read_to = {}, 0
-        if size == self._read_to:
+        lines, end = jsonl_log.new_lines(self.path, self._read_to)
+        if end == self._read_to:
             return
-        with self.path.open("rb") as file:
-            file.seek(self._read_to)
-            # What stands behind the last line's end was cut by a crash, or is just being written.
-            whole, end, _ = file.read().rpartition(b"\n")
-        latest = dict(self._latest)  # a new one: somebody may be going through the old one
-        for line in whole.split(b"\n"):
+        # A new mapping: somebody may be going through the old one. It begins empty where the file did.
+        latest = dict(self._latest) if end > self._read_to else {}
+        for line in lines:
             self._take(line, latest)
-        self._latest, self._read_to = latest, self._read_to + len(whole + end)
+        self._latest, self._read_to = latest, end
 
-    def _take(self, line: bytes, latest: dict[str, Decision]) -> None:
+    def _take(self, line: bytes, latest: dict[str, RowDecision]) -> None:
         try:
             found = json.loads(line)
         except ValueError:
             return  # the first half of a line whose writing a crash cut short
         try:
             key = found.pop("row")
-            decision = Decision(**found) if found["verdict"] else None
+            decision = RowDecision(**found) if found["verdict"] else None
         except (DataError, LookupError, TypeError, AttributeError) as error:
             shown = line[:80].decode("utf-8", "replace")
             raise DataError(f"{self.path} holds a line that is no decision: {shown}; remove it.") from error
@@ -268,6 +264,6 @@ def key_of(example: Example) -> str:
     return hashlib.sha256(identity([example.wire]).encode()).hexdigest()
 
 
-def told(counts: Mapping[Verdict, int]) -> str:
+def counts_in_words(counts: Mapping[Verdict, int]) -> str:
     """``12 kept, 3 dropped, 1 edited, 4 open``."""
     return ", ".join(f"{counts.get(verdict, 0):,} {_IN_WORDS[verdict]}" for verdict in VERDICTS)

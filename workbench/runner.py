@@ -1,4 +1,8 @@
-"""Notebooks without a browser: parameters from flags and files, run in order, results as a table and JSON."""
+"""Notebooks without a browser: parameters from flags and files, run in order, results as a table and JSON.
+
+What came out of a run is read from the project's record, never from a cell's output. Apart because
+``__main__`` holds the commands of a shell, and a program of one's own can run notebooks without them.
+"""
 
 import asyncio
 import json
@@ -18,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from workbench.errors import DataError, SetupError
+from workbench.jsonl_log import read_text
 from workbench.project import (
     JSON,
     PARAMETERS,
@@ -50,7 +55,7 @@ Value = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedNotebook:
     """One notebook, and the parameters it will get."""
 
     notebook: Path
@@ -72,7 +77,7 @@ def read_parameters(flags: Iterable[tuple[str, str]], file: Path | None = None) 
 
 def plan(
     parameters: Mapping[str, Value], *, only: Sequence[str] = (), folder: Path = NOTEBOOKS
-) -> list[Plan]:
+) -> list[PlannedNotebook]:
     """Give each notebook the parameters it knows; a name that none of them knows is an error.
 
     ``only`` picks notebooks by how their names begin (``"04"``); empty picks all. Settings of the task are
@@ -100,7 +105,7 @@ def plan(
         )
     own = {name: value for name, value in parameters.items() if name not in PARAMETERS}
     return [
-        Plan(
+        PlannedNotebook(
             path,
             {name: value for name, value in own.items() if name in known[path]},
             "project.task" in path.read_text(encoding="utf-8"),
@@ -136,15 +141,14 @@ def for_this_run(task: Task, project: Project, folder: Path) -> Iterator[None]:
     if task == project.task:
         yield
         return
-    before = os.environ.get("WORKBENCH_TASK")
+    before = {name: os.environ[name] for name in ("WORKBENCH_TASK",) if name in os.environ}
     written = project.save(f"{folder.relative_to(project.path)}/{TASK_FILE}", task.to_toml(folder))
     os.environ["WORKBENCH_TASK"] = str(written)
     try:
         yield
     finally:
         del os.environ["WORKBENCH_TASK"]
-        if before is not None:
-            os.environ["WORKBENCH_TASK"] = before
+        os.environ.update(before)
 
 
 def _setting(name: str, value: Value) -> Setting:
@@ -177,11 +181,9 @@ def _parameters_in(file: Path) -> dict[str, Value]:
     """Read a mapping of names to scalars from a YAML or JSON file."""
     import yaml
 
+    text = read_text(file)
     try:
-        text = file.read_text(encoding="utf-8-sig")
         content = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}.") from None
     except (ValueError, yaml.YAMLError) as error:
         raise DataError(f"{file} is neither YAML nor JSON: {' '.join(str(error).split())}.") from None
     if not isinstance(content, dict):
@@ -199,7 +201,7 @@ def _parameters_in(file: Path) -> dict[str, Value]:
 
 
 @dataclass(frozen=True)
-class Run:
+class NotebookRun:
     """How one notebook ended, and where the executed copy lies."""
 
     name: str
@@ -209,7 +211,7 @@ class Run:
     error: str | None = None  # which cell failed, and the last line of its error
 
 
-def execute(plans: Sequence[Plan], folder: Path) -> Iterator[Run]:
+def execute(plans: Sequence[PlannedNotebook], folder: Path) -> Iterator[NotebookRun]:
     """Run the notebooks one after the other, up to the first that fails; copies as executed go to ``folder``.
 
     A bar on stderr shows the notebook and the cell at work, where stderr is a terminal.
@@ -217,7 +219,9 @@ def execute(plans: Sequence[Plan], folder: Path) -> Iterator[Run]:
     """
     from tqdm import tqdm
 
-    logging.getLogger("papermill").addHandler(logging.NullHandler())  # what it says comes out as Run.error
+    logging.getLogger("papermill").addHandler(
+        logging.NullHandler()
+    )  # what it says comes out as NotebookRun.error
     for number, planned in enumerate(plans, start=1):
         bar = tqdm(
             desc=f"{number}/{len(plans)} {planned.name}",
@@ -234,7 +238,7 @@ def execute(plans: Sequence[Plan], folder: Path) -> Iterator[Run]:
             return
 
 
-def _execute(planned: Plan, folder: Path, watcher: "_Watcher") -> Run:
+def _execute(planned: PlannedNotebook, folder: Path, watcher: "_Watcher") -> NotebookRun:
     from papermill import PapermillExecutionError, execute_notebook
 
     kept = folder / planned.notebook.name
@@ -263,7 +267,7 @@ def _execute(planned: Plan, folder: Path, watcher: "_Watcher") -> Run:
     if watcher.stopped:
         raise KeyboardInterrupt
     seconds = round(time.monotonic() - started, 1)
-    return Run(planned.name, kept, "completed" if error is None else "failed", seconds, error)
+    return NotebookRun(planned.name, kept, "completed" if error is None else "failed", seconds, error)
 
 
 class _Watcher:
@@ -281,7 +285,7 @@ class _Watcher:
 
     @contextmanager
     def attended(self) -> Iterator[None]:
-        """Have a place for the kernel's sockets, and an ear for Ctrl-C."""
+        """Have a place for the kernel's sockets, and take Ctrl-C."""
         ours = os.name != "nt" and threading.current_thread() is threading.main_thread()
         before = signal.signal(signal.SIGINT, self.stop) if ours else None
         try:
@@ -364,25 +368,12 @@ def _plain(text: str) -> str:
 
 # What a run of the notebooks came to: for people a table, for CI one JSON object.
 
+_OF_A_MODEL = ("model", "prompt", "score", "low", "high")
 RESULTS = (
     "outcome",
     "verdict",
-    "base_model",
-    "base_prompt",
-    "base_score",
-    "base_low",
-    "base_high",
-    "tuned_model",
-    "tuned_prompt",
-    "tuned_score",
-    "tuned_low",
-    "tuned_high",
-    "items",
-    "fixed",
-    "broken",
-    "p_value",
-    "training_seconds",
-    "job_id",
+    *(f"{side}_{fact}" for side in ("base", "tuned") for fact in _OF_A_MODEL),
+    *("items", "fixed", "broken", "p_value", "training_seconds", "job_id"),
 )
 """The facts of a comparison that a run's summary repeats."""
 
@@ -393,7 +384,7 @@ class Summary:
 
     project: str
     folder: Path
-    runs: tuple[Run, ...]
+    runs: tuple[NotebookRun, ...]
     comparison: Mapping[str, JSON] | None
 
     @property
@@ -403,8 +394,7 @@ class Summary:
         for run in self.runs:
             failed: dict[str, JSON] = {} if run.error is None else {"error": run.error, "path": str(run.path)}
             notebooks.append({"name": run.name, "status": run.status, "seconds": run.seconds, **failed})
-        found = self.comparison or {}
-        results = {name: found.get(name) for name in RESULTS}
+        results = {name: (self.comparison or {}).get(name) for name in RESULTS}
         return {"notebooks": notebooks, **results, "project": self.project, "folder": str(self.folder)}
 
     def __str__(self) -> str:
@@ -428,15 +418,9 @@ class Summary:
         return "\n".join(lines)
 
 
-def summarize(project: Project, runs: Iterable[Run], folder: Path) -> Summary:
-    """Tell what came out; the scores stand in the record, if 06_evaluate wrote them just now."""
+def summarize(project: Project, runs: Iterable[NotebookRun], folder: Path) -> Summary:
+    """Sum up what came out; the scores stand in the record, if 06_evaluate wrote them just now."""
     ended = tuple(runs)
     compared = any(run.name == "06_evaluate" and run.status == "completed" for run in ended)
     entry = project.latest("comparison") if compared else None
     return Summary(project.name, folder, ended, None if entry is None else entry.facts)
-
-
-# The notebooks without a browser: in order, in one process, with parameters.
-#
-# What came out of a run is read from the project's record, never from a cell's
-# output. What a notebook says and does lies in ``notebooks/``, not here.

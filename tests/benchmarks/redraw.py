@@ -17,7 +17,6 @@ import pandas as pd
 from workbench.training.curve import Curve
 from workbench.widgets.curve_chart import Scaling
 from workbench.widgets.curve_view import plot
-from workbench.widgets.runs_view import overlay
 
 ROUNDS = 7
 
@@ -82,7 +81,7 @@ def main() -> None:
     told("supervised, 10,000 points, logarithmic", partial(redrawn, ten_thousand, "log"))
     told("preferences, 10,000 points", partial(redrawn, preferences(10_000)))
     told("10,000 points with 3,333 gaps", partial(redrawn, holes(10_000)))
-    eight = overlay({f"run {number}": ten_thousand for number in range(1, 9)})
+    eight = plot({f"run {number}": ten_thousand for number in range(1, 9)})
     told("8 runs laid over each other, 10,000 points each", lambda: eight.svg)
     told("the interactive figure, 10,000 points", lambda: plot(ten_thousand).figure.to_json())
 

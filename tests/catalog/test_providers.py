@@ -11,14 +11,13 @@ from openai import AzureOpenAI, OpenAI
 from starlette.testclient import TestClient
 
 from workbench.catalog.providers import PROVIDERS, Provider, provider_of
-from workbench.connect import connect
+from workbench.connect import connect, self_test
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import SetupError
 from workbench.evaluation.evaluate import evaluate
 from workbench.evaluation.evaluation import cost_per_request
 from workbench.evaluation.graders.ready_made import grader
 from workbench.project import open_project
-from workbench.selftest import self_test
 from workbench.training.control import choices
 from workbench.training.preflight import launch, preflight
 from workbench.training.runs import runs

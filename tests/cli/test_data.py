@@ -234,7 +234,7 @@ def test_what_was_built_passes_the_check(write: Write, tmp_path: Path):
         (("faq.csv", "-m", "nowhere.yaml"), "nowhere.yaml cannot be read: No such file or directory."),
         (("faq.csv", "-m", "."), ". cannot be read: Is a directory."),
         (("faq.csv", "-m", "broken.yaml"), "broken.yaml is neither YAML nor JSON: "),
-        (("faq.csv", "-m", "binary.csv"), "binary.csv is neither YAML nor JSON: "),
+        (("faq.csv", "-m", "binary.csv"), "binary.csv is not UTF-8 text; save it as UTF-8."),
         (("faq.csv", "-m", "list.yaml"), "list.yaml should hold names and their values, like name: value."),
         (
             ("faq.csv", "-m", "typo.yaml"),

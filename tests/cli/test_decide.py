@@ -7,8 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from workbench.cli import decide
-from workbench.cli.shell import OneSentence
+from workbench.cli import OneSentence, decide
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from typer.testing import CliRunner, Result
 
+from workbench.cli import OneSentence
 from workbench.cli import evaluate as commands
-from workbench.cli.shell import OneSentence
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.prompts import Prompt

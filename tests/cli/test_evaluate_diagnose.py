@@ -7,8 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from workbench.cli import evaluate
-from workbench.cli.shell import OneSentence
+from workbench.cli import OneSentence, evaluate
 from workbench.training.diagnosis_facts import VERDICTS
 
 

@@ -10,8 +10,8 @@ from openai import OpenAI
 from starlette.testclient import TestClient
 from typer.testing import CliRunner, Result
 
+from workbench.cli import OneSentence
 from workbench.cli import jobs as commands
-from workbench.cli.shell import OneSentence
 from workbench.local.api.app import create_app
 from workbench.local.store.store import Store
 

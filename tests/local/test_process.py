@@ -23,13 +23,13 @@ import uvicorn
 from openai import OpenAI
 from uvicorn.server import ServerState
 
+from workbench.connect import fetch_tokenizer
 from workbench.dataset import chat_template
 from workbench.errors import SetupError
 from workbench.local import __main__ as foreground
 from workbench.local import process
 from workbench.local.__main__ import Housekeeping
 from workbench.local.log import BOUND, KEPT, BoundedLog, cut_log
-from workbench.selftest import fetch_tokenizer
 
 
 @pytest.fixture

@@ -57,7 +57,8 @@ def prepared(home: Path) -> Path:
 def beside_other_work() -> nbformat.NotebookNode:
     """A notebook in which somebody watches a job and works on."""
     sources = [
-        "from workbench import connect, follow, open_project, watch_in_background\n"
+        "from workbench import connect, follow, open_project\n"
+        "from workbench.widgets.curve_view import watch_in_background\n"
         'job = open_project("gql").need("job", "04_launch").facts["job_id"]',
         "watched = watch_in_background(follow(connect(), job))",
         'print("worked on, and watched:", not watched.done())',
@@ -186,7 +187,7 @@ def test_a_person_watches_a_job_learn(page: "Page", lab: str, tmp_path: Path):
     assert "· succeeded · step " in watched.locator(".gtitle").text_content()
     for name in ("training", "validation", "held-out answers"):
         assert watched.get_by_text(name, exact=True).is_visible()
-    assert "training seconds" in outputs(page, "wb.job_result(done)").inner_text()
+    assert "training seconds" in outputs(page, "done.result").inner_text()
 
 
 def test_a_person_works_on_while_a_job_is_watched(page: "Page", lab: str):

@@ -18,7 +18,7 @@ from openai.types.fine_tuning.fine_tuning_job import Error, Hyperparameters
 from workbench.errors import DataError
 from workbench.training.curve import Curve
 from workbench.training.follow import Progress
-from workbench.widgets.curve_chart import Look, smoothed, svg
+from workbench.widgets.curve_chart import Look, smoothed
 from workbench.widgets.curve_view import _plot, plot, watch, watch_in_background
 from workbench.widgets.svg import Logarithmic
 
@@ -48,6 +48,10 @@ def strokes(picture: str, colour: str) -> list[str]:
     """The paths of a colour, as their SVG commands."""
     paths = ET.fromstring(picture).iter("{http://www.w3.org/2000/svg}path")
     return [path.get("d", "") for path in paths if path.get("stroke") == colour]
+
+
+def svg(curve: Curve, title: str = "", **style: str) -> str:
+    return plot(curve, title, **style).svg
 
 
 def words(picture: str) -> list[str]:
@@ -225,19 +229,19 @@ def test_an_axis_or_scale_that_is_none_is_refused(look, refused):
 
 
 def test_on_a_logarithmic_axis_a_tenth_is_as_far_as_the_tenth_before():
-    path = strokes(svg(curve(train_loss=[1.0, 0.1, 0.01]), "", Look(scaling="log")), BLUE)[0]
+    path = strokes(svg(curve(train_loss=[1.0, 0.1, 0.01]), scale="log"), BLUE)[0]
     heights = [float(point.split()[1]) for point in path[1:].split("L")]
     assert heights[1] - heights[0] == pytest.approx(heights[2] - heights[1], abs=0.11)
 
 
 def test_what_has_no_logarithm_is_counted_and_left_out():
-    picture = svg(curve(train_loss=[1.0, 0.0, 0.01]), "", Look(scaling="log"))
+    picture = svg(curve(train_loss=[1.0, 0.0, 0.01]), scale="log")
     assert "Loss · logarithmic, without 1 of 0 or less" in words(picture)
     assert "nan" not in picture
 
 
 def test_losses_of_zero_alone_are_drawn_evenly():
-    assert "logarithmic" not in svg(curve(train_loss=[0.0, 0.0]), "", Look(scaling="log"))
+    assert "logarithmic" not in svg(curve(train_loss=[0.0, 0.0]), scale="log")
 
 
 def test_the_checkpoints_that_are_named_are_marked_in_place_of_those_guessed():
@@ -340,8 +344,8 @@ def test_an_interrupt_shows_how_to_watch_on(capsys):
 
 def test_while_a_job_does_not_tell_its_epochs_steps_are_drawn(capsys):
     done = {"hyperparameters": Hyperparameters(n_epochs=3), "trained_tokens": None}
-    assert _plot(progress("running", 15), "", Look("epoch")).look.axis == "step"
-    assert _plot(progress("succeeded", 30, **done), "", Look("epoch")).look.axis == "epoch"
+    assert _plot(progress("running", 15), "", Look("epoch")).picture.axis == "step"
+    assert _plot(progress("succeeded", 30, **done), "", Look("epoch")).picture.axis == "epoch"
 
 
 def test_in_the_background_the_loop_goes_on_while_the_service_is_waited_for(capsys):

@@ -192,12 +192,12 @@ def test_without_a_reference_the_tuned_answer_is_compared_with_the_base_one():
 
 def test_headless_it_is_a_table_of_the_first_items(window, monkeypatch, unstyled):
     monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
-    shown = window._repr_mimebundle_()
+    shown, _ = window._repr_mimebundle_()
     assert set(shown) == {"text/plain", "text/html"}
     assert shown["text/plain"] == "4 items: 1 right → wrong, 1 wrong → right, 1 both wrong"
     assert "<td>train.jsonl:7</td>" in unstyled(shown["text/html"])
     monkeypatch.setenv("WORKBENCH_HEADLESS", "")
-    assert WIDGET in window._repr_mimebundle_()
+    assert WIDGET in window._repr_mimebundle_()[0]
 
 
 def test_ten_thousand_items_open_at_once_and_only_one_is_drawn():

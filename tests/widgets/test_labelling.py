@@ -107,11 +107,11 @@ def test_a_judges_label_is_shown_to_be_checked_and_comes_back_when_a_person_take
 
 def test_without_a_front_end_it_is_a_table(window, monkeypatch):
     monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
-    shown = window._repr_mimebundle_()
+    shown, _ = window._repr_mimebundle_()
     assert set(shown) == {"text/plain", "text/html"}
     assert "2 failures to label by hand, the first 2" in shown["text/html"]
     monkeypatch.setenv("WORKBENCH_HEADLESS", "")
-    assert WIDGET in window._repr_mimebundle_()
+    assert WIDGET in window._repr_mimebundle_()[0]
 
 
 def test_without_failures_there_is_nothing_to_label(labels):

@@ -11,10 +11,10 @@ import typer
 import yaml
 
 from workbench import settings
-from workbench.cli.shell import AsJson
+from workbench.cli import AsJson
 from workbench.dataset.dataset import JSON, counted
 from workbench.errors import DataError
-from workbench.jsonl_log import writing
+from workbench.jsonl_log import read_text, writing
 
 ASPECTS = "format,tokens,repeats,texts,privacy"
 File = Annotated[Path, typer.Argument(help="The file with the examples.")]
@@ -42,7 +42,7 @@ def _explain(rules: str | None) -> None:
 def check_file(
     train: File,
     valid: Annotated[Path | None, typer.Argument(help="The validation file.")] = None,
-    method: Annotated[str | None, typer.Option(help="sft, dpo or rft; else told by the lines.")] = None,
+    method: Annotated[str | None, typer.Option(help="sft, dpo or rft; else read from the lines.")] = None,
     model: Annotated[str | None, typer.Option(help="Count its tokens, hold to its limits.")] = None,
     grader: Annotated[Path | None, typer.Option(help="The grader's JSON, for rft.")] = None,
     response_format: Annotated[Path | None, typer.Option(help="The answers' JSON Schema, for rft.")] = None,
@@ -61,7 +61,7 @@ def check_file(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell everything that is wrong with training data, at once."""
+    """List everything that is wrong with training data, at once."""
     from workbench.dataset.check.check import check
     from workbench.dataset.read import read
 
@@ -106,7 +106,7 @@ def build_file(
     """Make the JSON lines that are uploaded, from a table or from somebody's chats."""
     from workbench.dataset.read import read
 
-    given = {} if mapping is None else _mapping_in(mapping)
+    given: dict[str, JSON] = {} if mapping is None else _mapping_in(mapping)
     flags = {
         "question": question,
         "answer": answer,
@@ -119,17 +119,9 @@ def build_file(
     unknown = next((name for name in given if name not in flags), None)
     if unknown is not None:
         raise DataError(f"{mapping} says {unknown}, which no mapping has; it may say {', '.join(flags)}.")
-    said: dict[str, JSON] = {**given, **{name: value for name, value in flags.items() if value is not None}}
-    dataset = read(
-        source,
-        question=_text(said, "question"),
-        answer=_text(said, "answer"),
-        system=_text(said, "system"),
-        preferred=_text(said, "preferred"),
-        rejected=_text(said, "rejected"),
-        reference=_texts(said, "reference"),
-        sheet=_text(said, "sheet"),
-    )
+    given = {**given, **{name: value for name, value in flags.items() if value is not None}}
+    columns = {name: _text(given, name) for name in flags if name != "reference"}
+    dataset = read(source, reference=_texts(given, "reference"), **columns)
     path = _write(output or source.with_suffix(".built.jsonl"), dataset.to_jsonl())
     facts = {"file": str(path), "examples": len(dataset), "sha256": dataset.sha256, "notes": dataset.notes}
     sentence = f"{path}: {counted(len(dataset), 'example')}"
@@ -140,12 +132,12 @@ def fix_file(
     file: File,
     output: Output = None,
     rules: Annotated[
-        str | None, typer.Option(help="Mend these: pii,overlap; else what loses nothing.")
+        str | None, typer.Option(help="Repair these: pii,overlap; else what loses nothing.")
     ] = None,
     test: Annotated[Path | None, typer.Option(help="The held-out test, for the rule overlap.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what can be mended, as a diff; with --output, write the mended file. The file itself stays."""
+    """Show what can be repaired, as a diff; with --output, write the repaired file. The file itself stays."""
     from workbench.dataset.check.check import check
     from workbench.dataset.repair.changes import keep_changes
     from workbench.dataset.repair.repair import propose
@@ -157,8 +149,8 @@ def fix_file(
         with writing(_ledger()):
             keep_changes(repair.changes, _ledger())
         repair.write(output)
-    told = f"{repair!r}\n{repair.diff()}".rstrip()
-    typer.echo(json.dumps(dict(repair.record)) if as_json else told)
+    shown = f"{repair!r}\n{repair.diff()}".rstrip()
+    typer.echo(json.dumps(dict(repair.record)) if as_json else shown)
 
 
 def undo_file(file: File, output: Output = None) -> None:
@@ -166,9 +158,9 @@ def undo_file(file: File, output: Output = None) -> None:
     from workbench.dataset.json_text import content
     from workbench.dataset.repair.changes import find_changes, undo
 
-    mended = content(file)
-    changes = find_changes(hashlib.sha256(mended).hexdigest(), _ledger())
-    path = _write(output or file.with_suffix(".before.jsonl"), undo(mended, changes))
+    repaired = content(file)
+    changes = find_changes(hashlib.sha256(repaired).hexdigest(), _ledger())
+    path = _write(output or file.with_suffix(".before.jsonl"), undo(repaired, changes))
     typer.echo(f"{path}: as it was before.")
 
 
@@ -195,27 +187,25 @@ def _words(text: str) -> list[str]:
     return text.replace(",", " ").split()
 
 
-def _mapping_in(path: Path) -> Mapping[str, JSON]:
+def _mapping_in(path: Path) -> dict[str, JSON]:
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        found = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
         raise DataError(f"{path} is neither YAML nor JSON: {str(error).splitlines()[0]}.") from error
     if not isinstance(found, dict):
         raise DataError(f"{path} should hold names and their values, like name: value.")
     return found
 
 
-def _text(said: Mapping[str, JSON], name: str) -> str | None:
-    value = said.get(name)
+def _text(given: Mapping[str, JSON], name: str) -> str | None:
+    value = given.get(name)
     if value is not None and not isinstance(value, str):
         raise DataError(f"{name} is {value!r} in the mapping; it should be a text.")
     return value
 
 
-def _texts(said: Mapping[str, JSON], name: str) -> Sequence[str]:
-    value = said.get(name) or ()
+def _texts(given: Mapping[str, JSON], name: str) -> Sequence[str]:
+    value = given.get(name) or ()
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
         raise DataError(f"{name} is {value!r} in the mapping; it should be a list of columns.")

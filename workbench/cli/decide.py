@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.shell import AsJson
+from workbench.cli import AsJson
 from workbench.errors import DataError
 
 # The decision in a shell: JSON in, JSON out; ``--schema`` prints what a file may hold.

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from workbench import settings
-from workbench.cli.shell import AsJson
+from workbench.cli import AsJson
 from workbench.errors import DataError
+from workbench.jsonl_log import read_text
 
 if TYPE_CHECKING:
     from workbench.evaluation.evaluation import Evaluation
@@ -38,7 +39,7 @@ def diagnose_file(
     file: Annotated[
         Path, typer.Argument(help="A job's results.csv, its events or a trainer_state.json (JSON).")
     ],
-    method: Annotated[str | None, typer.Option(help="sft, dpo or rft; else told by the columns.")] = None,
+    method: Annotated[str | None, typer.Option(help="sft, dpo or rft; else read from the columns.")] = None,
     n_epochs: Annotated[float | None, typer.Option(help="How many epochs the curve covers.")] = None,
     leaks: Annotated[
         int | None, typer.Option(help="How many validation rows 'check' found in the training data.")
@@ -138,7 +139,7 @@ def evaluate_file(
     reached = sum(item.score for item in found.graded) / len(found.items)
     passed = at_least is None or reached >= at_least
     gate = {"at_least": at_least, "passed": passed}
-    typer.echo(json.dumps({**found.facts, **gate}) if as_json else _told(found, at_least, passed))
+    typer.echo(json.dumps({**found.facts, **gate}) if as_json else _sentence(found, at_least, passed))
     raise typer.Exit((0 if passed else REFUSED) if found.graded else 2)
 
 
@@ -151,8 +152,15 @@ def compare_files(
     minimum: Annotated[
         float, typer.Option(min=0, max=100, metavar="POINTS", help="The smallest difference that matters.")
     ] = 2.0,
-    looked_at: Annotated[
-        int, typer.Option(min=1, metavar="K", help="So many models, checkpoints or prompts were tried on it.")
+    comparisons_made: Annotated[
+        int,
+        typer.Option(
+            "--comparisons-made",
+            "--looked-at",
+            min=1,
+            metavar="K",
+            help="So many models, checkpoints or prompts were tried on it.",
+        ),
     ] = 1,
     leaked: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Items seen in training: an id or origin a line.")
@@ -175,15 +183,15 @@ def compare_files(
         read_scores(tuned),
         also=[read_scores(path) for path in also or ()],
         minimum=minimum / 100,
-        comparisons_made=looked_at,
+        comparisons_made=comparisons_made,
         contaminated=() if leaked is None else _lines_of(leaked),
         missing="refuse" if missing == "refuse" else "leave out",
     )
     guarded = NonInferiority(comparison, minimum / 100)
     passed = guarded.outcome == "not worse" if must == "not-worse" else comparison.outcome == "better"
-    said = comparison.verdict if must == "better" else f"{guarded.verdict}\n{comparison.verdict}"
+    verdict = comparison.verdict if must == "better" else f"{guarded.verdict}\n{comparison.verdict}"
     facts = {**comparison.facts, "not_worse": guarded.facts, "must": must, "passed": passed}
-    typer.echo(json.dumps(facts) if as_json else said)
+    typer.echo(json.dumps(facts) if as_json else verdict)
     raise typer.Exit(0 if passed else REFUSED)
 
 
@@ -197,22 +205,13 @@ def _prompt(system: str | None, file: Path | None) -> "Prompt":
         return AS_TRAINED if system is None else Prompt("system", system=system)
     if file.suffix in (".jsonl", ".parquet"):
         return Evaluation.load(file).prompt
-    return Prompt(file.stem, system=_text(file).strip())
+    return Prompt(file.stem, system=read_text(file).strip())
 
 
 def _lines_of(file: Path) -> list[str]:
-    return [line.strip() for line in _text(file).splitlines() if line.strip()]
+    return [line.strip() for line in read_text(file).splitlines() if line.strip()]
 
 
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 text.") from error
-
-
-def _told(found: "Evaluation", at_least: float | None, passed: bool) -> str:
+def _sentence(found: "Evaluation", at_least: float | None, passed: bool) -> str:
     gate = "" if at_least is None else f" {'At' if passed else 'Not at'} least {100 * at_least:g} %."
     return f"{found!r}{gate}"

@@ -1,23 +1,22 @@
 """Fine-tuning jobs in a shell: list, show, follow, pause, resume and cancel them.
 
-``follow`` ends with how the jobs ended: 0 all succeeded, 1 one failed, 3 one was cancelled. 2 is said
-in a sentence: something cannot be done. Ctrl-C (130) stops the following and never a job.
+``follow`` ends with how the jobs ended: 0 all succeeded, 1 one failed, 3 one was cancelled; 2 comes with a
+sentence: something cannot be done. Ctrl-C (130) stops the following and never a job.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.shell import AsJson
+from workbench.cli import AsJson
 from workbench.connect import connect
 from workbench.errors import SetupError
 
 if TYPE_CHECKING:
-    from openai import OpenAI
     from openai.types.fine_tuning import FineTuningJob
 
     from workbench.training.alerts import Alert
@@ -56,109 +55,88 @@ def list_jobs(
 
 @jobs.command()
 def show(job: Job, provider: Provider = None, as_json: AsJson = False) -> None:
-    """Tell how a job stands: its curve, its last events, and what can be done to it."""
+    """Show how a job stands: its curve, its last events, and what can be done to it."""
     from workbench.training.alerts import alerts_now
     from workbench.training.control import choices
     from workbench.training.follow import follow
 
     client = connect(provider)
     now = next(follow(client, job))
-    can, told = choices(client, now.job), alerts_now(now)
+    can, found = choices(client, now.job), alerts_now(now)
     if as_json:
         facts = {
             **_facts(now.job),
-            **_told(now),
-            "alerts": [alert.facts for alert in told],
+            **_standing(now),
+            "alerts": [alert.facts for alert in found],
             "choices": [choice._asdict() for choice in can.all],
         }
         typer.echo(json.dumps(facts))
         return
     events = [f"{_when(event.created_at)}  {event.message}" for event in now.events[-LAST_EVENTS:]]
-    typer.echo("\n".join([repr(now), *events, *(f"Alert: {alert}" for alert in told), repr(can)]))
+    typer.echo("\n".join([repr(now), *events, *(f"Alert: {alert}" for alert in found), repr(can)]))
 
 
 @jobs.command()
 def follow(
     ids: Annotated[list[str], typer.Argument(metavar="JOB…", help="One or more ids, like ftjob-…")],
     provider: Provider = None,
-    poll: Annotated[float, typer.Option(min=0, help="Seconds between two looks.")] = 1.0,
+    poll: Annotated[float, typer.Option(min=0, help="Seconds between two requests.")] = 1.0,
     patience: Annotated[float, typer.Option(min=0, help="Seconds without any answer to put up with.")] = 60.0,
     webhook: Annotated[
         str | None, typer.Option(metavar="URL", help="Post each alert there, as JSON.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Watch jobs until they have ended; progress and alerts are told on stderr."""
+    """Watch jobs until they have ended; progress and alerts come on stderr."""
     from workbench.training.alerts import address, alerts
     from workbench.training.follow import follow_all
 
     to = None if webhook is None else address(webhook)
     ended: dict[str, Progress] = {}
-    looks = follow_all(connect(provider), ids, poll_seconds=poll, patience_seconds=patience)
-    told: list[Alert] = []
+    progress = follow_all(connect(provider), ids, poll_seconds=poll, patience_seconds=patience)
+    raised: list[Alert] = []
     try:
-        for alert in alerts(_said(looks, ended)):
+        for alert in alerts(_shown(progress, ended)):
             typer.echo(f"Alert: {alert}", err=True)
-            told.append(alert)
+            raised.append(alert)
             if to is not None:
                 _post(alert, to)
     except KeyboardInterrupt:
         typer.echo(f"No longer followed; the jobs go on: {', '.join(ids)}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
-        facts = [{**_facts(now.job), **_told(now)} for now in ended.values()]
-        typer.echo(json.dumps({"jobs": facts, "alerts": [alert.facts for alert in told]}))
+        facts = [{**_facts(now.job), **_standing(now)} for now in ended.values()]
+        typer.echo(json.dumps({"jobs": facts, "alerts": [alert.facts for alert in raised]}))
     else:
         typer.echo("\n".join(repr(now) for now in ended.values()))
     statuses = {now.job.status for now in ended.values()}
     raise typer.Exit(FAILED if "failed" in statuses else CANCELLED if "cancelled" in statuses else 0)
 
 
-@jobs.command()
-def pause(job: Job, provider: Provider = None, as_json: AsJson = False) -> None:
-    """Let a running job rest; it keeps its place."""
-    from workbench.training.control import pause_job
+def _add_control(verb: str, meaning: str) -> None:
+    """Offer a command that does one thing to a job, and says what it costs."""
 
-    _steer(pause_job, job, provider, as_json)
+    def control(job: Job, provider: Provider = None, as_json: AsJson = False) -> None:
+        from workbench.training import control
 
+        client = connect(provider)
+        before = control.choices(client, client.fine_tuning.jobs.retrieve(job))
+        costs = next(choice.costs for choice in before.all if choice.verb == verb)
+        done: FineTuningJob = getattr(control, f"{verb}_job")(client, job)
+        facts = json.dumps({**_facts(done), "costs": costs})
+        typer.echo(facts if as_json else f"{done.id} is {done.status}.\nIt costs {costs}.")
 
-@jobs.command()
-def resume(job: Job, provider: Provider = None, as_json: AsJson = False) -> None:
-    """Let a paused job go on."""
-    from workbench.training.control import resume_job
-
-    _steer(resume_job, job, provider, as_json)
-
-
-@jobs.command()
-def cancel(job: Job, provider: Provider = None, as_json: AsJson = False) -> None:
-    """Cancel a job for good; its checkpoints stay."""
-    from workbench.training.control import cancel_job
-
-    _steer(cancel_job, job, provider, as_json)
+    jobs.command(verb, help=meaning)(control)
 
 
-def _steer(
-    verb: "Callable[[OpenAI, FineTuningJob | str], FineTuningJob]",
-    job: str,
-    provider: str | None,
-    as_json: bool,
-) -> None:
-    from workbench.training.control import choices
-
-    client = connect(provider)
-    before = choices(client, client.fine_tuning.jobs.retrieve(job))
-    costs = next(choice.costs for choice in before.all if verb.__name__ == f"{choice.verb}_job")
-    done = verb(client, job)
-    if as_json:
-        typer.echo(json.dumps({**_facts(done), "costs": costs}))
-    else:
-        typer.echo(f"{done.id} is {done.status}.\nIt costs {costs}.")
+_add_control("pause", "Let a running job rest; it keeps its place.")
+_add_control("resume", "Let a paused job go on.")
+_add_control("cancel", "Cancel a job for good; its checkpoints stay.")
 
 
-def _said(looks: "Iterator[Progress]", ended: "dict[str, Progress]") -> "Iterator[Progress]":
-    """Pass on what is seen, telling each new state and step; what has ended is kept."""
-    for now in looks:
+def _shown(progress: "Iterator[Progress]", ended: "dict[str, Progress]") -> "Iterator[Progress]":
+    """Pass on what comes, and write each new state and step; what has ended is kept."""
+    for now in progress:
         typer.echo(f"{now.job.id}: {now.job.status}, step {now.curve.steps}", err=True)
         if now.ended:
             ended[now.job.id] = now
@@ -188,7 +166,7 @@ def _facts(job: "FineTuningJob") -> dict[str, object]:
     }
 
 
-def _told(now: "Progress") -> dict[str, object]:
+def _standing(now: "Progress") -> dict[str, object]:
     return {"step": now.curve.steps, "final": now.curve.final, "events": len(now.events)}
 
 

@@ -46,6 +46,11 @@ class Progress:
         """Whether the job succeeded, failed or was cancelled."""
         return self.job.status in ENDED
 
+    @property
+    def result(self) -> "JobResult":
+        """What came out of the job; a ``SetupError`` where it failed, was cancelled or has not ended."""
+        return job_result(self)
+
     def __repr__(self) -> str:
         """The job's state, then the curve's summary."""
         return f"{self.job.id}: {self.job.status}\n{self.curve!r}"

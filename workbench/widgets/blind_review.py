@@ -8,20 +8,15 @@ and for any cell. Headless, and wherever no browser answers, it is a table.
 from collections.abc import Mapping
 from pathlib import Path
 
-import anywidget
-import traitlets
-
 from workbench.dataset.dataset import ROWS_SHOWN, counted
 from workbench.display import table
-from workbench.errors import WorkbenchError
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.preferences import Preferences, preferences
 from workbench.evaluation.ratings import SIDES, Choice, Match, Rating, Ratings, Side, matches
-from workbench.settings import setting
-from workbench.widgets.row_review import LONGEST, shown
+from workbench.widgets.row_review import LONGEST, KeyWindow, shown
 
 _PLACES = ("first", "second")
-_TOLD: dict[str, str] = {"first": "answer 1", "second": "answer 2", "skip": "skipped"}
+_PICKED: dict[str, str] = {"first": "answer 1", "second": "answer 2", "skip": "skipped"}
 
 
 def blind_review(
@@ -42,12 +37,10 @@ def blind_review(
     return BlindReview(base, tuned, ratings, rater, seed, sample)
 
 
-class BlindReview(anywidget.AnyWidget):
-    """The window: one question, two answers, and the keys that choose."""
+class BlindReview(KeyWindow):
+    """The window: one question, two answers, and the keys that choose; it shows no model's name."""
 
     _esm = Path(__file__).with_name("blind_review.js")
-    row = traitlets.Dict().tag(sync=True)
-    """What the browser shows: plain values of the one question in view, and no model's name."""
 
     def __init__(
         self,
@@ -63,21 +56,14 @@ class BlindReview(anywidget.AnyWidget):
         self._rater, self._seed = rater, seed
         self._asked = matches(base, tuned, seed=seed, sample=sample).asked
         self._notes: dict[str, str] = {}  # of questions that are not rated yet
-        self._answers = 0
         rated = self._rated()
         self._at = next((n for n, m in enumerate(self._asked) if m.key not in rated), len(self._asked))
-        super().__init__(row=self._view("", ""))
-        self.on_msg(self._hear)
+        super().__init__()
 
     @property
     def preferences(self) -> Preferences:
-        """What all people prefer by now; this lifts the blindfold, so look when you have finished."""
+        """What all people prefer by now; it names the models, so ask for it when you have finished."""
         return preferences(self._base, self._tuned, self._ratings)
-
-    def open(self) -> None:
-        """Tell the browser that there is a widget; headless there is none to tell."""
-        if setting("WORKBENCH_HEADLESS") != "1":
-            super().open()
 
     def __repr__(self) -> str:
         """How far it is; nothing of who leads, which would sway the next choice."""
@@ -87,29 +73,15 @@ class BlindReview(anywidget.AnyWidget):
         rated, rows = self._rated(), []
         for match in self._asked[:ROWS_SHOWN]:
             answers = match.in_order(self._first(match, rated))
-            rows.append((match.question, *answers, _TOLD.get(picked := self._picked(match, rated), picked)))
+            rows.append((match.question, *answers, _PICKED.get(picked := self._picked(match, rated), picked)))
         caption = repr(self) + (f", the first {ROWS_SHOWN}" if len(self._asked) > ROWS_SHOWN else "")
         return table(caption, ("question", "answer 1", "answer 2", "better"), rows)
-
-    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, object], dict[str, object]]:
-        still = {"text/plain": repr(self), "text/html": self._repr_html_()}
-        live, facts = ({}, {}) if self.comm is None else super()._repr_mimebundle_() or ({}, {})
-        return {**live, **still}, facts
-
-    def _hear(self, _widget: object, content: Mapping[str, object], _buffers: object) -> None:
-        """Do what a key asked for, and show what comes of it, also when it cannot be saved."""
-        said = trouble = ""
-        try:
-            said = self._do(content)
-        except WorkbenchError as error:
-            trouble = f"Not saved. {error}"
-        self.row = self._view(said, trouble)
 
     def _do(self, content: Mapping[str, object]) -> str:
         place = content.get("row")
         if not isinstance(place, int) or not 0 <= place <= len(self._asked):
             return ""
-        # The question the person was looking at, which is another one if two keys came quickly.
+        # The question that the person saw, which is another one if two keys came quickly.
         self._at = place
         match content.get("do"), content.get("value"):
             case "back", _:
@@ -173,17 +145,8 @@ class BlindReview(anywidget.AnyWidget):
         still = len(self._asked) - len(mine)
         return f"{len(mine) - skipped:,} rated{by}, {skipped:,} skipped, {still:,} open"
 
-    def _view(self, said: str, trouble: str) -> dict[str, object]:
-        """All that the browser needs to know of the question in view."""
-        self._answers += 1
-        view: dict[str, object] = {
-            "answers": self._answers,  # so that a key that changes nothing is answered as well
-            "at": self._at,
-            "of": len(self._asked),
-            "standing": self._standing(),
-            "said": said,
-            "trouble": trouble,
-        }
+    def _in_view(self) -> dict[str, object]:
+        view: dict[str, object] = {"at": self._at, "of": len(self._asked), "standing": self._standing()}
         if self._at == len(self._asked):
             return view
         match, rated = self._asked[self._at], self._rated()

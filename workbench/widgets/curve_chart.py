@@ -115,7 +115,7 @@ PANELS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
+class SeriesLine:
     """A series with its places on the axis and its values; at a gap the value is missing."""
 
     series: Series
@@ -155,7 +155,7 @@ def panels_of(curve: "Curve") -> Sequence[Panel]:
     return [panel for panel in PANELS if panel.series[0].column != "train_mean_reward"]
 
 
-def lines(curve: "Curve", panel: Panel, axis: "Axis" = "step") -> list[Line]:
+def lines(curve: "Curve", panel: Panel, axis: "Axis" = "step") -> list[SeriesLine]:
     """Find the series of a panel that have values, without what is missing at either end."""
     import numpy
 
@@ -171,7 +171,7 @@ def lines(curve: "Curve", panel: Panel, axis: "Axis" = "step") -> list[Line]:
         kept = (
             _with_gaps(numpy.asarray(steps, dtype=numpy.float64), values, infinite) if series.dense else known
         )
-        found.append(Line(series, x[kept], values[kept], x[infinite]))
+        found.append(SeriesLine(series, x[kept], values[kept], x[infinite]))
     return found
 
 
@@ -240,9 +240,9 @@ class Picture:
     """All that a drawing or a figure shows."""
 
     heading: str
-    told: str
+    words: str
     """The same in sentences, for those who cannot see it."""
-    panels: tuple[tuple[Panel, tuple[Line, ...]], ...]
+    panels: tuple[tuple[Panel, tuple[SeriesLine, ...]], ...]
     axis: "Axis" = "step"
     scaling: Scaling = "linear"
     end: float = 0.0
@@ -250,11 +250,11 @@ class Picture:
     marks: tuple[float, ...] = ()
     """Where checkpoints are."""
 
-    def is_logarithmic(self, panel: Panel, shown: "Sequence[Line]") -> bool:
+    def is_logarithmic(self, panel: Panel, shown: "Sequence[SeriesLine]") -> bool:
         """Whether this panel's axis is; one without a value above 0 cannot be."""
         return self.scaling == "log" and panel.loss and any((line.values > 0).any() for line in shown)
 
-    def remarks(self, panel: Panel, shown: "Sequence[Line]") -> list[str]:
+    def remarks(self, panel: Panel, shown: "Sequence[SeriesLine]") -> list[str]:
         """What a reader must know of a panel beside its title."""
         gaps, infinite = sum(len(line.gaps) for line in shown), sum(len(line.infinite) for line in shown)
         remarks = []
@@ -273,11 +273,11 @@ def picture(curve: "Curve", title: str, look: Look) -> Picture:
     import numpy
 
     shown = [(panel, found) for panel in panels_of(curve) if (found := lines(curve, panel, look.axis))]
-    told = " ".join(curve.summary)
+    words = " ".join(curve.summary)
     steps = checkpoints(curve) if look.checkpoints is None else look.checkpoints
     return Picture(
-        heading=title or (f"{curve.steps:,} steps" if shown else told),
-        told=told,
+        heading=title or (f"{curve.steps:,} steps" if shown else words),
+        words=words,
         panels=tuple((panel, tuple(found)) for panel, found in shown),
         axis=look.axis,
         scaling=look.scaling,
@@ -315,11 +315,6 @@ _COLUMNS = _RIGHT - _LEFT
 _NARROWEST = 3.0  # pixels of a gap, so that a single missing step is seen
 
 
-def svg(curve: "Curve", title: str = "", look: Look = STEPS) -> str:
-    """Draw me the curve; its numbers are in the picture's label, for those who cannot see it."""
-    return drawn(picture(curve, title, look))
-
-
 def drawn(shown: Picture) -> str:
     """Draw a picture, one panel below the other."""
     heading = textwrap.wrap(shown.heading, _LETTERS) or [""]
@@ -332,25 +327,25 @@ def drawn(shown: Picture) -> str:
         for panel, found in shown.panels:
             top += _TITLE
             remarks = "".join(f" · {remark}" for remark in shown.remarks(panel, found))
-            words = f'<tspan font-weight="400">{remarks}</tspan>'
-            parts.append(text(0, top - 24, panel.title, weight=600, tail=words))
+            tail = f'<tspan font-weight="400">{remarks}</tspan>'
+            parts.append(text(0, top - 24, panel.title, weight=600, tail=tail))
             parts += _panel(panel, found, x, _upright(panel, found, shown, top), top, marks)
             top += _HEIGHT
         parts += _axis(x, shown.axis, top)
         height = top + _BOTTOM
-    name, told = escape(printable(shown.heading)), escape(printable(shown.told))
-    label, words = f"{name}. {told}", f"<title>{name}</title><desc>{told}</desc>"
-    if name == told:  # nothing is drawn, and it is written
-        label, words = told, ""
+    name, words = escape(printable(shown.heading)), escape(printable(shown.words))
+    label, described = f"{name}. {words}", f"<title>{name}</title><desc>{words}</desc>"
+    if name == words:  # nothing is drawn, and it is written
+        label, described = words, ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
         f'height="{height}" role="img" aria-label="{label}" font-family="system-ui, sans-serif" '
         f'font-size="12" fill="none" stroke-linecap="round" stroke-linejoin="round">'
-        f"{words}{''.join(parts)}</svg>"
+        f"{described}{''.join(parts)}</svg>"
     )
 
 
-def _upright(panel: Panel, shown: Sequence[Line], whole: Picture, top: float) -> Scale:
+def _upright(panel: Panel, shown: Sequence[SeriesLine], whole: Picture, top: float) -> Scale:
     """The panel's axis: from 0, unless values lie below it or it is logarithmic."""
     import numpy
 
@@ -365,7 +360,7 @@ def _upright(panel: Panel, shown: Sequence[Line], whole: Picture, top: float) ->
 
 
 def _panel(
-    panel: Panel, shown: Sequence[Line], x: Linear, y: Scale, top: float, marks: Sequence[float]
+    panel: Panel, shown: Sequence[SeriesLine], x: Linear, y: Scale, top: float, marks: Sequence[float]
 ) -> Iterator[str]:
     """Draw one panel: axis, gaps and checkpoints, then the lines, then their names where they end."""
     whole_share = panel.share and isinstance(y, Linear) and (y.low, y.high) == (0, 1)
@@ -385,7 +380,7 @@ def _panel(
         yield _name(line, end, height, place, panel.share)
 
 
-def _line(line: Line, x: Scale, y: Scale) -> Iterator[str]:
+def _line(line: SeriesLine, x: Scale, y: Scale) -> Iterator[str]:
     series, across, down = line.series, x.all(line.x), y.all(line.values)
     if line.is_smoothed:
         yield stroke(polyline(across, down, _COLUMNS), series.colour, 1, opacity=0.4)
@@ -401,7 +396,7 @@ def _line(line: Line, x: Scale, y: Scale) -> Iterator[str]:
                 yield marker(series.marker, series.colour, float(across[place]), float(down[place]))
 
 
-def _marked(line: Line, across: "Numbers") -> "Sequence[int]":
+def _marked(line: SeriesLine, across: "Numbers") -> "Sequence[int]":
     """Which points have a marker: of a long line a few, elsewhere on each kind so that they do not meet."""
     import numpy
 
@@ -413,7 +408,7 @@ def _marked(line: Line, across: "Numbers") -> "Sequence[int]":
     return [int(place) for place in numpy.unique(places)]
 
 
-def _interruptions(line: Line, x: Linear, top: float) -> Iterator[str]:
+def _interruptions(line: SeriesLine, x: Linear, top: float) -> Iterator[str]:
     """Shade the gaps of a line, and put a cross at the top where it was not finite."""
     import numpy
 
@@ -426,7 +421,7 @@ def _interruptions(line: Line, x: Linear, top: float) -> Iterator[str]:
         yield marker("x", line.series.colour, float(place), top)
 
 
-def _end(line: Line, x: Scale, y: Scale, bottom: float) -> tuple[float, float]:
+def _end(line: SeriesLine, x: Scale, y: Scale, bottom: float) -> tuple[float, float]:
     """Where the line ends; one of which nothing has a place on a logarithmic axis lies below it."""
     import numpy
 
@@ -450,7 +445,7 @@ def _apart(wanted: Sequence[float], low: float, high: float) -> list[float]:
     return [placed[place] for place in range(len(wanted))]
 
 
-def _name(line: Line, x: float, y: float, place: float, share: bool) -> str:
+def _name(line: SeriesLine, x: float, y: float, place: float, share: bool) -> str:
     """Write a line's name and last value beside its end, behind a short sample of it."""
     series, start, last = line.series, _NAMES, float(line.values[-1])
     value = f"{100 * last:.0f} %" if share else f"{last:.3g}" if abs(last) < 1000 else f"{last:,.0f}"

@@ -2,12 +2,12 @@
 
 import html
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.display import table
-from workbench.widgets.curve_chart import BLUE, Line, Picture, smoothed
+from workbench.widgets.curve_chart import BLUE, Picture, SeriesLine, smoothed
 from workbench.widgets.svg import GREY, thinned
 
 if TYPE_CHECKING:
@@ -20,8 +20,32 @@ CLEAR = "rgba(0,0,0,0)"
 _COLUMNS = 5_000  # so many widths of a line are told apart, however far one zooms in
 _LETTERS = 120  # of a line below the title
 _PLACES = 150  # on the axis, so many gaps are shaded at most
-_ROOM = 4  # lines whose points have a place of their own in the legend
+_OWN_PLACE = 4  # lines whose points have a place of their own in the legend
 _MARKERS = 6  # on a line of many points
+
+
+AXIS = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID}
+
+
+def laid_out(built: "go.Figure", heading: str, sentences: Sequence[str], height: int) -> "go.Figure":
+    """Give a figure its heading, the sentences below it, and colours readable on white and on black.
+
+    ``height`` is in pixels, without that of the sentences.
+    """
+    below = {"text": "<br>".join(map(html.escape, sentences)), "font": {"size": 11}}
+    title = {"text": html.escape(heading), "font": {"size": 14}, "x": 0.01, "y": 0.99, "yanchor": "top"}
+    built.update_layout(
+        template="none",
+        title={**title, "subtitle": below},
+        height=height + 16 * len(sentences),
+        margin={"l": 65, "r": 25, "t": 80 + 16 * len(sentences), "b": 50},
+        font={"color": GREY},
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
+        modebar={"bgcolor": CLEAR, "color": GREY, "activecolor": BLUE},
+        hoverlabel={"bgcolor": "#222222", "font": {"color": "#eeeeee"}},
+    )
+    return built
 
 
 def figure(shown: Picture) -> "go.Figure":
@@ -36,13 +60,12 @@ def figure(shown: Picture) -> "go.Figure":
         vertical_spacing=0.24 / rows,
         subplot_titles=[" · ".join((p.title, *shown.remarks(p, found))) for p, found in shown.panels],
     )
-    grid = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID}
-    built.update_xaxes(**grid).update_yaxes(**grid, rangemode="tozero")
+    built.update_xaxes(**AXIS).update_yaxes(**AXIS, rangemode="tozero")
     for row, (panel, found) in enumerate(shown.panels, start=1):
         legend = f"legend{row}" if row > 1 else "legend"
         for line in found:
             for trace in _traces(line):
-                if len(found) > _ROOM:  # the legend would reach into the next: points go with their line
+                if len(found) > _OWN_PLACE:  # the legend would reach into the next: points go with their line
                     trace.update(legendgroup=line.series.label, showlegend=trace.opacity is None)
                 built.add_trace(trace.update(legend=legend), row=row, col=1)
             for start, end in line.gaps_seen(shown.end / _PLACES):
@@ -57,30 +80,11 @@ def figure(shown: Picture) -> "go.Figure":
         built.add_vline(x=mark, line={"color": GREY, "width": 1, "dash": "dot"})
     built.update_xaxes(title=shown.axis, row=rows, col=1)
     built.update_annotations(x=0, xanchor="left", font={"size": 14})
-    told = textwrap.wrap(shown.told, _LETTERS)
-    built.update_layout(
-        template="none",
-        title={
-            "text": html.escape(shown.heading),
-            "font": {"size": 14},
-            "x": 0.01,
-            "y": 0.99,
-            "yanchor": "top",
-            "subtitle": {"text": "<br>".join(map(html.escape, told)), "font": {"size": 11}},
-        },
-        height=110 + 16 * len(told) + 210 * rows,
-        margin={"l": 60, "r": 20, "t": 80 + 16 * len(told), "b": 50},
-        font={"color": GREY},
-        paper_bgcolor=CLEAR,
-        plot_bgcolor=CLEAR,
-        modebar={"bgcolor": CLEAR, "color": GREY, "activecolor": BLUE},
-        hovermode="x unified",
-        hoverlabel={"bgcolor": "#222222", "font": {"color": "#eeeeee"}},
-    )
-    return built
+    built.update_layout(hovermode="x unified")
+    return laid_out(built, shown.heading, textwrap.wrap(shown.words, _LETTERS), 110 + 210 * rows)
 
 
-def _traces(line: Line) -> "Iterator[go.Scatter]":
+def _traces(line: SeriesLine) -> "Iterator[go.Scatter]":
     import plotly.graph_objects as go
 
     series, label = line.series, html.escape(line.series.label)
@@ -136,7 +140,7 @@ def numbers(shown: Picture) -> Numbers:
     return Numbers(shown.heading, tuple(rows))
 
 
-def _cells(line: Line, axis: str) -> list[str]:
+def _cells(line: SeriesLine, axis: str) -> list[str]:
     import numpy
 
     known = numpy.flatnonzero(~numpy.isnan(line.values))

@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 import ipywidgets
 
 from workbench.dataset.dataset import ROWS_SHOWN, Dataset, Example, counted
-from workbench.display import table
+from workbench.display import Window, table
 from workbench.evaluation.compare import Comparison
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders.grading import passes
 from workbench.evaluation.prompts import Documents, Passage, plain
 from workbench.evaluation.scores import Pairs
-from workbench.settings import setting
 
 # One item as the browser shows it: the question, both answers, the reference, and what was taught.
 #
@@ -188,7 +187,7 @@ def browse(comparison: Comparison | Pairs, *, training: Dataset | None = None) -
     return ItemBrowser(comparison, training)
 
 
-class ItemBrowser(ipywidgets.VBox):  # type: ignore[misc]
+class ItemBrowser(Window, ipywidgets.VBox):  # type: ignore[misc]
     """The window: which items, which of them, and the one in view."""
 
     def __init__(self, comparison: Comparison | Pairs, training: Dataset | None) -> None:
@@ -269,12 +268,6 @@ class ItemBrowser(ipywidgets.VBox):  # type: ignore[misc]
             "like it in training",
         )
         return table(caption, columns, rows)
-
-    def _repr_mimebundle_(self, **options: object) -> Any:
-        still = {"text/plain": repr(self), "text/html": self._repr_html_()}
-        if setting("WORKBENCH_HEADLESS") == "1":
-            return still
-        return {**still, **super()._repr_mimebundle_(**options)}
 
     def _button(self, name: str, steps: int) -> Any:
         def step(_: object) -> None:

@@ -11,9 +11,8 @@ from typing import Any
 import ipywidgets
 
 from workbench.decide.situation import FAILURES, Failure
-from workbench.display import table
+from workbench.display import Window, table
 from workbench.evaluation.failures import Failed, Failures, Labels
-from workbench.settings import setting
 
 KEYS: dict[str, Failure] = {str(number): kind for number, kind in enumerate(FAILURES, start=1)}
 SKIP = "0"
@@ -21,7 +20,7 @@ _COLUMNS = ("origin", "question", "right answer", "the model's answer")
 _LISTED = 10
 
 
-class Labelling(ipywidgets.VBox):  # type: ignore[misc]
+class Labelling(Window, ipywidgets.VBox):  # type: ignore[misc]
     """One failure at a time; the field holds the keys pressed so far, and deleting one takes it back."""
 
     def __init__(self, failures: Failures, labels: Labels) -> None:
@@ -58,12 +57,6 @@ class Labelling(ipywidgets.VBox):  # type: ignore[misc]
         listed = self._asked[:_LISTED]
         caption = f"{len(self._asked)} failures to label by hand, the first {len(listed)}"
         return table(caption, _COLUMNS, map(_texts, listed))
-
-    def _repr_mimebundle_(self, **options: object) -> Any:
-        still = {"text/plain": repr(self), "text/html": self._repr_html_()}
-        if setting("WORKBENCH_HEADLESS") == "1":
-            return still
-        return {**still, **super()._repr_mimebundle_(**options)}
 
     def _button(self, key: str, meaning: str, said: str) -> Any:
         words = f"{key} {said.replace('_', ' ')}"

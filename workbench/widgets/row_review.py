@@ -15,9 +15,9 @@ import traitlets
 from workbench.dataset.check.report import Report
 from workbench.dataset.check.row import Finding
 from workbench.dataset.dataset import JSON, ROWS_SHOWN, Dataset, Example, Message, counted, identity, text_of
-from workbench.display import table
+from workbench.display import Window, table
 from workbench.errors import DataError, WorkbenchError
-from workbench.review import RATINGS, Decision, Decisions, Verdict, key_of, ordered, told
+from workbench.review import RATINGS, Decisions, RowDecision, Verdict, counts_in_words, key_of, ordered
 from workbench.settings import setting
 
 # One row as a review shows it, and how an edited text goes back into it.
@@ -38,7 +38,7 @@ class Block(NamedTuple):
     text: str
 
 
-class Seen(NamedTuple):
+class RowView(NamedTuple):
     """A row as the model sees it."""
 
     how: str
@@ -46,10 +46,10 @@ class Seen(NamedTuple):
     blocks: list[Block]
 
 
-def seen(example: Example, model: str | None) -> Seen:
+def seen(example: Example, model: str | None) -> RowView:
     """Show me the row: rendered with the model's chat template, or message by message without a model."""
     if model is None:
-        return Seen("The messages as they stand in the line", list(_cut(_messages(example))))
+        return RowView("The messages as they stand in the line", list(_cut(_messages(example))))
     from workbench.dataset.chat_template import rendered
 
     found = rendered(example, model)
@@ -63,7 +63,7 @@ def seen(example: Example, model: str | None) -> Seen:
     # The prompt of a rejected answer has just been shown with the preferred one.
     rejected = (Block("", "trained against", piece.text) for piece in found.rejected if piece.trained)
     shown = _cut(block for block in (*pieces, *rejected) if block.text.strip())
-    return Seen(how, list(shown))
+    return RowView(how, list(shown))
 
 
 def findings_at(report: Report, origin: str) -> list[Finding]:
@@ -197,12 +197,49 @@ def review(
     return Review(dataset.name, order, rows, decisions, report, model)
 
 
-class Review(anywidget.AnyWidget):
+class KeyWindow(Window, anywidget.AnyWidget):
+    """A window worked by keys: what a key asks for comes as a message, and what comes of it is shown."""
+
+    row = traitlets.Dict().tag(sync=True)
+    """What the browser shows: plain values, all of the one row in view."""
+
+    def __init__(self) -> None:
+        """Show the row at which the window opens."""
+        self._answers = 0
+        super().__init__(row=self._view())
+        self.on_msg(self._hear)
+
+    def open(self) -> None:
+        """Tell the browser that there is a widget; headless there is none to tell."""
+        if setting("WORKBENCH_HEADLESS") != "1":
+            super().open()
+
+    def _hear(self, _widget: object, content: Mapping[str, object], _buffers: object) -> None:
+        """Do what a key asked for, and show what comes of it, also when it cannot be saved."""
+        said = trouble = ""
+        try:
+            said = self._do(content)
+        except WorkbenchError as error:
+            trouble = f"Not saved. {error}"
+        self.row = self._view(said, trouble)
+
+    def _view(self, said: str = "", trouble: str = "") -> dict[str, object]:
+        self._answers += 1  # so that a key that changes nothing is answered as well
+        return {"answers": self._answers, "said": said, "trouble": trouble, **self._in_view()}
+
+    def _do(self, content: Mapping[str, object]) -> str:
+        """Do what a key asked for; what is given back is shown below the row."""
+        raise NotImplementedError
+
+    def _in_view(self) -> dict[str, object]:
+        """All that the browser needs to know of the row in view."""
+        raise NotImplementedError
+
+
+class Review(KeyWindow):
     """The window: one row at a time, and the keys that decide about it."""
 
     _esm = Path(__file__).with_name("review.js")
-    row = traitlets.Dict().tag(sync=True)
-    """What the browser shows: plain values, all of the one row in view."""
 
     def __init__(
         self,
@@ -218,20 +255,13 @@ class Review(anywidget.AnyWidget):
         self._report, self._model = report, model
         self._rows = [(key, same[0], len(same)) for key, same in rows.items()]
         self._places: dict[str, int] = {key: place for place, key in enumerate(rows)}
-        self._done: list[tuple[int, Decision | None]] = []  # to undo: the row, and what was decided before
-        self._answers = 0
+        self._done: list[tuple[int, RowDecision | None]] = []  # to undo: the row, and what was decided before
         self._at = self._next_open()
-        super().__init__(row=self._view("", ""))
-        self.on_msg(self._hear)
-
-    def open(self) -> None:
-        """Tell the browser that there is a widget; headless there is none to tell."""
-        if setting("WORKBENCH_HEADLESS") != "1":
-            super().open()
+        super().__init__()
 
     def __repr__(self) -> str:
         """What is reviewed, and how far it is."""
-        return f"Review of {self._name}: {counted(len(self._rows), 'row')}, {told(self._counts())}"
+        return f"Review of {self._name}: {counted(len(self._rows), 'row')}, {counts_in_words(self._counts())}"
 
     def _repr_html_(self) -> str:
         caption = f"{self!r}, order {self._order}"
@@ -244,28 +274,14 @@ class Review(anywidget.AnyWidget):
             rows.append((example.origin, verdict, found, example.question, example.answer))
         return table(caption, ("origin", "verdict", "findings", "question", "answer"), rows)
 
-    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, object], dict[str, object]]:
-        still = {"text/plain": repr(self), "text/html": self._repr_html_()}
-        live, facts = ({}, {}) if self.comm is None else super()._repr_mimebundle_() or ({}, {})
-        return {**live, **still}, facts
-
-    def _hear(self, _widget: object, content: Mapping[str, object], _buffers: object) -> None:
-        """Do what a key asked for, and show what comes of it, also when it cannot be saved."""
-        said = trouble = ""
-        try:
-            said = self._do(content)
-        except WorkbenchError as error:
-            trouble = f"Not saved. {error}"
-        self.row = self._view(said, trouble)
-
     def _do(self, content: Mapping[str, object]) -> str:
         place, value = content.get("row"), content.get("value")
         if not isinstance(place, int) or not 0 <= place < len(self._rows):
             return ""
-        # The row the person was looking at, which is another one if two keys came quickly.
+        # The row that the person saw, which is another one if two keys came quickly.
         self._at = place
         key, _, _ = self._rows[place]
-        now = self._decisions.latest.get(key) or Decision("open")
+        now = self._decisions.latest.get(key) or RowDecision("open")
         match content.get("do"), value:
             case "go", int(steps):
                 return self._go(steps)
@@ -298,10 +314,10 @@ class Review(anywidget.AnyWidget):
         still = self._counts()["open"]
         return f"This is the last row; {still:,} still open." if still else "All rows are decided."
 
-    def _decide(self, decision: Decision) -> None:
+    def _decide(self, decision: RowDecision) -> None:
         key, example, _ = self._rows[self._at]
         before = self._decisions.latest.get(key)
-        if decision == (before or Decision("open")):
+        if decision == (before or RowDecision("open")):
             return
         self._write(example, decision)
         self._done.append((self._at, before))
@@ -319,16 +335,10 @@ class Review(anywidget.AnyWidget):
         self._at = place
         return "Undone."
 
-    def _write(self, example: Example, decision: Decision) -> None:
-        self._decisions.decide(
-            example,
-            decision.verdict,
-            rating=decision.rating,
-            edited=decision.edited,
-            comment=decision.comment,
-        )
+    def _write(self, example: Example, decision: RowDecision) -> None:
+        self._decisions.write(example, decision)
 
-    def _edited(self, now: Decision, text: str) -> Decision:
+    def _edited(self, now: RowDecision, text: str) -> RowDecision:
         _, example, _ = self._rows[self._at]
         line = edited(_as_decided(example, now), text)
         if identity([line]) == identity([example.wire]):
@@ -355,21 +365,16 @@ class Review(anywidget.AnyWidget):
                 return place
         return max(last, 0)
 
-    def _view(self, said: str, trouble: str) -> dict[str, object]:
-        """All that the browser needs to know of the row in view."""
-        self._answers += 1
+    def _in_view(self) -> dict[str, object]:
         view: dict[str, object] = {
-            "answers": self._answers,  # so that a key that changes nothing is answered as well
             "of": len(self._rows),
-            "counts": told(self._counts()),
+            "counts": counts_in_words(self._counts()),
             "order": self._order,
-            "said": said,
-            "trouble": trouble,
         }
         if not self._rows:
             return view
         key, example, copies = self._rows[self._at]
-        now = self._decisions.latest.get(key) or Decision("open")
+        now = self._decisions.latest.get(key) or RowDecision("open")
         current = _as_decided(example, now)
         text, row = editable(current), seen(current, self._model)
         return view | {
@@ -387,6 +392,6 @@ class Review(anywidget.AnyWidget):
         }
 
 
-def _as_decided(example: Example, decision: Decision) -> Example:
+def _as_decided(example: Example, decision: RowDecision) -> Example:
     """The row as it would be trained on; a dropped one as it was."""
     return decision.applied(example) or example

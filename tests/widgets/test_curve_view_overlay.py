@@ -9,7 +9,7 @@ import pytest
 
 from workbench.errors import DataError
 from workbench.training.curve import Curve
-from workbench.widgets.runs_view import MOST, overlay
+from workbench.widgets.curve_view import MOST, plot
 
 SVG = "{http://www.w3.org/2000/svg}"
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -32,7 +32,7 @@ def words(picture: str) -> list[str]:
 
 
 def test_each_measure_has_a_panel_and_each_run_a_name_in_it():
-    shown = words(overlay({"1: n_epochs 2": run(20), "2: n_epochs 3": run(40, 0.25)}).svg)
+    shown = words(plot({"1: n_epochs 2": run(20), "2: n_epochs 3": run(40, 0.25)}).svg)
     assert "Training loss" in shown
     assert "Validation loss" in shown
     assert "1: n_epochs 2 1.5" in shown
@@ -40,7 +40,7 @@ def test_each_measure_has_a_panel_and_each_run_a_name_in_it():
 
 
 def test_runs_differ_in_colour_in_dashes_and_in_markers():
-    root = ET.fromstring(overlay({f"run {number}": run(20) for number in range(MOST)}).svg)
+    root = ET.fromstring(plot({f"run {number}": run(20) for number in range(MOST)}).svg)
     looks = {
         (path.get("stroke"), path.get("stroke-dasharray", ""))
         for path in root.iter(f"{SVG}path")
@@ -52,19 +52,19 @@ def test_runs_differ_in_colour_in_dashes_and_in_markers():
 
 
 def test_on_epochs_runs_of_different_lengths_end_at_the_same_place():
-    shown = overlay({"short": run(20), "long": run(200)}, "epoch")
+    shown = plot({"short": run(20), "long": run(200)}, axis="epoch")
     ends = {trace.name: trace.x[-1] for trace in shown.figure.data if "each step" not in trace.name}
     assert ends == {"short": 2.0, "long": 2.0}
 
 
 def test_on_steps_each_ends_where_it_ended():
-    shown = overlay({"short": run(20), "long": run(200)})
+    shown = plot({"short": run(20), "long": run(200)})
     ends = {trace.name: trace.x[-1] for trace in shown.figure.data if "each step" not in trace.name}
     assert ends == {"short": 20, "long": 200}
 
 
 def test_the_table_has_the_numbers_of_every_line():
-    rows = overlay({"short": run(20), "long": run(40)}).table.rows
+    rows = plot({"short": run(20), "long": run(40)}).table.rows
     assert rows[2] == (
         "Validation loss: short",
         "1.5 (step 10)",
@@ -82,44 +82,45 @@ def test_the_table_has_the_numbers_of_every_line():
 
 def test_a_single_validation_batch_is_drawn_only_where_nobody_measured_the_whole_file():
     batch = {"valid_loss": np.ones(20)}
-    assert "Validation loss, batch by batch" not in words(overlay({"run": run(20, **batch)}).svg)
+    assert "Validation loss, batch by batch" not in words(plot({"run": run(20, **batch)}).svg)
     only = {"run": run(20, **batch, full_valid_loss=np.full(20, np.nan))}
-    assert "Validation loss, batch by batch" in words(overlay(only).svg)
+    assert "Validation loss, batch by batch" in words(plot(only).svg)
 
 
 def test_a_label_says_which_run_ends_lowest():
-    label = ET.fromstring(overlay({"a": run(20), "b": run(20, 0.25)}).svg).get("aria-label", "")
+    label = ET.fromstring(plot({"a": run(20), "b": run(20, 0.25)}).svg).get("aria-label", "")
     assert "Validation loss: lowest at its end is b (1.25), highest a (1.5)." in label
 
 
 def test_it_is_interactive_and_drawn_and_told():
-    shown = overlay({"<b>": run(20)})._repr_mimebundle_()
+    shown = plot({"<b>": run(20)})._repr_mimebundle_()
     assert set(shown) == {"image/svg+xml", "text/plain", PLOTLY}
     assert "&lt;b&gt;" in json.dumps(shown[PLOTLY])
     assert "<b>" not in shown["image/svg+xml"]
 
 
 def test_a_long_name_is_cut():
-    assert "learning_rate_multiplie… 1.5" in words(overlay({"learning_rate_multiplier 0.25": run(20)}).svg)
+    assert "learning_rate_multiplie… 1.5" in words(plot({"learning_rate_multiplier 0.25": run(20)}).svg)
 
 
 def test_a_run_that_does_not_tell_the_axis_is_named():
     silent = Curve(run(20).frame.drop(columns="epoch"))
     with pytest.raises(DataError, match="b tells no epochs; draw all along 'step', or leave it out"):
-        overlay({"a": run(20), "b": silent}, "epoch")
+        plot({"a": run(20), "b": silent}, axis="epoch")
 
 
 def test_none_is_refused():
     with pytest.raises(DataError, match="There is no curve to draw"):
-        overlay({})
+        plot({})
 
 
 def test_of_more_than_can_be_told_apart_the_last_are_drawn():
-    shown = overlay({f"run {each}": run(20) for each in range(MOST + 2)})
-    assert [*shown.curves] == [f"run {each}" for each in range(2, MOST + 2)]
+    shown = plot({f"run {each}": run(20) for each in range(MOST + 2)})
+    names = [row[0].removeprefix("Training loss: ") for row in shown.table.rows[:MOST]]
+    assert names == [f"run {each}" for each in range(2, MOST + 2)]
     assert "8 runs by step, 2 older ones left out" in words(shown.svg)
 
 
 def test_runs_that_measured_nothing_say_so():
     empty = Curve(pd.DataFrame({"train_loss": []}, index=pd.Index([], name="step", dtype=int)))
-    assert "Nothing has been measured yet." in overlay({"run": empty}).svg
+    assert "Nothing has been measured yet." in plot({"run": empty}).svg
