@@ -1,179 +1,34 @@
-"""Watch a job train, live, and plot a finished curve, or several laid over each other.
+"""Watch a job train, live.
 
 While a job runs the notebook shows a drawing that is replaced in place, with its words for a screen
 reader; at the end it gets the interactive figure beside it. What is passed in is plain: an iterator
-of progress, or curves. Headless (``WORKBENCH_HEADLESS=1``) a line of text says now and then where it
-stands, and one static output comes at the end; outside a notebook that is text too.
+of progress. Headless (``WORKBENCH_HEADLESS=1``) a line of text says now and then where it stands, and
+one static output comes at the end; outside a notebook that is text too.
 """
 
 import asyncio
-import base64
-import html
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from workbench.dataset.dataset import counted
-from workbench.display import Chart
 from workbench.errors import DataError
 from workbench.settings import setting
 from workbench.training.curve import axes_of, located
-from workbench.widgets.curve_chart import (
-    BLUE,
-    GREEN,
-    PURPLE,
-    VERMILLION,
-    Look,
-    Panel,
-    Picture,
-    Series,
-    SeriesLine,
-    drawn,
-    lines,
-    picture,
-)
-from workbench.widgets.curve_figure import Numbers, figure, numbers
-from workbench.widgets.svg import GREY
+from workbench.widgets.curve_chart import Look
+from workbench.widgets.curve_plot import CurvePlot, plotted
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
     from IPython.display import DisplayHandle
     from openai.types.fine_tuning import FineTuningJob
 
-    from workbench.training.curve import Axis, Curve
+    from workbench.training.curve import Axis
     from workbench.training.follow import Progress
     from workbench.widgets.curve_chart import Scaling
 
 _BETWEEN_DRAWINGS = 0.2  # seconds; the eye does not follow more
 _BETWEEN_LINES = 5.0  # seconds, where nobody sees drawings
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class CurvePlot(Chart):
-    """A curve, or several, as a notebook shows it: interactive where that works, else drawn, else text."""
-
-    picture: Picture
-    words: str
-
-    @property
-    def figure(self) -> "go.Figure":
-        """The interactive figure, to change as you like."""
-        return figure(self.picture)
-
-    @property
-    def svg(self) -> str:
-        """The drawing, which stands on its own."""
-        return drawn(self.picture)
-
-    @property
-    def table(self) -> Numbers:
-        """The numbers of the lines as a table: for those who do not see them."""
-        return numbers(self.picture)
-
-    def __repr__(self) -> str:
-        """The same in words."""
-        return self.words
-
-    def drawing(self) -> dict[str, object]:
-        """What a notebook can show at once: the drawing, and the text for where there are no pictures."""
-        return {"image/svg+xml": self.svg, "text/plain": self.words}
-
-    def live(self) -> dict[str, object]:
-        """The drawing with its words: JupyterLab makes an image without any of a bare SVG."""
-        drawing = self.drawing()
-        encoded = base64.b64encode(str(drawing["image/svg+xml"]).encode()).decode()
-        image = f'<img alt="{html.escape(self.words)}" src="data:image/svg+xml;base64,{encoded}">'
-        return {**drawing, "text/html": image}
-
-
-def plot(
-    curve: "Curve | Mapping[str, Curve]",
-    title: str = "",
-    *,
-    axis: "Axis" = "step",
-    scale: "Scaling" = "linear",
-    checkpoints: Collection[int] | None = None,
-) -> CurvePlot:
-    """Show me a curve, or several laid over each other: to zoom into here, and as a drawing in exports.
-
-    Several come by the names of their runs, as ``runs(project, client).curves`` has them; nobody can tell
-    more than 8 apart, so of more the last are drawn. ``axis``: ``step``, ``epoch`` or ``tokens``; runs
-    with batches of different sizes compare by the latter two. ``scale``: of losses, ``linear`` or ``log``.
-    ``title`` and ``checkpoints``, the steps to mark, are those of one curve; ``None`` marks where the
-    whole validation file was measured. Raises ``DataError`` when there is no curve, or one does not tell
-    its epochs or tokens.
-    """
-    marked = None if checkpoints is None else tuple(sorted(checkpoints))
-    look = Look(axis, scale, marked)
-    return _overlaid(curve, look) if isinstance(curve, Mapping) else _plotted(curve, title, look)
-
-
-def _plotted(curve: "Curve", title: str, look: Look) -> CurvePlot:
-    words = "\n".join(part for part in (title, repr(curve)) if part)
-    return CurvePlot(picture(curve, title, look), words)
-
-
-# A colour, a dash and a marker for each curve of several; more of them nobody could tell apart.
-_LOOKS = (
-    (BLUE, "", "circle"),
-    (VERMILLION, "9 4", "square"),
-    (GREEN, "2 4", "diamond"),
-    (PURPLE, "11 4 2 4", "triangle-up"),
-    ("#E69F00", "16 5", "triangle-down"),
-    ("#56B4E9", "5 3", "x"),
-    (GREY, "", "cross"),
-    ("#999933", "3 3 9 3", "star"),
-)
-MOST = len(_LOOKS)
-
-# A panel each: what is measured, its title, whether at each logged step, and of what kind.
-_MEASURES = (
-    ("train_loss", Panel("Training loss", (), loss=True), True),
-    ("full_valid_loss", Panel("Validation loss", (), loss=True), False),
-    ("valid_loss", Panel("Validation loss, batch by batch", (), loss=True), False),
-    ("train_mean_reward", Panel("Training reward", ()), True),
-    ("full_valid_mean_reward", Panel("Mean grade of held-out answers", ()), False),
-    ("rewards/margins", Panel("Margin of the preferred answers", ()), True),
-    ("full_valid_rewards/accuracies", Panel("Validation pairs in the right order", (), share=True), False),
-)
-
-
-def _overlaid(curves: "Mapping[str, Curve]", look: Look) -> CurvePlot:
-    """Lay curves over each other; they differ in colour, dash and marker."""
-    if not curves:
-        raise DataError("There is no curve to draw; give those of runs(project, client).curves.")
-    last = dict([*curves.items()][-MOST:])
-    for name, curve in last.items():
-        if look.axis not in axes_of(curve):
-            one = look.axis.removesuffix("s")
-            raise DataError(f"{name} tells no {one}s; draw all along 'step', or leave it out.")
-    panels: list[tuple[Panel, tuple[SeriesLine, ...]]] = []
-    for column, panel, dense in _MEASURES:
-        if column == "valid_loss" and any(panel.title == "Validation loss" for panel, _ in panels):
-            continue  # one batch is noisy; the whole file says it better
-        found: list[SeriesLine] = []
-        for (name, curve), (colour, dash, marker) in zip(last.items(), _LOOKS, strict=False):
-            series = Series(column, name, colour, dash, marker, dense)
-            found += lines(curve, replace(panel, series=(series,)), look.axis)
-        if found:
-            panels.append((panel, tuple(found)))
-    heading = f"{counted(len(last), 'run')} by {look.axis}"
-    left_out = len(curves) - len(last)
-    heading += f", {left_out} older ones left out" if left_out else ""
-    words = " ".join(_ends(panel, found) for panel, found in panels) or "Nothing has been measured yet."
-    end = max((float(line.x[-1]) for _, found in panels for line in found), default=0.0)
-    shown = Picture(heading, words, tuple(panels), look.axis, look.scaling, end)
-    return CurvePlot(shown, repr(numbers(shown)))
-
-
-def _ends(panel: Panel, found: Sequence[SeriesLine]) -> str:
-    """Which run ends lowest and which highest; all numbers are in the table."""
-    low, *_, high = sorted((float(line.values[-1]), line.series.label) for line in (*found, found[0]))
-    if len(found) == 1:
-        return f"{panel.title}: {low[1]} ends at {low[0]:.4g}."
-    return f"{panel.title}: lowest at its end is {low[1]} ({low[0]:.4g}), highest {high[1]} ({high[0]:.4g})."
 
 
 def watch(
@@ -274,7 +129,7 @@ class _Window:
 
 def _plot(now: "Progress", title: str, look: Look) -> CurvePlot:
     curve = located(now.curve, now.job)
-    return _plotted(curve, title, look if look.axis in axes_of(curve) else replace(look, axis="step"))
+    return plotted(curve, title, look if look.axis in axes_of(curve) else replace(look, axis="step"))
 
 
 def _standing(now: "Progress") -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from workbench.display import Chart
 from workbench.evaluation.pareto import AXES, Candidate, Field
 from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
-from workbench.widgets.curve_figure import AXIS, laid_out
+from workbench.widgets.curve_plot import AXIS, laid_out
 from workbench.widgets.svg import GREY, MARKERS
 
 if TYPE_CHECKING:
