@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from workbench.training.runs import runs as runs
     from workbench.training.spec import JobSpec as JobSpec
     from workbench.widgets.blind_review import blind_review as blind_review
-    from workbench.widgets.curve_plot import plot as plot
+    from workbench.widgets.curve_figure import plot as plot
     from workbench.widgets.curve_view import watch as watch
     from workbench.widgets.item_browser import browse as browse
     from workbench.widgets.labelling import label as label
@@ -133,7 +133,7 @@ WORDS = {
         "choose_checkpoint": "training.checkpoints",
         "diagnose": "training.diagnosis",
         "example_losses": "training.example_losses",
-        "plot": "widgets.curve_plot",
+        "plot": "widgets.curve_figure",
         "read_curve": "training.curve_files",
         "record_curve": "training.runs",
         "runs": "training.runs",

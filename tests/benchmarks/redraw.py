@@ -16,7 +16,7 @@ import pandas as pd
 
 from workbench.training.curve import Curve
 from workbench.widgets.curve_chart import Scaling
-from workbench.widgets.curve_plot import plot
+from workbench.widgets.curve_figure import plot
 
 ROUNDS = 7
 

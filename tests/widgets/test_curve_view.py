@@ -19,7 +19,7 @@ from workbench.errors import DataError
 from workbench.training.curve import Curve
 from workbench.training.follow import Progress
 from workbench.widgets.curve_chart import Look, smoothed
-from workbench.widgets.curve_plot import plot
+from workbench.widgets.curve_figure import plot
 from workbench.widgets.curve_view import _plot, watch, watch_in_background
 from workbench.widgets.svg import Logarithmic
 

@@ -204,9 +204,10 @@ def _text(given: Mapping[str, JSON], name: str) -> str | None:
     return value
 
 
-def _texts(given: Mapping[str, JSON], name: str) -> Sequence[str]:
+def _texts(given: Mapping[str, JSON], name: str) -> list[str]:
     value = given.get(name) or ()
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+    listed = [value] if isinstance(value, str) else value if isinstance(value, Sequence) else [value]
+    texts = [text for text in listed if isinstance(text, str)]
+    if len(texts) < len(listed):
         raise DataError(f"{name} is {value!r} in the mapping; it should be a list of columns.")
-    return [text for text in texts if isinstance(text, str)]
+    return texts

@@ -12,7 +12,6 @@ from workbench.training.curve import ALL_AXES, along, positions
 from workbench.widgets.svg import (
     GREY,
     MARKERS,
-    Linear,
     Logarithmic,
     Scale,
     area,
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 # The series of a curve: which there are, how each of them looks, and the numbers it is drawn from.
 #
-# Colours are Okabe and Ito's, with dashes and markers beside them, so nothing is told by colour alone.
+# Colours are Okabe and Ito's, with dashes and markers beside them, so nothing is shown by colour alone.
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SMOOTHED_FROM = 10  # points; fewer of them are drawn as they are
@@ -61,9 +60,8 @@ class Panel:
     title: str
     series: tuple[Series, ...]
     share: bool = False  # of a whole: the axis runs from 0 to 100 %
-    loss: bool = (
-        False  # it may be drawn on a logarithmic axis; a share or a reward has no logarithm worth seeing
-    )
+    # It may be drawn on a logarithmic axis; a share or a reward has no logarithm worth seeing.
+    loss: bool = False
 
 
 PANELS = (
@@ -140,7 +138,7 @@ class SeriesLine:
         return numpy.column_stack([starts, ends])
 
     def gaps_seen(self, apart: float) -> list[tuple[float, float]]:
-        """The gaps that can be told from each other where so much of the axis is one place to the eye."""
+        """The gaps that can be seen apart where so much of the axis is one place to the eye."""
         import numpy
 
         gaps = self.gaps
@@ -167,10 +165,9 @@ def lines(curve: "Curve", panel: Panel, axis: "Axis" = "step") -> list[SeriesLin
             continue
         values = numpy.asarray(measured.reindex(steps), dtype=numpy.float64)
         infinite = steps.isin(curve.not_finite(series.column))
-        known = numpy.flatnonzero(~numpy.isnan(values))
-        kept = (
-            _with_gaps(numpy.asarray(steps, dtype=numpy.float64), values, infinite) if series.dense else known
-        )
+        kept = numpy.flatnonzero(~numpy.isnan(values))
+        if series.dense:
+            kept = _with_gaps(numpy.asarray(steps, dtype=numpy.float64), values, infinite)
         found.append(SeriesLine(series, x[kept], values[kept], x[infinite]))
     return found
 
@@ -321,7 +318,7 @@ def drawn(shown: Picture) -> str:
     parts = [text(0, 15 + _LINE * place, words, weight=600) for place, words in enumerate(heading)]
     height = top = 8 + _LINE * len(heading)
     if shown.panels:
-        x = Linear(0.0, shown.end, _LEFT, _RIGHT)
+        x = Scale(0.0, shown.end, _LEFT, _RIGHT)
         marks = [x.at(mark) for mark in shown.marks]
         parts += _checkpoint_names(marks, top + _TITLE)
         for panel, found in shown.panels:
@@ -356,14 +353,14 @@ def _upright(panel: Panel, shown: Sequence[SeriesLine], whole: Picture, top: flo
         return Logarithmic(low / 1.1, high * 1.1, top + _HEIGHT, top)
     low = min(0.0, float(numpy.nanmin(values)))
     high = max(1.0 if panel.share else 1e-9, float(numpy.nanmax(values)))
-    return Linear(low, high, top + _HEIGHT, top)
+    return Scale(low, high, top + _HEIGHT, top)
 
 
 def _panel(
-    panel: Panel, shown: Sequence[SeriesLine], x: Linear, y: Scale, top: float, marks: Sequence[float]
+    panel: Panel, shown: Sequence[SeriesLine], x: Scale, y: Scale, top: float, marks: Sequence[float]
 ) -> Iterator[str]:
     """Draw one panel: axis, gaps and checkpoints, then the lines, then their names where they end."""
-    whole_share = panel.share and isinstance(y, Linear) and (y.low, y.high) == (0, 1)
+    whole_share = panel.share and (y.low, y.high) == (0, 1)
     for tick in [0.0, 0.25, 0.5, 0.75, 1.0] if whole_share else y.ticks(5):
         yield stroke(f"M{_LEFT} {y.at(tick):.1f}H{_RIGHT}", GREY, 1, opacity=0.5 if tick == 0 else 0.2)
         yield text(_LEFT - 8, y.at(tick) + 4, f"{100 * tick:.0f} %" if panel.share else _short(tick), "end")
@@ -374,22 +371,18 @@ def _panel(
     for line in shown:
         yield from _line(line, x, y)
     ends = [_end(line, x, y, top + _HEIGHT) for line in shown]
-    for line, (end, height), place in zip(
-        shown, ends, _apart([height for _, height in ends], top, top + _HEIGHT), strict=True
-    ):
+    places = _apart([height for _, height in ends], top, top + _HEIGHT)
+    for line, (end, height), place in zip(shown, ends, places, strict=True):
         yield _name(line, end, height, place, panel.share)
 
 
 def _line(line: SeriesLine, x: Scale, y: Scale) -> Iterator[str]:
     series, across, down = line.series, x.all(line.x), y.all(line.values)
+    width = 1.5 if series.dash else 2
     if line.is_smoothed:
         yield stroke(polyline(across, down, _COLUMNS), series.colour, 1, opacity=0.4)
-        down = y.all(smoothed(line.values))
-        yield stroke(polyline(across, down, _COLUMNS), series.colour, 2, dash=series.dash)
-    else:
-        yield stroke(
-            polyline(across, down, _COLUMNS), series.colour, 1.5 if series.dash else 2, dash=series.dash
-        )
+        down, width = y.all(smoothed(line.values)), 2
+    yield stroke(polyline(across, down, _COLUMNS), series.colour, width, dash=series.dash)
     if series.marker and (len(down) <= _MANY or series.dense):
         for place in _marked(line, across):
             if not math.isnan(down[place]):
@@ -408,7 +401,7 @@ def _marked(line: SeriesLine, across: "Numbers") -> "Sequence[int]":
     return [int(place) for place in numpy.unique(places)]
 
 
-def _interruptions(line: SeriesLine, x: Linear, top: float) -> Iterator[str]:
+def _interruptions(line: SeriesLine, x: Scale, top: float) -> Iterator[str]:
     """Shade the gaps of a line, and put a cross at the top where it was not finite."""
     import numpy
 
@@ -453,12 +446,8 @@ def _name(line: SeriesLine, x: float, y: float, place: float, share: bool) -> st
     sample = stroke(f"M{start} {place:.1f}h22", series.colour, 2, dash=series.dash)
     mark = marker(series.marker, series.colour, start + 11, place) if series.marker else ""
     label = series.label if len(series.label) <= _NAME else f"{series.label[: _NAME - 1]}…"
-    return (
-        lead
-        + sample
-        + mark
-        + text(start + 30, place + 4, f"{label} ", tail=f'<tspan font-weight="600">{value}</tspan>')
-    )
+    name = text(start + 30, place + 4, f"{label} ", tail=f'<tspan font-weight="600">{value}</tspan>')
+    return lead + sample + mark + name
 
 
 def _checkpoint_names(marks: Sequence[float], top: float) -> Iterator[str]:
@@ -469,7 +458,7 @@ def _checkpoint_names(marks: Sequence[float], top: float) -> Iterator[str]:
             free = mark + 40
 
 
-def _axis(x: Linear, name: str, top: float) -> Iterator[str]:
+def _axis(x: Scale, name: str, top: float) -> Iterator[str]:
     for tick in x.ticks(8, smallest=0.0 if name == "epoch" else 1.0):
         yield text(x.at(tick), top + 17, _short(tick), "middle")
     yield text(_NAMES + 30, top + 17, name)

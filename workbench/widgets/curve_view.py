@@ -17,7 +17,7 @@ from workbench.errors import DataError
 from workbench.settings import setting
 from workbench.training.curve import axes_of, located
 from workbench.widgets.curve_chart import Look
-from workbench.widgets.curve_plot import CurvePlot, plotted
+from workbench.widgets.curve_figure import CurvePlot, plotted
 
 if TYPE_CHECKING:
     from IPython.display import DisplayHandle

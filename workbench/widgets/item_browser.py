@@ -17,16 +17,12 @@ from workbench.evaluation.graders.grading import passes
 from workbench.evaluation.prompts import Documents, Passage, plain
 from workbench.evaluation.scores import Pairs
 
-# One item as the browser shows it: the question, both answers, the reference, and what was taught.
+# One item as the browser shows it: the question, both answers, the reference, and what training taught.
 #
-# Words that an answer adds are underlined, those it lacks are struck through, so that
-# nothing is told by colour. All text is escaped: models and data contain HTML.
-
-# Look through the answers of two models, what got worse first: both answers, the reference, and why.
-#
-# Only the item in view is drawn, so ten thousand are as quick as ten. Beside each
-# stand the training rows most like it, with file and line, because a wrong answer
-# often was taught. Headless it is a table of the first items.
+# Words that an answer adds are underlined, those it lacks are struck through, so that nothing is shown
+# by colour alone. All text is escaped: models and data contain HTML. Only the item in view is drawn, so
+# ten thousand are as quick as ten. Beside each stand the training rows most like it, with file and line,
+# because a wrong answer often was taught.
 
 SIMILAR = 3  # training rows shown for a question
 LONGEST = 20_000  # characters of a text; nobody reads more by eye
@@ -46,6 +42,10 @@ _STYLE = """<style>
 .wb-item p { margin: .35rem 0 0; font-size: 13px; opacity: .85; }
 .wb-item details, .wb-item > table { margin-top: .7rem; font-size: 13px; }
 </style>"""
+
+
+_AGAINST_REFERENCE = "Underlined: not in the reference. Struck through: missing from the answer."
+_AGAINST_BASE = "There is no reference; the tuned answer is shown against the base one."
 
 
 class Similar(NamedTuple):
@@ -85,9 +85,7 @@ def page(
         f"<p><b>{escape(kind)}</b> · {escape(item.origin)} · {escape(item.id)}</p>",
         _block("Question", _text(item.question)),
         reference,
-        "<h4>Underlined: not in the reference. Struck through: missing from the answer.</h4>"
-        if reference
-        else "<h4>There is no reference; the tuned answer is shown against the base one.</h4>",
+        f"<h4>{_AGAINST_REFERENCE if reference else _AGAINST_BASE}</h4>",
         '<div class="wb-two">',
         _side("base", *base, against),
         _side("tuned", *tuned, against),
@@ -108,9 +106,8 @@ def diffed(answer: str, reference: str) -> str:
 
 
 def _pieces(said: Sequence[str], meant: Sequence[str]) -> Iterator[str]:
-    for what, from_meant, to_meant, from_said, to_said in SequenceMatcher(
-        None, meant, said, autojunk=False
-    ).get_opcodes():
+    matcher = SequenceMatcher(None, meant, said, autojunk=False)
+    for what, from_meant, to_meant, from_said, to_said in matcher.get_opcodes():
         missing, added = "".join(meant[from_meant:to_meant]), "".join(said[from_said:to_said])
         if what == "equal":
             yield _escaped(added)
@@ -124,13 +121,12 @@ def _pieces(said: Sequence[str], meant: Sequence[str]) -> Iterator[str]:
 def _side(name: str, evaluation: Evaluation, item: Item, against: str) -> str:
     text = diffed(item.answer, against) if item.answer else "<i>(an empty answer)</i>"
     score = "no score" if math.isnan(item.score) else f"score {item.score:g}"
-    facts = [f"<p><b>{score}</b>{_told(': ', item.reason)}{_told('. ', item.problem)}</p>"]
-    seconds = "" if math.isnan(item.first.seconds) else f" · {item.first.seconds:.2f} s"
-    cut = " · cut short" if item.first.finish_reason == "length" else ""
-    facts.append(
-        f"<p>{item.first.prompt_tokens:,} tokens asked · "
-        f"{item.first.completion_tokens:,} answered{seconds}{cut}</p>"
-    )
+    facts = [f"<p><b>{score}</b>{_behind(': ', item.reason)}{_behind('. ', item.problem)}</p>"]
+    first = item.first
+    seconds = "" if math.isnan(first.seconds) else f" · {first.seconds:.2f} s"
+    cut = " · cut short" if first.finish_reason == "length" else ""
+    tokens = f"{first.prompt_tokens:,} tokens asked · {first.completion_tokens:,} answered"
+    facts.append(f"<p>{tokens}{seconds}{cut}</p>")
     if len(item.answers) > 1:
         rows = [(f"{sample.score:g}", sample.text, sample.reason) for sample in item.answers]
         samples = table(f"all {len(rows)} samples", ("score", "answer", "reason"), rows)
@@ -143,8 +139,8 @@ def _prompts(base: Evaluation, tuned: Evaluation) -> Iterator[str]:
     if base.prompt == tuned.prompt:
         asked = [("The prompt of both", base.prompt)]
     for whose, prompt in asked:
-        told = escape(f"{whose}: {prompt.name}")
-        yield f"<details><summary>{told}</summary>{prompt._repr_html_()}</details>"
+        name = escape(f"{whose}: {prompt.name}")
+        yield f"<details><summary>{name}</summary>{prompt._repr_html_()}</details>"
 
 
 def _taught(similar: Sequence[Similar] | None) -> str:
@@ -165,7 +161,7 @@ def _text(text: str) -> str:
     return _escaped(text[:LONGEST]) + (f" … {more:,} more characters" if more > 0 else "")
 
 
-def _told(before: str, text: str) -> str:
+def _behind(before: str, text: str) -> str:
     return f"{before}{_escaped(text[:LONGEST])}" if text else ""
 
 
@@ -202,23 +198,12 @@ class ItemBrowser(Window, ipywidgets.VBox):  # type: ignore[misc]
         self._found: list[int] = []
         names = [(f"{name} ({len(self._places[name]):,})", name) for name in _FILTERS]
         start = next((name for name in (WORSE, DISAGREE) if self._places[name]), ALL)
-        wide = {"description_width": "initial"}
-        self.which = ipywidgets.Dropdown(options=names, value=start, description="Show", style=wide)
-        self.words = ipywidgets.Text(
-            description="with the words",
-            placeholder="in question or answers",
-            style=wide,
-            continuous_update=False,
-        )
-        self.number = ipywidgets.BoundedIntText(
-            value=1,
-            min=1,
-            max=1,
-            description="Item",
-            style=wide,
-            continuous_update=True,
-            layout={"width": "9em"},
-        )
+        wide = {"style": {"description_width": "initial"}}
+        self.which = ipywidgets.Dropdown(options=names, value=start, description="Show", **wide)
+        hints = {"description": "with the words", "placeholder": "in question or answers"}
+        self.words = ipywidgets.Text(continuous_update=False, **hints, **wide)
+        narrow = {"description": "Item", "layout": {"width": "9em"}}
+        self.number = ipywidgets.BoundedIntText(1, min=1, max=1, continuous_update=True, **narrow, **wide)
         self._of, self._view = ipywidgets.Label(), ipywidgets.HTML()
         back, on = self._button("Previous", -1), self._button("Next", 1)
         self.which.observe(self._choose, names="value")
@@ -241,33 +226,15 @@ class ItemBrowser(Window, ipywidgets.VBox):  # type: ignore[misc]
         return f"{counted(len(self._pairs), 'item')}: {counts}"
 
     def _repr_html_(self) -> str:
-        shown = self._found[:ROWS_SHOWN]
-        rows = []
+        shown, rows = self._found[:ROWS_SHOWN], []
         for place in shown:
             base, tuned = self._pairs[place]
+            texts = (base.origin, base.question, base.reference, base.answer, tuned.answer)
             why = tuned.problem or tuned.reason
-            row = (
-                self._kinds[place],
-                base.origin,
-                base.question,
-                base.reference,
-                base.answer,
-                tuned.answer,
-                why,
-            )
-            rows.append((*row, self._nearest(base)))
+            rows.append((self._kinds[place], *texts, why, self._nearest(base)))
         caption = f"{self!r}; {self.which.value}, {len(shown)} of {len(self._found):,}"
-        columns = (
-            "",
-            "origin",
-            "question",
-            "reference",
-            "base answer",
-            "tuned answer",
-            "grader",
-            "like it in training",
-        )
-        return table(caption, columns, rows)
+        texts = ("origin", "question", "reference", "base answer", "tuned answer")
+        return table(caption, ("", *texts, "grader", "like it in training"), rows)
 
     def _button(self, name: str, steps: int) -> Any:
         def step(_: object) -> None:

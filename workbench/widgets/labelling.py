@@ -1,6 +1,6 @@
-"""Say with the keyboard what is wrong with each answer: one key, and the next one comes.
+"""Label with the keyboard what is wrong with each answer: one key, and the next one comes.
 
-It shows what no rule could tell of. What was said is on disk at once and in
+It shows what no rule could label. Each label is on disk at once and in
 ``failures`` for any cell; nothing waits for a click. Headless it is a table of what
 is still to be labelled.
 """

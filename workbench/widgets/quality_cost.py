@@ -5,13 +5,14 @@ dominated. Where nothing interactive can be shown, the same stands in a table an
 """
 
 import html
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.display import Chart
+from workbench.display import PLOTLY
 from workbench.evaluation.pareto import AXES, Candidate, Field
 from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
-from workbench.widgets.curve_plot import AXIS, laid_out
+from workbench.widgets.curve_figure import CLEAR, GRID
 from workbench.widgets.svg import GREY, MARKERS
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ _NAME = 34  # letters in the legend
 
 
 @dataclass(frozen=True, repr=False)
-class QualityCost(Chart):
-    """A field as a notebook shows it: interactive where that works, else a table, else text."""
+class QualityCost:
+    """A field as a notebook shows it: interactive where that works, else a table, else words."""
 
     field: Field
 
@@ -40,9 +41,12 @@ class QualityCost(Chart):
     def _repr_html_(self) -> str:
         return self.field._repr_html_()
 
-    def drawing(self) -> dict[str, object]:
-        """The table and the sentences."""
-        return {"text/html": self._repr_html_(), "text/plain": repr(self)}
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+        return {
+            PLOTLY: json.loads(self.figure.to_json()),
+            "text/html": self._repr_html_(),
+            "text/plain": repr(self),
+        }
 
 
 def quality_cost(field: Field) -> QualityCost:
@@ -67,18 +71,35 @@ def _figure(field: Field) -> "go.Figure":
     looks = {c.name: (_COLOURS[n % 8], MARKERS[n % 8]) for n, c in enumerate(field.candidates)}
     for candidate in field.placed:
         built.add_scatter(**_point(field, candidate, *looks[candidate.name]))
+    axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID}
     scale = {"type": "log", "dtick": "D2"} if _is_logarithmic(field) else {"rangemode": "tozero"}
     dollars = "$" if field.against == "cost" else ""
-    built.update_xaxes(title=AXES[field.against], tickprefix=dollars, **scale, **AXIS)
-    built.update_yaxes(title="score, with its 95 % interval", tickformat=".0%", **AXIS)
-    built.update_layout(showlegend=True)
-    sentences = ["hollow: dominated"] if field.placed else ["No candidate has a known price."]
-    sentences += [sentence for sentence in field.told if "dominated" in sentence]
-    return laid_out(built, f"Score against {AXES[field.against]}", sentences, 420)
+    built.update_xaxes(title=AXES[field.against], tickprefix=dollars, **scale, **axis)
+    built.update_yaxes(title="score, with its 95 % interval", tickformat=".0%", **axis)
+    told = ["hollow: dominated"] if field.placed else ["No candidate has a known price."]
+    told += [sentence for sentence in field.told if "dominated" in sentence]
+    built.update_layout(
+        template="none",
+        title={
+            "text": f"Score against {AXES[field.against]}",
+            "font": {"size": 14},
+            "x": 0.01,
+            "subtitle": {"text": "<br>".join(map(html.escape, told)), "font": {"size": 11}},
+        },
+        height=420 + 16 * len(told),
+        margin={"l": 70, "r": 30, "t": 60 + 16 * len(told), "b": 55},
+        font={"color": GREY},
+        showlegend=True,
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
+        modebar={"bgcolor": CLEAR, "color": GREY, "activecolor": BLUE},
+        hoverlabel={"bgcolor": "#222222", "font": {"color": "#eeeeee"}},
+    )
+    return built
 
 
 def _point(field: Field, candidate: Candidate, colour: str, shape: str) -> dict[str, object]:
-    """A candidate as one of Plotly's traces: its marker, its interval, and its words."""
+    """A candidate as one of Plotly's traces: its marker, its interval, and what is told of it."""
     measured, name = candidate.evaluation, html.escape(candidate.name)
     short = name if len(candidate.name) <= _NAME else f"{html.escape(candidate.name[: _NAME - 1])}…"
     hollow = "-open" if field.better_than(candidate) else ""

@@ -53,11 +53,9 @@ def seen(example: Example, model: str | None) -> RowView:
     from workbench.dataset.chat_template import rendered
 
     found = rendered(example, model)
-    how = (
-        f"What {model} sees, by its own chat template"
-        if found.exact
-        else f"Roughly what {model} sees; its own template is not published"
-    )
+    how = f"What {model} sees, by its own chat template"
+    if not found.exact:
+        how = f"Roughly what {model} sees; its own template is not published"
     kind = "trained, preferred" if found.rejected else "trained"
     pieces = (Block("", kind if piece.trained else "", piece.text) for piece in found.pieces)
     # The prompt of a rejected answer has just been shown with the preferred one.
@@ -98,11 +96,6 @@ def edited(example: Example, text: str) -> Mapping[str, JSON]:
     *before, last = _said(example.more.get("preferred_output"))
     answer = [*before, {**last, "content": text}]
     return replace(example, more={**example.more, "preferred_output": answer}).wire
-
-
-def edits_answer(example: Example) -> bool:
-    """Whether ``editable`` is the answer alone, and not the whole line."""
-    return bool(_answer(example))
 
 
 def shown(text: str) -> str:
@@ -190,11 +183,7 @@ def review(
     ``file``. With a ``model`` each row is shown as its chat template renders it, else message by message.
     Rows with the same content are shown once.
     """
-    order = order or ("suspicious" if report else "file")
-    rows: dict[str, list[Example]] = {}
-    for position in ordered(dataset, order, seed=seed, report=report):
-        rows.setdefault(key_of(dataset[position]), []).append(dataset[position])
-    return Review(dataset.name, order, rows, decisions, report, model)
+    return Review(dataset, decisions, order or ("suspicious" if report else "file"), report, model, seed)
 
 
 class KeyWindow(Window, anywidget.AnyWidget):
@@ -243,16 +232,19 @@ class Review(KeyWindow):
 
     def __init__(
         self,
-        name: str,
-        order: str,
-        rows: Mapping[str, Sequence[Example]],
+        dataset: Dataset,
         decisions: Decisions,
+        order: str,
         report: Report | None,
         model: str | None,
+        seed: int,
     ) -> None:
         """Open at the first row that is still open behind the one decided last."""
-        self._name, self._order, self._decisions = name, order, decisions
+        self._name, self._order, self._decisions = dataset.name, order, decisions
         self._report, self._model = report, model
+        rows: dict[str, list[Example]] = {}
+        for position in ordered(dataset, order, seed=seed, report=report):
+            rows.setdefault(key_of(dataset[position]), []).append(dataset[position])
         self._rows = [(key, same[0], len(same)) for key, same in rows.items()]
         self._places: dict[str, int] = {key: place for place, key in enumerate(rows)}
         self._done: list[tuple[int, RowDecision | None]] = []  # to undo: the row, and what was decided before
@@ -388,7 +380,7 @@ class Review(KeyWindow):
             "rating": now.rating,
             "comment": shown(now.comment),
             "text": shown(text) if len(text) <= LONGEST else None,
-            "edits": "answer" if edits_answer(current) else "line",
+            "edits": "answer" if _answer(current) else "line",
         }
 
 

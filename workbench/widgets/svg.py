@@ -3,13 +3,12 @@
 import math
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
 
-if TYPE_CHECKING:
     Numbers = NDArray[numpy.float64]
     Places = NDArray[numpy.intp]
 
@@ -150,8 +149,8 @@ _FEWEST_TICKS = 3
 
 
 @dataclass(frozen=True)
-class Linear:
-    """Equal differences are equally far apart; ``start`` and ``end`` are where ``low`` and ``high`` lie."""
+class Scale:
+    """Where numbers lie on an axis, in pixels: ``low`` at ``start``, ``high`` at ``end``, the rest evenly."""
 
     low: float
     high: float
@@ -181,13 +180,8 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Logarithmic:
+class Logarithmic(Scale):
     """Equal ratios are equally far apart; ``low`` and ``high`` are above 0, and what is not has no place."""
-
-    low: float
-    high: float
-    start: float
-    end: float
 
     def at(self, value: float) -> float:
         """Where one number above 0 lies."""
@@ -199,7 +193,7 @@ class Logarithmic:
 
         return self._exponents.all(numpy.log10(numpy.where(values > 0, values, numpy.nan)))
 
-    def ticks(self, most: int) -> list[float]:
+    def ticks(self, most: int, smallest: float = 0.0) -> list[float]:
         """Powers of ten, at most ``most`` + 1 of them; within two decades 2 and 5 times them as well.
 
         Where those are too few to read the axis by, the round numbers that a linear one has.
@@ -209,12 +203,8 @@ class Logarithmic:
         every = max(1, math.ceil((last - first) / most))
         powers = [factor * 10.0**power for power in range(first, last + 1, every) for factor in times]
         ticks = [tick for tick in powers if self.low <= tick <= self.high]
-        evenly = Linear(self.low, self.high, self.start, self.end).ticks(most)
-        return ticks if len(ticks) >= _FEWEST_TICKS else evenly
+        return ticks if len(ticks) >= _FEWEST_TICKS else super().ticks(most, smallest)
 
     @property
-    def _exponents(self) -> Linear:
-        return Linear(math.log10(self.low), math.log10(self.high), self.start, self.end)
-
-
-Scale: TypeAlias = Linear | Logarithmic
+    def _exponents(self) -> Scale:
+        return Scale(math.log10(self.low), math.log10(self.high), self.start, self.end)

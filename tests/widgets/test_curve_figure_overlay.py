@@ -9,7 +9,7 @@ import pytest
 
 from workbench.errors import DataError
 from workbench.training.curve import Curve
-from workbench.widgets.curve_plot import MOST, plot
+from workbench.widgets.curve_figure import MOST, plot
 
 SVG = "{http://www.w3.org/2000/svg}"
 PLOTLY = "application/vnd.plotly.v1+json"
