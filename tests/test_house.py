@@ -1,4 +1,4 @@
-"""The house rules: floors, lightness, and what every room is held to."""
+"""The house rules: which layer imports which, lightness, and what every module is held to."""
 
 import ast
 import io
@@ -20,7 +20,7 @@ from workbench.settings import ROOT
 
 PACKAGE = ROOT / "workbench"
 
-# From the ground up; a room may import what lies below its floor, and its own parts.
+# From the ground up; a folder or module may import what lies below its layer, and its own parts.
 FLOORS = (
     ("errors",),
     ("settings", "jsonl_log"),
@@ -73,12 +73,12 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
 
 
 def room_of(name: str) -> str:
-    """Its first part below the package; the graders are a room of their own, below the training data."""
+    """Its first part below the package; the graders are a layer of their own, below the training data."""
     return "evaluation.graders" if within(name, ("workbench.evaluation.graders",)) else name.split(".")[1]
 
 
 def on_a_floor(path: Path) -> bool:
-    """All but the front desk, which is above them, and the local service, which has a rule of its own."""
+    """All but the public API, which is above them, and the local service, which has a rule of its own."""
     return "local" not in path.parts and path != PACKAGE / "__init__.py"
 
 
@@ -103,13 +103,13 @@ def test_imports_only_point_down(path):
         if package != "workbench" or room in (here, "local"):
             continue
         if here in ("cli", "__main__") and room in workbench.__all__:
-            continue  # a shell has the same verbs as a notebook, from the same desk
-        assert room in FLOOR_OF, f"{name} is taken from the front desk; take it from its room."
+            continue  # a shell has the same verbs as a notebook, from the same place
+        assert room in FLOOR_OF, f"{name} is taken from the public API; take it from its module."
         assert FLOOR_OF[room] < FLOOR_OF[here], f"{name} is not below {here}."
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "local").rglob("*.py")), ids=name_of)
-def test_the_local_service_uses_the_pure_rooms_only(path):
+def test_the_local_service_uses_the_pure_layers_only(path):
     for name, _ in imports(path):
         if name.startswith("workbench."):
             assert within(name, LOCAL_MAY_USE), name
@@ -174,7 +174,7 @@ def test_an_unknown_name_is_an_attribute_error():
         workbench.nothing  # noqa: B018
 
 
-def test_the_front_desk_hands_out_connect_although_a_module_has_its_name():
+def test_the_public_api_gives_connect_although_a_module_has_its_name():
     code = "import workbench.connect, workbench; print(callable(workbench.connect))"
     assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "True\n"
 
@@ -197,7 +197,7 @@ def test_the_public_words_are_about_sixty_sorted_and_grouped():
     assert all(word in listed for word in grouped)
 
 
-def test_the_version_is_told_once():
+def test_the_version_stands_in_one_place():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert "version" in project.get("dynamic", ()) or project["version"] == workbench.__version__
 
@@ -234,7 +234,7 @@ def test_nothing_points_outside_the_repository(path):
         assert foreign not in text
 
 
-def test_every_room_has_a_sign_on_its_door():
+def test_every_module_says_in_a_docstring_what_it_is_for():
     for path in MODULES:
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{path} has no docstring."
 
@@ -396,7 +396,7 @@ def test_no_two_folders_import_each_other():
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_a_notebook_imports_little_and_from_near_the_door(path):
+def test_a_notebook_imports_little_and_at_most_one_level_down(path):
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]

@@ -32,7 +32,7 @@ def test_ci_runs_the_second_command_as_it_stands() -> None:
     assert found.stdout.splitlines() == [line_with("pytest")]
 
 
-def test_the_map_names_every_room_and_no_other() -> None:
+def test_the_map_names_every_module_and_no_other() -> None:
     lines = README.partition("workbench/\n")[2].partition("tests/")[0].splitlines()
     folder, named, whole = [], set(), set()
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
@@ -42,11 +42,11 @@ def test_the_map_names_every_room_and_no_other() -> None:
             named.add("/".join(folder))
         elif len(following) - len(following.lstrip()) <= 2 * depth:
             whole.add(Path(*folder))  # a folder that is described in one line
-    rooms = {path.relative_to(ROOT / "workbench") for path in (ROOT / "workbench").rglob("*.py")}
+    modules = {path.relative_to(ROOT / "workbench") for path in (ROOT / "workbench").rglob("*.py")}
     assert all((ROOT / "workbench" / path).is_dir() for path in whole)
     expected = {
         path.as_posix()
-        for path in rooms
+        for path in modules
         if (path.name != "__init__.py" or path == Path("__init__.py")) and not whole & set(path.parents)
     }
     assert named == expected

@@ -1,5 +1,5 @@
 // The blind review's window: one question, two answers side by side, and the keys that choose.
-// Everything is set as text, never as HTML: models write HTML. It is told no model's name.
+// Everything is set as text, never as HTML: models write HTML. It never gets a model's name.
 
 const STYLE = `
 .wb-blind { --line: color-mix(in srgb, currentColor 18%, transparent);
@@ -183,15 +183,15 @@ function render({ model, el }) {
       writes = null;
     }
     const noted = !isEnd && shown.note ? `Note: ${shown.note}` : "";
-    const told = reads && !isEnd ? shown.reference || "There is no reference answer." : "";
+    const wanted = reads && !isEnd ? shown.reference || "There is no reference answer." : "";
     if (!writes) {
       const parts = [];
-      if (told) parts.push(make("h4", {}, "Reference"), make("pre", {}, told));
+      if (wanted) parts.push(make("h4", {}, "Reference"), make("pre", {}, wanted));
       if (noted) parts.push(make("div", { class: "wb-quiet" }, noted));
       extra.replaceChildren(...parts);
       extra.hidden = !parts.length;
     }
-    reference.setAttribute("aria-pressed", Boolean(told));
+    reference.setAttribute("aria-pressed", Boolean(wanted));
     if (isEnd) return;
     question.textContent = shown.question;
     texts.forEach((section, n) => {

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 GRID = "rgba(128,128,128,0.25)"  # plotly's own white grid glares on dark and vanishes on white
 CLEAR = "rgba(0,0,0,0)"
-_COLUMNS = 5_000  # so many widths of a line are told apart, however far one zooms in
+_COLUMNS = 5_000  # so many widths of a line are kept apart, however far one zooms in
 _LETTERS = 120  # of a line below the title
 _PLACES = 150  # on the axis, so many gaps are shaded at most
 _OWN_PLACE = 4  # lines whose points have a place of their own in the legend

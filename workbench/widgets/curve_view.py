@@ -59,10 +59,10 @@ def watch_in_background(
 
 
 async def _watched(progress: "Iterable[Progress]", window: "_Window") -> "FineTuningJob":
-    looks = iter(progress)
+    news = iter(progress)
     with window:
         # Waiting for the service is a thread's business; the drawing stays here.
-        while (now := await asyncio.to_thread(next, looks, None)) is not None:
+        while (now := await asyncio.to_thread(next, news, None)) is not None:
             window.show(now)
     return window.job
 

@@ -175,7 +175,7 @@ _FILTERS = (WORSE, BETTER, BOTH_WRONG, DISAGREE, NO_SCORE, ALL)
 
 
 def browse(comparison: Comparison | Pairs, *, training: Dataset | None = None) -> "ItemBrowser":
-    """Let me look through the items; it opens with what got worse.
+    """Let me browse the items; it opens with what got worse.
 
     With the ``training`` rows, each item shows those most like its question, with their file and line. A
     comparison has left out items without a score; ``pair(base, tuned, missing="leave out")`` has them too.

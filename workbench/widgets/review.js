@@ -225,7 +225,7 @@ function render({ model, el }) {
     counts.textContent = `${shown.counts} · order: ${shown.order}`;
     for (const each of root.querySelectorAll("button")) each.disabled = !shown.of;
     if (!shown.of) {
-      progress.textContent = "There are no rows to look at.";
+      progress.textContent = "There are no rows to review.";
       return;
     }
     progress.textContent = `${(shown.at + 1).toLocaleString("en")} of ${shown.of.toLocaleString("en")}`;

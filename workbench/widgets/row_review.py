@@ -177,7 +177,7 @@ def review(
     model: str | None = None,
     seed: int = 0,
 ) -> "Review":
-    """Let me look at the rows and decide; it opens behind the row decided last.
+    """Let me read the rows and decide; it opens behind the row decided last.
 
     ``order`` is one of ``workbench.review.ORDERS``; ``None`` is ``suspicious`` with a report, else
     ``file``. With a ``model`` each row is shown as its chat template renders it, else message by message.
