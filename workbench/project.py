@@ -184,9 +184,9 @@ Setting: TypeAlias = str | float | None
 _GRADER_FILE = re.compile(r"(.+\.(?:py|json))(:\w+)?", re.DOTALL)  # mine.py, mine.json, mine.py:valid
 
 
-def _stated(meaning: str, *, kind: str = "text", parameter: str = "") -> Any:
+def _stated(meaning: str, *, kind: str = "text", parameter: str = "", default: Any = None) -> Any:
     """A setting of ``project.toml``; ``parameter`` is what notebooks called it when each had its own."""
-    return field(default=None, metadata={"meaning": meaning, "kind": kind, "parameter": parameter})
+    return field(default=default, metadata={"meaning": meaning, "kind": kind, "parameter": parameter})
 
 
 @dataclass(frozen=True, repr=False)
@@ -218,22 +218,16 @@ class Task(Facts):
     documents: str | None = _stated(
         "a folder of texts, or a table of them, to look answers up in", kind="file"
     )
-    grader: str = field(
+    grader: str = _stated(
+        'what is right: "exact", "normalised" and others, or your own .py or .json file',
+        kind="grader",
         default="exact",
-        metadata={
-            "meaning": 'what is right: "exact", "normalised" and others, or your own .py or .json file',
-            "kind": "grader",
-            "parameter": "",
-        },
     )
     format_grader: str | None = _stated(
         "a second grader: is the answer well formed, right or not?", kind="grader", parameter="VALID"
     )
     well_formed: str | None = _stated("what is wrong with a well-formed wrong answer, if always the same")
-    target: float = field(
-        default=0.85,
-        metadata={"meaning": "the score that is good enough, from 0 to 1", "kind": "share", "parameter": ""},
-    )
+    target: float = _stated("the score that is good enough, from 0 to 1", kind="share", default=0.85)
     budget: float | None = _stated("US dollars that one training job may cost", kind="dollars")
     provider: str | None = _stated('"local", "azure" or "openai", for this project')
     model: str | None = _stated("the base model, for this project")

@@ -154,16 +154,9 @@ def _post(alert: "Alert", to: str) -> None:
 
 
 def _facts(job: "FineTuningJob") -> dict[str, object]:
-    return {
-        "id": job.id,
-        "status": job.status,
-        "model": job.model,
-        "fine_tuned_model": job.fine_tuned_model,
-        "created_at": job.created_at,
-        "finished_at": job.finished_at,
-        "trained_tokens": job.trained_tokens,
-        "error": job.error.message if job.error else None,
-    }
+    names = ("id", "status", "model", "fine_tuned_model", "created_at", "finished_at", "trained_tokens")
+    facts = {name: getattr(job, name) for name in names}
+    return {**facts, "error": job.error.message if job.error else None}
 
 
 def _standing(now: "Progress") -> dict[str, object]:
