@@ -293,8 +293,6 @@ class Task(Facts):
 SETTINGS = tuple(each for each in fields(Task) if each.metadata)
 """The settings of ``project.toml``, in its order; each with its meaning, kind and former parameter."""
 
-_KINDS = {each.name: str(each.metadata["kind"]) for each in SETTINGS}
-
 PARAMETERS: Mapping[str, str] = MappingProxyType(
     {each.name.upper(): each.name for each in SETTINGS if each.name not in ("provider", "model")}
     | {str(each.metadata["parameter"]): each.name for each in SETTINGS if each.metadata["parameter"]}
@@ -382,15 +380,17 @@ def _settings_in(file: Path) -> dict[str, JSON]:
 
 def _task(values: Mapping[str, JSON], file: Path) -> Task:
     """Check every setting; the first that is wrong is named with the file and the way out."""
+    known = {each.name: str(each.metadata["kind"]) for each in SETTINGS}
     for name in values:
-        if name not in _KINDS:
-            near = get_close_matches(name, _KINDS, 1)
+        if name not in known:
+            near = get_close_matches(name, known, 1)
             meant = f" Did you mean {near[0]}?" if near else ""
-            raise DataError(f"{file} has no use for '{name}'.{meant} Its settings are {', '.join(_KINDS)}.")
+            raise DataError(f"{file} has no use for '{name}'.{meant} Its settings are {', '.join(known)}.")
     for name in ("examples", "test"):
         if name not in values:
             raise DataError(f'{file} does not say {name}; add a line like {name} = "{name}.csv".')
-    return Task(file, **{name: _value(name, value, _KINDS[name], file) for name, value in values.items()})
+    checked = {name: _value(name, value, known[name], file) for name, value in values.items()}
+    return Task(file, **checked)
 
 
 def _value(name: str, value: JSON, kind: str, file: Path) -> Any:
@@ -425,9 +425,10 @@ def _found(value: str, kind: str, folders: Iterable[Path]) -> str | None:
 def _with_paths(given: Mapping[str, JSON], *folders: Path) -> dict[str, JSON]:
     """What is given, with every path made absolute that is found; the others stay for the check to name."""
     values = dict(given)
+    kinds = {each.name: str(each.metadata["kind"]) for each in SETTINGS}
     for name, value in given.items():
-        if _KINDS.get(name) in ("file", "grader") and isinstance(value, str) and value:
-            values[name] = _found(value, _KINDS[name], folders) or value
+        if kinds.get(name) in ("file", "grader") and isinstance(value, str) and value:
+            values[name] = _found(value, kinds[name], folders) or value
     return values
 
 
