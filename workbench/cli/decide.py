@@ -10,6 +10,7 @@ import typer
 
 from workbench.cli import AsJson
 from workbench.errors import DataError
+from workbench.jsonl_log import read_text
 
 # The decision in a shell: JSON in, JSON out; ``--schema`` prints what a file may hold.
 #
@@ -83,12 +84,7 @@ def _text_in(file: Path | None) -> str:
         raise DataError("Name the file to read, '-' for standard input, or ask for its --schema.")
     if str(file) == "-":
         return typer.get_text_stream("stdin").read()
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 text.") from error
+    return read_text(file)
 
 
 def _object_in(file: Path | None) -> dict[str, object]:
@@ -174,10 +170,9 @@ def _refreshed(provider: str, arm: Path | None) -> object:
 
 
 def _json_in(path: Path) -> object:
+    text = read_text(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON: {error}.") from None
 
