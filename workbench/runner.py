@@ -369,12 +369,9 @@ def _plain(text: str) -> str:
 # What a run of the notebooks came to: for people a table, for CI one JSON object.
 
 _OF_A_MODEL = ("model", "prompt", "score", "low", "high")
-RESULTS = (
-    "outcome",
-    "verdict",
-    *(f"{side}_{fact}" for side in ("base", "tuned") for fact in _OF_A_MODEL),
-    *("items", "fixed", "broken", "p_value", "training_seconds", "job_id"),
-)
+_OF_BOTH = ("items", "fixed", "broken", "p_value", "training_seconds", "job_id")
+_OF_EACH = (f"{side}_{fact}" for side in ("base", "tuned") for fact in _OF_A_MODEL)
+RESULTS = ("outcome", "verdict", *_OF_EACH, *_OF_BOTH)
 """The facts of a comparison that a run's summary repeats."""
 
 
