@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from workbench.errors import SetupError
-from workbench.jsonl_log import append, locked, objects
+from workbench.errors import DataError, SetupError
+from workbench.jsonl_log import append, locked, new_lines, objects, read_text
 
 
 def test_lines_stand_in_the_order_in_which_they_were_written(tmp_path):
@@ -62,3 +62,29 @@ def test_objects_come_back_in_order_and_half_a_line_is_none(tmp_path):
         file.write(b'["no object"]\n{"said": ')
     append(path, b'{"said": 3}')
     assert list(objects(path)) == [{"said": "Köln\u2028"}, {"said": 3}]
+
+
+def test_only_whole_lines_behind_the_last_ones_read_are_new(tmp_path):
+    path = tmp_path / "notes.jsonl"
+    assert new_lines(path, 0) == ([], 0)
+    path.write_bytes(b'1\n22\n{"half": ')
+    assert new_lines(path, 0) == ([b"1", b"22"], 5)
+    assert new_lines(path, 2) == ([b"22"], 5)
+
+
+def test_a_file_begun_anew_is_read_from_its_start(tmp_path):
+    path = tmp_path / "notes.jsonl"
+    path.write_bytes(b"3\n")
+    assert new_lines(path, 5) == ([b"3"], 2)
+    path.unlink()
+    assert new_lines(path, 2) == ([], 0)
+
+
+def test_a_text_file_that_cannot_be_read_is_a_sentence(tmp_path):
+    (tmp_path / "text.txt").write_bytes(b"\xef\xbb\xbfK\xc3\xb6ln")
+    assert read_text(tmp_path / "text.txt") == "Köln"
+    with pytest.raises(DataError, match=r"nowhere\.txt cannot be read: No such file or directory\.$"):
+        read_text(tmp_path / "nowhere.txt")
+    (tmp_path / "image.txt").write_bytes(b"\x89PNG")
+    with pytest.raises(DataError, match=r"image\.txt is not UTF-8 text; save it as UTF-8\.$"):
+        read_text(tmp_path / "image.txt")

@@ -48,6 +48,7 @@ def test_training_is_timed_from_the_services_word_to_the_end():
 
 def test_without_that_word_it_is_timed_from_the_jobs_creation():
     assert job_result(progress(job())).training_seconds == 300
+    assert progress(job()).result.training_seconds == 300
 
 
 def test_the_facts_are_told_in_order_with_what_the_service_chose():
