@@ -5,7 +5,7 @@ in a sentence: something cannot be done. Ctrl-C (130) stops the following and ne
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
@@ -17,10 +17,10 @@ from workbench.connect import connect
 from workbench.errors import SetupError
 
 if TYPE_CHECKING:
-    from openai import OpenAI
     from openai.types.fine_tuning import FineTuningJob
 
     from workbench.training.alerts import Alert
+    from workbench.training.control import Verb
     from workbench.training.follow import Progress
 
 FAILED, CANCELLED, INTERRUPTED = 1, 3, 130
@@ -117,39 +117,28 @@ def follow(
 @jobs.command()
 def pause(job: Job, provider: Provider = None, as_json: AsJson = False) -> None:
     """Let a running job rest; it keeps its place."""
-    from workbench.training.control import pause_job
-
-    _steer(pause_job, job, provider, as_json)
+    _change("pause", job, provider, as_json)
 
 
 @jobs.command()
 def resume(job: Job, provider: Provider = None, as_json: AsJson = False) -> None:
     """Let a paused job go on."""
-    from workbench.training.control import resume_job
-
-    _steer(resume_job, job, provider, as_json)
+    _change("resume", job, provider, as_json)
 
 
 @jobs.command()
 def cancel(job: Job, provider: Provider = None, as_json: AsJson = False) -> None:
     """Cancel a job for good; its checkpoints stay."""
-    from workbench.training.control import cancel_job
-
-    _steer(cancel_job, job, provider, as_json)
+    _change("cancel", job, provider, as_json)
 
 
-def _steer(
-    verb: "Callable[[OpenAI, FineTuningJob | str], FineTuningJob]",
-    job: str,
-    provider: str | None,
-    as_json: bool,
-) -> None:
-    from workbench.training.control import choices
+def _change(verb: "Verb", job: str, provider: str | None, as_json: bool) -> None:
+    from workbench.training.control import change_job, choices
 
     client = connect(provider)
     before = choices(client, client.fine_tuning.jobs.retrieve(job))
-    costs = next(choice.costs for choice in before.all if verb.__name__ == f"{choice.verb}_job")
-    done = verb(client, job)
+    costs = next(choice.costs for choice in before.all if choice.verb == verb)
+    done = change_job(client, job, verb)
     if as_json:
         typer.echo(json.dumps({**_facts(done), "costs": costs}))
     else:

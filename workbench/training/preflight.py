@@ -9,12 +9,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from workbench import catalog
 from workbench.catalog.limits import Limits, in_words
+from workbench.catalog.models import Model
 from workbench.catalog.providers import Provider, provider_of
 from workbench.dataset.check.counts import Counts, no_validation, sizes
-from workbench.dataset.check.methods import grader_findings
+from workbench.dataset.check.methods import grader_findings, response_format_findings
 from workbench.dataset.check.row import Finding, Row
 from workbench.dataset.check.rules import Rules
 from workbench.dataset.check.sources import DatasetSource
@@ -27,13 +29,12 @@ from workbench.project import JSON
 from workbench.training.cost import CostCap, Estimate, Rates, cost_findings, token_findings
 from workbench.training.jobs import known_job, start_or_find, uploaded
 from workbench.training.spec import (
-    Change,
     ExplainedHyperparameter,
     JobSpec,
+    SpecChange,
     changes,
     explained_hyperparameters,
     file_name,
-    model_findings,
 )
 
 if TYPE_CHECKING:
@@ -43,10 +44,107 @@ if TYPE_CHECKING:
 
     from workbench.project import Project
 
+# Whether a model can be trained: still, here, by this method, as this training type, in this region.
+#
+# Told by the catalogue, whose every fact has a source, and by the models that the service lists itself.
+
+SOON = 90  # days before the last one on which a model can be trained (our own choice)
+
+
+def model_findings(
+    spec: JobSpec,
+    service: Provider,
+    *,
+    listed: Sequence[str],
+    region: str | None = None,
+    existing_customer: bool = True,
+    on: datetime.date,
+) -> Iterator[Finding]:
+    """Can this model still be trained here, by this method, as this training type, in this region?
+
+    ``listed``: the models that the service itself names.
+    """
+    if spec.model.lower() not in map(str.lower, listed):
+        yield _not_listed(spec.model, service, listed)
+    try:
+        model = catalog.model(spec.model)
+    except SetupError:
+        if not service.runs_here:
+            message = f"the catalogue does not know {spec.model}, so nobody looks at dates and methods"
+            yield Finding("warning", "unknown_model", "model", message, "look it up in the service's list")
+        return
+    yield from _dates(model, service, existing_customer, on)
+    known = spec.trained_by
+    if service.runs_here:
+        if known.not_local:
+            yield Finding("error", "method", "method.type", known.not_local, "train it at another service")
+    elif model.methods is not None and known.short not in model.methods:
+        message = f"{model.name} is not trained by {known.short}"
+        fix = f"it takes {', '.join(model.methods) or 'no method'}; choose another model or other data"
+        yield Finding("error", "method", "method.type", message, fix)
+    if service.training_type is not None:
+        yield from _training_type(spec, service, model, region)
+
+
+def _not_listed(name: str, service: Provider, listed: Sequence[str]) -> Finding:
+    some = ", ".join(listed[:8]) + (", …" if len(listed) > 8 else "")
+    message = f"{service.name} lists no model {name}"
+    if service.runs_here:
+        return Finding("error", "unknown_model", "model", message, f"choose from {some}")
+    fix = "give the base model with its version, not the name of a deployment"
+    return Finding("warning", "unknown_model", "model", message, fix)
+
+
+def _dates(model: Model, service: Provider, existing_customer: bool, on: datetime.date) -> Iterator[Finding]:
+    can = model.trainable(on, existing_customer=existing_customer, service=service.name)
+    if can is False:
+        message = f"{model.name} can no longer be trained at {service.name} ({model.status(service.name)})"
+        fix = "choose another: python -m workbench models lists those that can be"
+        yield Finding("error", "retired", "model", message, fix)
+    elif can is None:
+        message = f"no source says for certain that {model.name} can be trained at {service.name} today"
+        yield Finding("warning", "retired", "model", message, "try; a refusal costs nothing")
+    elif model.trainable(on, existing_customer=False, service=service.name) is False and existing_customer:
+        message = f"{model.name} is closed to new customers: only who had it deployed can train it"
+        yield Finding("info", "closed", "model", message, "choose a newer one if you are refused")
+    life = model.life(service.name)
+    ends = life.dates("training_ends") if life else []
+    if can and ends and (ends[0] - on).days <= SOON:
+        message = f"{model.name} can be trained until {ends[0]}, which is less than three months away"
+        yield Finding("info", "retired", "model", message, "plan with a newer one")
+
+
+def _training_type(spec: JobSpec, service: Provider, model: Model, region: str | None) -> Iterator[Finding]:
+    said, there_are = spec.training_type or "", service.limits.training_types
+    type = service.limits.training_type(said)
+    if type is None:
+        message = f"there is no training type '{said}'"
+        fix = f"choose one of {', '.join(there_are)}"
+        yield Finding("error", "training_type", "trainingType", message, fix)
+        return
+    if model.training_types is not None and type not in model.training_types:
+        known = [each for each in model.training_types if each in there_are]
+        message = f"{model.name} is not trained as {said}"
+        yield Finding("error", "training_type", "trainingType", message, f"choose {' or '.join(known)}")
+    elif type == "developerTier":
+        message = "a developer job runs on idle machines, so it may be interrupted and goes on by itself"
+        yield Finding("info", "training_type", "trainingType", message, "take globalStandard if it is urgent")
+    places = [p for p in model.regions if (p.use, p.type) == ("training", _place(type))]
+    if region and places and not any(place.has(region) for place in places):
+        message = f"{model.name} is not trained as {said} in {region}"
+        fix = f"take a resource in {', '.join(places[0].names[:4])}{' …' if len(places[0].names) > 4 else ''}"
+        yield Finding("error", "region", "", message, fix)
+
+
+def _place(type: str) -> str:
+    """Developer jobs run wherever global ones do."""
+    return "globalStandard" if type == "developerTier" else type
+
+
 # The limits of data, settings and queue: what stands in the way of a job, and what is worth knowing.
 #
 # All is read from the request and from what the service has already. The numbers are the provider's own
-# (``catalog.limits``); the model's limits are ``model_findings``' business.
+# (``catalog.limits``).
 
 BOLD = 2.0  # of learning rates: one that ruined a Llama 3.3 (Microsoft's fine-tuning skill, 2026-08-20)
 
@@ -96,6 +194,7 @@ def hyperparameter_findings(spec: JobSpec, service: Provider) -> Iterator[Findin
         fix = "give 0 or more" if limits.max_seed is None else f"give 0 to {limits.max_seed:,}"
         yield Finding("error", "range", "seed", f"seed is {spec.seed}", fix)
     yield from _suffix(spec.suffix, limits)
+    yield from _response_format(spec)
     yield from _grader(spec, service)
 
 
@@ -147,7 +246,7 @@ def count(jobs: Sequence["FineTuningJob"], state: str) -> int:
 def _format(dataset: Dataset, rows: Sequence[Row], spec: JobSpec) -> Iterator[Finding]:
     """The first row by each rule that the service would refuse, and how many follow."""
     known = spec.trained_by
-    rules = Rules(known.format, _json(spec.grader) if known.grader == "required" else None)
+    rules = Rules(known.format, spec.grader if known.grader == "required" else None)
     found: dict[str, list[tuple[int, Finding]]] = {}
     for row in rows:
         if not rules.plain(row.value):
@@ -161,10 +260,6 @@ def _format(dataset: Dataset, rows: Sequence[Row], spec: JobSpec) -> Iterator[Fi
         yield first._replace(message=f"{where}: {first.message}")
 
 
-def _json(grader: Mapping[str, object] | None) -> Mapping[str, JSON] | None:
-    return cast("Mapping[str, JSON] | None", grader)
-
-
 def _suffix(suffix: str | None, limits: Limits) -> Iterator[Finding]:
     if suffix is None:
         return
@@ -176,6 +271,15 @@ def _suffix(suffix: str | None, limits: Limits) -> Iterator[Finding]:
         yield Finding("warning", "suffix", "suffix", message, "shorten it if it is refused")
 
 
+def _response_format(spec: JobSpec) -> Iterator[Finding]:
+    if spec.response_format is None:
+        return
+    yield from response_format_findings(spec.response_format)
+    if "response_format" not in spec.trained_by.other_settings:
+        message = f"a {spec.trained_by.name} job takes no response_format"
+        yield Finding("error", "response_format", "response_format", message, "leave it out")
+
+
 def _grader(spec: JobSpec, service: Provider) -> Iterator[Finding]:
     grader, known = spec.grader, spec.trained_by
     if grader is None:
@@ -183,7 +287,7 @@ def _grader(spec: JobSpec, service: Provider) -> Iterator[Finding]:
             message = f"a {known.name} job has nothing to learn from without a grader"
             yield Finding("error", "grader", "grader", message, "give one: grader=…")
         return
-    wrong = [found for found in grader_findings(_json(grader) or {}) if found.level == "error"]
+    wrong = [found for found in grader_findings(grader) if found.level == "error"]
     yield from wrong
     if known.grader == "none":
         yield Finding("error", "grader", "grader", f"a {known.name} job takes no grader", "leave it out")
@@ -222,7 +326,7 @@ class Preflight:
     body: Mapping[str, JSON]
     """What would be sent; where a file is not uploaded yet, its name stands for its id."""
     hyperparameters: tuple[ExplainedHyperparameter, ...]
-    changes: tuple[Change, ...] | None
+    changes: tuple[SpecChange, ...] | None
     """What differs from the project's last run; ``None`` where none is on record."""
     cost: Estimate | None
     """``None`` where the model is not in the catalogue, or its tokens cannot be counted."""
@@ -321,7 +425,7 @@ def preflight(
         *hyperparameter_findings(spec, service),
         *queue_findings(spec, service, jobs, files),
         *cost_findings(cost, why_not, cost_cap),
-        *token_findings(rates.total if cost else 0, rates.n_epochs or 1, service.limits.max_training_tokens),
+        *token_findings(rates.tokens if cost else 0, rates.n_epochs or 1, service.limits.max_training_tokens),
         *_of_the_changes(new),
     ]
     return Preflight(
@@ -354,7 +458,7 @@ def launch(
     return start_or_find(client, plan.spec, project=project)
 
 
-def _of_the_changes(new: tuple[Change, ...] | None) -> Iterator[Finding]:
+def _of_the_changes(new: tuple[SpecChange, ...] | None) -> Iterator[Finding]:
     what = [change.what for change in new or ()]
     if len(what) > 1:
         message = f"{len(what)} things have changed since the last run: {', '.join(what)}"

@@ -1,28 +1,23 @@
-"""A job before it is sent: what it is made of, what is new in it, and whether the model can be trained.
+"""A job before it is sent: what it is made of, and what is new in it.
 
 ``JobSpec`` is one frozen noun from the notebook to preflight, request, job and record. Its method and
 hyperparameters are those of ``catalog.methods``. Sending it is the business of ``jobs``, judging it
 that of ``preflight``.
 """
 
-import datetime
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
-from workbench import catalog
 from workbench.catalog.methods import AUTO, METHODS, Method, method
-from workbench.catalog.models import Model
 from workbench.catalog.providers import Provider
-from workbench.dataset.check.row import Finding
 from workbench.dataset.dataset import counted
 from workbench.display import table
-from workbench.errors import SetupError
-from workbench.project import JSON, Entry, Project
+from workbench.project import JSON, Project
 
 if TYPE_CHECKING:
     from workbench.dataset.dataset import Dataset
@@ -52,8 +47,10 @@ class JobSpec:
     seed: int = 0
     suffix: str | None = None
     """A word for the name of the tuned model; no part of the content."""
-    grader: Mapping[str, object] | None = None
+    grader: Mapping[str, JSON] | None = None
     """What grades the model's answers while it trains."""
+    response_format: Mapping[str, JSON] | None = None
+    """The JSON Schema that answers keep to while a reinforcement job trains, named and wrapped."""
     training_type: str | None = None
     """Azure's; ``None``: what the service needs. No part of the content."""
 
@@ -96,7 +93,7 @@ class JobSpec:
 
     def body(self, training_file: str, validation_file: str | None) -> dict[str, JSON]:
         """What is sent, with the ids of the two uploaded files."""
-        said: dict[str, JSON] = {
+        fields: dict[str, JSON] = {
             "model": self.model,
             "training_file": training_file,
             "validation_file": validation_file,
@@ -106,7 +103,7 @@ class JobSpec:
             "metadata": {METADATA_KEY: self.content},
             "trainingType": self.training_type,
         }
-        return {field: value for field, value in said.items() if value is not None}
+        return {name: value for name, value in fields.items() if value is not None}
 
     def facts(self, provider: str) -> dict[str, JSON]:
         """What the project's record keeps of it."""
@@ -114,7 +111,8 @@ class JobSpec:
             "method": None if self.trained_by is self._by_shape else self.trained_by.name,
             "suffix": self.suffix,
             "training_type": self.training_type,
-            "grader": cast("JSON", self.grader or None),
+            "grader": self.grader or None,
+            "response_format": self.response_format or None,
         }
         return {
             "model": self.model,
@@ -148,7 +146,8 @@ class JobSpec:
     @property
     def _method_field(self) -> Mapping[str, JSON]:
         given = cast("Hyperparameters", self.hyperparameters)
-        return cast("Mapping[str, JSON]", self.trained_by.body(given, grader=self.grader))
+        asked = self.trained_by.body(given, grader=self.grader, response_format=self.response_format)
+        return cast("Mapping[str, JSON]", asked)
 
 
 def file_name(dataset: "Dataset", role: str) -> str:
@@ -161,6 +160,9 @@ def file_name(dataset: "Dataset", role: str) -> str:
 # Change one thing a run: when two have changed, nobody can say which of them helped
 # (microsoft/GitHub-Copilot-for-Azure, fine-tuning skill, 2026-08-20; a rule of thumb).
 
+# Facts of a job on record that are not how it was trained: what it is called, where it is, and its data.
+_NOT_SETTINGS = ("job_id", "content", "endpoint", "training_sha256", "validation_sha256")
+
 
 class ExplainedHyperparameter(NamedTuple):
     """A setting, and what speaks for it."""
@@ -170,7 +172,7 @@ class ExplainedHyperparameter(NamedTuple):
     reason: str
 
 
-class Change(NamedTuple):
+class SpecChange(NamedTuple):
     """One thing that is not as it was in the last run."""
 
     what: str
@@ -193,38 +195,39 @@ def explained_hyperparameters(spec: JobSpec) -> tuple[ExplainedHyperparameter, .
     )
 
 
-def changes(spec: JobSpec, provider: str, project: Project) -> tuple[Change, ...] | None:
+def changes(spec: JobSpec, provider: str, project: Project) -> tuple[SpecChange, ...] | None:
     """What is new in this request, setting by setting; ``None`` where no run is on record."""
     last = project.latest("job")
-    return None if last is None else tuple(_changes(spec, provider, project, last))
-
-
-def _changes(spec: JobSpec, provider: str, project: Project, last: Entry) -> Iterator[Change]:
+    if last is None:
+        return None
     sizes = _sizes(project, spec)
-    before, now = _said(last.facts, sizes), _said(spec.facts(provider), sizes)
-    for what in (*now, *(what for what in before if what not in now)):
-        was, is_ = before.get(what, "not given"), now.get(what, "not given")
-        if was != is_:
-            yield Change(what, was, is_)
+    before, now = _in_words(last.facts, sizes), _in_words(spec.facts(provider), sizes)
+    every = ((what, before.get(what, "not given"), now.get(what, "not given")) for what in now | before)
+    return tuple(SpecChange(what, was, is_) for what, was, is_ in every if was != is_)
 
 
-def _said(facts: Mapping[str, JSON], sizes: Mapping[str, int]) -> dict[str, str]:
+def settings_of(facts: Mapping[str, JSON]) -> dict[str, JSON]:
+    """The facts of a job on record in one row: each hyperparameter beside the model."""
+    row: dict[str, JSON] = {}
+    for name, value in facts.items():
+        if name == "hyperparameters" and isinstance(value, Mapping):
+            row |= value
+        elif name not in _NOT_SETTINGS:
+            row[name] = value
+    return row
+
+
+def _in_words(facts: Mapping[str, JSON], sizes: Mapping[str, int]) -> dict[str, str]:
     """A run's facts in words that can be compared."""
-    said: dict[str, str] = {}
+    words = {}
     for role in ("training", "validation"):
         sha256 = facts.get(f"{role}_sha256")
         if isinstance(sha256, str):
             size = f"{counted(sizes[sha256], 'example')}, " if sha256 in sizes else ""
-            said[f"{role} data"] = f"{size}SHA-256 {sha256[:12]}"
-    said |= {name: str(facts[name]) for name in ("model", "provider", "method") if name in facts}
-    hyperparameters = facts.get("hyperparameters")
-    if isinstance(hyperparameters, Mapping):
-        said |= {name: str(value) for name, value in hyperparameters.items()}
-    said |= {name: str(facts[name]) for name in ("seed", "suffix", "training_type") if name in facts}
-    grader = facts.get("grader")
-    if isinstance(grader, Mapping):
-        said["grader"] = str(dict(sorted(grader.items())))
-    return said
+            words[f"{role} data"] = f"{size}SHA-256 {sha256[:12]}"
+    for name, value in settings_of(facts).items():
+        words[name] = str(dict(sorted(value.items())) if isinstance(value, Mapping) else value)
+    return words
 
 
 def _sizes(project: Project, spec: JobSpec) -> dict[str, int]:
@@ -236,100 +239,3 @@ def _sizes(project: Project, spec: JobSpec) -> dict[str, int]:
             if isinstance(sha256, str) and isinstance(size, int):
                 sizes[sha256] = size
     return sizes
-
-
-# Whether a model can be trained: still, here, by this method, as this training type, in this region.
-#
-# Told by the catalogue, whose every fact has a source, and by the models that the service lists itself.
-
-SOON = 90  # days before the last one on which a model can be trained (our own choice)
-
-
-def model_findings(
-    spec: JobSpec,
-    service: Provider,
-    *,
-    listed: Sequence[str],
-    region: str | None = None,
-    existing_customer: bool = True,
-    on: datetime.date,
-) -> Iterator[Finding]:
-    """Can this model still be trained here, by this method, as this training type, in this region?
-
-    ``listed``: the models that the service itself names.
-    """
-    if spec.model.lower() not in map(str.lower, listed):
-        yield _not_listed(spec.model, service, listed)
-    try:
-        model = catalog.model(spec.model)
-    except SetupError:
-        if not service.runs_here:
-            message = f"the catalogue does not know {spec.model}, so nobody looks at dates and methods"
-            yield Finding("warning", "unknown_model", "model", message, "look it up in the service's list")
-        return
-    yield from _dates(model, service, existing_customer, on)
-    known = spec.trained_by
-    if service.runs_here:
-        if known.not_local:
-            yield Finding("error", "method", "method.type", known.not_local, "train it at another service")
-    elif model.methods is not None and known.short not in model.methods:
-        message = f"{model.name} is not trained by {known.short}"
-        fix = f"it takes {', '.join(model.methods) or 'no method'}; choose another model or other data"
-        yield Finding("error", "method", "method.type", message, fix)
-    if service.training_type is not None:
-        yield from _training_type(spec, service, model, region)
-
-
-def _not_listed(name: str, service: Provider, listed: Sequence[str]) -> Finding:
-    some = ", ".join(listed[:8]) + (", …" if len(listed) > 8 else "")
-    message = f"{service.name} lists no model {name}"
-    if service.runs_here:
-        return Finding("error", "unknown_model", "model", message, f"choose from {some}")
-    fix = "give the base model with its version, not the name of a deployment"
-    return Finding("warning", "unknown_model", "model", message, fix)
-
-
-def _dates(model: Model, service: Provider, existing_customer: bool, on: datetime.date) -> Iterator[Finding]:
-    can = model.trainable(on, existing_customer=existing_customer, service=service.name)
-    if can is False:
-        message = f"{model.name} can no longer be trained at {service.name} ({model.status(service.name)})"
-        fix = "choose another: python -m workbench models lists those that can be"
-        yield Finding("error", "retired", "model", message, fix)
-    elif can is None:
-        message = f"no source says for certain that {model.name} can be trained at {service.name} today"
-        yield Finding("warning", "retired", "model", message, "try; a refusal costs nothing")
-    elif model.trainable(on, existing_customer=False, service=service.name) is False and existing_customer:
-        message = f"{model.name} is closed to new customers: only who had it deployed can train it"
-        yield Finding("info", "closed", "model", message, "choose a newer one if you are refused")
-    life = model.life(service.name)
-    ends = life.dates("training_ends") if life else []
-    if can and ends and (ends[0] - on).days <= SOON:
-        message = f"{model.name} can be trained until {ends[0]}, which is less than three months away"
-        yield Finding("info", "retired", "model", message, "plan with a newer one")
-
-
-def _training_type(spec: JobSpec, service: Provider, model: Model, region: str | None) -> Iterator[Finding]:
-    said, there_are = spec.training_type or "", service.limits.training_types
-    type = service.limits.training_type(said)
-    if type is None:
-        message = f"there is no training type '{said}'"
-        fix = f"choose one of {', '.join(there_are)}"
-        yield Finding("error", "training_type", "trainingType", message, fix)
-        return
-    if model.training_types is not None and type not in model.training_types:
-        known = [each for each in model.training_types if each in there_are]
-        message = f"{model.name} is not trained as {said}"
-        yield Finding("error", "training_type", "trainingType", message, f"choose {' or '.join(known)}")
-    elif type == "developerTier":
-        message = "a developer job runs on idle machines, so it may be interrupted and goes on by itself"
-        yield Finding("info", "training_type", "trainingType", message, "take globalStandard if it is urgent")
-    places = [p for p in model.regions if (p.use, p.type) == ("training", _place(type))]
-    if region and places and not any(place.has(region) for place in places):
-        message = f"{model.name} is not trained as {said} in {region}"
-        fix = f"take a resource in {', '.join(places[0].names[:4])}{' …' if len(places[0].names) > 4 else ''}"
-        yield Finding("error", "region", "", message, fix)
-
-
-def _place(type: str) -> str:
-    """Developer jobs run wherever global ones do."""
-    return "globalStandard" if type == "developerTier" else type
