@@ -63,7 +63,7 @@ class Score:
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingRun:
+class RecordedRun:
     """One job: how it was trained, on what, and what came of it."""
 
     number: int
@@ -93,7 +93,7 @@ def _recorded_run(
     dataset: Mapping[str, JSON],
     later: Sequence[Entry],
     training_file: Path | None,
-) -> TrainingRun:
+) -> RecordedRun:
     """Put a run together from the record: its job, its dataset, and what was found of it later."""
     measured = later[-1].facts if later else NOTHING
     final, seconds = measured.get("final"), measured.get("training_seconds")
@@ -101,7 +101,7 @@ def _recorded_run(
     if isinstance(grader := configuration.get("grader"), Mapping):
         configuration["grader"] = grader.get("name", grader.get("type"))
     scores = [_score(entry.facts) for entry in later if entry.kind == "comparison"]
-    return TrainingRun(
+    return RecordedRun(
         number,
         str(job.facts["job_id"]),
         job.at,
@@ -148,17 +148,17 @@ class Runs:
     """The runs of a project, the oldest first."""
 
     project: str
-    runs: tuple[TrainingRun, ...]
+    runs: tuple[RecordedRun, ...]
 
     def __len__(self) -> int:
         """How many there are."""
         return len(self.runs)
 
-    def __iter__(self) -> Iterator[TrainingRun]:
+    def __iter__(self) -> Iterator[RecordedRun]:
         """One after the other."""
         return iter(self.runs)
 
-    def __getitem__(self, number: int) -> TrainingRun:
+    def __getitem__(self, number: int) -> RecordedRun:
         """The run of this number, the first being 1."""
         if number not in range(1, len(self.runs) + 1):
             raise DataError(f"There is no run {number}; {self.project} has {len(self.runs)}, the first is 1.")
@@ -237,7 +237,7 @@ class Runs:
         ]
         return pandas.DataFrame(rows)
 
-    def name(self, run: TrainingRun) -> str:
+    def name(self, run: RecordedRun) -> str:
         """A run's number, and what is particular about it."""
         differing = {name: run.configuration.get(name) for name in self.configuration_diff}
         particular = ", ".join(f"{name} {value}" for name, value in differing.items() if value is not None)
@@ -328,7 +328,7 @@ def record_curve(
     )
 
 
-def _as_the_service_has_it(run: TrainingRun, client: "OpenAI") -> TrainingRun:
+def _as_the_service_has_it(run: RecordedRun, client: "OpenAI") -> RecordedRun:
     """Add what the service knows: a hyperparameter that was "auto" gets the value it was trained with."""
     try:
         progress = next(follow(client, run.job_id))
@@ -364,7 +364,7 @@ def _kept_file(project: "Project", dataset: Mapping[str, JSON]) -> Path | None:
     return file if found == dataset.get("training_sha256") else None
 
 
-def _trained_on(run: TrainingRun) -> Dataset:
+def _trained_on(run: RecordedRun) -> Dataset:
     if run.training_file is None:
         raise DataError(
             f"The training data of run {run.number} is not in the project's folder any more, so its rows "
