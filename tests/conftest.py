@@ -9,6 +9,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from workbench import settings
 from workbench.local import process
@@ -33,6 +34,36 @@ NOWHERE = dict.fromkeys(
     ),
     "",
 )
+
+
+WORKERS = 2  # each has services, kernels and a browser of its own beside it
+
+# The longest first, so that at the end no process waits for the other: files by the seconds that they take.
+LONGEST = ()
+
+
+class Scheduler(LoadFileScheduling):
+    """Gives a process whole files, and one process all notebooks: each of them goes on from the one before."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "notebooks" if file.endswith(".ipynb") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduler:
+    """Have whole files, and all notebooks, run in one process."""
+    return Scheduler(config, log)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run everything in two processes, and what somebody names in this one."""
+    return WORKERS if config.args_source is config.ArgsSource.TESTPATHS else 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    places = {file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
