@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +44,7 @@ LONGEST = ()
 
 
 class Scheduler(LoadFileScheduling):
-    """Gives a process whole files, and one process all notebooks: each of them goes on from the one before."""
+    """Gives a process whole files, and one of them all notebooks, as each goes on from the one before."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
@@ -68,6 +69,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give this process, and the kernels and services it starts, a home of their own."""
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # run in the background: what we start would not hear it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     models = str(settings.models_in(settings.home()))  # fetched once, not by every run
     config.stash[HOME] = temporary = Path(tempfile.mkdtemp(prefix="workbench-"))
     os.environ |= NOWHERE | {
