@@ -44,11 +44,12 @@ LONGEST = ()
 
 
 class Scheduler(LoadFileScheduling):
-    """Gives a process whole files, and one of them all notebooks, as each goes on from the one before."""
+    """Gives a process whole files, or all that share a lab, or all notebooks: each goes on from the last."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return "notebooks" if file.endswith(".ipynb") else file
+        shared = ("test_browser", ".ipynb")
+        return next((what for what in shared if what in file), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduler:
