@@ -1,6 +1,6 @@
 """Pausing, resuming and cancelling a job, and what each of them costs.
 
-What can be done now is read from the job alone; whether the service does it, it says itself.
+What can be done now is read from the job alone; a service that refuses gives its own reason.
 Source of the rules and costs: Microsoft Learn, "Customize a model with fine-tuning" (09/25/2026) and
 "Fine-tuning cost management" (03/19/2026).
 """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from workbench.training.follow import Progress
 
-# What a service asks for training: the catalogue's price or yours, and what one price tells of another.
+# What a service asks for training: the catalogue's price or yours, and what follows from another price.
 #
 # Every answer comes with what it rests on. A price that no source gives, and that follows from none, is
 # not guessed.
@@ -43,7 +43,7 @@ class Range(NamedTuple):
         return f"{self.likely:,g}" if self.low == self.high else f"{self.low:,g} to {self.high:,g}"
 
 
-# What one price tells of another: Global is 10 to 30 % below Standard, Developer 50 % below Global.
+# What follows from another price: Global is 10 to 30 % below Standard, Developer 50 % below Global.
 _OF_GLOBAL = {
     "globalStandard": Range(1, 1, 1),
     "standard": Range(1 / 0.9, 1 / 0.8, 1 / 0.7),
@@ -291,9 +291,9 @@ def billed(
     """
     if runs_here(service) or job.status == "failed":
         return 0.0
-    said = next((found for event in reversed(events) if (found := _BILLED.match(event.message))), None)
-    if said is not None:
-        unit, amount = said[1], float(said[2])
+    bill = next((found for event in reversed(events) if (found := _BILLED.match(event.message))), None)
+    if bill is not None:
+        unit, amount = bill[1], float(bill[2])
     elif job.trained_tokens and methods.method_of(job).billed_by == "tokens":
         unit, amount = "tokens", float(job.trained_tokens)
     else:
@@ -353,7 +353,7 @@ class Rates:
         return 0 if self.service.runs_here else count_tokens(self.spec.training, self.spec.model)
 
     def cost(self, hours: float | None) -> tuple[Estimate | None, str]:
-        """What it will cost, or why that cannot be told."""
+        """What it will cost, or why that is unknown."""
         try:
             return self._estimate(self.n_epochs, hours), ""
         except SetupError as error:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #
 # An example with a wrong answer is learnt late, because all others speak against it (Toneva et al. 2018,
 # arXiv 1812.05159; Pleiss et al. 2020, "area under the margin", arXiv 2001.10528). So what it cost
-# whenever the model met it again tells more than what it costs in the end.
+# whenever the model met it again is better evidence than what it costs in the end.
 
 SMALLEST = 1e-4  # nats; below, losses differ by rounding
 STILL_OPEN = 0.25
@@ -52,7 +52,7 @@ class Losses:
 
 
 def label_error_score(examples: Sequence[Losses]) -> list[float]:
-    """How far each example's losses stand out, in robust standard deviations; nan where they cannot tell.
+    """How far each example's losses stand out, in robust standard deviations; nan where they are not enough.
 
     Taken is the mean logarithm of the losses from the second visit on, so at least two epochs are needed:
     at the first visit the model still knows too little. Of 5 % planted wrong answers among 358 pairs of
@@ -105,7 +105,7 @@ def _known(example: Losses) -> bool:
 # What the model saw, and what it did not learn: the loss of every training example, beside the example.
 #
 # The local service writes it in a file beside the loss curve; clouds keep the losses of single examples to
-# themselves. What a loss says of its example is judged by the functions above.
+# themselves. What follows from a loss is judged by the functions above.
 
 NAME = "lessons.jsonl"
 SHOWN = 15  # rows of the table
@@ -145,7 +145,7 @@ class ExampleLosses:
     """The last one on the whole validation file, nats per token."""
 
     def suspicious(self, n: int | None = None) -> tuple[str, ...]:
-        """The origins of the examples whose labels deserve a second look, the worst first.
+        """The origins of the examples whose labels deserve a second reading, the worst first.
 
         The ``n`` worst, or all that stand out. ``dataset.without(losses.suspicious())`` is one step further.
         """

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 # Following a job, or several, until they end, and the checkpoints they leave.
 #
-# All that is needed is the job's id: whoever lost a kernel, a network or a
-# laptop's lid follows on. Whoever consumes decides about waiting and drawing;
-# stopping to follow stops nothing else.
+# All that is needed is the job's id, so a job can be followed on after a kernel or a network was lost. The
+# consumer decides about waiting and drawing; to stop following stops nothing else.
 
 ENDED = ("succeeded", "failed", "cancelled")
 _PAGE = 100
@@ -77,7 +76,7 @@ def follow_all(
 ) -> Iterator[Progress]:
     """Watch several jobs in turn, each as ``follow`` does, until the last of them has ended.
 
-    What is yielded says by its ``job`` whose news it is.
+    The ``job`` of what is yielded is the one that has news.
     """
     running = dict.fromkeys(id_of(job) for job in jobs)
     known: dict[str, Progress] = {}
@@ -137,7 +136,7 @@ def _new_events(
 
 
 def _results(client: "OpenAI", job: "FineTuningJob", known: bytes) -> bytes:
-    """The result file so far; it is fetched only when its size has changed, or nobody says its size."""
+    """The result file so far; it is fetched only when its size has changed, or its size is unknown."""
     for file_id in job.result_files or ():
         try:
             size = client.files.retrieve(file_id).bytes
@@ -171,7 +170,7 @@ def id_of(job: "FineTuningJob | str") -> str:
 # Read from the job and its events alone. Whether the curve looks healthy and
 # whether the model is better is judged elsewhere.
 
-STARTED = ("Training started.", "Fine-tuning job started")  # said by Azure and here; by OpenAI
+STARTED = ("Training started.", "Fine-tuning job started")  # Azure and here; OpenAI
 
 
 @dataclass(frozen=True)

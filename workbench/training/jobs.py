@@ -67,7 +67,7 @@ def keep_data(
 
 
 def data_evidence(report: Report) -> Mapping[str, JSON]:
-    """What a check of the data says to the question whether to fine-tune: fields of a ``Situation``."""
+    """What a check of the data found for the question whether to fine-tune: fields of a ``Situation``."""
     contradicting = {p.origin for p in report.of("contradiction") if p.line is not None}
     leaked = {problem.origin for problem in report.errors if problem.rule in _LEAKS}
     refused = {p.origin for p in report.errors if p.rule not in (*_LEAKS, "contradiction")}
@@ -82,8 +82,8 @@ def data_evidence(report: Report) -> Mapping[str, JSON]:
 # Messages of the services that mislead or say too little, and what mostly is behind them.
 #
 # A hint is added to a message and never takes its place. The messages are those seen on Azure; our
-# own local service means what it says. Sources: microsoft/GitHub-Copilot-for-Azure (2026-08-20), and
-# the issues named at the rows. Which data or template is wrong, a check of the data tells.
+# own local service gives its reasons itself. Sources: microsoft/GitHub-Copilot-for-Azure (2026-08-20), and
+# the issues named at the rows. Which data or template is wrong, a check of the data shows.
 
 
 class _Hint(NamedTuple):

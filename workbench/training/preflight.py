@@ -103,12 +103,12 @@ def hyperparameter_findings(spec: JobSpec, service: Provider) -> Iterator[Findin
 def queue_findings(
     spec: JobSpec, service: Provider, jobs: Sequence["FineTuningJob"], files: Sequence["FileObject"]
 ) -> Iterator[Finding]:
-    """Is there room for one more job and its files?"""
+    """Can the service take one more job and its files?"""
     limits, queued, running = service.limits, count(jobs, "queued"), count(jobs, "running")
     if _reached(queued, limits.max_queued):
         message = f"{queued} jobs are queued, and {limits.max_queued} is the most"
         yield Finding("error", "queue", "", message, "wait for one, or cancel one")
-    if service.runs_here:  # how much it takes on beside is said when it is started
+    if service.runs_here:  # its other limits are options of its start
         return
     developer = (spec.training_type or "").lower() == "developertier"
     at_once = limits.max_running_developer if developer else limits.max_running
@@ -137,7 +137,7 @@ def _reached(number: int, most: int | None) -> bool:
 
 
 def count(jobs: Sequence["FineTuningJob"], state: str) -> int:
-    """How many jobs are ``queued`` or ``running``, in whatever words the service says it."""
+    """How many jobs are ``queued`` or ``running``, in the words of any service."""
     words = {
         "queued": ("pending", "queued", "validating_files", "created"),
         "running": ("running", "pausing", "resuming"),
@@ -350,7 +350,7 @@ def launch(
 ) -> "FineTuningJob":
     """Start the job, or find the one with the same content; ``SetupError`` says what is in the way.
 
-    A spec is looked at by ``preflight`` first; a preflight is launched as it was shown. What the project's
+    A spec goes through ``preflight`` first; a preflight is launched as it was shown. What the project's
     record or the service knows already is not started again, unless it failed or was cancelled.
     """
     plan = job if isinstance(job, Preflight) else preflight(client, job, project=project)

@@ -44,7 +44,7 @@ _COUNTS = ("training_examples", "validation_examples", "source")
 
 @dataclass(frozen=True)
 class Score:
-    """What a test said of a run's model: a share from 0 to 1 with its 95 % interval."""
+    """How a run's model did in a test: a share from 0 to 1 with its 95 % interval."""
 
     model: str
     score: float
@@ -55,7 +55,7 @@ class Score:
     difference: float
     """To the base model on the same items, from -1 to 1."""
     outcome: str
-    """To the base model: ``better``, ``worse``, ``inconclusive`` …, as the comparison said."""
+    """To the base model: ``better``, ``worse``, ``inconclusive`` …, as the comparison found."""
 
     def __str__(self) -> str:
         """``84 % (78–89)``."""
@@ -312,7 +312,7 @@ def record_curve(
     diagnosis: "Diagnosis",
     choice: "CheckpointChoice",
 ) -> Entry:
-    """Keep what the curve of a finished job says: its last values, its diagnosis, the checkpoint to use."""
+    """Record what the curve of a finished job gives: last values, diagnosis, the checkpoint to use."""
     result = job_result(done)
     return project.record(
         "curve",

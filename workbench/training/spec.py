@@ -248,7 +248,7 @@ def _sizes(project: Project, spec: JobSpec) -> dict[str, int]:
 
 # Whether a model can be trained: still, here, by this method, as this training type, in this region.
 #
-# Told by the catalogue, whose every fact has a source, and by the models that the service lists itself.
+# Known from the catalogue, whose every fact has a source, and from the service's own list of models.
 
 SOON = 90  # days before the last one on which a model can be trained (our own choice)
 
@@ -272,7 +272,7 @@ def model_findings(
         model = catalog.model(spec.model)
     except SetupError:
         if not service.runs_here:
-            message = f"the catalogue does not know {spec.model}, so nobody looks at dates and methods"
+            message = f"the catalogue does not know {spec.model}, so its dates and methods are not checked"
             yield Finding("warning", "unknown_model", "model", message, "look it up in the service's list")
         return
     yield from _dates(model, service, existing_customer, on)
@@ -317,23 +317,23 @@ def _dates(model: Model, service: Provider, existing_customer: bool, on: datetim
 
 
 def _training_type(spec: JobSpec, service: Provider, model: Model, region: str | None) -> Iterator[Finding]:
-    said, there_are = spec.training_type or "", service.limits.training_types
-    type = service.limits.training_type(said)
+    given, there_are = spec.training_type or "", service.limits.training_types
+    type = service.limits.training_type(given)
     if type is None:
-        message = f"there is no training type '{said}'"
+        message = f"there is no training type '{given}'"
         fix = f"choose one of {', '.join(there_are)}"
         yield Finding("error", "training_type", "trainingType", message, fix)
         return
     if model.training_types is not None and type not in model.training_types:
         known = [each for each in model.training_types if each in there_are]
-        message = f"{model.name} is not trained as {said}"
+        message = f"{model.name} is not trained as {given}"
         yield Finding("error", "training_type", "trainingType", message, f"choose {' or '.join(known)}")
     elif type == "developerTier":
         message = "a developer job runs on idle machines, so it may be interrupted and goes on by itself"
         yield Finding("info", "training_type", "trainingType", message, "take globalStandard if it is urgent")
     places = [p for p in model.regions if (p.use, p.type) == ("training", _place(type))]
     if region and places and not any(place.has(region) for place in places):
-        message = f"{model.name} is not trained as {said} in {region}"
+        message = f"{model.name} is not trained as {given} in {region}"
         fix = f"take a resource in {', '.join(places[0].names[:4])}{' …' if len(places[0].names) > 4 else ''}"
         yield Finding("error", "region", "", message, fix)
 
