@@ -218,11 +218,13 @@ _OPENAI_LIMITS = _limits(
 # same cores each take more than twice as long, so that it trains one after the other; and a file may expire
 # after an hour already, as on OpenAI's own API.
 _OWN = _limits({_LOCAL: {"max_running": 1, "max_running_developer": 1, "min_expiry": HOUR}})
-_NOT_HERE = ("max_all_files_bytes", "max_jobs", "max_deployments", "max_tuned_deployments")
 _ONE_MACHINE = replace(
     _AZURE,
     **_OWN.numbers,
-    **dict.fromkeys(_NOT_HERE),
+    max_all_files_bytes=None,
+    max_jobs=None,
+    max_deployments=None,
+    max_tuned_deployments=None,
     sources={**_AZURE.sources, **_OWN.sources},
 )
 
