@@ -94,8 +94,8 @@ class Tariff(NamedTuple):
     def _missing(self, what: str, unit: str) -> str:
         missing = (
             f"The price of training {self.model.name} at {self.service} ({self.training_type}) is not in "
-            f"the catalogue; give price= in US dollars per {unit}."
         )
+        missing += f"the catalogue; give price= in US dollars per {unit}."
         others = [price for price in self.model.prices if price.what == what]
         return missing + "".join(
             f" At {each.service} it is {dollars(each.usd)}, says {each.source}." for each in others
@@ -109,8 +109,11 @@ def dollars(usd: float) -> str:
 
 def age_note(source: Source, on: datetime.date) -> list[str]:
     """A sentence if the price is more than 90 days old on that day."""
-    note = f"The price is of {source.date}, more than 90 days old: look it up and give price= if it changed."
-    return [note] if source.is_stale(on) else []
+    if not source.is_stale(on):
+        return []
+    return [
+        f"The price is of {source.date}, more than 90 days old: look it up and give price= if it changed."
+    ]
 
 
 # What training will cost: low, likely and high, and every number that went in with its source and date.
