@@ -3,12 +3,14 @@
 import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from workbench import settings
 from workbench.local import process
@@ -34,9 +36,62 @@ NOWHERE = dict.fromkeys(
     "",
 )
 
+WORKERS = 2  # each has services, kernels and a browser of its own beside it
+
+# Run together in one process: the notebooks, as each goes on from the last, and the files that share a lab.
+TOGETHER = (".ipynb", "test_browser")
+# The longest first, so that at the end no process waits for the other.
+LONGEST = (
+    "tests/notebooks/test_notebooks.py",
+    "test_browser",
+    "tests/test_house.py",
+    "tests/test_readme.py",
+    "tests/local/test_workers.py",
+    "tests/test_dependencies.py",
+    ".ipynb",
+    "tests/local/training/test_training_worker.py",
+    "tests/training/test_diagnosis_real.py",
+    "tests/local/test_kill.py",
+    "tests/notebooks/test_killed_kernel.py",
+    "tests/local/test_process.py",
+    "tests/training/test_jobs.py",
+)
+
+
+def whole_of(nodeid: str) -> str:
+    """What this test is run with, in one process: its file, or several files."""
+    file = nodeid.partition("::")[0]
+    return next((name for name in TOGETHER if name in file), file)
+
+
+class Scheduler(LoadFileScheduling):
+    """Gives a process whole files, or several that belong together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return whole_of(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduler:
+    """Have what belongs together run in one process."""
+    return Scheduler(config, log)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run everything in two processes, and what somebody names in this one."""
+    return WORKERS if config.args_source is config.ArgsSource.TESTPATHS else 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(whole_of(item.nodeid), len(places)))
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give this process, and the kernels and services it starts, a home of their own."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell starts what runs in its background so, and everything that is started here would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     models = str(settings.models_in(settings.home()))  # fetched once, not by every run
     config.stash[HOME] = temporary = Path(tempfile.mkdtemp(prefix="workbench-"))
     os.environ |= NOWHERE | {

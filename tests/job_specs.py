@@ -8,7 +8,16 @@ from workbench.project import Project
 from workbench.training.preflight import launch
 from workbench.training.spec import JobSpec
 
-FIELDS = ("model", "validation", "method", "seed", "suffix", "grader", "training_type")
+FIELDS = (
+    "model",
+    "validation",
+    "method",
+    "seed",
+    "suffix",
+    "grader",
+    "response_format",
+    "training_type",
+)
 
 
 def spec(training: Dataset, *, model: str, hyperparameters: object = None, **settings: object) -> JobSpec:

@@ -26,9 +26,9 @@ LOUDNESS = Hyperparameter(
 ECHO = Method(
     "echo",
     "ech",
-    "repeating what was said",
     "chat",
     "echo",
+    "demonstrations",
     (*COMMON, LOUDNESS),
     ("train_loss", "train_echo", "full_valid_loss", "full_valid_echo"),
 )

@@ -151,7 +151,8 @@ def test_our_own_warnings_are_errors_and_those_of_others_are_shown(tmp_path: Pat
     (tmp_path / "model.py").write_text(MODEL, encoding="utf-8")
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_cases.py").write_text(CASES, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-n0"]
+    command += ["-p", "no:cacheprovider"]
     command += ["-o", f"pythonpath={tmp_path}"]
     command += ["--rootdir", str(tmp_path), "-rA", "--tb=no", "tests/test_cases.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

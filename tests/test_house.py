@@ -11,6 +11,7 @@ import tokenize
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,19 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path) -> tuple[tuple[str, bool], ...]:
     """Every name that a module imports, with its module; and whether inside a function."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return tuple(found_imports(path))
+
+
+def found_imports(path: Path) -> Iterator[tuple[str, bool]]:
+    tree = tree_of(path)
     inner = {
         id(node)
         for function in ast.walk(tree)
@@ -204,7 +215,7 @@ def test_the_version_stands_in_one_place():
 
 def environment_names(path: Path) -> Iterator[str]:
     """The variables that a module asks for: ``os.environ``, ``os.getenv``, ``setting``, a table's rows."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         name: ast.expr | None = None
         if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("environ"):
             name = node.slice if isinstance(node.ctx, ast.Load) else None
@@ -236,7 +247,7 @@ def test_nothing_points_outside_the_repository(path):
 
 def test_every_module_says_in_a_docstring_what_it_is_for():
     for path in MODULES:
-        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{path} has no docstring."
+        assert ast.get_docstring(tree_of(path)), f"{path} has no docstring."
 
 
 # The house in figures: what fits in one head. A bound above its aim is the number of today, and only falls.
@@ -268,8 +279,8 @@ SAME_CLASS_NAME = {
 }
 # What still waits to be repaired: from here, names go and none come.
 WAITING_CLASS_NAMES = """
-    Answer Case Change Changes Choice Comparison Criterion Form Judged Layout Limits
-    Match Measured Method Piece Request Row Rule Shape Source Task Texts TooLongError
+    Answer Case Change Changes Comparison Criterion Form Judged Layout Match Measured Method Piece
+    Request Row Rule Shape Source Task Texts TooLongError
     Verdict
 """
 WAITING_CYCLES = {
@@ -295,7 +306,7 @@ def code_lines_of(path: Path) -> int:
     text = path.read_text(encoding="utf-8")
     strings = [
         statement
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         for statement in node.body
         if isinstance(statement, ast.Expr)
@@ -313,6 +324,7 @@ def code_lines_of(path: Path) -> int:
     return len(code - documented)
 
 
+@cache
 def callers() -> dict[str, set[str]]:
     """Each module of the package, with the modules that import it or a name of it."""
     names = {name_of(path) for path in MODULES}
@@ -367,7 +379,7 @@ def test_a_short_module_and_one_with_one_caller_say_why_they_are_apart():
         alone = len(users[name]) < 2 and not plugged
         if path.name == "__init__.py" or not (alone or (lines_of(path) < SHORTEST and not plugged)):
             continue
-        if not REASON.search(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""):
+        if not REASON.search(ast.get_docstring(tree_of(path)) or ""):
             without.add(name.removeprefix("workbench."))
     assert without - {*WAITING_REASONS.split(), "__main__"} == set()
 
@@ -381,7 +393,7 @@ def test_no_class_name_means_two_things():
     names = Counter(
         node.name
         for path in MODULES
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for node in tree_of(path).body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     assert {name for name, times in names.items() if times > 1} - set(WAITING_CLASS_NAMES.split()) <= set(

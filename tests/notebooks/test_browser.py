@@ -2,56 +2,33 @@
 
 import os
 import re
-import secrets
-import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
+from lab_page import READY, put, run_all
 
-from workbench.local import process
 from workbench.settings import ROOT
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-PATIENCE = 120  # seconds; everything takes a few on a quiet machine
-READY = """() => {
-    const context = window.jupyterapp?.shell?.currentWidget?.sessionContext;
-    return Boolean(context?.isReady && context.kernelDisplayStatus === 'idle');
-}"""  # the circle in the toolbar says idle before there is a kernel
-RUN_ALL = """() => {
-    window.ran = undefined;
-    window.jupyterapp.commands.execute('notebook:run-all-cells').then(ran => { window.ran = ran; });
-}"""  # not awaited here: a dialog would hang it for ever
+    from playwright.sync_api import Locator, Page
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    made = tmp_path_factory.mktemp("browser") / "home"
-    yield made
-    process.stop(made)
-
-
-@pytest.fixture(scope="module")
-def prepared(home: Path) -> Path:
-    """A home in which 03_build_data has run."""
+@pytest.fixture(scope="module", autouse=True)
+def prepared(lab: str, lab_home: Path) -> None:
+    """03_build_data has run in the home of the lab."""
     command = [sys.executable, "-m", "workbench", "run", "--only", "03"]
     done = subprocess.run(
-        command, env=os.environ | {"WORKBENCH_HOME": str(home)}, capture_output=True, text=True, check=False
+        command,
+        env=os.environ | {"WORKBENCH_HOME": str(lab_home)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    return home
 
 
 def beside_other_work() -> nbformat.NotebookNode:
@@ -69,92 +46,12 @@ def beside_other_work() -> nbformat.NotebookNode:
     )
 
 
-@pytest.fixture(scope="module")
-def lab(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """JupyterLab on a copy of the notebooks; its address with a place for a notebook's name."""
-    folder = tmp_path_factory.mktemp("lab")
-    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
-    nbformat.write(beside_other_work(), folder / "notebooks" / "background.ipynb")
-    settings = folder / "settings" / "@jupyterlab"
-    for plugin, content in {
-        "notebook-extension/tracker": '{"windowingMode": "none"}',  # else only cells in view exist
-        "apputils-extension/notification": '{"fetchNews": "false"}',
-        "docmanager-extension/plugin": '{"autosave": false}',
-    }.items():
-        file = settings / f"{plugin}.jupyterlab-settings"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    token = secrets.token_hex(16)
-    command = [
-        sys.executable,
-        "-m",
-        "workbench",
-        "lab",
-        str(folder / "notebooks"),
-        "--no-browser",
-        "--allow-root",
-    ]
-    command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
-    command += [f"--IdentityProvider.token={token}", "--LabApp.expose_app_in_browser=True"]
-    command += ["--LabApp.extension_manager=readonly"]
-    own = {
-        "WORKBENCH_HOME": prepared,
-        "JUPYTERLAB_SETTINGS_DIR": folder / "settings",
-        "JUPYTERLAB_WORKSPACES_DIR": folder / "workspaces",
-        "JUPYTER_RUNTIME_DIR": folder / "runtime",
-        "JUPYTER_CONFIG_DIR": folder / "config",
-        "WORKBENCH_HEADLESS": "",
-    }
-    environment = os.environ | {name: str(value) for name, value in own.items()}
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    try:
-        wait_until_up(f"http://127.0.0.1:{port}/api/status?token={token}", server, folder / "log")
-        yield f"http://127.0.0.1:{port}/doc/tree/{{}}?reset&token={token}"
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def wait_until_up(address: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    raise AssertionError(log.read_text())
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    from playwright.sync_api import sync_playwright
-
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-    flags += ["--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=flags)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser: "Browser") -> Iterator["Page"]:
-    opened = browser.new_page(viewport={"width": 1100, "height": 1400})
-    opened.set_default_timeout(1000 * PATIENCE)
-    yield opened
-    opened.close()
-
-
-def run_all(page: "Page", lab: str, notebook: str) -> None:
-    """Open a notebook and run all its cells, as its menu does."""
-    page.goto(lab.format(notebook))
-    page.wait_for_function(READY)
-    page.evaluate(RUN_ALL)
+def with_few_epochs() -> nbformat.NotebookNode:
+    """The notebook that launches a job, with one parameter changed as a person would."""
+    notebook = nbformat.read(ROOT / "notebooks" / "04_launch.ipynb", as_version=4)
+    parameters = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    parameters.source = parameters.source.replace("N_EPOCHS = None", "N_EPOCHS = 2")
+    return notebook
 
 
 def wait_for_end(page: "Page", picture: Path) -> None:
@@ -178,7 +75,7 @@ def outputs(page: "Page", line: str) -> "Locator":
 
 
 def test_a_person_watches_a_job_learn(page: "Page", lab: str, tmp_path: Path):
-    run_all(page, lab, "04_launch.ipynb")
+    run_all(page, put(lab, "few.ipynb", with_few_epochs()))
     watched = outputs(page, "job = wb.watch(wb.follow(client, job))")
     drawing = watched.locator("img[src^='data:image/svg']")
     drawing.wait_for()  # while it learns
@@ -191,7 +88,7 @@ def test_a_person_watches_a_job_learn(page: "Page", lab: str, tmp_path: Path):
 
 
 def test_a_person_works_on_while_a_job_is_watched(page: "Page", lab: str):
-    run_all(page, lab, "background.ipynb")
+    run_all(page, put(lab, "background.ipynb", beside_other_work()))
     page.wait_for_function("() => window.ran !== undefined")
     beside = outputs(page, 'print("worked on, and watched:", not watched.done())')
     assert beside.inner_text().strip() == "worked on, and watched: True"
@@ -200,7 +97,7 @@ def test_a_person_works_on_while_a_job_is_watched(page: "Page", lab: str):
 
 
 def test_a_person_reads_the_curve_in_a_picture_and_in_words(page: "Page", lab: str, tmp_path: Path):
-    run_all(page, lab, "05_loss_curves.ipynb")
+    run_all(page, lab.format("05_loss_curves.ipynb"))
     wait_for_end(page, tmp_path / "05_loss_curves.png")
     words = outputs(page, "done.curve").locator("li").all_inner_texts()
     assert words[0].endswith(" of them with numbers.")

@@ -1,29 +1,16 @@
 """The blind review and the item browser in a real JupyterLab, driven by keyboard."""
 
-import json
-import re
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import nbformat
 import pytest
+from lab_page import put, run_all
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tests.notebooks.test_browser import (
-    CHROMIUM,
-    READY,
-    RUN_ALL,
-    browser,  # noqa: F401
-    lab,  # noqa: F401
-    page,  # noqa: F401
-)
 from workbench.evaluation.ratings import Ratings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 ASKED = (
     ("May I return the kettle?", "Yes, within 30 days.", "Yes, within 30 days, unused and in its box."),
@@ -71,39 +58,28 @@ CELLS = (
 )
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty home; this notebook needs no other one's work."""
-    return tmp_path_factory.mktemp("blind") / "home"
-
-
 @pytest.fixture
-def notebook(lab: str) -> str:  # noqa: F811 - pytest's way to ask for it
+def notebook(lab: str) -> str:
     """The address of a notebook that compares two models on three questions."""
     content = new_notebook(
         cells=[new_code_cell(source) for source in CELLS],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python"}},
     )
-    body = json.dumps({"type": "notebook", "content": json.loads(nbformat.writes(content))}).encode()
-    address = re.sub(r"/doc/tree/.*\?reset&", "/api/contents/blind.ipynb?", lab)
-    urllib.request.urlopen(urllib.request.Request(address, body, method="PUT"), timeout=60).close()
-    return lab.format("blind.ipynb")
+    return put(lab, "blind.ipynb", content)
 
 
-def opened(page: "Page", notebook: str) -> "Locator":  # noqa: F811
+def opened(page: "Page", notebook: str) -> "Locator":
     """The blind review, in a notebook that has just been opened and run."""
-    page.goto(notebook)
-    page.wait_for_function(READY)
-    page.evaluate(RUN_ALL)
+    run_all(page, notebook)
     window = page.get_by_role("group", name="Blind review of two answers")
     window.wait_for()
     return window
 
 
 def test_a_person_rates_blind_by_keyboard_and_then_looks_at_what_got_worse(
-    page: "Page",  # noqa: F811
+    page: "Page",
     notebook: str,
-    prepared: Path,
+    lab_home: Path,
     tmp_path: Path,
 ):
     window = opened(page, notebook)
@@ -130,7 +106,7 @@ def test_a_person_rates_blind_by_keyboard_and_then_looks_at_what_got_worse(
     page.keyboard.press("t")
     window.get_by_text("3 of 3", exact=True).wait_for()
     page.screenshot(path=tmp_path / "blind.png")
-    latest = list(Ratings(prepared / "projects" / "shop" / "ratings" / "ratings.jsonl").latest.values())
+    latest = list(Ratings(lab_home / "projects" / "shop" / "ratings" / "ratings.jsonl").latest.values())
     assert [rating.choice == rating.first for rating in latest] == [True, False]
     assert (latest[1].choice, latest[1].note, latest[1].rater) == ("tie", "tbs, a note", "Ann")
 

@@ -1,31 +1,18 @@
 """The review in a real JupyterLab, driven by keyboard: what a person decides is there when they come back."""
 
-import json
-import re
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import nbformat
 import pytest
+from lab_page import put, run_all
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tests.notebooks.test_browser import (
-    CHROMIUM,
-    READY,
-    RUN_ALL,
-    browser,  # noqa: F401
-    lab,  # noqa: F401
-    page,  # noqa: F401
-)
 from workbench.dataset.dataset import Dataset, Example
 from workbench.project import Project
 from workbench.review import Decisions, open_review
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 ROWS = (
     ("May I return the kettle?", "Yes, within 30 days, unused and in its box."),
@@ -53,35 +40,24 @@ decisions = open_review(open_project("shop"))
 SHOW = 'review(faq, decisions, order="file", report=report, model="gpt-4.1-mini")'
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty home; this notebook needs no other one's work."""
-    return tmp_path_factory.mktemp("review") / "home"
-
-
 @pytest.fixture
-def notebook(lab: str) -> str:  # noqa: F811 - pytest's way to ask for it
+def notebook(lab: str) -> str:
     """The address of a notebook that reviews five rows."""
     cells = [new_code_cell(source) for source in (PREPARE, SHOW)]
     content = new_notebook(
         cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python"}}
     )
-    body = json.dumps({"type": "notebook", "content": json.loads(nbformat.writes(content))}).encode()
-    address = re.sub(r"/doc/tree/.*\?reset&", "/api/contents/review.ipynb?", lab)
-    urllib.request.urlopen(urllib.request.Request(address, body, method="PUT"), timeout=60).close()
-    return lab.format("review.ipynb")
+    return put(lab, "review.ipynb", content)
 
 
 @pytest.fixture
-def decisions(prepared: Path) -> Decisions:
-    return open_review(Project("shop", prepared / "projects" / "shop"))
+def decisions(lab_home: Path) -> Decisions:
+    return open_review(Project("shop", lab_home / "projects" / "shop"))
 
 
-def opened(page: "Page", notebook: str) -> "Locator":  # noqa: F811
+def opened(page: "Page", notebook: str) -> "Locator":
     """The review, in a notebook that has just been opened and run."""
-    page.goto(notebook)
-    page.wait_for_function(READY)
-    page.evaluate(RUN_ALL)
+    run_all(page, notebook)
     window = page.get_by_role("group", name="Review of training rows")
     window.wait_for()
     return window
@@ -92,7 +68,7 @@ def verdicts(decisions: Decisions) -> list[str]:
 
 
 def test_a_person_decides_by_keyboard_and_comes_back_to_the_place(
-    page: "Page",  # noqa: F811
+    page: "Page",
     notebook: str,
     decisions: Decisions,
     tmp_path: Path,

@@ -267,7 +267,7 @@ def test_a_notebook_that_fails_is_told_with_its_cell_and_how_to_open_it(road: Ro
 
 
 def test_two_projects_with_tasks_of_their_own_run_by_name_alone(road: Road, tmp_path: Path):
-    for name, column in (("first", "colour"), ("second", "paint")):
+    for name, column, only in (("first", "colour", "00,01,03"), ("second", "paint", "03")):
         words = (
             "red",
             "blue",
@@ -293,12 +293,13 @@ def test_two_projects_with_tasks_of_their_own_run_by_name_alone(road: Road, tmp_
         environment = os.environ | {"WORKBENCH_HOME": str(road.home)}
         subprocess.run(new, cwd=project.path, env=environment, check=True, capture_output=True)
         assert 'examples = "train.csv"' in (project.path / "project.toml").read_text()
-        running = road.run("--json", "--project", name, "--only", "00,01,03")
+        running = road.run("--json", "--project", name, "--only", only)
         _, err = running.communicate(timeout=600)
         assert running.returncode == 0, err
         facts = project.need("dataset", "03_build_data").facts
         assert facts["source"] == str((project.path / "train.csv").resolve())
-        assert project.latest("baseline").facts["grader"] == "exact"
+        if "01" in only:
+            assert project.latest("baseline").facts["grader"] == "exact"
 
 
 def job_of(project: Project, running: "subprocess.Popen[str]") -> str:

@@ -119,7 +119,7 @@ def dataset() -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def told(client: OpenAI, dataset: Dataset) -> ExampleLosses:
+def learnt(client: OpenAI, dataset: Dataset) -> ExampleLosses:
     job = start(client, dataset, model=NANO, validation=dataset.take(12), n_epochs=10, batch_size=4)
     *_, done = follow(client, job, poll_seconds=0.05)
     assert done.job.status == "succeeded", done.job.error
@@ -127,28 +127,28 @@ def told(client: OpenAI, dataset: Dataset) -> ExampleLosses:
     return example_losses(client, done.job, dataset)
 
 
-def test_planted_wrong_answers_rank_at_the_top_by_file_and_line(told: ExampleLosses) -> None:
-    assert set(told.suspicious(2)) == {"pairs.csv:5", "pairs.csv:17"}
-    assert set(told.suspicious()) == {"pairs.csv:5", "pairs.csv:17"}
+def test_planted_wrong_answers_rank_at_the_top_by_file_and_line(learnt: ExampleLosses) -> None:
+    assert set(learnt.suspicious(2)) == {"pairs.csv:5", "pairs.csv:17"}
+    assert set(learnt.suspicious()) == {"pairs.csv:5", "pairs.csv:17"}
 
 
-def test_what_is_suspicious_is_one_step_from_being_left_out(told: ExampleLosses, dataset: Dataset) -> None:
-    assert len(dataset.without(told.suspicious())) == 38
+def test_what_is_suspicious_is_one_step_from_being_left_out(learnt: ExampleLosses, dataset: Dataset) -> None:
+    assert len(dataset.without(learnt.suspicious())) == 38
 
 
-def test_every_visit_of_every_example_is_told(told: ExampleLosses) -> None:
-    assert [len(lesson.losses.visits) for lesson in told.lessons] == [10] * 40
-    looked = [lesson.origin for lesson in told.lessons if lesson.losses.before is not None]
+def test_every_visit_of_every_example_is_there(learnt: ExampleLosses) -> None:
+    assert [len(example.losses.visits) for example in learnt.examples] == [10] * 40
+    looked = [example.origin for example in learnt.examples if example.losses.before is not None]
     assert looked == [f"pairs.csv:{line}" for line in range(1, 41, 2)]
-    first = told.lessons[0].losses
+    first = learnt.examples[0].losses
     assert first.before is not None
     assert first.after is not None
     assert first.after < first.before
 
 
-def test_the_first_batch_is_shown_as_the_model_read_it(told: ExampleLosses) -> None:
-    assert len(told.first_batch) == 4
-    seen = told.first_batch[0]
+def test_the_first_batch_is_shown_as_the_model_read_it(learnt: ExampleLosses) -> None:
+    assert len(learnt.first_batch) == 4
+    seen = learnt.first_batch[0]
     number = seen.origin.removeprefix("pairs.csv:")
     assert repr(seen) == (
         f"{seen.origin} for nano, its own chat template\n"
@@ -156,27 +156,27 @@ def test_the_first_batch_is_shown_as_the_model_read_it(told: ExampleLosses) -> N
     )
 
 
-def test_lessons_print_their_findings_and_escape_the_data(
-    told: ExampleLosses, unstyled: Callable[[str], str]
+def test_example_losses_print_their_findings_and_escape_the_data(
+    learnt: ExampleLosses, unstyled: Callable[[str], str]
 ) -> None:
-    assert repr(told).startswith("40 training examples: 2 to look at again for a wrong answer, ")
-    html = unstyled(told._repr_html_())
+    assert repr(learnt).startswith("40 training examples: 2 to look at again for a wrong answer, ")
+    html = unstyled(learnt._repr_html_())
     assert '<th scope="row">pairs.csv:' in html
     assert "&lt;yes&gt;" in html
     assert "<yes>" not in html
 
 
 def test_another_dataset_than_the_one_trained_on_is_refused(
-    client: OpenAI, told: ExampleLosses, dataset: Dataset
+    client: OpenAI, learnt: ExampleLosses, dataset: Dataset
 ) -> None:
     with pytest.raises(DataError, match="was trained on other examples than those of agreeing"):
-        example_losses(client, told.job_id, dataset.take(39))
+        example_losses(client, learnt.job_id, dataset.take(39))
 
 
-def test_a_service_that_does_not_tell_is_said_to_be_one(
-    client: OpenAI, told: ExampleLosses, dataset: Dataset
+def test_a_service_that_does_not_give_them_is_named(
+    client: OpenAI, learnt: ExampleLosses, dataset: Dataset
 ) -> None:
-    job = client.fine_tuning.jobs.retrieve(told.job_id)
+    job = client.fine_tuning.jobs.retrieve(learnt.job_id)
     client.files.delete(job.result_files[1])
-    with pytest.raises(SetupError, match=r"has no lessons\.jsonl\. Only the local service tells"):
+    with pytest.raises(SetupError, match=r"has no lessons\.jsonl\. Only the local service gives"):
         example_losses(client, job, dataset)

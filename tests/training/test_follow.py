@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from workbench.errors import SetupError
 from workbench.local.api.app import create_app
 from workbench.local.store.store import Store
-from workbench.training.control import cancel_job, choices, pause_job, resume_job
+from workbench.training.control import change_job, choices
 from workbench.training.follow import follow_all
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -182,20 +182,20 @@ def job(status: str, method: str = "supervised") -> FineTuningJob:
 
 
 def test_a_job_is_cancelled_on_the_real_service(local):
-    assert cancel_job(local, waiting(local).id).status == "cancelled"
+    assert change_job(local, waiting(local).id, "cancel").status == "cancelled"
 
 
 def test_what_cannot_be_cancelled_is_the_services_own_sentence(local):
-    ended = cancel_job(local, waiting(local))
+    ended = change_job(local, waiting(local), "cancel")
     with pytest.raises(openai.BadRequestError, match=r"cannot be cancelled; it has ended: cancelled"):
-        cancel_job(local, ended)
+        change_job(local, ended, "cancel")
 
 
-@pytest.mark.parametrize(("verb", "status"), [(pause_job, "paused"), (resume_job, "resumed")])
+@pytest.mark.parametrize(("verb", "status"), [("pause", "paused"), ("resume", "resumed")])
 def test_azure_is_asked_to_pause_and_to_resume(verb, status):
     service = Scripted()
-    assert verb(service.client(AZURE), "ftjob-a").status == status
-    assert service.verbs == [status.removesuffix("d")]
+    assert change_job(service.client(AZURE), "ftjob-a", verb).status == status
+    assert service.verbs == [verb]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from workbench.evaluation.graders.ready_made import grader
 from workbench.local.api.app import create_app
 from workbench.project import open_project
 from workbench.settings import ROOT
-from workbench.training.follow import checkpoints, follow
+from workbench.training.follow import follow, kept_checkpoints
 from workbench.training.jobs import find_job
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -677,4 +677,4 @@ def test_a_result_file_in_base64_is_read_like_any_other(service):
 
 def test_checkpoints_are_the_services_own_newest_first(service):
     service.jobs["ftjob-0"] = job("ftjob-0", status="succeeded")
-    assert [left.step_number for left in checkpoints(service.client(), "ftjob-0")] == [90, 60, 30]
+    assert kept_checkpoints(service.client(), "ftjob-0").steps == [90, 60, 30]

@@ -231,7 +231,8 @@ def test_one_change_is_how_it_should_be(local):
 def test_the_cost_is_tokens_times_epochs_times_price(azure):
     cost = plan(azure, price=5.0, n_epochs=3).cost
     tokens = plan(azure, price=1_000_000.0, n_epochs=1).cost.likely
-    assert cost.low == cost.likely == cost.high == pytest.approx(tokens * 3 * 5.0 / 1e6)
+    assert cost.usd == pytest.approx((tokens * 3 * 5.0 / 1e6,) * 3)
+    assert cost.likely == cost.usd.likely
 
 
 def test_a_job_that_is_likely_dearer_than_the_cap_is_not_launched(azure):
@@ -433,6 +434,31 @@ def test_a_grader_in_a_supervised_job_reads_what_it_is_given(local):
 def test_azure_takes_no_grader_in_a_supervised_job(azure):
     assert found(plan(azure, validation=CATS, grader=grader("exact")), "grader") == [
         ("error", "azure takes no grader in a supervised job")
+    ]
+
+
+SCHEMA = {"type": "object", "properties": {"sum": {"type": "string"}}, "required": ["sum"]}
+WRAPPED = {
+    "type": "json_schema",
+    "json_schema": {"name": "sum", "strict": True, "schema": SCHEMA | {"additionalProperties": False}},
+}
+
+
+def test_a_response_format_goes_with_a_reinforcement_job_and_is_part_of_its_content(azure):
+    sums = prompts(answer="0")
+    settings = {"model": "o4-mini-2025-04-16", "validation": sums, "grader": grader("exact")}
+    plain, shaped = plan(azure, sums, **settings), plan(azure, sums, response_format=WRAPPED, **settings)
+    assert found(shaped, "response_format") == []
+    assert shaped.body["method"]["reinforcement"]["response_format"] == WRAPPED
+    assert "response_format" not in plain.body["method"]["reinforcement"]
+    assert plain.spec.content != shaped.spec.content
+    bare = plan(azure, sums, response_format=SCHEMA, **settings)
+    assert found(bare, "response_format") == [("error", "this is a bare schema")]
+
+
+def test_no_other_job_takes_a_response_format(azure):
+    assert found(plan(azure, response_format=WRAPPED), "response_format") == [
+        ("error", "a supervised job takes no response_format")
     ]
 
 

@@ -9,9 +9,10 @@ import datetime
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 MB, GB = 1024**2, 1024**3
+HOUR, DAY = 3_600, 86_400  # seconds
 
 
 class Page(NamedTuple):
@@ -95,7 +96,7 @@ class Limits:
         return {name.lower(): name for name in self.training_types}.get(given.lower())
 
     @property
-    def numbers(self) -> Mapping[str, object]:
+    def numbers(self) -> Mapping[str, Any]:
         """The limits that have a number, by name."""
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "sources"}
         return {name: value for name, value in values.items() if value not in (None, ())}
@@ -111,8 +112,11 @@ def in_words(size: int) -> str:
     return f"{size // GB:,} GB" if size % GB == 0 else f"{size / MB:,.0f} MB"
 
 
-def _from(page: Page, *names: str) -> dict[str, Page]:
-    return dict.fromkeys(names, page)
+def _limits(numbers: Mapping[Page, Mapping[str, Any]]) -> Limits:
+    """The limits that these pages give, each with its page as the source."""
+    given = {name: (value, page) for page, found in numbers.items() for name, value in found.items()}
+    values = {name: value for name, (value, _) in given.items()}
+    return Limits(**values, sources={name: page for name, (_, page) in given.items()})
 
 
 _LEARN = "https://learn.microsoft.com/azure/foundry/openai"
@@ -156,78 +160,72 @@ _LOCAL = Page(
     "The local service of this workbench", datetime.date(2026, 11, 30), "workbench/local/emulation.py"
 )
 
-_AZURE = Limits(
-    min_examples=10,
-    max_examples_with_images=50_000,
-    max_images=64,
-    max_image_bytes=10 * MB,
-    max_training_tokens=2_000_000_000,
-    max_seed=2**31 - 1,
-    max_suffix=40,  # the documents; the specification says 64, and what is taken here is taken there
-    max_portal_suffix=18,
-    training_types=("standard", "globalStandard", "developerTier"),  # that of a data zone is not known
-    max_grader_bytes=256 * 1024,
-    max_file_bytes=512 * MB,
-    max_portal_file_bytes=200 * MB,
-    max_safe_file_bytes=150 * MB,
-    max_part_bytes=64 * MB,
-    max_upload_bytes=8 * GB,
-    max_files=100,
-    max_all_files_bytes=GB,
-    min_expiry=14 * 86_400,
-    max_expiry=30 * 86_400,
-    max_running=3,
-    max_running_developer=5,
-    max_queued=20,
-    max_jobs=100,
-    pause_usd=5_000,
-    checkpoints_kept=3,
-    max_deployments=32,
-    max_tuned_deployments=10,
-    sources={
-        **_from(_HOW_TO, "min_examples", "max_suffix", "max_portal_suffix", "training_types"),
-        **_from(_HOW_TO, "max_upload_bytes", "checkpoints_kept"),
-        **_from(_VISION, "max_examples_with_images", "max_images", "max_image_bytes"),
-        **_from(_QUOTAS, "max_training_tokens", "max_file_bytes", "max_portal_file_bytes", "max_files"),
-        **_from(_QUOTAS, "max_all_files_bytes", "max_running", "max_running_developer", "max_queued"),
-        **_from(_QUOTAS, "max_jobs", "max_deployments", "max_tuned_deployments"),
-        **_from(_REINFORCEMENT, "max_grader_bytes", "pause_usd"),
-        **_from(_SPECIFICATION, "max_seed", "min_expiry", "max_expiry"),
-        **_from(_SKILL, "max_safe_file_bytes", "max_part_bytes"),
-    },
+_AZURE = _limits(
+    {
+        _HOW_TO: {
+            "min_examples": 10,
+            "max_suffix": 40,  # the specification says 64, and what is taken here is taken there
+            "max_portal_suffix": 18,
+            "training_types": (
+                "standard",
+                "globalStandard",
+                "developerTier",
+            ),  # of data zones nothing is known
+            "max_upload_bytes": 8 * GB,
+            "checkpoints_kept": 3,
+        },
+        _VISION: {
+            "max_examples_with_images": 50_000,
+            "max_images": 64,
+            "max_image_bytes": 10 * MB,
+        },
+        _QUOTAS: {
+            "max_training_tokens": 2_000_000_000,
+            "max_file_bytes": 512 * MB,
+            "max_portal_file_bytes": 200 * MB,
+            "max_files": 100,
+            "max_all_files_bytes": GB,
+            "max_running": 3,
+            "max_running_developer": 5,
+            "max_queued": 20,
+            "max_jobs": 100,
+            "max_deployments": 32,
+            "max_tuned_deployments": 10,
+        },
+        _REINFORCEMENT: {"max_grader_bytes": 256 * 1024, "pause_usd": 5_000},
+        _SPECIFICATION: {"max_seed": 2**31 - 1, "min_expiry": 14 * DAY, "max_expiry": 30 * DAY},
+        _SKILL: {"max_safe_file_bytes": 150 * MB, "max_part_bytes": 64 * MB},
+    }
 )
 
 # Of the other numbers the description says nothing, and a project's quota is its own.
-_OPENAI_LIMITS = Limits(
-    min_examples=10,
-    max_seed=2**31 - 1,
-    max_suffix=64,
-    max_file_bytes=512 * MB,
-    max_part_bytes=64 * MB,
-    max_upload_bytes=8 * GB,
-    min_expiry=3_600,
-    max_expiry=30 * 86_400,
-    checkpoints_kept=3,
-    sources={
-        **_from(_OPENAI, "max_seed", "max_suffix", "max_file_bytes", "min_expiry", "max_expiry"),
-        **_from(_OPENAI, "max_part_bytes", "max_upload_bytes"),
-        **_from(_OPENAI_GUIDE, "min_examples", "checkpoints_kept"),
-    },
+_OPENAI_LIMITS = _limits(
+    {
+        _OPENAI: {
+            "max_seed": 2**31 - 1,
+            "max_suffix": 64,
+            "max_file_bytes": 512 * MB,
+            "max_part_bytes": 64 * MB,
+            "max_upload_bytes": 8 * GB,
+            "min_expiry": HOUR,
+            "max_expiry": 30 * DAY,
+        },
+        _OPENAI_GUIDE: {"min_examples": 10, "checkpoints_kept": 3},
+    }
 )
 
 # It holds to Azure's limits, except where one machine is another thing than a data centre: two jobs on the
 # same cores each take more than twice as long, so that it trains one after the other; and a file may expire
 # after an hour already, as on OpenAI's own API.
+_OWN = _limits({_LOCAL: {"max_running": 1, "max_running_developer": 1, "min_expiry": HOUR}})
 _ONE_MACHINE = replace(
     _AZURE,
+    **_OWN.numbers,
     max_all_files_bytes=None,
-    max_running=1,
-    max_running_developer=1,
     max_jobs=None,
-    min_expiry=3_600,
     max_deployments=None,
     max_tuned_deployments=None,
-    sources={**_AZURE.sources, **_from(_LOCAL, "max_running", "max_running_developer", "min_expiry")},
+    sources={**_AZURE.sources, **_OWN.sources},
 )
 
 LIMITS: Mapping[str, Limits] = {

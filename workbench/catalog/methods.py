@@ -11,10 +11,13 @@ skill (2026-08-20), called "the skill" below.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from workbench.errors import DataError
+
+if TYPE_CHECKING:
+    from openai.types.fine_tuning import FineTuningJob
 
 Value: TypeAlias = int | float | str
 Rows: TypeAlias = Literal["chat", "preference", "prompt"]
@@ -24,8 +27,13 @@ AUTO = "auto"
 
 AUTO_SHARE, AUTO_MOST = 0.002, 256  # of the examples in a batch, and examples (the portal's text)
 
-# Fewer examples than this: the epochs that are usual (the skill's rules of thumb).
-_EPOCHS = ((100, "3 to 5"), (500, "2 to 3"), (2_001, "1 to 2"), (math.inf, "1"))
+# Fewer examples than this: the epochs that are usual, from and to (the skill's rules of thumb).
+_EPOCHS = ((100, (3, 5)), (500, (2, 3)), (2_001, (1, 2)), (math.inf, (1, 1)))
+
+
+def usual_epochs(examples: int) -> tuple[int, int]:
+    """The fewest and the most epochs that are usual for a training file of so many examples."""
+    return next(epochs for fewer_than, epochs in _EPOCHS if examples < fewer_than)
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Hyperparameter:
     """What it is when it is left to the service, in words."""
     source: str
     """Who gives the range."""
-    low: float | None = None
+    low: float = 0
     high: float | None = None
     above_low: bool = False
     """Whether ``low`` itself is not allowed."""
@@ -57,12 +65,9 @@ class Hyperparameter:
         """What may be given, in words: ``1 to 50``, ``more than 0``."""
         if self.kind == "choice":
             return " or ".join(self.choices)
-        if self.low is None:
-            return "a number" if self.high is None else f"{self.high:g} or less"
-        above = "more than " if self.above_low else ""
         if self.high is None:
-            return f"{above}{self.low:g}" if above else f"{self.low:g} or more"
-        return f"{above}{self.low:g} to {self.high:g}"
+            return f"more than {self.low:g}" if self.above_low else f"{self.low:g} or more"
+        return f"{'more than ' if self.above_low else ''}{self.low:g} to {self.high:g}"
 
     def allows(self, value: Value) -> bool:
         """Whether a job may be asked for this value; "auto" is always allowed."""
@@ -72,17 +77,16 @@ class Hyperparameter:
             return value in self.choices
         if isinstance(value, str | bool) or not math.isfinite(value):
             return False
-        if self.kind == "int" and value != int(value):
-            return False
-        if self.low is not None and (value < self.low or (self.above_low and value == self.low)):
-            return False
-        return self.high is None or value <= self.high
+        whole = self.kind != "int" or value == int(value)
+        enough = value > self.low if self.above_low else value >= self.low
+        return whole and enough and (self.high is None or value <= self.high)
 
     def explained(self, examples: int) -> str:
         """The reason, for a training file of so many examples."""
+        fewest, most = usual_epochs(examples)
         return self.reason.format(
             examples=f"{examples:,} example{'' if examples == 1 else 's'}",
-            usual_epochs=next(epochs for fewer_than, epochs in _EPOCHS if examples < fewer_than),
+            usual_epochs=f"{fewest} to {most}" if fewest < most else fewest,
             auto_batch=min(AUTO_MOST, max(1, round(examples * AUTO_SHARE))),
         )
 
@@ -95,11 +99,12 @@ class Method:
     """In the API: ``supervised``."""
     short: str
     """In files, on the command line and in the catalogue of models: ``sft``."""
-    title: str
     rows: Rows
     """The shape of its examples: conversations that end with an answer, pairs of answers, or prompts."""
     row_noun: str
     """What one example is called: ``pair``."""
+    evidence: str
+    """What a ``Situation`` calls its examples when it is asked whether to fine-tune: ``demonstrations``."""
     hyperparameters: tuple[Hyperparameter, ...]
     result_columns: tuple[str, ...]
     """Of a result file, after ``step``, in the service's order."""
@@ -134,14 +139,13 @@ class Method:
         """The hyperparameters as they are sent: those always sent first, "auto" unless given."""
         return {each.name: AUTO for each in self.hyperparameters if each.always_sent} | dict(given)
 
-    def body(
-        self, given: Mapping[str, Value], *, grader: Mapping[str, object] | None = None
-    ) -> dict[str, object]:
-        """The field ``method`` of a request: the type, and under its name the settings."""
-        settings: dict[str, object] = {"hyperparameters": self.chosen(given)}
-        if grader:
-            settings["grader"] = grader
-        return {"type": self.name, self.name: settings}
+    def body(self, given: Mapping[str, Value], **settings: object) -> dict[str, object]:
+        """The field ``method`` of a request: the type, and under its name the settings.
+
+        ``settings``: those beside the hyperparameters, such as ``grader``; what is ``None`` is not sent.
+        """
+        more = {name: value for name, value in settings.items() if value}
+        return {"type": self.name, self.name: {"hyperparameters": self.chosen(given), **more}}
 
     def columns(self, *, graded: bool) -> tuple[str, ...]:
         """Those of a job's result file, ``step`` first."""
@@ -184,28 +188,26 @@ LEARNING_RATE_MULTIPLIER = Hyperparameter(
 COMMON = (N_EPOCHS, BATCH_SIZE, LEARNING_RATE_MULTIPLIER)
 
 
-def _evaluation(source: str, *, only_with_grader: bool) -> tuple[Hyperparameter, Hyperparameter]:
-    """How often and on how much the model is graded while it trains."""
-    return (
-        Hyperparameter(
-            "eval_interval",
-            "int",
-            "after how many steps held-out answers are graded; the skill takes 5 for reinforcement",
-            "four times in a local job; elsewhere the service's choice",
-            source,
-            low=1,
-            only_with_grader=only_with_grader,
-        ),
-        Hyperparameter(
-            "eval_samples",
-            "int",
-            "how many held-out answers are graded each time; the skill takes 10 for reinforcement",
-            "24 in a local job; elsewhere the service's choice",
-            source,
-            low=1,
-            only_with_grader=only_with_grader,
-        ),
-    )
+# How often and on how much the model is graded while it trains.
+EVALUATION = (
+    Hyperparameter(
+        "eval_interval",
+        "int",
+        "after how many steps held-out answers are graded; the skill takes 5 for reinforcement",
+        "four times in a local job; elsewhere the service's choice",
+        _RANGE,
+        low=1,
+    ),
+    Hyperparameter(
+        "eval_samples",
+        "int",
+        "how many held-out answers are graded each time; the skill takes 10 for reinforcement",
+        "24 in a local job; elsewhere the service's choice",
+        _RANGE,
+        low=1,
+    ),
+)
+_LOCAL = "the local service's own; Azure has it for reinforcement"
 
 
 _LOSS_COLUMNS = (
@@ -222,13 +224,10 @@ METHODS: Mapping[str, Method] = {
     "supervised": Method(
         "supervised",
         "sft",
-        "learning from examples",
         "chat",
         "example",
-        (
-            *COMMON,
-            *_evaluation("the local service's own; Azure has it for reinforcement", only_with_grader=True),
-        ),
+        "demonstrations",
+        (*COMMON, *(replace(each, source=_LOCAL, only_with_grader=True) for each in EVALUATION)),
         _LOSS_COLUMNS,
         graded_columns=(REWARD_COLUMN,),
         grader="local",
@@ -236,9 +235,9 @@ METHODS: Mapping[str, Method] = {
     "dpo": Method(
         "dpo",
         "dpo",
-        "learning which of two answers is the better one",
         "preference",
         "pair",
+        "pairs",
         (
             *COMMON,
             Hyperparameter(
@@ -266,12 +265,12 @@ METHODS: Mapping[str, Method] = {
     "reinforcement": Method(
         "reinforcement",
         "rft",
-        "learning from the grades of the model's own answers",
         "prompt",
         "prompt",
+        "prompts",
         (
             *COMMON,
-            *_evaluation(_RANGE, only_with_grader=False),
+            *EVALUATION,
             Hyperparameter(
                 "compute_multiplier",
                 "float",
@@ -316,6 +315,11 @@ def method(name: str) -> Method:
         if name in (each.name, each.short):
             return each
     raise DataError(f"There is no method {name!r}; choose {', '.join(short_names())}.")
+
+
+def method_of(job: "FineTuningJob") -> Method:
+    """The method by which a job trains; supervised where it names none."""
+    return METHODS.get(job.method.type if job.method else "supervised", METHODS["supervised"])
 
 
 def short_names() -> tuple[str, ...]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob
 
     from workbench.training.alerts import Alert
+    from workbench.training.control import Verb
     from workbench.training.follow import Progress
 
 FAILED, CANCELLED, INTERRUPTED = 1, 3, 130
@@ -113,16 +114,16 @@ def follow(
     raise typer.Exit(FAILED if "failed" in statuses else CANCELLED if "cancelled" in statuses else 0)
 
 
-def _add_control(verb: str, meaning: str) -> None:
+def _add_control(verb: "Verb", meaning: str) -> None:
     """Offer a command that does one thing to a job, and says what it costs."""
 
     def control(job: Job, provider: Provider = None, as_json: AsJson = False) -> None:
-        from workbench.training import control
+        from workbench.training.control import change_job, choices
 
         client = connect(provider)
-        before = control.choices(client, client.fine_tuning.jobs.retrieve(job))
+        before = choices(client, client.fine_tuning.jobs.retrieve(job))
         costs = next(choice.costs for choice in before.all if choice.verb == verb)
-        done: FineTuningJob = getattr(control, f"{verb}_job")(client, job)
+        done = change_job(client, job, verb)
         facts = json.dumps({**_facts(done), "costs": costs})
         typer.echo(facts if as_json else f"{done.id} is {done.status}.\nIt costs {costs}.")
 

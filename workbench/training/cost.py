@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from workbench.training.follow import Progress
 
-# What a service asks for training: the catalogue's price or yours, and what one price tells of another.
+# What a service asks for training: the catalogue's price or yours, and what follows from another price.
 #
 # Every answer comes with what it rests on. A price that no source gives, and that follows from none, is
 # not guessed.
@@ -43,7 +43,7 @@ class Range(NamedTuple):
         return f"{self.likely:,g}" if self.low == self.high else f"{self.low:,g} to {self.high:,g}"
 
 
-# What one price tells of another: Global is 10 to 30 % below Standard, Developer 50 % below Global.
+# What follows from another price: Global is 10 to 30 % below Standard, Developer 50 % below Global.
 _OF_GLOBAL = {
     "globalStandard": Range(1, 1, 1),
     "standard": Range(1 / 0.9, 1 / 0.8, 1 / 0.7),
@@ -120,16 +120,11 @@ def age_note(source: Source, on: datetime.date) -> list[str]:
 #
 # Supervised and preference jobs are billed by tokens times epochs, reinforcement by the hour and by what
 # the grader reads and writes (Microsoft Learn, fine-tuning cost management, 2026-03-19). A price that
-# nobody tells is not guessed: then there is no sum, and a note says what to give.
+# no source gives is not guessed: then there is no sum, and a note says what to give.
 
 RULES_OF_THUMB = Source(
     "Microsoft's fine-tuning skill for Foundry, rule of thumb", datetime.date(2026, 8, 20)
 )
-
-
-# Fewer examples than this: so many epochs (low, likely, high). The likely one is the middle, rounded up.
-_EPOCHS = ((100, Range(3, 4, 5)), (500, Range(2, 3, 3)), (2_001, Range(1, 2, 2)))
-_EPOCHS_OF_MANY = Range(1, 1, 1)
 
 
 class Grading(NamedTuple):
@@ -152,19 +147,9 @@ class Estimate:
     """What is missing, approximate or old."""
 
     @property
-    def low(self) -> float | None:
-        """If all goes cheaply."""
-        return self.usd.low if self.usd else None
-
-    @property
     def likely(self) -> float | None:
         """The number to plan with."""
         return self.usd.likely if self.usd else None
-
-    @property
-    def high(self) -> float | None:
-        """If all goes dearly."""
-        return self.usd.high if self.usd else None
 
     def __str__(self) -> str:
         """The sum in a sentence."""
@@ -205,15 +190,21 @@ def estimate(
     ``rft``, in place of the catalogue's. ``hours`` and ``grading`` are for ``rft`` only. ``on``: the day
     by which a price is old, today by default. ``DataError`` names a value that cannot be.
     """
-    _refuse_impossible(data, method, n_epochs=n_epochs, price=price, hours=hours)
+    billed_by = methods.method(method).billed_by
+    tokens = data if isinstance(data, int) else data.total
+    given = {"tokens": tokens, "n_epochs": n_epochs, "price": price, "hours": hours}
+    for name, value in given.items():
+        least = 1 if name == "n_epochs" else 0
+        if value is not None and not value >= least:
+            raise DataError(f"{name} is {value}; give {least} or more.")
     known = catalog.model(model)
     where = catalog.provider(service or known.service)
     if where.runs_here:
         on_your_own = Input("price", "$0.00", "your own machine")
         return Estimate(model, method, Range(0, 0, 0), (on_your_own,))
     tariff = Tariff(known, where.name, training_type, price, on or datetime.date.today())
-    if methods.method(method).billed_by == "hours":
-        return _by_hours(model, tariff, hours, grading)
+    if billed_by == "hours":
+        return _by_hours(model, tariff, method, hours, grading)
     return _by_tokens(model, tariff, method, data, n_epochs)
 
 
@@ -228,7 +219,8 @@ def _by_tokens(
     elif isinstance(data, int):
         raise DataError("Give n_epochs, or count_tokens(dataset, model) in place of the number of tokens.")
     else:
-        epochs = _epochs_for(data.examples)
+        fewest, most = methods.usual_epochs(data.examples)
+        epochs = Range(fewest, (fewest + most + 1) // 2, most)
         inputs.append(Input(f"epochs for {data.examples:,} examples", str(epochs), str(RULES_OF_THUMB)))
     price, from_where, notes = tariff.price("training")
     if not isinstance(data, int) and not data.exact:
@@ -239,7 +231,9 @@ def _by_tokens(
     return Estimate(model, method, usd, (*inputs, *from_where), tuple(notes))
 
 
-def _by_hours(model: str, tariff: Tariff, hours: float | None, grading: Grading | None) -> Estimate:
+def _by_hours(
+    model: str, tariff: Tariff, method: str, hours: float | None, grading: Grading | None
+) -> Estimate:
     price, inputs, notes = tariff.price("training_hour")
     if hours is None:
         notes.append("Reinforcement is billed by the hour; give hours=, from a short run on a few examples.")
@@ -252,7 +246,7 @@ def _by_hours(model: str, tariff: Tariff, hours: float | None, grading: Grading 
     most = catalog.provider(tariff.service).limits.pause_usd
     if usd and most is not None and usd.high > most:
         more = [*more, f"Azure pauses the job at ${most:,}; resuming it lifts that limit ({COSTS})."]
-    return Estimate(model, "rft", usd, (*inputs, *from_where), (*notes, *more))
+    return Estimate(model, method, usd, (*inputs, *from_where), (*notes, *more))
 
 
 def _grading(grading: Grading, tariff: Tariff) -> tuple[float | None, list[Input], list[str]]:
@@ -275,29 +269,6 @@ def _grading(grading: Grading, tariff: Tariff) -> tuple[float | None, list[Input
     return usd, inputs, age_note(reads.source, tariff.on)
 
 
-def _epochs_for(examples: int) -> Range:
-    for fewer_than, epochs in _EPOCHS:
-        if examples < fewer_than:
-            return epochs
-    return _EPOCHS_OF_MANY
-
-
-def _refuse_impossible(
-    data: TokenCounts | int, method: str, *, n_epochs: int | None, price: float | None, hours: float | None
-) -> None:
-    methods.method(method)
-    tokens = data if isinstance(data, int) else data.total
-    limits: Sequence[tuple[str, float | None, float]] = (
-        ("tokens", tokens, 0),
-        ("n_epochs", n_epochs, 1),
-        ("price", price, 0),
-        ("hours", hours, 0),
-    )
-    for name, value, least in limits:
-        if value is not None and not value >= least:
-            raise DataError(f"{name} is {value}; give {least} or more.")
-
-
 # What a job has cost: what the service says it billed, at the catalogue's prices.
 #
 # Supervised and preference jobs are billed by tokens times epochs, reinforcement by the hour, its
@@ -316,17 +287,17 @@ def billed(
     service: str,
     training_type: str | None = None,
 ) -> float | None:
-    """US dollars that training took, without what a model that grades took; ``None`` where nobody can tell.
+    """US dollars that training took, without what a model that grades took; ``None`` where it is unknown.
 
-    Before the service says what it billed, the trained tokens of a finished job tell the same to the
+    Before the service says what it billed, the trained tokens of a finished job give the same to the
     thousand.
     """
     if runs_here(service) or job.status == "failed":
         return 0.0
-    said = next((found for event in reversed(events) if (found := _BILLED.match(event.message))), None)
-    if said is not None:
-        unit, amount = said[1], float(said[2])
-    elif job.trained_tokens and not (job.method and job.method.type == "reinforcement"):
+    bill = next((found for event in reversed(events) if (found := _BILLED.match(event.message))), None)
+    if bill is not None:
+        unit, amount = bill[1], float(bill[2])
+    elif job.trained_tokens and methods.method_of(job).billed_by == "tokens":
         unit, amount = "tokens", float(job.trained_tokens)
     else:
         return None
@@ -340,7 +311,7 @@ def billed(
 
 # What a job will cost and may cost: the estimate before, the cap, and how near a running one comes.
 #
-# Prices are the catalogue's or yours; where neither tells one, nothing is guessed, and a cap that
+# Prices are the catalogue's or yours; where there is none, nothing is guessed, and a cap that
 # nobody can hold stands in the way.
 
 
@@ -384,13 +355,8 @@ class Rates:
         """Those of the training data; not counted where they cost nothing."""
         return 0 if self.service.runs_here else count_tokens(self.spec.training, self.spec.model)
 
-    @property
-    def total(self) -> int:
-        """How many these are."""
-        return self.tokens if isinstance(self.tokens, int) else self.tokens.total
-
     def cost(self, hours: float | None) -> tuple[Estimate | None, str]:
-        """What it will cost, or why that cannot be told."""
+        """What it will cost, or why that is unknown."""
         try:
             return self._estimate(self.n_epochs, hours), ""
         except SetupError as error:
@@ -421,21 +387,21 @@ class Rates:
         )
 
 
-def token_findings(tokens: int, n_epochs: int, most: int | None) -> Iterator[Finding]:
+def token_findings(tokens: TokenCounts | int, n_epochs: int, most: int | None) -> Iterator[Finding]:
     """Does it read more than one job may?"""
-    if most is not None and tokens * n_epochs > most:
+    read = n_epochs * (tokens if isinstance(tokens, int) else tokens.total)
+    if most is not None and read > most:
         message = (
-            f"it would train on {tokens * n_epochs / 1e9:,.1f} billion tokens, "
-            f"and {most / 1e9:g} billion is the most"
+            f"it would train on {read / 1e9:,.1f} billion tokens, and {most / 1e9:g} billion is the most"
         )
         yield Finding("error", "tokens", "", message, "train fewer epochs, or on fewer or shorter examples")
 
 
 def cost_findings(cost: Estimate | None, why_not: str, cap: float | None) -> Iterator[Finding]:
     """Is it likely to cost more than it may? ``why_not``: why there is no estimate."""
-    likely = cost.likely if cost else None
     if cap is None:
         return
+    likely = cost.likely if cost else None
     if likely is None:
         message = f"the cap of {dollars(cap)} cannot be held, because the cost is not known"
         reason = why_not or next(iter(cost.notes if cost else ()), "there is no price")
@@ -444,11 +410,10 @@ def cost_findings(cost: Estimate | None, why_not: str, cap: float | None) -> Ite
         message = f"it will likely cost {dollars(round(likely, 2))}, and the cap is {dollars(cap)}"
         fix = "train fewer epochs or examples, choose a smaller model, or raise cost_cap"
         yield Finding("error", "cost_cap", "", message, fix)
-    elif cost and cost.high is not None and cost.high > cap:
-        message = f"it may cost {dollars(round(cost.high, 2))}, and the cap is {dollars(cap)}"
-        yield Finding(
-            "warning", "cost_cap", "", message, "give n_epochs, so that the service cannot choose more"
-        )
+    elif cost and cost.usd and cost.usd.high > cap:
+        message = f"it may cost {dollars(round(cost.usd.high, 2))}, and the cap is {dollars(cap)}"
+        fix = "give n_epochs, so that the service cannot choose more"
+        yield Finding("warning", "cost_cap", "", message, fix)
 
 
 def _hours(progress: "Progress") -> float:

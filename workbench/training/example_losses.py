@@ -14,7 +14,7 @@ from workbench.dataset.chat_template import Piece, Rendering
 from workbench.dataset.dataset import Dataset, Example, counted
 from workbench.display import table
 from workbench.errors import DataError, SetupError
-from workbench.training.follow import follow
+from workbench.training.follow import ENDED, follow, id_of
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #
 # An example with a wrong answer is learnt late, because all others speak against it (Toneva et al. 2018,
 # arXiv 1812.05159; Pleiss et al. 2020, "area under the margin", arXiv 2001.10528). So what it cost
-# whenever the model met it again tells more than what it costs in the end.
+# whenever the model met it again is better evidence than what it costs in the end.
 
 SMALLEST = 1e-4  # nats; below, losses differ by rounding
 STILL_OPEN = 0.25
@@ -38,7 +38,7 @@ class Losses:
     """What an example cost, in nats per learnt token; nan where nothing of it is learnt.
 
     ``visits``: one an epoch, each just before the step that learnt from it. ``before`` the first step
-    and ``after`` the last, where the service looked.
+    and ``after`` the last, where the service measured them.
     """
 
     visits: tuple[float, ...]
@@ -52,13 +52,13 @@ class Losses:
 
 
 def label_error_score(examples: Sequence[Losses]) -> list[float]:
-    """How far each example's losses stand out, in robust standard deviations; nan where they cannot tell.
+    """How far each example's losses stand out, in robust standard deviations; nan where they are not enough.
 
     Taken is the mean logarithm of the losses from the second visit on, so at least two epochs are needed:
     at the first visit the model still knows too little. Of 5 % planted wrong answers among 358 pairs of
     the sample project (SmolLM2, 3 epochs, two seeds) the first 18 of this order held all 18 that had
     another question's answer, and 13 and 15 of 18 with a small slip; chance is 1
-    (``tests/benchmarks/lessons.py``).
+    (``tests/benchmarks/example_losses.py``).
     """
     costs = [
         fmean(math.log(max(loss, SMALLEST)) for loss in example.visits[1:]) if _known(example) else math.nan
@@ -75,10 +75,10 @@ def label_error_score(examples: Sequence[Losses]) -> list[float]:
 def never_learnt(examples: Sequence[Losses]) -> list[int]:
     """The places of the examples that cost a quarter of their first loss still, the costliest first.
 
-    The first loss is the base model's where the service looked, else the median of those.
+    The first loss is the base model's where the service measured it, else the median of those.
     """
-    looked = [example.before for example in examples if example.before is not None]
-    firsts = looked or [example.visits[0] for example in examples if example.visits]
+    measured = [example.before for example in examples if example.before is not None]
+    firsts = measured or [example.visits[0] for example in examples if example.visits]
     usual = median(first for first in firsts if not math.isnan(first)) if firsts else math.nan
     found = [
         place
@@ -104,15 +104,15 @@ def _known(example: Losses) -> bool:
 
 # What the model saw, and what it did not learn: the loss of every training example, beside the example.
 #
-# The local service tells it in a file beside the loss curve; clouds keep the losses of single examples to
-# themselves. What a loss says of its example is judged in ``lesson_rules``.
+# The local service writes it in a file beside the loss curve; clouds keep the losses of single examples to
+# themselves. What follows from a loss is judged by the functions above.
 
 NAME = "lessons.jsonl"
 SHOWN = 15  # rows of the table
 OUTLYING = 2.5
 """Robust standard deviations above which an example is suspicious, unless one asks for a number of them.
 
-Ours: in the measurement that ``suspicion`` tells of, all 18 answers of another question stood above it,
+Ours: in the measurement of ``label_error_score``, all 18 answers of another question stood above it,
 10 and 7 of 18 small slips, and nothing else.
 """
 
@@ -137,7 +137,7 @@ class ExampleLosses:
     """What a job's training examples were to the model; the most suspicious first in the table."""
 
     job_id: str
-    lessons: tuple[ExampleLoss, ...]
+    examples: tuple[ExampleLoss, ...]
     """In the order of the training file."""
     first_batch: tuple[Rendering, ...]
     """The examples of the first step, token by token as the model read them."""
@@ -145,26 +145,28 @@ class ExampleLosses:
     """The last one on the whole validation file, nats per token."""
 
     def suspicious(self, n: int | None = None) -> tuple[str, ...]:
-        """The origins of the examples whose labels deserve a second look, the worst first.
+        """The origins of the examples whose labels deserve a second reading, the worst first.
 
-        The ``n`` worst, or all that stand out. ``dataset.without(lessons.suspicious())`` is one step further.
+        The ``n`` worst, or all that stand out. ``dataset.without(losses.suspicious())`` is one step further.
         """
-        if n is not None:
-            return tuple(lesson.origin for lesson in self._ranked[: max(n, 0)])
-        return tuple(lesson.origin for lesson in self._ranked if lesson.suspicion > OUTLYING)
+        outlying = [example.origin for example in self._ranked if example.suspicion > OUTLYING]
+        worst = [example.origin for example in self._ranked]
+        return tuple(outlying if n is None else worst[: max(n, 0)])
 
     @cached_property
     def never_learnt(self) -> tuple[str, ...]:
         """The origins of the examples that the model cannot say after training either, the worst first."""
-        return self._origins(never_learnt([lesson.losses for lesson in self.lessons]))
+        found = never_learnt([example.losses for example in self.examples])
+        return tuple(self.examples[place].origin for place in found)
 
     @cached_property
     def memorised(self) -> tuple[str, ...] | None:
         """The origins of the examples learnt by heart; ``None`` without a validation loss to compare with."""
         if self.validation_loss is None:
             return None
-        losses = [lesson.losses for lesson in self.lessons]
-        return self._origins(memorised(losses, validation_loss=self.validation_loss))
+        losses = [example.losses for example in self.examples]
+        found = memorised(losses, validation_loss=self.validation_loss)
+        return tuple(self.examples[place].origin for place in found)
 
     @property
     def sentence(self) -> str:
@@ -174,17 +176,15 @@ class ExampleLosses:
             found.insert(0, f"{len(self.suspicious()):,} to look at again for a wrong answer")
         if self.memorised is not None:
             found.append(f"{len(self.memorised):,} learnt by heart")
-        told = f"{counted(len(self.lessons), 'training example')}: {', '.join(found)}."
-        few = "Which of them are suspicious shows from the second epoch on; train two or more."
-        return told if self._ranked else f"{told} {few}"
+        few = (
+            "" if self._ranked else " Which are suspicious shows from the second epoch on; train two or more."
+        )
+        return f"{counted(len(self.examples), 'training example')}: {', '.join(found)}.{few}"
 
     @cached_property
     def _ranked(self) -> tuple[ExampleLoss, ...]:
-        known = (lesson for lesson in self.lessons if not math.isnan(lesson.suspicion))
-        return tuple(sorted(known, key=lambda lesson: -lesson.suspicion))
-
-    def _origins(self, places: Sequence[int]) -> tuple[str, ...]:
-        return tuple(self.lessons[place].origin for place in places)
+        known = (example for example in self.examples if not math.isnan(example.suspicion))
+        return tuple(sorted(known, key=lambda example: -example.suspicion))
 
     def __repr__(self) -> str:
         """The findings, and the most suspicious examples, one a line."""
@@ -196,34 +196,36 @@ class ExampleLosses:
         return table(caption, columns, self._rows())
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
-        for lesson in (self._ranked or self.lessons)[:SHOWN]:
-            losses = lesson.losses
-            yield (
-                lesson.origin,
-                "" if math.isnan(lesson.suspicion) else f"{lesson.suspicion:.1f}",
-                lesson.example.question,
-                lesson.example.answer,
-                " → ".join(_shown(loss) for loss in losses.visits),
-                _shown(losses.before),
-                _shown(losses.after),
-            )
+        for each in (self._ranked or self.examples)[:SHOWN]:
+            losses, suspicion = each.losses, "" if math.isnan(each.suspicion) else f"{each.suspicion:.1f}"
+            visits = " → ".join(map(_shown, losses.visits))
+            first = (each.origin, suspicion, each.example.question, each.example.answer, visits)
+            yield (*first, _shown(losses.before), _shown(losses.after))
 
 
 def example_losses(client: "OpenAI", job: "FineTuningJob | str", dataset: Dataset) -> ExampleLosses:
-    """Tell what the model made of each example of ``dataset``, on which ``job`` was trained.
+    """Give what each example of ``dataset``, on which ``job`` was trained, was to the model.
 
-    ``SetupError`` while the job has not succeeded, and where the service does not tell; ``DataError`` when
+    ``SetupError`` while the job has not succeeded, and where the service does not say; ``DataError`` when
     the job was trained on something else.
     """
-    job = client.fine_tuning.jobs.retrieve(job if isinstance(job, str) else job.id)
-    told = _told(client, job)
-    about = next(line for line in told if line["kind"] == "about")
+    job = client.fine_tuning.jobs.retrieve(id_of(job))
+    lines = _lines(client, job)
+    about = next(line for line in lines if line["kind"] == "about")
     if about["training_sha256"] != dataset.sha256:
         raise DataError(
             f"Job {job.id} was trained on other examples than those of {dataset.name}; give the very dataset "
             "that was uploaded (in a project: the training file that 03_build_data kept)."
         )
-    losses = [_losses(line) for line in told if line["kind"] == "example"]
+    losses = [
+        Losses(
+            tuple(math.nan if loss is None else loss for loss in line["losses"]),
+            line["before"],
+            line["after"],
+        )
+        for line in lines
+        if line["kind"] == "example"
+    ]
     examples = zip(dataset, losses, label_error_score(losses), strict=True)
     batch = tuple(
         Rendering(
@@ -232,7 +234,7 @@ def example_losses(client: "OpenAI", job: "FineTuningJob | str", dataset: Datase
             tuple(Piece(text, learnt) for text, learnt in line["pieces"]),
             exact=True,
         )
-        for line in told
+        for line in lines
         if line["kind"] == "first_batch"
     )
     progress = next(follow(client, job))
@@ -240,7 +242,7 @@ def example_losses(client: "OpenAI", job: "FineTuningJob | str", dataset: Datase
     return ExampleLosses(job.id, tuple(ExampleLoss(*each) for each in examples), batch, validation_loss)
 
 
-def _told(client: "OpenAI", job: "FineTuningJob") -> list[dict[str, Any]]:
+def _lines(client: "OpenAI", job: "FineTuningJob") -> list[dict[str, Any]]:
     for file_id in job.result_files or ():
         try:
             if client.files.retrieve(file_id).filename == NAME:
@@ -248,17 +250,11 @@ def _told(client: "OpenAI", job: "FineTuningJob") -> list[dict[str, Any]]:
                 return [json.loads(line) for line in content.splitlines()]
         except openai.NotFoundError:  # deleted meanwhile
             continue
-    if job.status not in ("succeeded", "failed", "cancelled"):
-        raise SetupError(f"Job {job.id} is {job.status}; what it taught is told when it has succeeded.")
+    if job.status not in ENDED:
+        raise SetupError(f"Job {job.id} is {job.status}; the losses are there when it has succeeded.")
     raise SetupError(
-        f"Job {job.id} has no {NAME}. Only the local service tells the loss of each example, of jobs that "
+        f"Job {job.id} has no {NAME}. Only the local service gives the loss of each example, of jobs that "
         "succeeded; clouds keep them to themselves. To see them, train the same file with it."
-    )
-
-
-def _losses(line: dict[str, Any]) -> Losses:
-    return Losses(
-        tuple(math.nan if loss is None else loss for loss in line["losses"]), line["before"], line["after"]
     )
 
 

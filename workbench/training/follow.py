@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import openai
 
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 # Following a job, or several, until they end, and the checkpoints they leave.
 #
-# All that is needed is the job's id: whoever lost a kernel, a network or a
-# laptop's lid follows on. Whoever consumes decides about waiting and drawing;
-# stopping to follow stops nothing else.
+# All that is needed is the job's id, so a job can be followed on after a kernel or a network was lost. The
+# consumer decides about waiting and drawing; to stop following stops nothing else.
 
 ENDED = ("succeeded", "failed", "cancelled")
 _PAGE = 100
@@ -35,11 +34,13 @@ _PASSING = (openai.APIConnectionError, openai.RateLimitError, openai.InternalSer
 
 @dataclass(frozen=True)
 class Progress:
-    """A job as one look found it: its state, its whole curve so far, and all its events, oldest first."""
+    """A job as it stands: its state, its whole curve so far, and all its events, oldest first."""
 
     job: "FineTuningJob"
     curve: Curve
     events: tuple["FineTuningJobEvent", ...]
+    results: bytes = b""
+    """The result file so far."""
 
     @property
     def ended(self) -> bool:
@@ -80,65 +81,47 @@ def follow_all(
 ) -> Iterator[Progress]:
     """Watch several jobs in turn, each as ``follow`` does, until the last of them has ended.
 
-    What is yielded says by its ``job`` whose news it is.
+    The ``job`` of what is yielded is the one that has news.
     """
-    running = dict.fromkeys(_id(job) for job in jobs)
-    looks: dict[str, _Look] = {}
+    running = dict.fromkeys(id_of(job) for job in jobs)
+    known: dict[str, Progress] = {}
     lost_since: float | None = None
     wait = 0.0
     while running:
         time.sleep(wait)
         wait = poll_seconds
         for job_id in tuple(running):
-            last = looks.get(job_id)
+            last = known.get(job_id)
             try:
-                look = _look(client, job_id, last)
+                now = _progress(client, job_id, last)
             except _PASSING as error:
                 lost_since = lost_since or time.monotonic()
                 if time.monotonic() - lost_since >= patience_seconds:
                     raise SetupError(_lost(client, tuple(running), patience_seconds)) from error
                 wait = max(wait, _asked_to_wait(error))
                 continue
-            lost_since, looks[job_id] = None, look
-            if look.progress.ended:
+            lost_since, known[job_id] = None, now
+            if now.ended:
                 del running[job_id]
-            if last is None or _news(last, look):
-                yield look.progress
+            if last is None or _state(now) != _state(last):
+                yield now
 
 
-def checkpoints(client: "OpenAI", job: "FineTuningJob | str") -> "list[FineTuningJobCheckpoint]":
-    """List the states of a job that can still be used as models, newest first."""
-    return list(client.fine_tuning.jobs.checkpoints.list(_id(job), limit=_PAGE))
+def _state(now: Progress) -> tuple[str, int, bytes]:
+    return now.job.status, len(now.events), now.results
 
 
-class _Look(NamedTuple):
-    """One look at a job, and the result file it was read from."""
-
-    progress: Progress
-    results: bytes
-
-
-def _look(client: "OpenAI", job_id: str, last: _Look | None) -> _Look:
+def _progress(client: "OpenAI", job_id: str, last: Progress | None) -> Progress:
     """Ask for the job first: when it has ended, what is asked for next is complete."""
     job = client.fine_tuning.jobs.retrieve(job_id)
-    seen = last.progress.events if last else ()
+    seen, known = (last.events, last.results) if last else ((), b"")
     events = seen + _new_events(client, job_id, seen)
-    known = last.results if last else b""
     results = _results(client, job, known)
     if last and len(events) == len(seen) and results == known:
-        return _Look(Progress(job, last.progress.curve, seen), known)
+        return Progress(job, last.curve, events, results)
     curve = read_curve(events)
-    return _Look(
-        Progress(job, read_curve(results).merge(curve) if results.strip() else curve, events), results
-    )
-
-
-def _news(last: _Look, look: _Look) -> bool:
-    return (
-        last.progress.job.status != look.progress.job.status
-        or len(last.progress.events) != len(look.progress.events)
-        or last.results != look.results
-    )
+    whole = read_curve(results).merge(curve) if results.strip() else curve
+    return Progress(job, whole, events, results)
 
 
 def _new_events(
@@ -158,7 +141,7 @@ def _new_events(
 
 
 def _results(client: "OpenAI", job: "FineTuningJob", known: bytes) -> bytes:
-    """The result file so far; it is fetched only when its size has changed, or nobody says its size."""
+    """The result file so far; it is fetched only when its size has changed, or its size is unknown."""
     for file_id in job.result_files or ():
         try:
             size = client.files.retrieve(file_id).bytes
@@ -170,8 +153,8 @@ def _results(client: "OpenAI", job: "FineTuningJob", known: bytes) -> bytes:
 
 def _asked_to_wait(error: openai.OpenAIError) -> float:
     """The seconds for which a busy service wants to be left alone."""
-    said = error.response.headers.get("retry-after", "") if isinstance(error, openai.APIStatusError) else ""
-    return min(float(said), _LONGEST_WAIT) if re.fullmatch(r"\d+(\.\d+)?", said) else 0.0
+    wait = error.response.headers.get("retry-after", "") if isinstance(error, openai.APIStatusError) else ""
+    return min(float(wait), _LONGEST_WAIT) if re.fullmatch(r"\d+(\.\d+)?", wait) else 0.0
 
 
 def _lost(client: "OpenAI", jobs: tuple[str, ...], seconds: float) -> str:
@@ -182,7 +165,8 @@ def _lost(client: "OpenAI", jobs: tuple[str, ...], seconds: float) -> str:
     )
 
 
-def _id(job: "FineTuningJob | str") -> str:
+def id_of(job: "FineTuningJob | str") -> str:
+    """The id of a job that is given as an object or by its id."""
     return job if isinstance(job, str) else job.id
 
 
@@ -191,7 +175,7 @@ def _id(job: "FineTuningJob | str") -> str:
 # Read from the job and its events alone. Whether the curve looks healthy and
 # whether the model is better is judged elsewhere.
 
-STARTED = ("Training started.", "Fine-tuning job started")  # said by Azure and here; by OpenAI
+STARTED = ("Training started.", "Fine-tuning job started")  # Azure and here; OpenAI
 
 
 @dataclass(frozen=True)
@@ -241,21 +225,15 @@ class KeptCheckpoint:
         rows = []
         for checkpoint in self.checkpoints:
             measured = checkpoint.metrics.model_dump()
-            loss = measured.get("full_valid_loss")
-            rows.append(
-                (
-                    str(checkpoint.step_number),
-                    checkpoint.fine_tuned_model_checkpoint,
-                    "" if loss is None else f"{loss:.4g}",
-                    _share(measured.get("full_valid_mean_token_accuracy")),
-                    _share(measured.get(REWARD)),
-                )
-            )
+            loss, *shares = map(measured.get, ("full_valid_loss", "full_valid_mean_token_accuracy", REWARD))
+            name = checkpoint.fine_tuned_model_checkpoint
+            shown = ("" if share is None else f"{share:.0%}" for share in shares)
+            rows.append((checkpoint.step_number, name, "" if loss is None else f"{loss:.4g}", *shown))
         return table("Checkpoints that can be used, newest first", columns, rows)
 
 
 def job_result(progress: "Progress") -> JobResult:
-    """Tell what came out of a job that has ended; one that failed or was cancelled is a ``SetupError``.
+    """Give what came out of a job that has ended; one that failed or was cancelled is a ``SetupError``.
 
     ``training_seconds`` run from the service's word that training started, or
     from the job's creation where it does not say so, to the job's end.
@@ -263,9 +241,8 @@ def job_result(progress: "Progress") -> JobResult:
     job = progress.job
     if job.status != "succeeded" or job.finished_at is None or job.fine_tuned_model is None:
         how = {"failed": "failed", "cancelled": "was cancelled"}.get(job.status, f"is {job.status}")
-        reason = (
-            f" ({hinted(job.error.message).removesuffix('.')})" if job.error and job.error.message else ""
-        )
+        message = job.error.message if job.error else ""
+        reason = f" ({hinted(message).removesuffix('.')})" if message else ""
         way_out = "run 04_launch again" if progress.ended else "wait for it in 04_launch"
         raise SetupError(f"Job {job.id} {how}{reason}; {way_out}.")
     started = next((e.created_at for e in progress.events if e.message in STARTED), job.created_at)
@@ -278,7 +255,7 @@ def job_result(progress: "Progress") -> JobResult:
         "base model": job.model,
         **{name: value for name, value in used.items() if isinstance(value, str | int | float)},
         "steps": progress.curve.steps,
-        "trained tokens": job.trained_tokens or "not told",
+        "trained tokens": job.trained_tokens or "unknown",
         "training seconds": seconds,
     }
     if REWARD in progress.curve.final:
@@ -286,10 +263,6 @@ def job_result(progress: "Progress") -> JobResult:
     return JobResult(job, seconds, facts)
 
 
-def kept_checkpoints(client: "OpenAI", job: "FineTuningJob") -> KeptCheckpoint:
+def kept_checkpoints(client: "OpenAI", job: "FineTuningJob | str") -> KeptCheckpoint:
     """List the states of the model that can still be used, newest first."""
-    return KeptCheckpoint(tuple(checkpoints(client, job)))
-
-
-def _share(value: object) -> str:
-    return f"{value:.0%}" if isinstance(value, float | int) else ""
+    return KeptCheckpoint(tuple(client.fine_tuning.jobs.checkpoints.list(id_of(job), limit=_PAGE)))

@@ -2,7 +2,7 @@
 
 A job is ``openai``'s own ``FineTuningJob``. The same content (data, model,
 method, hyperparameters, seed) is never started twice: not by a second kernel,
-not after a restart, not by a retry. What becomes of a job is in ``progress``.
+not after a restart, not by a retry. What becomes of a job is in ``follow``.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import openai
 from workbench import jsonl_log
 from workbench.catalog.limits import in_words, of_provider
 from workbench.catalog.methods import method
-from workbench.catalog.providers import Provider, provider_of
+from workbench.catalog.providers import provider_of
 from workbench.dataset.check.report import Report
 from workbench.dataset.dataset import Dataset
 from workbench.dataset.repair.changes import changes_to_jsonl
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from openai.types import FileObject
     from openai.types.fine_tuning import FineTuningJob
 
-# The data of a job, kept in the project: what is uploaded, what was mended on the way, and their hashes.
+# The data of a job, kept in the project: what is uploaded, what was repaired on the way, and their hashes.
 
 _LEAKS = ("overlap", "near_overlap", "same_group")
 
@@ -54,35 +54,25 @@ def keep_data(
     """
     both = hashlib.sha256(f"{training.sha256} {validation.sha256}".encode()).hexdigest()
     folder = f"data/{both[:12]}"
-    project.save(f"{folder}/training.jsonl", training.to_jsonl())
-    project.save(f"{folder}/validation.jsonl", validation.to_jsonl())
+    facts: dict[str, JSON] = {"source": str(source)}
+    for role, dataset in (("training", training), ("validation", validation)):
+        file = f"{folder}/{role}.jsonl"
+        project.save(file, dataset.to_jsonl())
+        facts |= {f"{role}_file": file, f"{role}_sha256": dataset.sha256, f"{role}_examples": len(dataset)}
     for number, repair in enumerate(repairs, 1):
         project.save(f"{folder}/repair-{number}.jsonl", changes_to_jsonl(repair.changes))
-    return project.record(
-        "dataset",
-        source=str(source),
-        training_file=f"{folder}/training.jsonl",
-        training_sha256=training.sha256,
-        training_examples=len(training),
-        validation_file=f"{folder}/validation.jsonl",
-        validation_sha256=validation.sha256,
-        validation_examples=len(validation),
-        repairs=[repair.record for repair in repairs],
-        problems=report.counts,
-        evidence=data_evidence(report),
-    )
+    made = [repair.record for repair in repairs]
+    evidence = data_evidence(report)
+    return project.record("dataset", **facts, repairs=made, problems=report.counts, evidence=evidence)
 
 
 def data_evidence(report: Report) -> Mapping[str, JSON]:
-    """What a check of the data says to the question whether to fine-tune: fields of a ``Situation``."""
+    """What a check of the data found for the question whether to fine-tune: fields of a ``Situation``."""
     contradicting = {p.origin for p in report.of("contradiction") if p.line is not None}
     leaked = {problem.origin for problem in report.errors if problem.rule in _LEAKS}
     refused = {p.origin for p in report.errors if p.rule not in (*_LEAKS, "contradiction")}
-    counted = {"chat": "demonstrations", "preference": "pairs", "prompt": "prompts"}[
-        method(report.method).rows
-    ]
     return {
-        counted: report.examples,
+        method(report.method).evidence: report.examples,
         "contradictions": len(contradicting) / max(1, report.examples),
         "leaks": len(leaked),
         "format_errors": len(refused),
@@ -92,84 +82,84 @@ def data_evidence(report: Report) -> Mapping[str, JSON]:
 # Messages of the services that mislead or say too little, and what mostly is behind them.
 #
 # A hint is added to a message and never takes its place. The messages are those seen on Azure; our
-# own local service means what it says. Sources: microsoft/GitHub-Copilot-for-Azure (2026-08-20), and
-# the issues named at the rows. Which data or template is wrong, a check of the data tells.
+# own local service gives its reasons itself. Sources: microsoft/GitHub-Copilot-for-Azure (2026-08-20), and
+# the issues named at the rows. Which data or template is wrong, a check of the data shows.
 
 
-class _Row(NamedTuple):
-    said: str
-    """A pattern; upper and lower case are the same."""
-    hint: str
+class _Hint(NamedTuple):
+    pattern: str
+    """Of the message; upper and lower case are the same."""
+    text: str
 
 
 _TYPES = "there are globalStandard, Standard and developerTier"  # as Azure's documents write them
-_ROWS = (
-    _Row(
+_HINTS = (
+    _Hint(
         "does not support fine-tuning with Standard TrainingType",
         "open-weight models are trained with training_type='globalStandard' only (this request: {kind}).",
     ),
     # BerriAI/litellm 24687; MicrosoftDocs/azure-docs 116776
-    _Row(
+    _Hint(
         "does not support fine-tuning",
         f"often the model is fine and trainingType is not (this request: {{kind}}; {_TYPES}), or model is a "
         "deployment's name: give the base model with its version, such as gpt-4.1-mini-2025-04-14.",
     ),
     # openai-python 1836
-    _Row(
+    _Hint(
         r"api[- ]version\W.*(not (allowed|supported)|unsupported)|api version not supported",
         "the dated API and the v1 API are mixed: leave OPENAI_API_VERSION empty for v1, or set it to a date "
         "such as 2025-04-01-preview.",
     ),
     # MicrosoftDocs/azure-docs 108515, 110314
-    _Row(
+    _Hint(
         "no valid json line",
         "the model was taken for one of the old prompt/completion models, or a line has an empty prompt or "
         "another encoding; check(dataset) names the lines.",
     ),
-    _Row(
+    _Hint(
         r"failed RAI checks|harm types",
         "data full of personal details gives false hits for hate and fairness, and words such as 'step by "
         "step reasoning' trip the filters of reasoning models; check(dataset, only=('privacy',)) shows the "
         "rows to look at, and redacting them often is enough.",
     ),
-    _Row(
+    _Hint(
         "unable to be deployed. Model evaluation",
         "the model was trained and paid for, and only its answers to harmful questions stand in the way: add "
         "refusals of the named harms to the data, or take an earlier checkpoint.",
     ),
-    _Row(
+    _Hint(
         r"at least \d+ examples|invalid_n_examples",
         "every service refuses a job with so few; 50 to 100 examples begin to show anything.",
     ),
-    _Row(
+    _Hint(
         r"invalid_variable|formula_parse|sample_parse|grader.*(template|variable|item\.)",
         "a template of the grader names a field that some line does not have; "
         "check(dataset, grader=grader) names the lines.",
     ),
-    _Row(
+    _Hint(
         r"InsufficientQuota|available capacity|quota.*exceeded|exceeded.*quota|quotaExceeded",
         "the quota is that of the region and of this kind of deployment or job: end or delete one that "
         "nobody needs, ask for less capacity (1 is about one request a minute), or take another region.",
     ),
-    _Row(
+    _Hint(
         r"DeploymentNotReady|Failed to load LoRA",
         "the deployment is reported as ready before it is: try again in some minutes, for open-weight models "
         "with a capacity of 100 or more.",
     ),
-    _Row(
+    _Hint(
         "DeploymentModelNotSupported",
         "the model's format belongs to its provider: OpenAI, or Microsoft, Mistral AI, Meta, Alibaba for "
         "open-weight models; and the region must be able to deploy it.",
     ),
-    _Row(
+    _Hint(
         r"Error code: 410\b|\b410 Gone\b|has been retired",
         "the model is retired; python -m workbench models lists what can be trained today.",
     ),
-    _Row(
+    _Hint(
         r"does not have access|not authorized|PermissionDenied|lacks the required data action",
         "to train takes the role Foundry User, to deploy that of Foundry Owner.",
     ),
-    _Row(
+    _Hint(
         r"internal ?(server ?)?(error|failure)|unexpected error|status code 500",
         "a file of more than {safe} that was uploaded in one piece is accepted, and the job fails late: "
         "upload it in parts, or make it smaller. A smaller one: try once more.",
@@ -180,11 +170,9 @@ _ROWS = (
 def hint(message: str, *, training_type: str | None = None) -> str | None:
     """What is mostly behind a message; ``None`` where it can be taken at its word."""
     safe = of_provider("azure").max_safe_file_bytes
-    for row in _ROWS:
-        if re.search(row.said, message, re.IGNORECASE | re.DOTALL):
-            return "Hint: " + row.hint.format(
-                kind=training_type or "none", safe=in_words(safe) if safe else "some MB"
-            )
+    for pattern, text in _HINTS:
+        if re.search(pattern, message, re.IGNORECASE | re.DOTALL):
+            return "Hint: " + text.format(kind=training_type or "none", safe=in_words(safe or 0))
     return None
 
 
@@ -206,7 +194,7 @@ def hints(client: "OpenAI", *, training_type: str | None = None) -> Iterator[Non
         raise
 
 
-_LOST = ("failed", "cancelled")
+_CAME_TO_NOTHING = ("failed", "cancelled")
 
 
 def start_or_find(client: "OpenAI", spec: JobSpec, *, project: "Project | None" = None) -> "FineTuningJob":
@@ -218,44 +206,38 @@ def start_or_find(client: "OpenAI", spec: JobSpec, *, project: "Project | None" 
     spec = spec.at(service)
     with jsonl_log.locked(home() / "launches" / f"{spec.content[:16]}.lock", "the same job"):
         job = known_job(client, spec, project=project) or _send(client, spec)
-        if project and not _is_recorded(project, spec, job):
-            project.record(
-                "job",
-                job_id=job.id,
-                content=spec.content,
-                endpoint=client.base_url.netloc.decode(),
-                **spec.facts(service.name),
-            )
+        new = {"job_id": job.id, "content": spec.content}
+        if project and not any(new.items() <= entry.facts.items() for entry in project.entries("job")):
+            endpoint = client.base_url.netloc.decode()
+            project.record("job", **new, endpoint=endpoint, **spec.facts(service.name))
     return job
 
 
 def known_job(client: "OpenAI", spec: JobSpec, *, project: "Project | None" = None) -> "FineTuningJob | None":
     """Find the job of this content that the record or the service knows and that came to something."""
-    service = provider_of(client)
-    recorded = _recorded_job(client, project, spec.content, service) if project else None
+    recorded = _recorded_job(client, project, spec.content) if project else None
     return recorded or find_job(client, spec.content)
 
 
 def find_job(client: "OpenAI", content: str) -> "FineTuningJob | None":
     """Find the newest job on the service with this content that did not fail and was not cancelled."""
     for job in client.fine_tuning.jobs.list(limit=100):
-        if (job.metadata or {}).get(METADATA_KEY) == content and job.status not in _LOST:
+        if (job.metadata or {}).get(METADATA_KEY) == content and job.status not in _CAME_TO_NOTHING:
             return job
     return None
 
 
-def _recorded_job(
-    client: "OpenAI", project: "Project", content: str, service: Provider
-) -> "FineTuningJob | None":
+def _recorded_job(client: "OpenAI", project: "Project", content: str) -> "FineTuningJob | None":
     """The newest job on record with this content that this service has and that did not come to nothing."""
+    here = (content, provider_of(client).name)
     for entry in reversed(project.entries("job")):
-        if (entry.facts.get("content"), entry.facts.get("provider")) != (content, service.name):
+        if (entry.facts.get("content"), entry.facts.get("provider")) != here:
             continue
         try:
             job = client.fine_tuning.jobs.retrieve(str(entry.facts["job_id"]))
         except openai.NotFoundError:
             continue
-        if job.status not in _LOST:
+        if job.status not in _CAME_TO_NOTHING:
             return job
     return None
 
@@ -263,11 +245,6 @@ def _recorded_job(
 def uploaded(files: "Iterable[FileObject]", name: str, size: int) -> "FileObject | None":
     """Of these files, the one that is called so, has so many bytes and can be used."""
     return next((f for f in files if (f.filename, f.bytes, f.status) == (name, size, "processed")), None)
-
-
-def _is_recorded(project: "Project", spec: JobSpec, job: "FineTuningJob") -> bool:
-    known = ((entry.facts.get("job_id"), entry.facts.get("content")) for entry in project.entries("job"))
-    return (job.id, spec.content) in known
 
 
 def _send(client: "OpenAI", spec: JobSpec) -> "FineTuningJob":

@@ -9,12 +9,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from workbench.catalog.limits import Limits, in_words
 from workbench.catalog.providers import Provider, provider_of
 from workbench.dataset.check.counts import Counts, no_validation, sizes
-from workbench.dataset.check.methods import grader_findings
+from workbench.dataset.check.methods import grader_findings, response_format_findings
 from workbench.dataset.check.row import Finding, Row
 from workbench.dataset.check.rules import Rules
 from workbench.dataset.check.sources import DatasetSource
@@ -27,9 +27,9 @@ from workbench.project import JSON
 from workbench.training.cost import CostCap, Estimate, Rates, cost_findings, token_findings
 from workbench.training.jobs import known_job, start_or_find, uploaded
 from workbench.training.spec import (
-    Change,
     ExplainedHyperparameter,
     JobSpec,
+    SpecChange,
     changes,
     explained_hyperparameters,
     file_name,
@@ -96,18 +96,19 @@ def hyperparameter_findings(spec: JobSpec, service: Provider) -> Iterator[Findin
         fix = "give 0 or more" if limits.max_seed is None else f"give 0 to {limits.max_seed:,}"
         yield Finding("error", "range", "seed", f"seed is {spec.seed}", fix)
     yield from _suffix(spec.suffix, limits)
+    yield from _response_format(spec)
     yield from _grader(spec, service)
 
 
 def queue_findings(
     spec: JobSpec, service: Provider, jobs: Sequence["FineTuningJob"], files: Sequence["FileObject"]
 ) -> Iterator[Finding]:
-    """Is there room for one more job and its files?"""
+    """Can the service take one more job and its files?"""
     limits, queued, running = service.limits, count(jobs, "queued"), count(jobs, "running")
     if _reached(queued, limits.max_queued):
         message = f"{queued} jobs are queued, and {limits.max_queued} is the most"
         yield Finding("error", "queue", "", message, "wait for one, or cancel one")
-    if service.runs_here:  # how much it takes on beside is said when it is started
+    if service.runs_here:  # its other limits are options of its start
         return
     developer = (spec.training_type or "").lower() == "developertier"
     at_once = limits.max_running_developer if developer else limits.max_running
@@ -136,7 +137,7 @@ def _reached(number: int, most: int | None) -> bool:
 
 
 def count(jobs: Sequence["FineTuningJob"], state: str) -> int:
-    """How many jobs are ``queued`` or ``running``, in whatever words the service says it."""
+    """How many jobs are ``queued`` or ``running``, in the words of any service."""
     words = {
         "queued": ("pending", "queued", "validating_files", "created"),
         "running": ("running", "pausing", "resuming"),
@@ -147,7 +148,7 @@ def count(jobs: Sequence["FineTuningJob"], state: str) -> int:
 def _format(dataset: Dataset, rows: Sequence[Row], spec: JobSpec) -> Iterator[Finding]:
     """The first row by each rule that the service would refuse, and how many follow."""
     known = spec.trained_by
-    rules = Rules(known.format, _json(spec.grader) if known.grader == "required" else None)
+    rules = Rules(known.format, spec.grader if known.grader == "required" else None)
     found: dict[str, list[tuple[int, Finding]]] = {}
     for row in rows:
         if not rules.plain(row.value):
@@ -161,10 +162,6 @@ def _format(dataset: Dataset, rows: Sequence[Row], spec: JobSpec) -> Iterator[Fi
         yield first._replace(message=f"{where}: {first.message}")
 
 
-def _json(grader: Mapping[str, object] | None) -> Mapping[str, JSON] | None:
-    return cast("Mapping[str, JSON] | None", grader)
-
-
 def _suffix(suffix: str | None, limits: Limits) -> Iterator[Finding]:
     if suffix is None:
         return
@@ -176,6 +173,15 @@ def _suffix(suffix: str | None, limits: Limits) -> Iterator[Finding]:
         yield Finding("warning", "suffix", "suffix", message, "shorten it if it is refused")
 
 
+def _response_format(spec: JobSpec) -> Iterator[Finding]:
+    if spec.response_format is None:
+        return
+    yield from response_format_findings(spec.response_format)
+    if "response_format" not in spec.trained_by.other_settings:
+        message = f"a {spec.trained_by.name} job takes no response_format"
+        yield Finding("error", "response_format", "response_format", message, "leave it out")
+
+
 def _grader(spec: JobSpec, service: Provider) -> Iterator[Finding]:
     grader, known = spec.grader, spec.trained_by
     if grader is None:
@@ -183,7 +189,7 @@ def _grader(spec: JobSpec, service: Provider) -> Iterator[Finding]:
             message = f"a {known.name} job has nothing to learn from without a grader"
             yield Finding("error", "grader", "grader", message, "give one: grader=…")
         return
-    wrong = [found for found in grader_findings(_json(grader) or {}) if found.level == "error"]
+    wrong = [found for found in grader_findings(grader) if found.level == "error"]
     yield from wrong
     if known.grader == "none":
         yield Finding("error", "grader", "grader", f"a {known.name} job takes no grader", "leave it out")
@@ -222,7 +228,7 @@ class Preflight:
     body: Mapping[str, JSON]
     """What would be sent; where a file is not uploaded yet, its name stands for its id."""
     hyperparameters: tuple[ExplainedHyperparameter, ...]
-    changes: tuple[Change, ...] | None
+    changes: tuple[SpecChange, ...] | None
     """What differs from the project's last run; ``None`` where none is on record."""
     cost: Estimate | None
     """``None`` where the model is not in the catalogue, or its tokens cannot be counted."""
@@ -321,7 +327,7 @@ def preflight(
         *hyperparameter_findings(spec, service),
         *queue_findings(spec, service, jobs, files),
         *cost_findings(cost, why_not, cost_cap),
-        *token_findings(rates.total if cost else 0, rates.n_epochs or 1, service.limits.max_training_tokens),
+        *token_findings(rates.tokens if cost else 0, rates.n_epochs or 1, service.limits.max_training_tokens),
         *_of_the_changes(new),
     ]
     return Preflight(
@@ -344,7 +350,7 @@ def launch(
 ) -> "FineTuningJob":
     """Start the job, or find the one with the same content; ``SetupError`` says what is in the way.
 
-    A spec is looked at by ``preflight`` first; a preflight is launched as it was shown. What the project's
+    A spec goes through ``preflight`` first; a preflight is launched as it was shown. What the project's
     record or the service knows already is not started again, unless it failed or was cancelled.
     """
     plan = job if isinstance(job, Preflight) else preflight(client, job, project=project)
@@ -354,7 +360,7 @@ def launch(
     return start_or_find(client, plan.spec, project=project)
 
 
-def _of_the_changes(new: tuple[Change, ...] | None) -> Iterator[Finding]:
+def _of_the_changes(new: tuple[SpecChange, ...] | None) -> Iterator[Finding]:
     what = [change.what for change in new or ()]
     if len(what) > 1:
         message = f"{len(what)} things have changed since the last run: {', '.join(what)}"

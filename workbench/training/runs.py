@@ -4,6 +4,7 @@ import hashlib
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
@@ -20,6 +21,7 @@ from workbench.project import JSON, Entry
 from workbench.training.cost import billed
 from workbench.training.curve import located
 from workbench.training.follow import follow, job_result
+from workbench.training.spec import settings_of
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -31,26 +33,18 @@ if TYPE_CHECKING:
     from workbench.training.diagnosis import Diagnosis
     from workbench.training.follow import KeptCheckpoint, Progress
 
-# A run: one job, how it was trained, on what, and what came of it.
-#
-# Read from the entries of a project's record; the service adds what it knows.
-
-# The runs of a project side by side: what differed between them, and what came of each.
-#
-# Read from the record; with a client the service adds where each job stands, the numbers it chose
-# itself, its curve and its bill. Nothing is started or judged here.
+# Read from the project's record; with a client the service adds where each job stands, the numbers it
+# chose itself, its curve and its bill. Nothing is started or judged here.
 
 NOTHING: Mapping[str, JSON] = MappingProxyType({})
 
-# Facts of a job on record that are not how it was trained: what it is called, where it is, and its data.
-_NOT_CONFIGURED = ("job_id", "content", "endpoint", "training_sha256", "validation_sha256")
 _HASH = 12  # digits of a SHA-256, as in the names of uploaded files
 _COUNTS = ("training_examples", "validation_examples", "source")
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a test said of a run's model: a share from 0 to 1 with its 95 % interval."""
+    """How a run's model did in a test: a share from 0 to 1 with its 95 % interval."""
 
     model: str
     score: float
@@ -61,7 +55,7 @@ class Score:
     difference: float
     """To the base model on the same items, from -1 to 1."""
     outcome: str
-    """To the base model: ``better``, ``worse``, ``inconclusive`` …, as the comparison said."""
+    """To the base model: ``better``, ``worse``, ``inconclusive`` …, as the comparison found."""
 
     def __str__(self) -> str:
         """``84 % (78–89)``."""
@@ -69,7 +63,7 @@ class Score:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class RecordedRun:
     """One job: how it was trained, on what, and what came of it."""
 
     number: int
@@ -80,7 +74,7 @@ class Run:
     """Model, service, seed, method and each hyperparameter by the API's name."""
     data: Mapping[str, JSON]
     status: str | None = None
-    """As the service tells it; ``None`` where it was not asked or does not know the job."""
+    """As the service has it; ``None`` where it was not asked or does not know the job."""
     usd: float | None = None
     """US dollars of training, where they are known."""
     training_seconds: float | None = None
@@ -93,66 +87,31 @@ class Run:
     """What it was trained on, in the project's folder; ``None`` where that is not there any more."""
 
 
-def recorded_run(
+def _recorded_run(
     number: int,
     job: Entry,
     dataset: Mapping[str, JSON],
-    curves: Sequence[Entry],
-    comparisons: Sequence[Entry],
-) -> Run:
+    later: Sequence[Entry],
+    training_file: Path | None,
+) -> RecordedRun:
     """Put a run together from the record: its job, its dataset, and what was found of it later."""
-    later = (*comparisons, *curves)
     measured = later[-1].facts if later else NOTHING
     final, seconds = measured.get("final"), measured.get("training_seconds")
-    return Run(
+    configuration = settings_of(job.facts)
+    if isinstance(grader := configuration.get("grader"), Mapping):
+        configuration["grader"] = grader.get("name", grader.get("type"))
+    scores = [_score(entry.facts) for entry in later if entry.kind == "comparison"]
+    return RecordedRun(
         number,
         str(job.facts["job_id"]),
         job.at,
-        _configuration(job.facts),
+        configuration,
         _data(job.facts, dataset),
         training_seconds=float(seconds) if isinstance(seconds, int | float) else None,
         final=_numbers(final) if isinstance(final, Mapping) else {},
-        scores=tuple({score.model: score for score in map(_score, comparisons)}.values()),
+        scores=tuple({score.model: score for score in scores}.values()),
+        training_file=training_file,
     )
-
-
-def asked_run(run: Run, progress: "Progress") -> Run:
-    """Add what the service says: a knob that was "auto" gets the value that was really trained with."""
-    job, curve = progress.job, located(progress.curve, progress.job)
-    chosen = job.hyperparameters.model_dump() if job.hyperparameters else {}
-    used = {
-        name: chosen.get(name) or value if value == "auto" else value
-        for name, value in run.configuration.items()
-    }
-    kind = run.configuration.get("training_type")
-    is_done = job.status == "succeeded" and job.finished_at and job.fine_tuned_model
-    return replace(
-        run,
-        configuration=used,
-        status=job.status,
-        usd=billed(
-            job,
-            progress.events,
-            service=str(run.configuration.get("provider")),
-            training_type=str(kind) if kind else None,
-        ),
-        training_seconds=job_result(progress).training_seconds if is_done else run.training_seconds,
-        final=curve.final,
-        curve=curve,
-    )
-
-
-def _configuration(facts: Mapping[str, JSON]) -> Mapping[str, JSON]:
-    """The facts of a job in one row: hyperparameters beside the model, a grader by its name."""
-    found: dict[str, JSON] = {}
-    for name, value in facts.items():
-        if name == "hyperparameters" and isinstance(value, Mapping):
-            found |= value
-        elif name == "grader" and isinstance(value, Mapping):
-            found["grader"] = value.get("name", value.get("type"))
-        elif name not in _NOT_CONFIGURED:
-            found[name] = value
-    return found
 
 
 def _data(facts: Mapping[str, JSON], dataset: Mapping[str, JSON]) -> Mapping[str, JSON]:
@@ -166,17 +125,14 @@ def _data(facts: Mapping[str, JSON], dataset: Mapping[str, JSON]) -> Mapping[str
     return {**hashes, **counts, **({"repairs": len(repairs)} if isinstance(repairs, Sequence) else {})}
 
 
-def _score(comparison: Entry) -> Score:
-    facts = comparison.facts
-    number = _numbers(
-        {name: facts[name] for name in ("tuned_score", "tuned_low", "tuned_high", "difference")}
-    )
+def _score(facts: Mapping[str, JSON]) -> Score:
+    number = _numbers(facts)
     return Score(
         str(facts["tuned_model"]),
         number["tuned_score"],
         number["tuned_low"],
         number["tuned_high"],
-        int(str(facts["items"])),
+        int(number["items"]),
         str(facts["grader"]),
         number["difference"],
         str(facts["outcome"]),
@@ -192,22 +148,21 @@ class Runs:
     """The runs of a project, the oldest first."""
 
     project: str
-    runs: tuple[Run, ...]
+    runs: tuple[RecordedRun, ...]
 
     def __len__(self) -> int:
         """How many there are."""
         return len(self.runs)
 
-    def __iter__(self) -> Iterator[Run]:
+    def __iter__(self) -> Iterator[RecordedRun]:
         """One after the other."""
         return iter(self.runs)
 
-    def __getitem__(self, number: int) -> Run:
+    def __getitem__(self, number: int) -> RecordedRun:
         """The run of this number, the first being 1."""
-        for run in self.runs:
-            if run.number == number:
-                return run
-        raise DataError(f"There is no run {number}; {self.project} has {len(self.runs)}, the first is 1.")
+        if number not in range(1, len(self.runs) + 1):
+            raise DataError(f"There is no run {number}; {self.project} has {len(self.runs)}, the first is 1.")
+        return self.runs[number - 1]
 
     @property
     def configuration_diff(self) -> Mapping[str, tuple[JSON, ...]]:
@@ -226,14 +181,12 @@ class Runs:
     @property
     def row_verdicts(self) -> tuple[str, ...]:
         """Of each run on other data than the run before: what came and what went, in a sentence."""
-        pairs = zip(self.runs, self.runs[1:], strict=False)
         return tuple(
-            f"Run {after.number} against run {before.number}: "
-            f"{self.row_changes(before.number, after.number).verdict}"
-            for before, after in pairs
-            if before.data.get("training data") != after.data.get("training data")
-            and before.training_file
-            and after.training_file
+            f"Run {new.number} against run {old.number}: {self.row_changes(old.number, new.number).verdict}"
+            for old, new in pairwise(self.runs)
+            if old.data.get("training data") != new.data.get("training data")
+            and old.training_file
+            and new.training_file
         )
 
     @property
@@ -249,14 +202,14 @@ class Runs:
             return "Fewer than two runs were tested; 06_evaluate tests one."
         if len({(score.items, score.grader) for _, score in tested}) > 1:
             return "The scores come from different items or graders, and do not compare."
-        (best, score), *others = sorted(tested, key=lambda pair: -pair[1].score)
-        near = sorted({run.number for run, other in others if other.high >= score.low} - {best.number})
-        said = f"Run {best.number} scores highest: {score}"
+        (best, score), *rest = sorted(tested, key=lambda pair: -pair[1].score)
+        near = sorted({run.number for run, other in rest if other.high >= score.low} - {best.number})
+        first = f"Run {best.number} scores highest: {score}"
         if not near:
-            return f"{said}, above the intervals of all others."
-        these = ", ".join(map(str, near))
+            return f"{first}, above the intervals of all others."
+        others = f"{'run' if len(near) == 1 else 'runs'} {', '.join(map(str, near))}"
         return (
-            f"{said}, but the interval of {'run' if len(near) == 1 else 'runs'} {these} overlaps with it; "
+            f"{first}, but the interval of {others} overlaps with it; "
             "compare(…) them item by item before you choose."
         )
 
@@ -284,11 +237,11 @@ class Runs:
         ]
         return pandas.DataFrame(rows)
 
-    def name(self, run: Run) -> str:
+    def name(self, run: RecordedRun) -> str:
         """A run's number, and what is particular about it."""
         differing = {name: run.configuration.get(name) for name in self.configuration_diff}
-        told = ", ".join(f"{name} {value}" for name, value in differing.items() if value is not None)
-        return f"{run.number}: {told or run.job_id}"
+        particular = ", ".join(f"{name} {value}" for name, value in differing.items() if value is not None)
+        return f"{run.number}: {particular or run.job_id}"
 
     def __repr__(self) -> str:
         """A run a line, then what the scores say."""
@@ -303,16 +256,8 @@ class Runs:
         if not self.runs:
             return table(_none(self.project), ("run",), ())
         changed = {**self.configuration_diff, **self.data_diff}
-        columns = (
-            "run",
-            "started (UTC)",
-            "job",
-            *changed,
-            "training",
-            "cost",
-            "validation loss",
-            "score (95 %)",
-        )
+        measured = ("training", "cost", "validation loss", "score (95 %)")
+        columns = ("run", "started (UTC)", "job", *changed, *measured)
         rows = [
             (
                 run.number,
@@ -329,10 +274,10 @@ class Runs:
         first = {**self.runs[0].configuration, **self.runs[0].data}
         same = [(name, value) for name, value in first.items() if name not in changed and value is not None]
         shared = table("The same in all of them", ("", "value"), same) if len(self.runs) > 1 else ""
-        rows_told = "".join(f"<p>{html.escape(verdict)}</p>" for verdict in self.row_verdicts)
+        verdicts = "".join(f"<p>{html.escape(verdict)}</p>" for verdict in self.row_verdicts)
         return (
             table(f"{len(self.runs)} runs of {self.project}. {self.verdict}", columns, rows)
-            + rows_told
+            + verdicts
             + shared
         )
 
@@ -351,10 +296,10 @@ def runs(project: "Project", client: "OpenAI | None" = None) -> Runs:
     found = []
     for number, (id, job) in enumerate(jobs.items(), start=1):
         dataset = datasets.get(job.facts.get("training_sha256"), NOTHING)
-        run = recorded_run(number, job, dataset, curves.get(id, ()), comparisons.get(id, ()))
-        run = replace(run, training_file=_kept_file(project, dataset))
+        later = (*comparisons.get(id, ()), *curves.get(id, ()))
+        run = _recorded_run(number, job, dataset, later, _kept_file(project, dataset))
         if client and run.configuration.get("provider") == provider_of(client).name:
-            run = _asked(run, client)
+            run = _as_the_service_has_it(run, client)
         found.append(run)
     return Runs(project.name, tuple(found))
 
@@ -367,7 +312,7 @@ def record_curve(
     diagnosis: "Diagnosis",
     choice: "CheckpointChoice",
 ) -> Entry:
-    """Keep what the curve of a finished job says: its last values, its diagnosis, the checkpoint to use."""
+    """Record what the curve of a finished job gives: last values, diagnosis, the checkpoint to use."""
     result = job_result(done)
     return project.record(
         "curve",
@@ -383,12 +328,29 @@ def record_curve(
     )
 
 
-def _asked(run: Run, client: "OpenAI") -> Run:
+def _as_the_service_has_it(run: RecordedRun, client: "OpenAI") -> RecordedRun:
+    """Add what the service knows: a hyperparameter that was "auto" gets the value it was trained with."""
     try:
         progress = next(follow(client, run.job_id))
     except openai.NotFoundError:  # deleted there, or the record is of another account
         return run
-    return asked_run(run, progress)
+    job, curve = progress.job, located(progress.curve, progress.job)
+    chosen = job.hyperparameters.model_dump() if job.hyperparameters else {}
+    used = {
+        name: chosen.get(name) or value if value == "auto" else value
+        for name, value in run.configuration.items()
+    }
+    service, kind = str(used.get("provider")), used.get("training_type")
+    is_done = job.status == "succeeded" and job.finished_at and job.fine_tuned_model
+    return replace(
+        run,
+        configuration=used,
+        status=job.status,
+        usd=billed(job, progress.events, service=service, training_type=str(kind) if kind else None),
+        training_seconds=job_result(progress).training_seconds if is_done else run.training_seconds,
+        final=curve.final,
+        curve=curve,
+    )
 
 
 def _kept_file(project: "Project", dataset: Mapping[str, JSON]) -> Path | None:
@@ -402,7 +364,7 @@ def _kept_file(project: "Project", dataset: Mapping[str, JSON]) -> Path | None:
     return file if found == dataset.get("training_sha256") else None
 
 
-def _trained_on(run: Run) -> Dataset:
+def _trained_on(run: RecordedRun) -> Dataset:
     if run.training_file is None:
         raise DataError(
             f"The training data of run {run.number} is not in the project's folder any more, so its rows "

@@ -22,7 +22,7 @@ from workbench.dataset.check.row import Finding
 from workbench.dataset.dataset import counted
 from workbench.display import table
 from workbench.errors import SetupError
-from workbench.project import JSON, Entry, Project
+from workbench.project import JSON, Project
 
 if TYPE_CHECKING:
     from workbench.dataset.dataset import Dataset
@@ -52,8 +52,10 @@ class JobSpec:
     seed: int = 0
     suffix: str | None = None
     """A word for the name of the tuned model; no part of the content."""
-    grader: Mapping[str, object] | None = None
+    grader: Mapping[str, JSON] | None = None
     """What grades the model's answers while it trains."""
+    response_format: Mapping[str, JSON] | None = None
+    """The JSON Schema that answers keep to while a reinforcement job trains, named and wrapped."""
     training_type: str | None = None
     """Azure's; ``None``: what the service needs. No part of the content."""
 
@@ -96,7 +98,7 @@ class JobSpec:
 
     def body(self, training_file: str, validation_file: str | None) -> dict[str, JSON]:
         """What is sent, with the ids of the two uploaded files."""
-        said: dict[str, JSON] = {
+        fields: dict[str, JSON] = {
             "model": self.model,
             "training_file": training_file,
             "validation_file": validation_file,
@@ -106,7 +108,7 @@ class JobSpec:
             "metadata": {METADATA_KEY: self.content},
             "trainingType": self.training_type,
         }
-        return {field: value for field, value in said.items() if value is not None}
+        return {name: value for name, value in fields.items() if value is not None}
 
     def facts(self, provider: str) -> dict[str, JSON]:
         """What the project's record keeps of it."""
@@ -114,7 +116,8 @@ class JobSpec:
             "method": None if self.trained_by is self._by_shape else self.trained_by.name,
             "suffix": self.suffix,
             "training_type": self.training_type,
-            "grader": cast("JSON", self.grader or None),
+            "grader": self.grader or None,
+            "response_format": self.response_format or None,
         }
         return {
             "model": self.model,
@@ -148,7 +151,8 @@ class JobSpec:
     @property
     def _method_field(self) -> Mapping[str, JSON]:
         given = cast("Hyperparameters", self.hyperparameters)
-        return cast("Mapping[str, JSON]", self.trained_by.body(given, grader=self.grader))
+        asked = self.trained_by.body(given, grader=self.grader, response_format=self.response_format)
+        return cast("Mapping[str, JSON]", asked)
 
 
 def file_name(dataset: "Dataset", role: str) -> str:
@@ -161,6 +165,9 @@ def file_name(dataset: "Dataset", role: str) -> str:
 # Change one thing a run: when two have changed, nobody can say which of them helped
 # (microsoft/GitHub-Copilot-for-Azure, fine-tuning skill, 2026-08-20; a rule of thumb).
 
+# Facts of a job on record that are not how it was trained: what it is called, where it is, and its data.
+_NOT_SETTINGS = ("job_id", "content", "endpoint", "training_sha256", "validation_sha256")
+
 
 class ExplainedHyperparameter(NamedTuple):
     """A setting, and what speaks for it."""
@@ -170,7 +177,7 @@ class ExplainedHyperparameter(NamedTuple):
     reason: str
 
 
-class Change(NamedTuple):
+class SpecChange(NamedTuple):
     """One thing that is not as it was in the last run."""
 
     what: str
@@ -193,38 +200,39 @@ def explained_hyperparameters(spec: JobSpec) -> tuple[ExplainedHyperparameter, .
     )
 
 
-def changes(spec: JobSpec, provider: str, project: Project) -> tuple[Change, ...] | None:
+def changes(spec: JobSpec, provider: str, project: Project) -> tuple[SpecChange, ...] | None:
     """What is new in this request, setting by setting; ``None`` where no run is on record."""
     last = project.latest("job")
-    return None if last is None else tuple(_changes(spec, provider, project, last))
-
-
-def _changes(spec: JobSpec, provider: str, project: Project, last: Entry) -> Iterator[Change]:
+    if last is None:
+        return None
     sizes = _sizes(project, spec)
-    before, now = _said(last.facts, sizes), _said(spec.facts(provider), sizes)
-    for what in (*now, *(what for what in before if what not in now)):
-        was, is_ = before.get(what, "not given"), now.get(what, "not given")
-        if was != is_:
-            yield Change(what, was, is_)
+    before, now = _in_words(last.facts, sizes), _in_words(spec.facts(provider), sizes)
+    every = ((what, before.get(what, "not given"), now.get(what, "not given")) for what in now | before)
+    return tuple(SpecChange(what, was, is_) for what, was, is_ in every if was != is_)
 
 
-def _said(facts: Mapping[str, JSON], sizes: Mapping[str, int]) -> dict[str, str]:
+def settings_of(facts: Mapping[str, JSON]) -> dict[str, JSON]:
+    """The facts of a job on record in one row: each hyperparameter beside the model."""
+    row: dict[str, JSON] = {}
+    for name, value in facts.items():
+        if name == "hyperparameters" and isinstance(value, Mapping):
+            row |= value
+        elif name not in _NOT_SETTINGS:
+            row[name] = value
+    return row
+
+
+def _in_words(facts: Mapping[str, JSON], sizes: Mapping[str, int]) -> dict[str, str]:
     """A run's facts in words that can be compared."""
-    said: dict[str, str] = {}
+    words = {}
     for role in ("training", "validation"):
         sha256 = facts.get(f"{role}_sha256")
         if isinstance(sha256, str):
             size = f"{counted(sizes[sha256], 'example')}, " if sha256 in sizes else ""
-            said[f"{role} data"] = f"{size}SHA-256 {sha256[:12]}"
-    said |= {name: str(facts[name]) for name in ("model", "provider", "method") if name in facts}
-    hyperparameters = facts.get("hyperparameters")
-    if isinstance(hyperparameters, Mapping):
-        said |= {name: str(value) for name, value in hyperparameters.items()}
-    said |= {name: str(facts[name]) for name in ("seed", "suffix", "training_type") if name in facts}
-    grader = facts.get("grader")
-    if isinstance(grader, Mapping):
-        said["grader"] = str(dict(sorted(grader.items())))
-    return said
+            words[f"{role} data"] = f"{size}SHA-256 {sha256[:12]}"
+    for name, value in settings_of(facts).items():
+        words[name] = str(dict(sorted(value.items())) if isinstance(value, Mapping) else value)
+    return words
 
 
 def _sizes(project: Project, spec: JobSpec) -> dict[str, int]:
@@ -240,7 +248,7 @@ def _sizes(project: Project, spec: JobSpec) -> dict[str, int]:
 
 # Whether a model can be trained: still, here, by this method, as this training type, in this region.
 #
-# Told by the catalogue, whose every fact has a source, and by the models that the service lists itself.
+# Known from the catalogue, whose every fact has a source, and from the service's own list of models.
 
 SOON = 90  # days before the last one on which a model can be trained (our own choice)
 
@@ -264,7 +272,7 @@ def model_findings(
         model = catalog.model(spec.model)
     except SetupError:
         if not service.runs_here:
-            message = f"the catalogue does not know {spec.model}, so nobody looks at dates and methods"
+            message = f"the catalogue does not know {spec.model}, so its dates and methods are not checked"
             yield Finding("warning", "unknown_model", "model", message, "look it up in the service's list")
         return
     yield from _dates(model, service, existing_customer, on)
@@ -309,23 +317,23 @@ def _dates(model: Model, service: Provider, existing_customer: bool, on: datetim
 
 
 def _training_type(spec: JobSpec, service: Provider, model: Model, region: str | None) -> Iterator[Finding]:
-    said, there_are = spec.training_type or "", service.limits.training_types
-    type = service.limits.training_type(said)
+    given, there_are = spec.training_type or "", service.limits.training_types
+    type = service.limits.training_type(given)
     if type is None:
-        message = f"there is no training type '{said}'"
+        message = f"there is no training type '{given}'"
         fix = f"choose one of {', '.join(there_are)}"
         yield Finding("error", "training_type", "trainingType", message, fix)
         return
     if model.training_types is not None and type not in model.training_types:
         known = [each for each in model.training_types if each in there_are]
-        message = f"{model.name} is not trained as {said}"
+        message = f"{model.name} is not trained as {given}"
         yield Finding("error", "training_type", "trainingType", message, f"choose {' or '.join(known)}")
     elif type == "developerTier":
         message = "a developer job runs on idle machines, so it may be interrupted and goes on by itself"
         yield Finding("info", "training_type", "trainingType", message, "take globalStandard if it is urgent")
     places = [p for p in model.regions if (p.use, p.type) == ("training", _place(type))]
     if region and places and not any(place.has(region) for place in places):
-        message = f"{model.name} is not trained as {said} in {region}"
+        message = f"{model.name} is not trained as {given} in {region}"
         fix = f"take a resource in {', '.join(places[0].names[:4])}{' …' if len(places[0].names) > 4 else ''}"
         yield Finding("error", "region", "", message, fix)
 

@@ -370,14 +370,14 @@ def test_killed_service_and_worker_lose_nothing(
     address = process.start(home)
     try:
         client = OpenAI(base_url=f"{address.url}/openai/v1/", api_key=address.key)
-        job = start(client, shouting(), model=NANO, n_epochs=20, batch_size=1)
+        job = start(client, shouting(), model=NANO, n_epochs=10, batch_size=1)
 
         def step_reached(step: int) -> None:
             next(p for p in follow(client, job.id, poll_seconds=0.02) if p.curve.steps >= step or p.ended)
 
         step_reached(25)
         os.kill(_training_process(address.pid, home, job.id), signal.SIGKILL)
-        step_reached(90)
+        step_reached(70)
         os.kill(address.pid, signal.SIGKILL)
         psutil.Process(address.pid).wait(10)
         again = process.start(home)
@@ -386,14 +386,14 @@ def test_killed_service_and_worker_lose_nothing(
 
         assert last.job.status == "succeeded"
         assert [found.id for found in client.fine_tuning.jobs.list()] == [job.id]
-        assert list(last.curve.frame.index) == list(range(1, 241))
+        assert list(last.curve.frame.index) == list(range(1, 121))
         untouched = client.fine_tuning.jobs.create(
             model=NANO,
             training_file=job.training_file,
             seed=0,
             method={
                 "type": "supervised",
-                "supervised": {"hyperparameters": {"n_epochs": 20, "batch_size": 1}},
+                "supervised": {"hyperparameters": {"n_epochs": 10, "batch_size": 1}},
             },
         )
         assert ended(client, untouched.id).curve.frame.equals(last.curve.frame)

@@ -1,6 +1,6 @@
 """Do planted wrong answers rank at the top? And what does the recording cost?
 
-    python tests/benchmarks/lessons.py         about 15 minutes on two quiet cores
+    python tests/benchmarks/example_losses.py         about 15 minutes on two quiet cores
 
 5 % of the sample project's training answers are made wrong, once with another question's answer, once
 with a small slip (another comparison or number), and SmolLM2 is trained on them for three epochs.
