@@ -8,8 +8,8 @@ from idle_service import IdleWorkers
 
 from workbench.local.chat_protocol import ChatError, ChatRequest, Completion, Delta
 from workbench.local.inference.scheduler import Scheduler
+from workbench.local.models.built_in import build_nano
 from workbench.local.models.model import Base, load_base
-from workbench.local.models.nano import build_nano
 
 # Writes tools and calls as the templates of Hermes and Qwen do.
 TOOL_TEMPLATE = (

@@ -24,9 +24,9 @@ from workbench.local.inference.kernels import PackedLinear, can_pack, pack
 from workbench.local.inference.kv_cache import KVCache
 from workbench.local.inference.multi_lora import Adapters
 from workbench.local.inference.sampling import Sampler, Sampling, draw
+from workbench.local.models import lora
+from workbench.local.models.built_in import build_nano
 from workbench.local.models.model import Base, load_base
-from workbench.local.models.nano import build_nano
-from workbench.local.training import lora
 
 SIZE = {
     "vocab_size": 259, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4,

@@ -23,9 +23,8 @@ from workbench.local.inference import grammar
 from workbench.local.inference.grammar import read_calls
 from workbench.local.inference.inference_worker import ChatWorker, serve
 from workbench.local.inference.scheduler import Piece, Scheduler
-from workbench.local.models.model import Base, load_base
-from workbench.local.models.nano import build_nano
-from workbench.local.training.encoding import exceeds
+from workbench.local.models.built_in import build_nano
+from workbench.local.models.model import Base, exceeds, load_base
 
 ASKED = ChatRequest("nano", "nano", None, ({"role": "user", "content": "say red"},), 12, temperature=0.0)
 WEATHER = {

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic import model_validator as check_whole
 
-from workbench.local.api.http import Metadata, Shape
+from workbench.local.api.http import Metadata, RequestShape
 from workbench.local.api.model_routes import Model
 from workbench.local.chat_protocol import ChatRequest
 
@@ -39,14 +39,14 @@ def _known_role(role: object) -> object:
     return "system" if role == "developer" else role
 
 
-class CalledFunction(Shape):
+class CalledFunction(RequestShape):
     """What was called, and with what: JSON as text."""
 
     name: FunctionName
     arguments: str
 
 
-class Call(Shape):
+class Call(RequestShape):
     """A call of a tool that the assistant made earlier."""
 
     id: str
@@ -54,7 +54,7 @@ class Call(Shape):
     function: CalledFunction
 
 
-class Message(Shape):
+class Message(RequestShape):
     """One turn of the conversation."""
 
     role: Annotated[Literal["system", "user", "assistant", "tool"], BeforeValidator(_known_role)]
@@ -79,7 +79,7 @@ class Message(Shape):
         return turn | ({"tool_call_id": self.tool_call_id} if self.tool_call_id else {})
 
 
-class Function(Shape):
+class Function(RequestShape):
     """A function that the model may call."""
 
     name: FunctionName
@@ -88,20 +88,20 @@ class Function(Shape):
     strict: bool | None = None
 
 
-class Tool(Shape):
+class Tool(RequestShape):
     """A tool that the model may use."""
 
     type: Literal["function"]
     function: Function
 
 
-class FunctionChoice(Shape):
+class FunctionChoice(RequestShape):
     """The name of the function to call."""
 
     name: FunctionName
 
 
-class ToolChoice(Shape):
+class ToolChoice(RequestShape):
     """The tool to use, whatever the model thinks."""
 
     type: Literal["function"]
@@ -156,14 +156,14 @@ def _token_bias(biases: dict[str, float]) -> dict[str, float]:
     return biases
 
 
-class StreamOptions(Shape):
+class StreamOptions(RequestShape):
     """What a stream tells besides the text."""
 
     include_usage: bool = False
     include_obfuscation: bool = False
 
 
-class SchemaFormat(Shape):
+class SchemaFormat(RequestShape):
     """A named JSON schema for the answer."""
 
     name: FunctionName
@@ -172,7 +172,7 @@ class SchemaFormat(Shape):
     strict: bool | None = None
 
 
-class ResponseFormat(Shape):
+class ResponseFormat(RequestShape):
     """What the answer looks like."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -192,7 +192,7 @@ class ResponseFormat(Shape):
         return json.dumps({"type": "object"} if schema is None else schema)
 
 
-class CompletionRequest(Shape):
+class CompletionRequest(RequestShape):
     """A chat completion as it is asked for."""
 
     model: str | None = None

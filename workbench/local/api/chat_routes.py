@@ -17,7 +17,7 @@ from workbench.local.api.chat_request import CompletionRequest
 from workbench.local.api.http import (
     Metadata,
     Refusal,
-    Shape,
+    RequestShape,
     faults_of,
     invalid,
     not_found,
@@ -165,7 +165,7 @@ def _event(body: JSON) -> str:
 # Stored completions over HTTP: list, look up, describe anew, delete; chats sent with ``store`` come here.
 
 
-class CompletionChange(Shape):
+class CompletionChange(RequestShape):
     """What may change in a stored completion."""
 
     metadata: Metadata | None

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from workbench.local.api.http import Refusal, Shape, faults_of, invalid, read_json
+from workbench.local.api.http import Refusal, RequestShape, faults_of, invalid, read_json
 from workbench.local.api.model_routes import Model, find_model
 from workbench.local.emulation import Emulation, harms
 from workbench.local.models.bases import base_models
@@ -45,7 +45,7 @@ _FORMATS = (
 _ANY_OPEN = "OpenAI-OSS"
 
 
-class Sku(Shape):
+class Sku(RequestShape):
     """The kind of a deployment, and its size in thousands of tokens a minute."""
 
     name: str
@@ -65,7 +65,7 @@ class Sku(Shape):
         return _SPOKEN[self.name.lower()]
 
 
-class DeployedModel(Shape):
+class DeployedModel(RequestShape):
     """The model that is to answer."""
 
     name: str
@@ -85,7 +85,7 @@ class DeployedModel(Shape):
         return Refusal(400, "DeploymentModelNotSupported", message, "properties.model")
 
 
-class Properties(Shape):
+class Properties(RequestShape):
     """What a deployment is beside its size; all but the model is repeated and changes nothing here."""
 
     model: DeployedModel
@@ -104,7 +104,7 @@ class Properties(Shape):
         return given | ({"source": source} if source else {})
 
 
-class DeploymentRequest(Shape):
+class DeploymentRequest(RequestShape):
     """A deployment as it is asked for."""
 
     sku: Sku
@@ -112,7 +112,7 @@ class DeploymentRequest(Shape):
     tags: dict[str, str] = Field(default_factory=dict)
 
 
-class DeploymentChange(Shape):
+class DeploymentChange(RequestShape):
     """What may change afterwards."""
 
     sku: Sku | None = None

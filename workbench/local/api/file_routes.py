@@ -20,7 +20,7 @@ from workbench.errors import DataError
 from workbench.local.api.dialects import created, show_results
 from workbench.local.api.http import (
     Refusal,
-    Shape,
+    RequestShape,
     check_shape,
     invalid,
     not_found,
@@ -57,14 +57,14 @@ def _purpose(name: str) -> str:
 Purpose = Annotated[str, AfterValidator(_purpose)]
 
 
-class ExpiresAfter(Shape):
+class ExpiresAfter(RequestShape):
     """When a file is to be removed: so many seconds after it was made."""
 
     anchor: Literal["created_at"]
     seconds: Annotated[int, Field(ge=1, le=UNBOUNDED)]
 
 
-class NewFile(Shape):
+class NewFile(RequestShape):
     """What an upload says about its file."""
 
     purpose: Purpose
@@ -121,7 +121,7 @@ PATIENCE = 30.0  # seconds without a byte
 CHUNK = 1024 * 1024
 
 
-class ImportRequest(Shape):
+class ImportRequest(RequestShape):
     """Where a file is found, and what it is for."""
 
     purpose: Purpose
@@ -298,7 +298,7 @@ class NewUpload(NewFile):
     mime_type: str  # said for the sake of others; a file is bytes here
 
 
-class Completion(Shape):
+class Completion(RequestShape):
     """The parts in their order, and what the whole must be."""
 
     part_ids: Annotated[list[str], Field(min_length=1, max_length=10_000)]

@@ -17,7 +17,7 @@ from workbench.evaluation.graders.judges import Ask, Judged, JudgeError, Reply
 from workbench.evaluation.graders.sandbox import close_sandboxes
 from workbench.local.api.chat_request import CompletionRequest
 from workbench.local.api.chat_routes import Answerer
-from workbench.local.api.http import Refusal, Shape, check_shape, faults_of, invalid, read_json
+from workbench.local.api.http import Refusal, RequestShape, check_shape, faults_of, invalid, read_json
 from workbench.local.api.model_routes import Serving
 from workbench.local.chat_protocol import ChatError
 from workbench.local.emulation import Faults
@@ -64,13 +64,13 @@ AT_ONCE = {"sandbox": 16, "judge": 16, "computed": 4}
 Result = TypeVar("Result")
 
 
-class ValidateRequest(Shape):
+class ValidateRequest(RequestShape):
     """A grader to look at."""
 
     grader: dict[str, Any]
 
 
-class RunRequest(Shape):
+class RunRequest(RequestShape):
     """A grader to try on one answer; templates read ``item`` and ``sample``."""
 
     grader: dict[str, Any]

@@ -239,13 +239,13 @@ PROBLEMS_SHOWN = 5
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 
 
-class Shape(BaseModel):
+class RequestShape(BaseModel):
     """A JSON object with known fields: strings are strings, numbers are finite numbers."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
 
-Asked = TypeVar("Asked", bound=Shape)
+Asked = TypeVar("Asked", bound=RequestShape)
 Order: TypeAlias = Literal["asc", "desc"]
 
 

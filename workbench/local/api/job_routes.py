@@ -13,7 +13,7 @@ from workbench.evaluation.graders.grades import Grader
 from workbench.local.api.dialects import created, show_event, show_job
 from workbench.local.api.http import (
     Refusal,
-    Shape,
+    RequestShape,
     faults_of,
     invalid,
     not_found,
@@ -33,7 +33,7 @@ from workbench.local.store.store import Store
 COPY_HEADER = "aoai-copy-ft-checkpoints"
 
 
-class CopyRequest(Shape):
+class CopyRequest(RequestShape):
     """The resource that is to have the checkpoint too."""
 
     destinationResourceId: str  # noqa: N815 (Azure's own name)

@@ -24,7 +24,7 @@ from workbench.local.api.chat_routes import Answerer, unless_gone
 from workbench.local.api.http import (
     Metadata,
     Refusal,
-    Shape,
+    RequestShape,
     check_shape,
     faults_of,
     invalid,
@@ -105,7 +105,7 @@ def _function_only(kind: object) -> object:
     return kind
 
 
-class MessageItem(Shape):
+class MessageItem(RequestShape):
     """One message; one of the assistant may be an output of an earlier response."""
 
     type: Literal["message"] = "message"
@@ -116,7 +116,7 @@ class MessageItem(Shape):
     phase: str | None = None
 
 
-class CallItem(Shape):
+class CallItem(RequestShape):
     """A call of a function that the model made; ``arguments`` is JSON as text."""
 
     type: Literal["function_call"]
@@ -127,7 +127,7 @@ class CallItem(Shape):
     status: str | None = None
 
 
-class CallOutputItem(Shape):
+class CallOutputItem(RequestShape):
     """What the called function gave back."""
 
     type: Literal["function_call_output"]
@@ -150,13 +150,13 @@ Item: TypeAlias = Annotated[
 ]
 
 
-class Items(Shape):
+class Items(RequestShape):
     """Items that were kept, read again."""
 
     items: list[Item]
 
 
-class TextFormat(Shape):
+class TextFormat(RequestShape):
     """What the text looks like; the fields beside ``type`` belong to ``json_schema``."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -175,14 +175,14 @@ class TextFormat(Shape):
         return self
 
 
-class TextSettings(Shape):
+class TextSettings(RequestShape):
     """How the text is written."""
 
     format: TextFormat | None = None
     verbosity: Literal["medium"] | None = None  # no other is known to the models here
 
 
-class FunctionTool(Shape):
+class FunctionTool(RequestShape):
     """A function that the model may call."""
 
     type: Annotated[Literal["function"], BeforeValidator(_function_only)]
@@ -192,14 +192,14 @@ class FunctionTool(Shape):
     strict: bool | None = None
 
 
-class FunctionToolChoice(Shape):
+class FunctionToolChoice(RequestShape):
     """The function to call, whatever the model thinks."""
 
     type: Annotated[Literal["function"], BeforeValidator(_function_only)]
     name: FunctionName
 
 
-class ResponseRequest(Shape):
+class ResponseRequest(RequestShape):
     """A response as it is asked for."""
 
     model: str | None = None

@@ -1,5 +1,6 @@
 """The process that answers chats: base models in memory, adapters beside them, answers in batches.
 
+Apart because the forkserver loads it by its name, with torch, which its caller ``workers`` must not load.
 Models take turns, one token of each answer a turn, so none waits for another's to end. Large requests
 are prepared one after the other in a thread beside that, so small ones do not wait for them. It ends
 by itself when nobody has asked for a while.

@@ -10,7 +10,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from workbench.local.training import lora
+from workbench.local.models import lora
 
 # Attention of one new token a row to all that came before, where the CPU's fused kernel is slow.
 #

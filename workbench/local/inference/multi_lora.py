@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from workbench.local.training import lora
+from workbench.local.models import lora
 
 # Many tuned models beside one base: all their LoRA branches in memory, each row of a batch using its own.
 #

@@ -1,4 +1,7 @@
-"""The scheduler of one base model: which requests wait, which are decoded together, what each has said."""
+"""The scheduler of one base model: what its requests ask, which are decoded together, what each has said.
+
+Apart because it knows nothing of processes and pipes, so that a test runs it beside itself.
+"""
 
 from collections import deque
 from collections.abc import Iterator
@@ -9,7 +12,8 @@ from typing import NamedTuple, TypeAlias
 import psutil
 from tokenizers.decoders import DecodeStream
 
-from workbench.dataset.chat_template import CALL_OPENING
+from workbench.dataset.chat_template import CALL_AFTER, CALL_BEFORE, CALL_OPENING, marks_calls
+from workbench.errors import DataError
 from workbench.local.chat_protocol import ChatError, ChatRequest, Choice, Completion, Delta, Likelihood
 from workbench.local.inference import grammar
 from workbench.local.inference.batch import Batch, Drawn
@@ -17,14 +21,14 @@ from workbench.local.inference.grammar import Constraint, Grammars
 from workbench.local.inference.kernels import pack
 from workbench.local.inference.kv_cache import bytes_per_token
 from workbench.local.inference.multi_lora import Adapters
-from workbench.local.inference.prompt import check, grammar_of, prompt_tokens
 from workbench.local.inference.sampling import Sampling
-from workbench.local.models.model import Base
+from workbench.local.models.model import Base, TooManyTokensError, encode_prompt
+from workbench.local.store.rows import JSON
 
 # One answer being written: its text as far as it is known, where it stops, what may be sent already.
 
 
-class Answer:
+class AnswerInProgress:
     """One answer to one request; ``finish_reason`` is set when it is complete."""
 
     def __init__(
@@ -153,7 +157,7 @@ class _Asked:
     request: ChatRequest
     streamed: bool
     prompt: list[int]
-    answers: list[Answer]
+    answers: list[AnswerInProgress]
 
     @property
     def completion(self) -> Completion:
@@ -178,8 +182,8 @@ class Scheduler:
         self._adapters = Adapters(base.model)
         self._batch = Batch(base, self._adapters)
         self._grammars = Grammars(base.tokenizer, base.stop_tokens)
-        self._waiting: deque[tuple[_Asked, Answer]] = deque()
-        self._writing: dict[int, tuple[_Asked, Answer]] = {}  # by the batch's number
+        self._waiting: deque[tuple[_Asked, AnswerInProgress]] = deque()
+        self._writing: dict[int, tuple[_Asked, AnswerInProgress]] = {}  # by the batch's number
         if memory is None:
             memory = int(psutil.virtual_memory().available * MEMORY_SHARE)
         self._tokens_at_once = memory // bytes_per_token(base.model.config, base.model.dtype)
@@ -204,14 +208,11 @@ class Scheduler:
 
         It may run beside ``turn`` in another thread.
         """
-        check(self._base, request)
-        if (
-            request.adapter
-            and request.adapter not in self._adapters.names
-            and not Path(request.adapter).is_dir()
-        ):
+        _check(self._base, request)
+        adapter = request.adapter
+        if adapter and adapter not in self._adapters.names and not Path(adapter).is_dir():
             raise ChatError(404, "DeploymentNotFound", f"The model {request.model!r} no longer exists.")
-        return Prepared(prompt_tokens(self._base, request), grammar_of(self._grammars, request))
+        return Prepared(_prompt_tokens(self._base, request), _grammar_of(self._grammars, request))
 
     def take(
         self, number: int, request: ChatRequest, *, streamed: bool, prepared: Prepared | None = None
@@ -220,7 +221,8 @@ class Scheduler:
         prompt, grammar = prepared or self.prepare(request)
         limit = min(request.max_tokens, self._base.context - len(prompt))
         answers = [
-            Answer(index, request, self._base, self._grammars, grammar, limit) for index in range(request.n)
+            AnswerInProgress(index, request, self._base, self._grammars, grammar, limit)
+            for index in range(request.n)
         ]
         asked = _Asked(number, request, streamed, prompt, answers)
         self._waiting.extend((asked, answer) for answer in answers)
@@ -240,12 +242,12 @@ class Scheduler:
             if drawn.row in self._writing:  # else the request has failed in this very turn
                 yield from self._add(drawn)
 
-    def _has_room(self, asked: _Asked, answer: Answer) -> bool:
+    def _has_room(self, asked: _Asked, answer: AnswerInProgress) -> bool:
         rows = len(self._writing) + 1
         length = max(len(one.prompt) + its.limit for one, its in (*self._writing.values(), (asked, answer)))
         return rows == 1 or (rows <= ROWS_AT_ONCE and rows * length <= self._tokens_at_once)
 
-    def _begin(self, asked: _Asked, answer: Answer) -> None:
+    def _begin(self, asked: _Asked, answer: AnswerInProgress) -> None:
         adapter = asked.request.adapter
         if adapter:
             self._adapters.load(adapter, Path(adapter))
@@ -272,3 +274,64 @@ class Scheduler:
             del self._writing[drawn.row]
             if all(one.finish_reason for one in asked.answers):
                 yield asked.number, asked.completion
+
+
+# From a request to what the model reads. Whatever is wrong shows here, before anything is computed.
+
+
+def _check(base: Base, request: ChatRequest) -> None:
+    """Refuse what cannot be done with this model, whatever the messages say."""
+    size = base.model.get_output_embeddings().weight.shape[0]
+    unknown = [token for token, _ in request.logit_bias if token >= size]
+    if unknown:
+        raise _refusal(f"logit_bias names token {unknown[0]}; {base.name} has the tokens 0 to {size - 1}.")
+    if request.calls and not marks_calls(base.tokenizer):
+        raise _refusal(
+            f"How {base.name} writes calls of tools is not known here, so none can be demanded; "
+            "leave tool_choice out, or ask a model whose chat template has <tool_call>."
+        )
+
+
+def _prompt_tokens(base: Base, request: ChatRequest) -> list[int]:
+    """The tokens of the conversation, written as for training."""
+    try:
+        prompt = encode_prompt(base.tokenizer, request.messages, request.tools, base.context)
+    except TooManyTokensError:
+        raise _too_long(base, f"more than {base.context}") from None
+    except DataError as error:
+        raise _refusal(f"{base.name} cannot read these messages: {error}") from None
+    if not prompt:
+        raise _refusal("These messages make an empty prompt; say something.")
+    if len(prompt) >= base.context:
+        raise _too_long(base, str(len(prompt)))
+    return prompt
+
+
+def _grammar_of(grammars: Grammars, request: ChatRequest) -> str | None:
+    """The grammar that each answer to ``request`` keeps to; ``None`` if it is free."""
+    try:
+        if request.calls:
+            functions = {name: _parameters(request, name) for name in request.calls}
+            return grammars.of_call(CALL_BEFORE, CALL_AFTER, functions)
+        return None if request.schema is None else grammars.of_schema(request.schema)
+    except DataError as error:
+        place = "tools" if request.calls else "response_format"
+        raise _refusal(f"The JSON schema in {place} cannot be followed: {error}") from None
+
+
+def _parameters(request: ChatRequest, name: str) -> JSON:
+    function = next(tool["function"] for tool in request.tools if tool["function"]["name"] == name)
+    parameters: JSON = function.get("parameters") or {"type": "object", "properties": {}}
+    return parameters
+
+
+def _too_long(base: Base, length: str) -> ChatError:
+    message = (
+        f"This model's maximum context length is {base.context} tokens, but the messages resulted in "
+        f"{length} tokens. Please reduce the length of the messages."
+    )
+    return ChatError(400, "context_length_exceeded", message)
+
+
+def _refusal(message: str) -> ChatError:
+    return ChatError(400, "invalid_request_error", message)

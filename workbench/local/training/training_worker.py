@@ -1,11 +1,13 @@
 """The process that trains one job: reads it from the store, writes every step back, ends with it.
 
+Apart because the forkserver loads it by its name, with torch, which its caller ``workers`` must not load.
 It may be killed or paused at any moment. State is saved every few steps and at each epoch's
 end; a successor starts from there, repeats the steps in between bit for bit, and the store
 ignores what it knows already, so the curve has no gap and no double step.
 """
 
 import errno
+import json
 import math
 import multiprocessing
 import os
@@ -14,7 +16,8 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from types import FrameType
 from typing import Literal
@@ -28,21 +31,21 @@ from workbench.dataset.check.check import check
 from workbench.dataset.dataset import Dataset
 from workbench.dataset.read import parse_jsonl
 from workbench.errors import DataError, SetupError, WorkbenchError
+from workbench.local.models import lora
 from workbench.local.models.bases import base_folder
-from workbench.local.models.model import Base, load_base, use_threads
+from workbench.local.models.model import Base, TokenRow, load_base, use_threads
 from workbench.local.store.database import is_disk_full, sync
 from workbench.local.store.rows import Job
 from workbench.local.store.store import Store
-from workbench.local.training import example_losses, lora
 from workbench.local.training.packing import keeps_apart
 from workbench.local.training.run import (
     ADAPTER,
     LOG_INTERVAL,
     DamagedStateError,
-    Plan,
-    Step,
+    RunSettings,
     Trainer,
     TrainingRun,
+    TrainingStep,
     evaluation_of,
     method_name,
     resolve,
@@ -57,12 +60,13 @@ QUEUED = "Job queued, waiting for GPUs."  # said by every real job, and rehearse
 NICENESS = 10  # training yields to whoever waits for an answer
 
 
-class TooFewExamplesError(DataError):
-    """The training file is shorter than the service allows."""
+class RefusedDataError(DataError):
+    """Training data that the service does not train on, with Azure's code for the reason."""
 
-
-class UnsafeDataError(DataError):
-    """The training data failed the safety check, because somebody rehearses that."""
+    def __init__(self, code: str, message: str) -> None:
+        """``message`` is a sentence for the user."""
+        super().__init__(message)
+        self.code = code
 
 
 class StoppedEarly(Exception):  # noqa: N818 - nothing went wrong
@@ -94,12 +98,9 @@ def _train(home: Path, models: Path, job_id: str) -> None:
             _Training(store, models, job).run()
         except StoppedEarly:
             return
-        except TooFewExamplesError as error:
-            store.jobs.fail(job_id, code="invalid_n_examples", message=str(error), param="training_file")
-        except UnsafeDataError as error:
-            store.jobs.fail(job_id, code="contentFilter", message=str(error), param="training_file")
         except DataError as error:
-            store.jobs.fail(job_id, code="invalid_training_file", message=str(error), param="training_file")
+            code = error.code if isinstance(error, RefusedDataError) else "invalid_training_file"
+            store.jobs.fail(job_id, code=code, message=str(error), param="training_file")
         except WorkbenchError as error:
             if is_disk_full(error):
                 raise
@@ -121,7 +122,7 @@ class _Training:
         training, validation = self._read("training_file"), self._read("validation_file")
         problem = self._store.safety.data_problem(self._id)
         if problem:
-            raise UnsafeDataError(problem)
+            raise RefusedDataError("contentFilter", problem)
         base = self._load()
         rows = self._trainer.encode(base, training)
         held_out = [row for row in self._trainer.encode(base, validation) if self._trainer.has_loss(row)]
@@ -149,7 +150,7 @@ class _Training:
             if wanted not in ("running", "pausing"):
                 raise StoppedEarly
         run.trace.after = run.look()
-        self._finish(run, example_losses.lines(run, sha256=training.sha256))
+        self._finish(run, training.sha256)
 
     def _read(self, key: Literal["training_file", "validation_file"]) -> Dataset:
         """The dataset behind ``training_file`` or ``validation_file``; empty without a validation file."""
@@ -159,15 +160,13 @@ class _Training:
         words = key.replace("_", " ")
         if key == "training_file":  # a real job tells the beginning of this one only
             self._say(f"Preprocessing running for file {words}.")
-        row = self._store.files.get(
-            file_id
-        )  # None: deleted meanwhile; the store keeps its content for this job
-        name = row["filename"] if row else file_id
+        file = self._store.files.get(file_id)  # None: deleted meanwhile; its content is kept for this job
+        name = file["filename"] if file else file_id
         dataset = parse_jsonl(self._store.files.content(file_id).read_bytes(), name)
         least = of_provider("azure").min_examples or 1
         if key == "training_file" and len(dataset) < least:
-            found = f"Training file has {len(dataset)} example(s)"
-            raise TooFewExamplesError(f"{found}, but must have at least {least} examples")
+            message = f"Training file has {len(dataset)} example(s), but must have at least {least} examples"
+            raise RefusedDataError("invalid_n_examples", message)
         report = check(dataset, method=method_name(self._job), only=("format",))
         unusable = [problem for problem in report.errors if problem.rule != "too_few"]
         if unusable:
@@ -188,20 +187,16 @@ class _Training:
             )
         return base
 
-    def _start(self, plan: Plan) -> Job | None:
+    def _start(self, plan: RunSettings) -> Job | None:
         """Mark the job running with its resolved settings; ``None`` when it was cancelled meanwhile.
 
         One that was to pause when its process died takes one more step, and pauses then.
         """
-        settings = {
-            name: value
-            for name, value in plan.hyperparameters.items()
-            if name in self._job["hyperparameters"]
-        }
-        to_run = {"pending", "running", "resuming"}
-        job = self._store.jobs.update(
-            self._id, expect=to_run, status="running", hyperparameters=settings
-        ) or self._store.jobs.update(self._id, expect={"pausing"}, hyperparameters=settings)
+        asked = self._job["hyperparameters"]
+        settings = {name: value for name, value in plan.hyperparameters.items() if name in asked}
+        update, to_run = self._store.jobs.update, {"pending", "running", "resuming"}
+        job = update(self._id, expect=to_run, status="running", hyperparameters=settings)
+        job = job or update(self._id, expect={"pausing"}, hyperparameters=settings)
         if job is not None:
             self._job = job
             for message in ("Job started.", "Data Import started.", "Finetuning started.", QUEUED):
@@ -217,28 +212,24 @@ class _Training:
                 f"damaged ({error}). Continue from another checkpoint, or train it again."
             ) from error
 
-    def _keep(self, step: Step, run: TrainingRun, estimated_finish: float) -> None:
+    def _keep(self, step: TrainingStep, run: TrainingRun, estimated_finish: float) -> None:
         """Write one step to the store: what a successor repeats is ignored there."""
         total = len(run.schedule)
         self._store.metrics.add(self._id, step.number, step.metrics)
         full = any(name.startswith("full_valid") for name in step.metrics)
         if step.number == 1 or step.number % LOG_INTERVAL == 0 or step.number == total or full:
-            loss = str(step.metrics["train_loss"]).upper()
-            self._say(
-                f"Step {step.number}: training loss={loss}",
-                key=f"step-{step.number}",
-                data={"step": step.number, **step.metrics},
-            )
+            message = f"Step {step.number}: training loss={str(step.metrics['train_loss']).upper()}"
+            self._say(message, key=f"step-{step.number}", data={"step": step.number, **step.metrics})
             self._store.jobs.update(self._id, estimated_finish=int(estimated_finish))
         if step.epoch:
             part = "" if step.number == total else f":ckpt-step-{step.number}"
             self._offer(step, run.base, f"{self._tuned_model}{part}")
-            ends = {math.ceil(len(run.training) * n / run.plan.batch_size) for n in range(1, step.epoch + 1)}
+            ends = [end for end in run.epoch_ends if end <= step.number]
             kept = of_provider("azure").checkpoints_kept or len(ends)  # beside those that a pause left
-            for end in sorted(ends)[:-kept]:
+            for end in ends[:-kept]:
                 self._store.checkpoints.forget(self._id, end)
 
-    def _offer(self, step: Step, base: Base, model: str) -> None:
+    def _offer(self, step: TrainingStep, base: Base, model: str) -> None:
         """Make what the run has learnt by this step usable as ``model``."""
         folder = self._store.checkpoints.folder(self._id, step.number)
         fresh = folder.with_name(f"{folder.name}.new")
@@ -253,7 +244,7 @@ class _Training:
             sync(folder.parent)
         self._store.checkpoints.add(self._id, step.number, model, step.metrics, folder)
 
-    def _pause(self, step: Step, base: Base) -> None:
+    def _pause(self, step: TrainingStep, base: Base) -> None:
         """Leave a usable checkpoint, say that the job has paused, and end."""
         self._offer(step, base, f"{self._tuned_model}:ckpt-step-{step.number}")
         self._store.jobs.update(self._id, expect={"pausing"}, status="paused")
@@ -275,7 +266,7 @@ class _Training:
             except DamagedStateError as error:
                 print(f"Job {self._id}: {error} The job goes on from an earlier step.", file=sys.stderr)
 
-    def _finish(self, run: TrainingRun, told: Iterable[bytes]) -> None:
+    def _finish(self, run: TrainingRun, sha256: str) -> None:
         trained_tokens = sum(len(row.tokens) for row in run.training) * run.plan.n_epochs
         with self._store.together():
             ended = self._store.jobs.update(
@@ -288,7 +279,7 @@ class _Training:
             )
             if ended is None:  # cancelled at the last moment
                 return
-            file = self._store.files.add(example_losses.NAME, "fine-tune-results", told)
+            file = self._store.files.add(LOSSES_FILE, "fine-tune-results", example_losses(run, sha256))
             self._store.jobs.update(self._id, result_files=[*self._job["result_files"], file["id"]])
             self._say("Job succeeded.")
             self._say(self._store.safety.model_problem(self._id) or "Model Evaluation Passed.")
@@ -314,3 +305,54 @@ class _Training:
 
     def _stop(self, signal_number: int, frame: FrameType | None) -> None:
         self._asked_to_stop = True
+
+
+# What a run knows of its training examples once it has ended, as the lines of ``lessons.jsonl``: the first
+# batch as the model read it, with its mask, and the loss of every example whenever it was visited. The
+# client puts it beside the user's own rows.
+
+LOSSES_FILE = "lessons.jsonl"
+
+
+def example_losses(run: TrainingRun, sha256: str) -> Iterator[bytes]:
+    """The file, line by line; ``sha256`` is the training file's, so that nobody matches it with another.
+
+    First what it is about, then the examples of the first step as ``[text, learnt]`` pieces, then one
+    line for each example: its line in the training file from 1, its learnt tokens, and its losses (nats
+    per learnt token; ``null`` where nothing is learnt or measured).
+    """
+    trace = run.trace
+    yield _line(
+        "about",
+        model=run.base.name,
+        training_sha256=sha256,
+        examples=len(run.training),
+        n_epochs=run.plan.n_epochs,
+        batch_size=run.plan.batch_size,
+        looked_at=len(trace.sample),
+    )
+    for row in run.schedule[0]:
+        yield _line("first_batch", line=row + 1, pieces=_pieces(run.base, run.training[row]))
+    for row, example in enumerate(run.training):
+        yield _line(
+            "example",
+            line=row + 1,
+            learnt_tokens=sum(example.learnt),
+            losses=[_number(loss) for loss in trace.visits[row]],
+            before=_number(trace.before.get(row)),
+            after=_number(trace.after.get(row)),
+        )
+
+
+def _pieces(base: Base, row: TokenRow) -> list[tuple[str, bool]]:
+    """The text of a row in stretches that are learnt or not, special tokens and all."""
+    runs = groupby(zip(row.tokens, row.learnt, strict=True), key=lambda pair: pair[1])
+    return [(str(base.tokenizer.decode([token for token, _ in run])), learnt) for learnt, run in runs]
+
+
+def _number(loss: float | None) -> float | None:
+    return round(loss, 6) if loss is not None and math.isfinite(loss) else None
+
+
+def _line(kind: str, **content: object) -> bytes:
+    return json.dumps({"kind": kind, **content}, ensure_ascii=False).encode() + b"\n"
