@@ -6,7 +6,7 @@ from pathlib import Path
 
 from idle_service import IdleWorkers
 
-from workbench.local.chat_protocol import ChatError, ChatRequest, Completion, Delta
+from workbench.local.chat_protocol import ChatRequest, Completion, Delta, Refusal
 from workbench.local.inference.scheduler import Scheduler
 from workbench.local.models.built_in import build_nano
 from workbench.local.models.model import Base, load_base
@@ -55,6 +55,6 @@ class SchedulerWorkers(IdleWorkers):
         self.scheduler.take(self._count, request, streamed=streamed)
         while self.scheduler.busy:
             for _, piece in self.scheduler.turn():
-                if isinstance(piece, ChatError):
+                if isinstance(piece, Refusal):
                     raise piece
                 yield piece

@@ -74,10 +74,16 @@ class Completion:
     cached_tokens: int
 
 
-class ChatError(Exception):
-    """A request that cannot be answered, with the HTTP status and error code that say why."""
+class Refusal(Exception):  # noqa: N818 (one raises a refusal)
+    """A request that is not carried out: the HTTP status, the code, the sentence, the field it is about."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
-        """Keep the three apart; ``message`` is a sentence for the user."""
-        super().__init__(status, code, message)
-        self.status, self.code, self.message = status, code, message
+    def __init__(
+        self, status: int, code: str, message: str, param: str | None = None, retry_after: int | None = None
+    ) -> None:
+        """``message`` is read by a person; ``param`` is a path such as ``method.supervised``.
+
+        ``retry_after`` is in seconds; without it, asking again would be refused again.
+        """
+        super().__init__(status, code, message, param, retry_after)
+        self.status, self.code, self.message, self.param = status, code, message, param
+        self.retry_after = retry_after

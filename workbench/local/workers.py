@@ -11,14 +11,14 @@ import itertools
 import multiprocessing
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from workbench.local.chat_protocol import ChatError, ChatRequest, Completion, Delta
+from workbench.local.chat_protocol import ChatRequest, Completion, Delta, Refusal
 from workbench.local.log import Once
 from workbench.local.store.database import has_room, is_disk_full
 from workbench.local.store.jobs import FINISHED
@@ -48,7 +48,7 @@ class _Asked:
 
     kind: str  # "ask" wants the whole, "stream" the pieces too
     request: ChatRequest
-    pieces: "asyncio.Queue[Delta | Completion | ChatError]" = field(default_factory=asyncio.Queue)
+    pieces: "asyncio.Queue[Delta | Completion | Refusal]" = field(default_factory=asyncio.Queue)
     begun: bool = False
     attempts: int = 0
 
@@ -95,14 +95,14 @@ class Workers:
         self._look.set()
 
     async def complete(self, request: ChatRequest) -> Completion:
-        """The whole answer; raises ``ChatError``."""
+        """The whole answer; raises ``Refusal``."""
         pieces = [piece async for piece in self._answer("ask", request)]
         last = pieces[-1]
         if not isinstance(last, Completion):
-            raise ChatError(500, "internalFailure", "The answer ended without a result; ask again.")
+            raise Refusal(500, "internalFailure", "The answer ended without a result; ask again.")
         return last
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[Delta | Completion]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Delta | Completion, None]:
         """The answer as it is written, a ``Completion`` last; closing the iterator stops the writing."""
         return self._answer("stream", request)
 
@@ -224,7 +224,7 @@ class Workers:
 
     # Chat
 
-    async def _answer(self, kind: str, request: ChatRequest) -> AsyncIterator[Delta | Completion]:
+    async def _answer(self, kind: str, request: ChatRequest) -> AsyncGenerator[Delta | Completion, None]:
         number = next(self._numbers)
         asked = self._asked[number] = _Asked(kind, request)
         finished = False
@@ -233,7 +233,7 @@ class Workers:
             while not finished:
                 piece = await asked.pieces.get()
                 finished = not isinstance(piece, Delta)
-                if isinstance(piece, ChatError):
+                if isinstance(piece, Refusal):
                     raise piece
                 yield piece
         finally:
@@ -271,7 +271,7 @@ class Workers:
             asked.attempts += 1
             if self._stopping or asked.begun or asked.attempts > 1:
                 message = "The process that wrote this answer ended before it was complete; ask again."
-                asked.pieces.put_nowait(ChatError(503, "serviceUnavailable", message))
+                asked.pieces.put_nowait(Refusal(503, "serviceUnavailable", message))
             else:
                 await self._send((asked.kind, number, asked.request))
 

@@ -13,7 +13,7 @@ from openai import AzureOpenAI, OpenAI
 from starlette.testclient import TestClient
 
 from workbench.local.api.app import create_app
-from workbench.local.chat_protocol import ChatError, ChatRequest, Choice, Completion, Delta
+from workbench.local.chat_protocol import ChatRequest, Choice, Completion, Delta, Refusal
 from workbench.local.store.store import Store
 
 KEY = "the-key-of-this-test"
@@ -49,12 +49,12 @@ class EchoWorkers:
         if text == "crash":
             raise RuntimeError("a secret of the service")
         if text == "too long":
-            raise ChatError(400, "context_length_exceeded", "This prompt is too long.")
+            raise Refusal(400, "context_length_exceeded", "This prompt is too long.")
         for index in range(request.n):
             for word in text.split():
                 yield Delta(index, f"{word} ")
                 if word == "break":
-                    raise ChatError(503, "serviceUnavailable", "The process ended; ask again.")
+                    raise Refusal(503, "serviceUnavailable", "The process ended; ask again.")
         choice = Choice("".join(f"{word} " for word in text.split()), "stop")
         yield Completion((choice,) * request.n, 5, 2 * request.n, 1)
 
@@ -722,7 +722,7 @@ def test_text_parts_and_developer_messages_are_understood(client: OpenAI, worker
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        ({"reasoning_effort": "high"}, "reasoning_effort comes later"),
+        ({"reasoning_effort": "high"}, "reasoning_effort is not offered"),
         ({"frequency_penalty": 2.5}, "less than or equal to 2"),
         ({"temperature": 2.1}, "less than or equal to 2"),
         ({"top_p": -0.1}, "greater than or equal to 0"),

@@ -18,7 +18,7 @@ import torch
 from scheduler_service import nano, nano_with_tools
 
 from tests.local.inference.test_batch import save_random_adapter
-from workbench.local.chat_protocol import ChatError, ChatRequest, Choice, Completion, Delta, ToolCall
+from workbench.local.chat_protocol import ChatRequest, Choice, Completion, Delta, Refusal, ToolCall
 from workbench.local.inference import grammar
 from workbench.local.inference.grammar import read_calls
 from workbench.local.inference.inference_worker import ChatWorker, serve
@@ -75,8 +75,8 @@ def answer(scheduler: Scheduler, request: ChatRequest) -> Completion:
     return piece
 
 
-def refusal(scheduler: Scheduler, request: ChatRequest) -> ChatError:
-    with pytest.raises(ChatError) as caught:
+def refusal(scheduler: Scheduler, request: ChatRequest) -> Refusal:
+    with pytest.raises(Refusal) as caught:
         scheduler.take(0, request, streamed=False)
     return caught.value
 
@@ -406,8 +406,8 @@ def test_the_worker_survives_what_it_must_refuse_and_ends_when_nobody_asks(model
             break
         said[number].append(piece)
     assert {number: type(pieces[-1]) for number, pieces in said.items()} == {
-        1: ChatError,
-        2: ChatError,
+        1: Refusal,
+        2: Refusal,
         3: Completion,
     }
 
@@ -459,7 +459,7 @@ def test_a_schema_with_a_long_chain_of_references_ends_no_process(worker: Connec
     ((_, refused),) = told(worker, 1)
     worker.send(("ask", 2, ASKED))
     ((_, answered),) = told(worker, 2)
-    assert isinstance(refused, ChatError)
+    assert isinstance(refused, Refusal)
     assert refused.message.startswith("The JSON schema in response_format cannot be followed: Parser Error:")
     assert len(refused.message) < 300  # not the state of the parser, and the schema once more
     assert isinstance(answered, Completion)

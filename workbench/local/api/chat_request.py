@@ -5,12 +5,13 @@ nothing here (who asks, caching, priorities) are accepted.
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic import model_validator as check_whole
 
-from workbench.local.api.http import Metadata, RequestShape
+from workbench.local.api.http import Metadata, RequestShape, invalid
 from workbench.local.api.model_routes import Model
 from workbench.local.chat_protocol import ChatRequest
 
@@ -20,17 +21,39 @@ Turn: TypeAlias = dict[str, Any]
 FunctionName: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
 
-def _plain_text(content: object) -> object:
-    """The text of a message's content; a list of text parts, or of refusals, is one text."""
-    if not isinstance(content, list):
-        return content
-    texts = []
-    for part in content:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind not in ("text", "refusal") or not isinstance(part.get(kind), str):
-            raise ValueError("a string or a list of text parts; images, audio and files are not read")
-        texts.append(part[kind])
-    return "".join(texts)
+def text_of_parts(*kinds: str) -> BeforeValidator:
+    """The text of a message's content; a list of parts of these ``kinds``, or of refusals, is one text."""
+
+    def text(content: object) -> object:
+        if not isinstance(content, list):
+            return content
+        texts = []
+        for part in content:
+            kind = part.get("type") if isinstance(part, dict) else None
+            found = (
+                part.get("refusal" if kind == "refusal" else "text") if kind in (*kinds, "refusal") else None
+            )
+            if not isinstance(found, str):
+                wanted = f"a string or a list of {' and '.join(kinds)} parts"
+                raise ValueError(f"{wanted}; images, audio and files are not read")
+            texts.append(found)
+        return "".join(texts)
+
+    return BeforeValidator(text)
+
+
+def obeyed(body: object, not_offered: Mapping[str, tuple[object, ...]], ignored: Iterable[str]) -> object:
+    """``body`` without the fields that change nothing; raises ``Refusal`` for one that cannot be obeyed.
+
+    ``not_offered`` are fields with the values with which each may be sent nevertheless.
+    """
+    if not isinstance(body, dict):
+        return body
+    for name, harmless in not_offered.items():
+        if body.get(name) is not None and body[name] not in harmless:
+            raise invalid(f"{name} is not offered by the local service; leave it out.", name)
+    without = {*not_offered, *ignored}
+    return {name: value for name, value in body.items() if name not in without}
 
 
 def _known_role(role: object) -> object:
@@ -58,7 +81,7 @@ class Message(RequestShape):
     """One turn of the conversation."""
 
     role: Annotated[Literal["system", "user", "assistant", "tool"], BeforeValidator(_known_role)]
-    content: Annotated[str | None, BeforeValidator(_plain_text)] = None
+    content: Annotated[str | None, text_of_parts("text")] = None
     name: str | None = None
     refusal: str | None = None
     tool_calls: list[Call] | None = None
@@ -115,9 +138,7 @@ def check_order(messages: list[Message]) -> None:
         if message.role != "assistant" and message.tool_calls:
             raise ValueError(f"'messages.{index}.tool_calls': only the assistant calls tools")
         if message.role == "tool" and message.tool_call_id not in called:
-            raise ValueError(
-                f"'messages.{index}.tool_call_id': a tool message answers one of the tool_calls before it"
-            )
+            raise ValueError(f"'messages.{index}.tool_call_id': no tool_calls before it have this id")
         if message.role != "assistant" and message.refusal:
             raise ValueError(f"'messages.{index}.refusal': only the assistant refuses")
         if message.content is None and not message.tool_calls and not message.refusal:
@@ -127,8 +148,8 @@ def check_order(messages: list[Message]) -> None:
 
 MAX_TOKENS_UNASKED = 1024
 
-LATER: dict[str, tuple[object, ...]] = {
-    # Not obeyed: the values with which each may be sent nevertheless.
+# Not obeyed: the values with which each may be sent nevertheless.
+NOT_OFFERED: Mapping[str, tuple[object, ...]] = {
     "audio": (),
     "function_call": ("none",),
     "functions": ([],),
@@ -157,7 +178,7 @@ def _token_bias(biases: dict[str, float]) -> dict[str, float]:
 
 
 class StreamOptions(RequestShape):
-    """What a stream tells besides the text."""
+    """What a stream holds besides the text."""
 
     include_usage: bool = False
     include_obfuscation: bool = False
@@ -222,12 +243,7 @@ class CompletionRequest(RequestShape):
     @check_whole(mode="before")
     @classmethod
     def _nothing_ignored(cls, body: object) -> object:
-        if not isinstance(body, dict):
-            return body
-        for name, harmless in LATER.items():
-            if body.get(name) is not None and body[name] not in harmless:
-                raise ValueError(f"{name} comes later in the local service; leave it out")
-        return {name: value for name, value in body.items() if name not in LATER and name not in HARMLESS}
+        return obeyed(body, NOT_OFFERED, HARMLESS)
 
     @check_whole(mode="after")
     def _consistent(self) -> Self:

@@ -14,10 +14,10 @@ from urllib.parse import quote
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
 
-from workbench.local.api.http import Refusal, RequestShape, faults_of, invalid, read_json
+from workbench.local.api.http import RequestShape, faults_of, invalid, read_json
 from workbench.local.api.model_routes import Model, find_model
+from workbench.local.chat_protocol import Refusal
 from workbench.local.emulation import Emulation, harms
 from workbench.local.models.bases import base_models
 from workbench.local.store.checkpoints import model_refusal
@@ -177,41 +177,17 @@ class ResourceApi:
         """Show the models and deployments of ``store``; ``key`` opens the service."""
         self._store, self._limits, self._key = store, emulation.limits, key
 
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """Where each call is found, from the root of the service's address."""
-        place, account = f"{SUBSCRIPTION}/locations/{{location}}", f"{ACCOUNTS}/{{account}}"
-        return [
-            Route(f"{place}/models", self.list_models),
-            Route(f"{place}/usages", self.list_usages),
-            Route(f"{place}/modelCapacities", self.list_capacities),
-            Route(f"{SUBSCRIPTION}/modelCapacities", self.list_capacities),
-            Route(f"{SUBSCRIPTION}/skus", self.list_resource_skus),
-            Route(f"{account}/models", self.list_account_models),
-            Route(f"{account}/usages", self.list_account_usages),
-            Route(f"{account}/skus", self.list_account_skus),
-            Route(f"{account}/listKeys", self.list_keys, methods=["POST"]),
-            Route(f"{account}/regenerateKey", self.regenerate_key, methods=["POST"]),
-            Route(f"{account}/deployments/{{name}}/skus", self.list_deployment_skus),
-            Route(account, self.show_account),
-            Route(ACCOUNTS, self.list_accounts),
-            Route(f"{SUBSCRIPTION}/accounts", self.list_accounts),
-        ]
-
     async def list_models(self, request: Request) -> Response:
         """List what can be deployed, in this place."""
-        check_version(request)
         shown = [{"kind": KIND, "skuName": ACCOUNT_SKU, "model": _show_model(one)} for one in self._models()]
         return JSONResponse({"value": shown})
 
     async def list_account_models(self, request: Request) -> Response:
         """List what can be deployed on this account."""
-        check_version(request)
         return JSONResponse({"value": [_show_model(one) for one in self._models()]})
 
     async def list_capacities(self, request: Request) -> Response:
         """List how much of a model can be deployed as each kind; the query names the model."""
-        check_version(request)
         query = request.query_params
         model = find_model(self._store, query.get("modelName", ""))
         if model is None or query.get("modelVersion", "1") != "1":
@@ -237,7 +213,6 @@ class ResourceApi:
 
     async def list_usages(self, request: Request) -> Response:
         """List how much of each quota of this place is used, in thousands of tokens a minute."""
-        check_version(request)
         used: Counter[str] = Counter()
         for one in self._store.deployments.all():
             model = find_model(self._store, one.model)
@@ -249,7 +224,6 @@ class ResourceApi:
 
     async def list_account_usages(self, request: Request) -> Response:
         """List how many deployments the account has, and may have where there is a limit."""
-        check_version(request)
         others = self._store.deployments.all()
         tuned = sum(one.tuned for one in others)
         usages = [
@@ -260,20 +234,17 @@ class ResourceApi:
 
     async def list_account_skus(self, request: Request) -> Response:
         """List the kinds that the account may be of; there is one."""
-        check_version(request)
         return JSONResponse(
             {"value": [{"resourceType": f"{PROVIDER}/accounts", "sku": {"name": ACCOUNT_SKU}}]}
         )
 
     async def list_resource_skus(self, request: Request) -> Response:
         """List the kinds of account that there are."""
-        check_version(request)
         sku = {"resourceType": "accounts", "name": ACCOUNT_SKU, "tier": "Standard", "kind": KIND}
         return JSONResponse({"value": [{**sku, "locations": [LOCATION], "restrictions": []}]})
 
     async def list_deployment_skus(self, request: Request) -> Response:
         """List the kinds that a deployment may become, with the sizes."""
-        check_version(request)
         deployment = self._store.deployments.get(request.path_params["name"])
         model = find_model(self._store, deployment.model) if deployment else None
         if model is None:
@@ -284,36 +255,25 @@ class ResourceApi:
 
     async def list_keys(self, request: Request) -> Response:
         """Give the keys; both are the one key of the service."""
-        check_version(request)
         return JSONResponse({"key1": self._key, "key2": self._key}, headers={"cache-control": "no-store"})
 
     async def regenerate_key(self, request: Request) -> Response:
         """Say that the key stays."""
-        check_version(request)
         message = "The key of the local service is set when it is started, by WORKBENCH_LOCAL_KEY."
         raise Refusal(409, "conflict", message)
 
     async def show_account(self, request: Request) -> Response:
         """Describe this service as a resource."""
-        check_version(request)
         return JSONResponse(_show_account(request, request.path_params["account"]))
 
     async def list_accounts(self, request: Request) -> Response:
         """List the one resource that this service is."""
-        check_version(request)
         return JSONResponse({"value": [_show_account(request, NAME)]})
 
     def _models(self) -> list[Model]:
         tuned = (model.name for model in self._store.checkpoints.models())
         names = [*base_models(self._store.models), *tuned]
         return [model for name in names if (model := find_model(self._store, name))]
-
-
-def check_version(request: Request) -> None:
-    """Raise ``Refusal``, in Azure's words, when the address has no date."""
-    if not request.query_params.get("api-version"):
-        message = "The api-version query parameter (?api-version=) is required for all requests."
-        raise Refusal(400, "MissingApiVersionParameter", message)
 
 
 def account_id(request: Request, account: str) -> str:
@@ -405,23 +365,8 @@ class DeploymentsApi:
         self._store = store
         self._limits, self._clock = emulation.limits, emulation.clock
 
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """Where each call is found, from the root of the service's address."""
-        deployments = f"{ACCOUNTS}/{{account}}/deployments"
-        one = f"{deployments}/{{name}}"
-        return [
-            Route(one, self.put, methods=["PUT"]),
-            Route(one, self.show, methods=["GET"]),
-            Route(one, self.change, methods=["PATCH"]),
-            Route(one, self.delete, methods=["DELETE"]),
-            Route(deployments, self.list_deployments),
-            Route(f"{SUBSCRIPTION}/locations/{{location}}/operationResults/{{name}}", self.show_operation),
-        ]
-
     async def put(self, request: Request) -> Response:
         """Create a deployment, or change the size of one; it answers some seconds later."""
-        check_version(request)
         name = request.path_params["name"]
         check_name(name)
         asked = await read_json(request, DeploymentRequest)
@@ -465,7 +410,6 @@ class DeploymentsApi:
 
     async def list_deployments(self, request: Request) -> Response:
         """List all deployments."""
-        check_version(request)
         shown: list[JSON] = [self._show(request, one) for one in self._store.deployments.all()]
         return JSONResponse({"value": shown})
 
@@ -489,7 +433,6 @@ class DeploymentsApi:
 
     async def delete(self, request: Request) -> Response:
         """Delete a deployment; its model stays."""
-        check_version(request)
         deployment = self._store.deployments.get(request.path_params["name"])
         if deployment is None:
             return Response(status_code=204)
@@ -509,7 +452,6 @@ class DeploymentsApi:
         return JSONResponse({"id": request.url.path, "name": name, "status": status}, headers=headers)
 
     def _deployment(self, request: Request) -> Deployment:
-        check_version(request)
         deployment = self._store.deployments.get(request.path_params["name"])
         if deployment is None:
             raise deployment_not_found(request)

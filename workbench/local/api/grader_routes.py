@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from workbench.evaluation.graders.grader_types import models_asked, needs
 from workbench.evaluation.graders.grades import BadGraderError, Grade, Grader
@@ -17,9 +16,9 @@ from workbench.evaluation.graders.judges import Ask, Judged, JudgeError, Reply
 from workbench.evaluation.graders.sandbox import close_sandboxes
 from workbench.local.api.chat_request import CompletionRequest
 from workbench.local.api.chat_routes import Answerer
-from workbench.local.api.http import Refusal, RequestShape, check_shape, faults_of, invalid, read_json
+from workbench.local.api.http import RequestShape, check_shape, faults_of, invalid, read_json
 from workbench.local.api.model_routes import Serving
-from workbench.local.chat_protocol import ChatError
+from workbench.local.chat_protocol import Refusal
 from workbench.local.emulation import Faults
 from workbench.local.store.rows import JSON
 
@@ -43,7 +42,7 @@ def ask_here(answerer: Answerer, serving: Serving, faults: Faults) -> Ask:
             served = serving.find(judged.model, faults)
             answer = asyncio.run_coroutine_threadsafe(answerer.complete(asked.of(served.model)), loop)
             completion = answer.result()
-        except (Refusal, ChatError) as error:
+        except Refusal as error:
             raise JudgeError(error.message) from None
         serving.note_answer(served)
         tokens = completion.prompt_tokens + completion.completion_tokens
@@ -86,14 +85,6 @@ class GradersApi:
         self._answerer = answerer
         self._serving = serving
         self._threads = {kind: ThreadPoolExecutor(most, f"grade-{kind}") for kind, most in AT_ONCE.items()}
-
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """Where each call is found."""
-        return [
-            Route("/fine_tuning/alpha/graders/validate", self.validate, methods=["POST"]),
-            Route("/fine_tuning/alpha/graders/run", self.run, methods=["POST"]),
-        ]
 
     async def validate(self, request: Request) -> Response:
         """Check a grader; it comes back as it was sent."""

@@ -18,35 +18,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from workbench.errors import DataError, SetupError
 from workbench.evaluation.graders.grades import BadGraderError
 from workbench.local.api.dialects import dialect_of, show_error
-from workbench.local.chat_protocol import ChatError
+from workbench.local.chat_protocol import Refusal
 from workbench.local.emulation import HEADER, NONE, Emulation, Faults, read_faults, seconds
 from workbench.local.store.database import is_disk_full
 from workbench.local.store.rows import JSON
 
+Found = TypeVar("Found")
+
 # How the service says no: an error with a sentence that says what to do.
 #
 # The codes are those that Azure documents; the shape is that of the address, see ``dialects``.
-
-
-class Refusal(Exception):  # noqa: N818 (one raises a refusal)
-    """A request that is not carried out: the HTTP status, the code, the sentence, the field it is about."""
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        param: str | None = None,
-        *,
-        retry_after: int | None = None,
-    ) -> None:
-        """``message`` is read by a person; ``param`` is a path such as ``method.supervised``.
-
-        ``retry_after`` is in seconds; without it, asking again would be refused again.
-        """
-        super().__init__(status, code, message, param)
-        self.status, self.code, self.message, self.param = status, code, message, param
-        self.retry_after = retry_after
 
 
 def invalid(message: str, param: str | None = None) -> Refusal:
@@ -61,11 +42,17 @@ def not_found(what: str, name: str, param: str | None = None) -> Refusal:
     )
 
 
+def known(found: Found | None, what: str, name: str) -> Found:
+    """What was found under a name; raises ``Refusal`` when that is nothing."""
+    if found is None:
+        raise not_found(what, name)
+    return found
+
+
 def too_large(limit: int) -> Refusal:
     """The request has more bytes than are read."""
-    return Refusal(
-        413, "invalidPayload", f"The request is larger than {limit:,} bytes, the most that is read."
-    )
+    message = f"The request is larger than {limit:,} bytes, the most that is read."
+    return Refusal(413, "invalidPayload", message)
 
 
 def show(refusal: Refusal, scope: Mapping[str, Any]) -> JSON:
@@ -83,37 +70,24 @@ def respond(refusal: Refusal, scope: Mapping[str, Any]) -> JSONResponse:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
-    return respond(error, request.scope)
-
-
-async def _bad_data(request: Request, error: Exception) -> Response:
-    return respond(invalid(str(error)), request.scope)
-
-
-async def _chat_failed(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ChatError)
-    return respond(Refusal(error.status, error.code, error.message), request.scope)
-
-
-async def _no_route(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
     path = request.url.path[:80]
-    refusal = Refusal(error.status_code, "invalidPayload", error.detail)
-    if error.status_code == 405:
-        refusal = Refusal(405, "methodNotAllowed", f"{path} does not know {request.method}.")
-    if error.status_code == 404:
-        refusal = Refusal(404, "notFound", f"The resource is not found: there is nothing at {path}.")
+    match error:
+        case Refusal():
+            refusal = error
+        case DataError():
+            refusal = invalid(str(error))
+        case HTTPException(status_code=404):
+            refusal = Refusal(404, "notFound", f"The resource is not found: there is nothing at {path}.")
+        case HTTPException(status_code=405):
+            refusal = Refusal(405, "methodNotAllowed", f"{path} does not know {request.method}.")
+        case HTTPException(status_code=status, detail=detail):
+            refusal = Refusal(status, "invalidPayload", detail)
+        case _ if is_disk_full(error):
+            message = "The disk of the local service is full; free some space and try again. "
+            refusal = Refusal(507, "insufficient_storage", f"{message}What was accepted is safe.")
+        case _:
+            raise error  # a mistake like any other
     return respond(refusal, request.scope)
-
-
-async def _storage_failed(request: Request, error: Exception) -> Response:
-    if not is_disk_full(error):
-        raise error  # a mistake like any other
-    message = (
-        "The disk of the local service is full; free some space and try again. What was accepted is safe."
-    )
-    return respond(Refusal(507, "insufficient_storage", message), request.scope)
 
 
 async def _client_left(_: Request, __: Exception) -> Response:
@@ -126,12 +100,7 @@ async def _unforeseen(request: Request, __: Exception) -> Response:
 
 
 HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
-    Refusal: _refused,
-    DataError: _bad_data,
-    ChatError: _chat_failed,
-    HTTPException: _no_route,
-    sqlite3.Error: _storage_failed,
-    OSError: _storage_failed,
+    **dict.fromkeys((Refusal, DataError, HTTPException, sqlite3.Error, OSError), _refused),
     ClientDisconnect: _client_left,
     Exception: _unforeseen,
 }
@@ -181,9 +150,7 @@ class FaultInjection:
             message = "Too many requests (the fault rate-limit was asked for); retry after 1 second."
             return Refusal(429, "tooManyRequests", message, retry_after=1)
         if self._is_turn_of("server-error", faults):
-            message = (
-                "The service failed (the fault server-error was asked for); the same request may succeed."
-            )
+            message = "The service failed (the fault server-error was asked for); ask again."
             return Refusal(500, "internalFailure", message, retry_after=1)
         return None
 
@@ -214,14 +181,10 @@ Metadata: TypeAlias = Annotated[dict[str, str], AfterValidator(_bounded)]
 
 def read_metadata(request: Request) -> dict[str, str]:
     """The pairs that a query asks for as ``metadata[key]=value``; raises ``Refusal`` for too many."""
-    found = {}
-    for name, value in request.query_params.multi_items():
-        if match := re.fullmatch(r"metadata\[(.*)\]", name):
-            found[match[1]] = value
+    asked = ((re.fullmatch(r"metadata\[(.*)\]", name), value) for name, value in request.query_params.items())
+    found = {match[1]: value for match, value in asked if match}
     if len(found) > MOST:
-        raise invalid(
-            f"A query asks for at most {MOST} pairs of metadata; this one has {len(found)}.", "metadata"
-        )
+        raise invalid(f"A query asks for at most {MOST} pairs of metadata, not {len(found)}.", "metadata")
     return found
 
 
@@ -300,6 +263,18 @@ def show_page(rows: list[Any], more: bool) -> JSONResponse:
     """A list with the ids of its ends, as OpenAI shows most of its lists."""
     ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {"first_id": "", "last_id": ""}
     return JSONResponse({"object": "list", "data": rows, "has_more": more, **ends})
+
+
+def show_part(request: Request, items: list[dict[str, JSON]], what: str, *, default: Order) -> JSONResponse:
+    """The part of ``items`` (oldest first) that a query asks for, in its order or else in ``default``."""
+    after, limit = read_page(request, default=20)
+    if read_order(request, default=default) == "desc":
+        items = items[::-1]
+    ids = [item["id"] for item in items]
+    if after is not None and after not in ids:
+        raise not_found(what, after, "after")
+    begin = ids.index(after) + 1 if after else 0
+    return show_page(items[begin : begin + limit], len(items) > begin + limit)
 
 
 def show_rows(request: Request, rows: list[Any], more: bool, *, ends: bool = False) -> JSONResponse:

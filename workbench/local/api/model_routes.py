@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from workbench.local.api.dialects import show_model
-from workbench.local.api.http import Refusal, not_found
+from workbench.local.api.http import not_found
+from workbench.local.chat_protocol import Refusal
 from workbench.local.emulation import Emulation, Faults, seconds
 from workbench.local.models.bases import base_models, find_base
 from workbench.local.store.deployments import Deployment
@@ -51,16 +51,6 @@ class ModelsApi:
     def __init__(self, store: Store) -> None:
         """Show the base models and the tuned ones of ``store``."""
         self._store = store
-
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """Where each call is found."""
-        one = "/models/{name:path}"
-        return [
-            Route("/models", self.list_models),
-            Route(one, self.show_model, methods=["GET"]),
-            Route(one, self.delete_model, methods=["DELETE"]),
-        ]
 
     async def list_models(self, request: Request) -> Response:
         """List all models, base models first."""

@@ -14,7 +14,7 @@ from tokenizers.decoders import DecodeStream
 
 from workbench.dataset.chat_template import CALL_AFTER, CALL_BEFORE, CALL_OPENING, marks_calls
 from workbench.errors import DataError
-from workbench.local.chat_protocol import ChatError, ChatRequest, Choice, Completion, Delta, Likelihood
+from workbench.local.chat_protocol import ChatRequest, Choice, Completion, Delta, Likelihood, Refusal
 from workbench.local.inference import grammar
 from workbench.local.inference.batch import Batch, Drawn
 from workbench.local.inference.grammar import Constraint, Grammars
@@ -139,7 +139,7 @@ ROWS_AT_ONCE = 32
 ADAPTERS_KEPT = 16
 MEMORY_SHARE = 0.25  # of what is free once the model is loaded
 
-Piece: TypeAlias = Delta | Completion | ChatError
+Piece: TypeAlias = Delta | Completion | Refusal
 
 
 class Prepared(NamedTuple):
@@ -204,20 +204,20 @@ class Scheduler:
         return self._adapters.names
 
     def prepare(self, request: ChatRequest) -> Prepared:
-        """What ``request`` needs before its first token; ``ChatError`` says why it cannot be answered.
+        """What ``request`` needs before its first token; ``Refusal`` says why it cannot be answered.
 
         It may run beside ``turn`` in another thread.
         """
         _check(self._base, request)
         adapter = request.adapter
         if adapter and adapter not in self._adapters.names and not Path(adapter).is_dir():
-            raise ChatError(404, "DeploymentNotFound", f"The model {request.model!r} no longer exists.")
+            raise Refusal(404, "DeploymentNotFound", f"The model {request.model!r} no longer exists.")
         return Prepared(_prompt_tokens(self._base, request), _grammar_of(self._grammars, request))
 
     def take(
         self, number: int, request: ChatRequest, *, streamed: bool, prepared: Prepared | None = None
     ) -> None:
-        """Answer ``request`` in its turn; ``ChatError`` says at once why that is impossible."""
+        """Answer ``request`` in its turn; ``Refusal`` says at once why that is impossible."""
         prompt, grammar = prepared or self.prepare(request)
         limit = min(request.max_tokens, self._base.context - len(prompt))
         answers = [
@@ -265,7 +265,7 @@ class Scheduler:
         if answer.constraint and (problem := answer.constraint.problem):
             self.leave(asked.number)
             message = f"The answer could not be kept to its JSON schema: {problem}; use a simpler one."
-            yield asked.number, ChatError(400, "invalid_request_error", message)
+            yield asked.number, Refusal(400, "invalid_request_error", message)
             return
         if asked.streamed and (news := answer.news()):
             yield asked.number, news
@@ -325,13 +325,13 @@ def _parameters(request: ChatRequest, name: str) -> JSON:
     return parameters
 
 
-def _too_long(base: Base, length: str) -> ChatError:
+def _too_long(base: Base, length: str) -> Refusal:
     message = (
         f"This model's maximum context length is {base.context} tokens, but the messages resulted in "
         f"{length} tokens. Please reduce the length of the messages."
     )
-    return ChatError(400, "context_length_exceeded", message)
+    return Refusal(400, "context_length_exceeded", message)
 
 
-def _refusal(message: str) -> ChatError:
-    return ChatError(400, "invalid_request_error", message)
+def _refusal(message: str) -> Refusal:
+    return Refusal(400, "invalid_request_error", message)

@@ -228,7 +228,9 @@ def build_nano(folder: Path) -> None:
         max_position_embeddings=8192,
         tie_word_embeddings=True,
         initializer_range=0.2,  # ten times the usual: with less, an adapter cannot move so small a head
-        **{f"{name}_id": tokenizer.token_to_id(token) for name, token in OF_NANO.items()},
+        bos_token_id=tokenizer.token_to_id(OF_NANO["bos_token"]),
+        eos_token_id=tokenizer.token_to_id(OF_NANO["eos_token"]),
+        pad_token_id=tokenizer.token_to_id(OF_NANO["pad_token"]),
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -7,16 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from workbench.local.store.database import (
-    Database,
-    Tidied,
-    derived_id,
-    discard,
-    hold_reserve,
-    read_note,
-    set_aside,
-    write_note,
-)
+from workbench.local.store import database
+from workbench.local.store.database import Database, Tidied
 from workbench.local.store.jobs import DELETED, UNFINISHED, Jobs, finite
 from workbench.local.store.rows import Checkpoint
 
@@ -78,7 +70,7 @@ class Checkpoints:
             "metrics": {"step": step, **finite(metrics)},
         }
         if path.is_dir():
-            write_note(path / "checkpoint.json", note)
+            database.write_note(path / "checkpoint.json", note)
         with self._db.change() as db:
             self._insert(db, note, path)
 
@@ -100,8 +92,8 @@ class Checkpoints:
         self._db.remove(
             lambda db: db.execute("DELETE FROM checkpoints WHERE job_id = ? AND step = ?", (job_id, step))
         )
-        discard(self.folder(job_id, step))
-        hold_reserve(self._root)
+        database.discard(self.folder(job_id, step))
+        database.hold_reserve(self._root)
 
     def model(self, name: str) -> TunedModel | None:
         """The tuned model or checkpoint of this name, upper and lower case alike, or ``None``."""
@@ -130,15 +122,15 @@ class Checkpoints:
             if row := known.get(folder):
                 if not (folder / "checkpoint.json").exists():  # of an earlier workbench, which wrote none
                     note = {name: row[name] for name in NOTE} | {"metrics": json.loads(row["metrics"])}
-                    write_note(folder / "checkpoint.json", note)
+                    database.write_note(folder / "checkpoint.json", note)
             elif folder.parent.name in going_on:
                 continue
             elif folder.suffix == ".new":
-                discard(folder)
+                database.discard(folder)
             elif found := self._read_note(folder):
                 taken_up.append((found, folder))
             else:
-                set_aside(folder, self._root)
+                database.set_aside(folder, self._root)
                 aside += 1
         with self._db.change() as db:
             for note, folder in sorted(taken_up, key=lambda pair: (pair[0]["created_at"], pair[0]["step"])):
@@ -162,7 +154,7 @@ class Checkpoints:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_id, step) DO UPDATE"
             " SET model = excluded.model, folder = excluded.folder, metrics = excluded.metrics",
             (
-                derived_id("ftchkpt", note["job_id"], str(note["step"])),
+                database.derived_id("ftchkpt", note["job_id"], str(note["step"])),
                 *(note[name] for name in ("job_id", "step", "created_at", "model", "base_model")),
                 folder,
                 json.dumps(note["metrics"]),
@@ -171,7 +163,7 @@ class Checkpoints:
 
     def _read_note(self, folder: Path) -> dict[str, Any] | None:
         """What is known about an adapter that the database does not know, if that is true."""
-        note = read_note(folder / "checkpoint.json", NOTE)
+        note = database.read_note(folder / "checkpoint.json", NOTE)
         whole = all(
             (folder / name).is_file() for name in ("adapter_config.json", "adapter_model.safetensors")
         )

@@ -12,17 +12,8 @@ from typing import Any, Literal, NamedTuple
 
 from workbench.errors import DataError
 from workbench.local.emulation import Clock
-from workbench.local.store.database import (
-    Database,
-    Tidied,
-    discard,
-    hold_reserve,
-    new_id,
-    read_note,
-    set_aside,
-    sync,
-    write_note,
-)
+from workbench.local.store import database
+from workbench.local.store.database import Database, Tidied
 from workbench.local.store.jobs import UNFINISHED, Metrics
 from workbench.local.store.rows import StoredFile, Upload, UploadPart
 
@@ -99,7 +90,7 @@ class Files:
         """Turn what was received into a file of the store, for ``expires_after`` seconds or for good."""
         incoming.flush()
         os.fsync(incoming.fileno())
-        file_id = new_id("file")
+        file_id = database.new_id("file")
         note = {
             "id": file_id,
             "filename": filename,
@@ -109,9 +100,9 @@ class Files:
             "expires_after": expires_after,
         }
         try:
-            write_note(self._note(file_id), note)
+            database.write_note(self._note(file_id), note)
             os.replace(incoming.name, self.path(file_id))
-            sync(self._root / "files")
+            database.sync(self._root / "files")
             with self._db.change() as db:
                 self._db.on_rollback(lambda: self._discard(file_id))
                 self._insert(db, note)
@@ -173,7 +164,7 @@ class Files:
             self._note(file_id).unlink(missing_ok=True)
             if file_id not in self.in_use():
                 self.path(file_id).unlink(missing_ok=True)
-            hold_reserve(self._root)
+            database.hold_reserve(self._root)
         return deleted
 
     def job_of(self, file_id: str) -> str | None:
@@ -201,7 +192,7 @@ class Files:
         What no note speaks of is set aside.
         """
         for leftover in (self._root / "incoming").iterdir():
-            discard(leftover)
+            database.discard(leftover)
         rows = {row["id"]: row for row in self._db.all(f"SELECT * FROM {WITH_EXPIRY} WHERE job_id IS NULL")}
         needed = rows.keys() | self.in_use()
         there = {path.name: path for path in (self._root / "files").iterdir()}
@@ -216,7 +207,7 @@ class Files:
             elif note := self._read_note(path):
                 taken_up.append(note)
             else:
-                set_aside(path, self._root)
+                database.set_aside(path, self._root)
                 aside += 1
                 self._root.joinpath("files", f"{name}.json").unlink(missing_ok=True)
         with self._db.change() as db:
@@ -225,7 +216,7 @@ class Files:
         for file_id in rows.keys() & there.keys():
             if f"{file_id}.json" not in there:  # of an earlier workbench, which wrote none
                 row = rows[file_id]
-                write_note(
+                database.write_note(
                     self._note(file_id),
                     {name: row[name] for name in NOTE} | {"expires_after": row["seconds"]},
                 )
@@ -250,7 +241,7 @@ class Files:
 
     def _read_note(self, content: Path) -> dict[str, Any] | None:
         """What is known about a content that the database does not know, if that is true."""
-        note = read_note(content.with_name(f"{content.name}.json"), NOTE)
+        note = database.read_note(content.with_name(f"{content.name}.json"), NOTE)
         if note is None or note["id"] != content.name or note["bytes"] != content.stat().st_size:
             return None
         return note if isinstance(note.get("expires_after"), int | None) else None
@@ -317,7 +308,7 @@ class Uploads:
 
     def add(self, filename: str, purpose: str, size: int, *, expires_after: int | None = None) -> Upload:
         """Announce a file of ``size`` bytes."""
-        upload_id = new_id("upload", joint="_")
+        upload_id = database.new_id("upload", joint="_")
         with self._db.change() as db:
             db.execute(
                 "INSERT INTO uploads (id, created_at, filename, purpose, bytes, expires_after, status)"
@@ -357,7 +348,7 @@ class Uploads:
             "created_at": int(self._clock.now()),
             "upload_id": upload_id,
         }
-        sync(self._parts)
+        database.sync(self._parts)
         with self._db.change() as db:
             wanted = db.execute(
                 "INSERT INTO upload_parts (id, upload_id, created_at, bytes)"
@@ -448,9 +439,9 @@ class Uploads:
             if part.suffix == ".new" and f"part_{part.stem}" in needed:
                 part.replace(self._parts / f"part_{part.stem}")
             elif part.suffix == ".new":
-                discard(part)
+                database.discard(part)
             elif part.name not in needed:
-                set_aside(part, self._root)
+                database.set_aside(part, self._root)
                 aside += 1
         return Tidied(set_aside=aside)
 
@@ -471,7 +462,7 @@ class Uploads:
         self._db.remove(lambda db: db.execute("DELETE FROM upload_parts WHERE upload_id = ?", (upload_id,)))
         for part_id in part_ids:
             (self._parts / part_id).unlink(missing_ok=True)
-        hold_reserve(self._root)
+        database.hold_reserve(self._root)
 
     def _part_ids(self, upload_id: str) -> set[str]:
         rows = self._db.all("SELECT id FROM upload_parts WHERE upload_id = ?", (upload_id,))

@@ -12,17 +12,8 @@ from typing import Any, TypeVar, Unpack
 
 from workbench.catalog.methods import METHODS
 from workbench.errors import DataError
-from workbench.local.store.database import (
-    Database,
-    Tidied,
-    derived_id,
-    discard,
-    hold_reserve,
-    new_id,
-    read_note,
-    set_aside,
-    write_note,
-)
+from workbench.local.store import database
+from workbench.local.store.database import Database, Tidied
 from workbench.local.store.rows import JSON, Event, Job, JobChanges, JobError
 
 # What jobs report, line by line; a page of a long log reads no more than itself.
@@ -65,7 +56,7 @@ class Events:
     ) -> None:
         """Write a line into the job's log; one with the same ``key`` (or else text) is written only once."""
         event: Event = {
-            "id": derived_id("ftevent", job_id, key or message),
+            "id": database.derived_id("ftevent", job_id, key or message),
             "created_at": int(time.time()),
             "level": level,
             "message": message,
@@ -136,7 +127,7 @@ class Metrics:
 
     def open_results(self, job_id: str) -> str:
         """The id of the job's result file, which is made when it has none yet."""
-        file_id = derived_id("file", job_id, "results")
+        file_id = database.derived_id("file", job_id, "results")
         with self._db.change() as db:
             db.execute(
                 "INSERT OR IGNORE INTO files (id, filename, purpose, created_at, bytes, job_id)"
@@ -214,7 +205,7 @@ class Jobs:
     def add(self, body: Mapping[str, JSON]) -> Job:
         """Queue a job; ``body`` is its request in the words of the API, already checked."""
         job: dict[str, JSON] = {
-            "id": new_id("ftjob"),
+            "id": database.new_id("ftjob"),
             "created_at": int(time.time()),
             "object": "fine_tuning.job",
             "status": "pending",
@@ -311,7 +302,7 @@ class Jobs:
             return False
         self._record(job_id).unlink(missing_ok=True)
         self.forget_state(job_id)
-        hold_reserve(self._root)
+        database.hold_reserve(self._root)
         return True
 
     def keep_record(self, job_id: str) -> None:
@@ -326,7 +317,7 @@ class Jobs:
             "metrics": [[line["step"], json.loads(line["body"])] for line in metrics],
             "events": [json.loads(line["body"]) for line in events],
         }
-        write_note(self._record(job_id), record)
+        database.write_note(self._record(job_id), record)
 
     def folder(self, job_id: str) -> Path:
         """The folder in which the workers of this job keep their own state."""
@@ -336,7 +327,7 @@ class Jobs:
 
     def forget_state(self, job_id: str) -> None:
         """Remove what the workers of a job kept, which will never go on."""
-        discard(self._root / "jobs" / job_id)
+        database.discard(self._root / "jobs" / job_id)
 
     def tidy(self) -> Tidied:
         """Take up jobs that a lost database knew; remove the state of those that will never go on.
@@ -347,13 +338,13 @@ class Jobs:
         taken_up, aside = [], 0
         for path in sorted((self._root / "ended").iterdir()):
             if path.suffix == ".new" or status.get(path.stem) == DELETED:
-                discard(path)
+                database.discard(path)
             elif status.get(path.stem) in FINISHED:
                 continue
             elif record := _read_record(path):
                 taken_up.append(record)
             else:
-                set_aside(path, self._root)
+                database.set_aside(path, self._root)
                 aside += 1
         with self._db.change() as db:
             for record in sorted(taken_up, key=lambda record: record["job"]["created_at"]):
@@ -365,7 +356,7 @@ class Jobs:
         known = status.keys() | {record["job"]["id"] for record in taken_up}
         for folder in (self._root / "jobs").iterdir():
             if folder.name not in known:
-                set_aside(folder, self._root)
+                database.set_aside(folder, self._root)
                 aside += 1
             elif folder.name not in going_on:
                 self.forget_state(folder.name)
@@ -397,7 +388,7 @@ class Jobs:
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:
-    record = read_note(path, {"job": dict, "metrics": list, "events": list})
+    record = database.read_note(path, {"job": dict, "metrics": list, "events": list})
     job = record["job"] if record else {}
     steps = all(
         isinstance(line, list) and len(line) == 2 and isinstance(line[0], int) and isinstance(line[1], dict)
