@@ -96,10 +96,10 @@ def test_two_starts_at_once_end_with_one_service(home: Path) -> None:
 def test_a_second_service_on_the_same_home_is_refused(home: Path) -> None:
     address = process.start(home)
     second = run_service(home)
-    assert second.returncode == process.ALREADY_RUNS
+    assert second.returncode == 75
     assert second.stderr == (
         f"A service works on {home} already (process {address.pid}, {address.url}); "
-        "use it, or stop it first: python -m workbench service stop\n"
+        "use it, or run: python -m workbench service stop\n"
     )
     assert process.find(home) == address
 

@@ -20,7 +20,6 @@ from workbench.errors import SetupError
 from workbench.settings import ROOT
 
 HOST = "127.0.0.1"
-ALREADY_RUNS = 75  # the exit code of a second service on the same home
 HEALTH_TIMEOUT = 5.0  # seconds
 STOP_TIMEOUT = 30.0  # seconds for open answers and the step in training to end
 
@@ -30,6 +29,8 @@ _started: dict[int, "subprocess.Popen[bytes]"] = {}
 
 class AlreadyRunningError(SetupError):
     """Another service holds this home."""
+
+    exit_code = 75
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,11 @@ def start(home: Path, *, port: int | None = None, timeout: float = 30.0) -> Addr
         with FileLock(home / "start.lock", timeout=timeout):
             address = find(home) or _launch(home, port, timeout)
     except Timeout as error:
-        raise SetupError(
-            f"Another process has been starting the service of {home} for {timeout:.0f} s."
-        ) from error
+        message = f"Another process has been starting the service of {home} for {timeout:.0f} s."
+        raise SetupError(message) from error
     if port and not address.url.endswith(f":{port}"):
-        raise SetupError(
-            f"The local service runs at {address.url}; to move it to port {port}, stop it first: "
-            "python -m workbench service stop"
-        )
+        way_out = f"to move it to port {port}, stop it first: python -m workbench service stop"
+        raise SetupError(f"The local service runs at {address.url}; {way_out}")
     return address
 
 
@@ -121,9 +119,7 @@ def read_record(home: Path) -> Record | None:
     """What the present or the last service of ``home`` wrote down."""
     try:
         return Record(**json.loads((home / "service.json").read_bytes()))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError):  # not ours, or of another version: as good as none
+    except (FileNotFoundError, ValueError, TypeError):  # not ours, or of another version: as good as none
         return None
 
 
@@ -155,7 +151,7 @@ def _launch(home: Path, port: int | None, timeout: float) -> Address:
         address = find(home)
         if address:
             return address
-        if child.poll() not in (None, ALREADY_RUNS):
+        if child.poll() not in (None, AlreadyRunningError.exit_code):
             raise SetupError(_last_words(log, begin))
         time.sleep(0.02)
     if child.poll() is not None:
@@ -169,11 +165,7 @@ def _last_words(log: Path, begin: int) -> str:
         stream.seek(begin)
         lines = stream.read().decode(errors="replace").split("\n")
     said = [line.strip() for line in lines if line.strip()]
-    return (
-        f"The local service did not start: {said[-1]}"
-        if said
-        else f"The local service did not start; see {log}."
-    )
+    return f"The local service did not start{f': {said[-1]}' if said else f'; see {log}.'}"
 
 
 def _answers(record: Record) -> bool:

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workbench.catalog.limits import Limits
 from workbench.local.api.chat_routes import Answerer, ChatApi, CompletionsApi
-from workbench.local.api.deployment_routes import ACCOUNTS, SUBSCRIPTION, DeploymentsApi, ResourceApi
+from workbench.local.api.deployment_routes import ACCOUNTS, SUBSCRIPTION, ManagementApi
 from workbench.local.api.file_routes import FilesApi, UploadsApi
 from workbench.local.api.grader_routes import GradersApi
 from workbench.local.api.http import HANDLERS, FaultInjection, respond
@@ -74,20 +74,15 @@ def create_app(
     if workers is None:
         from workbench.local.workers import Workers
 
-        at_once = emulation.limits.max_running
-        workers = Workers(store, store.models, training_at_once=at_once or 1)
+        workers = Workers(store, store.models, training_at_once=emulation.limits.max_running or 1)
     serving = Serving(store, emulation)
     graders = GradersApi(workers, serving)
     jobs = JobsApi(store, workers.wake, emulation.limits, graders.check)
     chat = ChatApi(store, workers, serving)
     responses = ResponsesApi(store, workers, serving)
     routes = _data_routes(store, emulation.limits, jobs, chat, responses, graders)
-    dated = _routes(
-        {
-            "POST /deployments/{deployment}/chat/completions": chat.answer,
-            "DELETE /fine_tuning/jobs/{job_id}": jobs.delete_job,
-        }
-    )
+    dated = {"POST /deployments/{deployment}/chat/completions": chat.answer}
+    dated |= {"DELETE /fine_tuning/jobs/{job_id}": jobs.delete_job}
     crew = workers
 
     @asynccontextmanager
@@ -98,19 +93,20 @@ def create_app(
         await crew.stop()
         store.close()
 
-    not_dated = Refusal(
-        404,
-        "notFound",
-        "The resource is not found: this address needs ?api-version=…; /openai/v1/ does without.",
-    )
+    message = "The resource is not found: this address needs ?api-version=…; /openai/v1/ does without."
+    not_dated = Refusal(404, "notFound", message)
     app = Starlette(
         routes=[
             Route("/health", _health),
             Mount("/openai/v1", routes=routes),
             Mount("/api/projects/{project}/openai/v1", routes=routes),
             Mount("/v1", routes=routes),
-            Mount("/openai", routes=[*dated, *routes], middleware=[Middleware(_Dated, otherwise=not_dated)]),
-            *_management_routes(DeploymentsApi(store, emulation), ResourceApi(store, emulation, key)),
+            Mount(
+                "/openai",
+                routes=[*_routes(dated), *routes],
+                middleware=[Middleware(_Dated, otherwise=not_dated)],
+            ),
+            *_management_routes(ManagementApi(store, emulation, key)),
         ],
         middleware=[Middleware(_Door, key=key), Middleware(FaultInjection, emulation=emulation)],
         exception_handlers=HANDLERS,
@@ -123,10 +119,8 @@ def create_app(
 def _routes(table: Mapping[str, Endpoint], middleware: Sequence[Middleware] = ()) -> list[Route]:
     """The routes of a table: methods and address, and the function that answers there."""
     return [
-        Route(address, endpoint, methods=methods.split(","), middleware=middleware)
-        for (methods, address), endpoint in (
-            (place.split(" "), endpoint) for place, endpoint in table.items()
-        )
+        Route(place.split(" ")[1], endpoint, methods=place.split(" ")[0].split(","), middleware=middleware)
+        for place, endpoint in table.items()
     ]
 
 
@@ -183,34 +177,34 @@ def _data_routes(
     )
 
 
-def _management_routes(deployments: DeploymentsApi, resource: ResourceApi) -> list[Route]:
+def _management_routes(api: ManagementApi) -> list[Route]:
     """What Azure's management API has for deployments and the account, from the root of the address."""
     place, account = f"{SUBSCRIPTION}/locations/{{location}}", f"{ACCOUNTS}/{{account}}"
     one = f"{account}/deployments/{{name}}"
     table = {
-        f"PUT {one}": deployments.put,
-        f"GET {one}": deployments.show,
-        f"PATCH {one}": deployments.change,
-        f"DELETE {one}": deployments.delete,
-        f"GET {account}/deployments": deployments.list_deployments,
-        f"GET {place}/models": resource.list_models,
-        f"GET {place}/usages": resource.list_usages,
-        f"GET {place}/modelCapacities": resource.list_capacities,
-        f"GET {SUBSCRIPTION}/modelCapacities": resource.list_capacities,
-        f"GET {SUBSCRIPTION}/skus": resource.list_resource_skus,
-        f"GET {account}/models": resource.list_account_models,
-        f"GET {account}/usages": resource.list_account_usages,
-        f"GET {account}/skus": resource.list_account_skus,
-        f"POST {account}/listKeys": resource.list_keys,
-        f"POST {account}/regenerateKey": resource.regenerate_key,
-        f"GET {one}/skus": resource.list_deployment_skus,
-        f"GET {account}": resource.show_account,
-        f"GET {ACCOUNTS}": resource.list_accounts,
-        f"GET {SUBSCRIPTION}/accounts": resource.list_accounts,
+        f"PUT {one}": api.put,
+        f"GET {one}": api.show,
+        f"PATCH {one}": api.change,
+        f"DELETE {one}": api.delete,
+        f"GET {account}/deployments": api.list_deployments,
+        f"GET {place}/models": api.list_models,
+        f"GET {place}/usages": api.list_usages,
+        f"GET {place}/modelCapacities": api.list_capacities,
+        f"GET {SUBSCRIPTION}/modelCapacities": api.list_capacities,
+        f"GET {SUBSCRIPTION}/skus": api.list_resource_skus,
+        f"GET {account}/models": api.list_account_models,
+        f"GET {account}/usages": api.list_account_usages,
+        f"GET {account}/skus": api.list_account_skus,
+        f"POST {account}/listKeys": api.list_keys,
+        f"POST {account}/regenerateKey": api.regenerate_key,
+        f"GET {one}/skus": api.list_deployment_skus,
+        f"GET {account}": api.show_account,
+        f"GET {ACCOUNTS}": api.list_accounts,
+        f"GET {SUBSCRIPTION}/accounts": api.list_accounts,
     }
     message = "The api-version query parameter (?api-version=) is required for all requests."
     not_dated = Refusal(400, "MissingApiVersionParameter", message)
-    operation = {f"GET {place}/operationResults/{{name}}": deployments.show_operation}
+    operation = {f"GET {place}/operationResults/{{name}}": api.show_operation}
     return [*_routes(table, [Middleware(_Dated, otherwise=not_dated)]), *_routes(operation)]
 
 

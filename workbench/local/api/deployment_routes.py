@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from workbench.local.api.http import RequestShape, faults_of, invalid, read_json
 from workbench.local.api.model_routes import Model, find_model
 from workbench.local.chat_protocol import Refusal
-from workbench.local.emulation import Emulation, harms
+from workbench.local.emulation import Emulation, Faults, harms
 from workbench.local.models.bases import base_models
 from workbench.local.store.checkpoints import model_refusal
 from workbench.local.store.deployments import DEVELOPER_SKU, Deployment
@@ -119,14 +119,6 @@ class DeploymentChange(RequestShape):
     tags: dict[str, str] | None = None
 
 
-def check_name(name: str) -> None:
-    """Raise ``Refusal`` for a name that a deployment cannot have."""
-    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
-        raise invalid(
-            f"A deployment's name has 1 to 64 letters, digits and hyphens; {name[:80]!r} is none.", "name"
-        )
-
-
 def formats_of(base_model: str) -> tuple[str, ...]:
     """What ``model.format`` may say for models tuned from this one, the management API's own word first."""
     name = base_model.rpartition("/")[2].lower()
@@ -170,12 +162,13 @@ KIND, ACCOUNT_SKU = "AIServices", "S0"
 CAPACITY: dict[str, JSON] = {"minimum": 1, "maximum": MOST_CAPACITY, "step": 1, "default": 1}
 
 
-class ResourceApi:
-    """The part of the management API that is about the resource itself."""
+class ManagementApi:
+    """The calls of the management API: those about the resource itself, then those about deployments."""
 
     def __init__(self, store: Store, emulation: Emulation, key: str) -> None:
-        """Show the models and deployments of ``store``; ``key`` opens the service."""
-        self._store, self._limits, self._key = store, emulation.limits, key
+        """Deploy the models of ``store``; ``key`` opens the service."""
+        self._store, self._key = store, key
+        self._limits, self._clock = emulation.limits, emulation.clock
 
     async def list_models(self, request: Request) -> Response:
         """List what can be deployed, in this place."""
@@ -234,9 +227,8 @@ class ResourceApi:
 
     async def list_account_skus(self, request: Request) -> Response:
         """List the kinds that the account may be of; there is one."""
-        return JSONResponse(
-            {"value": [{"resourceType": f"{PROVIDER}/accounts", "sku": {"name": ACCOUNT_SKU}}]}
-        )
+        shown = {"resourceType": f"{PROVIDER}/accounts", "sku": {"name": ACCOUNT_SKU}}
+        return JSONResponse({"value": [shown]})
 
     async def list_resource_skus(self, request: Request) -> Response:
         """List the kinds of account that there are."""
@@ -245,12 +237,9 @@ class ResourceApi:
 
     async def list_deployment_skus(self, request: Request) -> Response:
         """List the kinds that a deployment may become, with the sizes."""
-        deployment = self._store.deployments.get(request.path_params["name"])
-        model = find_model(self._store, deployment.model) if deployment else None
-        if model is None:
-            raise deployment_not_found(request)
-        kind = f"{PROVIDER}/accounts/deployments"
-        skus = [{"resourceType": kind, "sku": {"name": sku}, "capacity": CAPACITY} for sku in _skus_of(model)]
+        model = find_model(self._store, self._deployment(request).model)
+        kind, names = f"{PROVIDER}/accounts/deployments", _skus_of(model) if model else ()
+        skus = [{"resourceType": kind, "sku": {"name": name}, "capacity": CAPACITY} for name in names]
         return JSONResponse({"value": skus})
 
     async def list_keys(self, request: Request) -> Response:
@@ -259,8 +248,7 @@ class ResourceApi:
 
     async def regenerate_key(self, request: Request) -> Response:
         """Say that the key stays."""
-        message = "The key of the local service is set when it is started, by WORKBENCH_LOCAL_KEY."
-        raise Refusal(409, "conflict", message)
+        raise _conflict("The key of the local service is set when it is started, by WORKBENCH_LOCAL_KEY.")
 
     async def show_account(self, request: Request) -> Response:
         """Describe this service as a resource."""
@@ -275,6 +263,178 @@ class ResourceApi:
         names = [*base_models(self._store.models), *tuned]
         return [model for name in names if (model := find_model(self._store, name))]
 
+    # Deployments over HTTP, at the addresses of Azure's management API.
+    #
+    # This service is one resource, whatever subscription, resource group and account a path names. With
+    # ``azure-mgmt-cognitiveservices`` it is reached like this; the key goes through a policy of azure-core
+    # because a token would be refused over plain http, and one asks more often than every 30 seconds::
+    #
+    #     key = AzureKeyCredential("the service's key")
+    #     policy = AzureKeyCredentialPolicy(key, "Authorization", prefix="Bearer")
+    #     client = CognitiveServicesManagementClient(
+    #         key, "any-subscription", base_url=address, authentication_policy=policy, polling_interval=1
+    #     )
+    #
+    # Azure's 500 without a message for a wrong ``model.format`` is not emulated: the
+    # refusal names the right one.
+
+    async def put(self, request: Request) -> Response:
+        """Create a deployment, or change the size of one; it answers some seconds later."""
+        name = request.path_params["name"]
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
+            rule = "A deployment's name has 1 to 64 letters, digits and hyphens"
+            raise invalid(f"{rule}; {name[:80]!r} is none.", "name")
+        asked = await read_json(request, DeploymentRequest)
+        sku, faults = asked.sku.spelt, faults_of(request)
+        model = find_model(self._store, asked.properties.model.name)
+        model = check_model(asked.properties.model, model, sku)
+        self._check_safety(model, harms(faults, "model-check"))
+        existing = self._store.deployments.get(name)
+        if existing is not None:
+            self._check_idle(existing)
+            if existing.model != model.name:
+                raise _conflict(f"There is a deployment {name!r}, of {existing.model}; delete it first.")
+        self._check_quota(model, asked.sku, existing, faults)
+        deployment = Deployment(
+            name=existing.name if existing else name,
+            sku=sku,
+            capacity=asked.sku.capacity,
+            model=model.name,
+            version=asked.properties.model.version or "1",
+            format=asked.properties.model.format,
+            tuned=model.adapter is not None,
+            settings=asked.properties.repeated,
+            tags=asked.tags,
+            created_at=existing.created_at if existing else self._clock.now(),
+            called_at=existing.called_at if existing else None,
+        )
+        self._store.deployments.put(deployment)
+        if existing is not None:
+            return JSONResponse(self._show(request, deployment))
+        place = SUBSCRIPTION.format(subscription=quote(request.path_params["subscription"])).lstrip("/")
+        place = f"{request.base_url}{place}/locations/{LOCATION}"
+        operation = f"{place}/operationResults/{name}?{request.url.query}"
+        headers = {"azure-asyncoperation": operation, "retry-after": self._retry_after(deployment)}
+        return JSONResponse(self._show(request, deployment), 201, headers)
+
+    async def show(self, request: Request) -> Response:
+        """Describe one deployment."""
+        return JSONResponse(self._show(request, self._deployment(request)))
+
+    async def list_deployments(self, request: Request) -> Response:
+        """List all deployments."""
+        shown: list[JSON] = [self._show(request, one) for one in self._store.deployments.all()]
+        return JSONResponse({"value": shown})
+
+    async def change(self, request: Request) -> Response:
+        """Change the kind, the size or the tags of a deployment."""
+        deployment = self._deployment(request)
+        self._check_idle(deployment)
+        asked = await read_json(request, DeploymentChange)
+        if asked.sku is not None:
+            model = find_model(self._store, deployment.model)
+            assert model is not None  # a deployed model is not deleted
+            self._check_quota(model, asked.sku, deployment, faults_of(request))
+            deployment = replace(deployment, sku=asked.sku.spelt, capacity=asked.sku.capacity)
+        if asked.tags is not None:
+            deployment = replace(deployment, tags=asked.tags)
+        self._store.deployments.put(deployment)
+        return JSONResponse(self._show(request, deployment))
+
+    async def delete(self, request: Request) -> Response:
+        """Delete a deployment; its model stays."""
+        deployment = self._store.deployments.get(request.path_params["name"])
+        if deployment is None:
+            return Response(status_code=204)
+        self._check_idle(deployment)
+        self._store.deployments.delete(deployment.name)
+        return Response(status_code=200)
+
+    async def show_operation(self, request: Request) -> Response:
+        """Tell how far the creation of a deployment is."""
+        name = request.path_params["name"]
+        deployment = self._store.deployments.get(name)
+        status, headers = "Canceled", {}
+        if deployment is not None:
+            status = "InProgress" if deployment.lacks(self._clock) else "Succeeded"
+        if deployment is not None and status == "InProgress":
+            headers = {"retry-after": self._retry_after(deployment)}
+        return JSONResponse({"id": request.url.path, "name": name, "status": status}, headers=headers)
+
+    def _deployment(self, request: Request) -> Deployment:
+        asked = request.path_params
+        deployment = self._store.deployments.get(asked["name"])
+        if deployment is None:
+            message = (
+                f"The Resource '{PROVIDER}/accounts/{asked['account']}/deployments/{asked['name'][:80]}' under "
+                f"resource group '{asked['group'][:80]}' was not found."
+            )
+            raise Refusal(404, "ResourceNotFound", message)
+        return deployment
+
+    def _check_idle(self, deployment: Deployment) -> None:
+        if deployment.lacks(self._clock):
+            raise _conflict(f"The deployment {deployment.name!r} is still being created; wait for it.")
+
+    def _check_safety(self, model: Model, found: tuple[str, ...]) -> None:
+        tuned = self._store.checkpoints.model(model.name)
+        if tuned is None:
+            return
+        problem = model_refusal(", ".join(found)) if found else self._store.safety.model_problem(tuned.job_id)
+        if problem:
+            raise Refusal(400, "unexpectedEntityState", problem, "properties.model.name")
+
+    def _check_quota(self, model: Model, sku: Sku, existing: Deployment | None, faults: Faults) -> None:
+        more = sku.capacity - (existing.capacity if existing else 0)
+        if "quota" in faults and more > 0:
+            message = (
+                f"This operation require {more} new capacity in quota Tokens Per Minute (thousands) - "
+                f"{sku.spelt} - {model.name}, which is bigger than the current available capacity 0."
+            )
+            raise Refusal(429, "InsufficientQuota", message)
+        if existing is not None:
+            return
+        others = self._store.deployments.all()
+        tuned = sum(one.tuned for one in others) if model.adapter else 0
+        for found, limit, words in (
+            (len(others), self._limits.max_deployments, "deployments"),
+            (tuned, self._limits.max_tuned_deployments, "deployments of tuned models"),
+        ):
+            if limit is not None and found >= limit:
+                message = f"This resource has {found} {words}, the most there may be; delete one first."
+                raise Refusal(400, "quotaExceeded", message)
+
+    def _retry_after(self, deployment: Deployment) -> str:
+        return str(max(1, ceil(self._clock.takes(deployment.lacks(self._clock)))))
+
+    def _show(self, request: Request, deployment: Deployment) -> dict[str, JSON]:
+        account = account_id(request, request.path_params["account"])
+        of = deployment
+        model: dict[str, JSON] = {"format": of.format, "name": of.model, "version": of.version}
+        settings = dict(deployment.settings)
+        source = settings.pop("source", None)
+        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(deployment.created_at))
+        return {
+            "id": f"{account}/deployments/{deployment.name}",
+            "name": deployment.name,
+            "type": f"{PROVIDER}/accounts/deployments",
+            "sku": {"name": deployment.sku, "capacity": deployment.capacity},
+            "etag": deployment.etag,
+            "tags": dict(deployment.tags),
+            "systemData": {"createdAt": created, "lastModifiedAt": created},
+            "properties": {
+                "model": model | (source if isinstance(source, dict) else {}),
+                "provisioningState": "Creating" if deployment.lacks(self._clock) else "Succeeded",
+                "capabilities": {"chatCompletion": "true"},
+                # At capacity 1 a tuned deployment gives about one request a minute.
+                "rateLimits": [
+                    {"key": "request", "renewalPeriod": 60, "count": deployment.capacity},
+                    {"key": "token", "renewalPeriod": 60, "count": deployment.capacity * 1000},
+                ],
+                **settings,
+            },
+        }
+
 
 def account_id(request: Request, account: str) -> str:
     """The account's id in the words of the path that was asked for."""
@@ -282,14 +442,8 @@ def account_id(request: Request, account: str) -> str:
     return f"{ACCOUNTS.format(subscription=place[0], group=place[1])}/{account}"
 
 
-def deployment_not_found(request: Request) -> Refusal:
-    """The deployment that a path names is not here, in Azure's words."""
-    asked = request.path_params
-    message = (
-        f"The Resource '{PROVIDER}/accounts/{asked['account']}/deployments/{asked['name'][:80]}' under "
-        f"resource group '{asked['group'][:80]}' was not found."
-    )
-    return Refusal(404, "ResourceNotFound", message)
+def _conflict(message: str) -> Refusal:
+    return Refusal(409, "conflict", message)
 
 
 def _show_account(request: Request, account: str) -> dict[str, JSON]:
@@ -339,191 +493,3 @@ def _show_usage(name: str, used: int, limit: int | None) -> dict[str, JSON]:
         "status": "Included",
     }
     return shown if limit is None else shown | {"limit": limit}
-
-
-# Deployments over HTTP, at the addresses of Azure's management API.
-#
-# This service is one resource, whatever subscription, resource group and account a path names. With
-# ``azure-mgmt-cognitiveservices`` it is reached like this; the key goes through a policy of azure-core
-# because a token would be refused over plain http, and one asks more often than every 30 seconds::
-#
-#     key = AzureKeyCredential("the service's key")
-#     policy = AzureKeyCredentialPolicy(key, "Authorization", prefix="Bearer")
-#     client = CognitiveServicesManagementClient(
-#         key, "any-subscription", base_url=address, authentication_policy=policy, polling_interval=1
-#     )
-#
-# Azure's 500 without a message for a wrong ``model.format`` is not emulated: the
-# refusal names the right one.
-
-
-class DeploymentsApi:
-    """The part of the management API that is about deployments."""
-
-    def __init__(self, store: Store, emulation: Emulation) -> None:
-        """Deploy the models of ``store``."""
-        self._store = store
-        self._limits, self._clock = emulation.limits, emulation.clock
-
-    async def put(self, request: Request) -> Response:
-        """Create a deployment, or change the size of one; it answers some seconds later."""
-        name = request.path_params["name"]
-        check_name(name)
-        asked = await read_json(request, DeploymentRequest)
-        sku, faults = asked.sku.spelt, faults_of(request)
-        model = find_model(self._store, asked.properties.model.name)
-        model = check_model(asked.properties.model, model, sku)
-        self._check_safety(model, harms(faults, "model-check"))
-        existing = self._store.deployments.get(name)
-        if existing is not None:
-            self._check_idle(existing)
-            if existing.model != model.name:
-                message = f"There is a deployment {name!r} already, of {existing.model}; delete it first."
-                raise Refusal(409, "conflict", message)
-        self._check_quota(model, sku, asked.sku.capacity, existing, out_of_quota="quota" in faults)
-        deployment = Deployment(
-            name=existing.name if existing else name,
-            sku=sku,
-            capacity=asked.sku.capacity,
-            model=model.name,
-            version=asked.properties.model.version or "1",
-            format=asked.properties.model.format,
-            tuned=model.adapter is not None,
-            settings=asked.properties.repeated,
-            tags=asked.tags,
-            created_at=existing.created_at if existing else self._clock.now(),
-            called_at=existing.called_at if existing else None,
-        )
-        self._store.deployments.put(deployment)
-        if existing is not None:
-            return JSONResponse(self._show(request, deployment))
-        place = SUBSCRIPTION.format(subscription=quote(request.path_params["subscription"])).lstrip("/")
-        operation = (
-            f"{request.base_url}{place}/locations/{LOCATION}/operationResults/{name}?{request.url.query}"
-        )
-        headers = {"azure-asyncoperation": operation, "retry-after": self._retry_after(deployment)}
-        return JSONResponse(self._show(request, deployment), 201, headers)
-
-    async def show(self, request: Request) -> Response:
-        """Describe one deployment."""
-        return JSONResponse(self._show(request, self._deployment(request)))
-
-    async def list_deployments(self, request: Request) -> Response:
-        """List all deployments."""
-        shown: list[JSON] = [self._show(request, one) for one in self._store.deployments.all()]
-        return JSONResponse({"value": shown})
-
-    async def change(self, request: Request) -> Response:
-        """Change the kind, the size or the tags of a deployment."""
-        deployment = self._deployment(request)
-        self._check_idle(deployment)
-        asked = await read_json(request, DeploymentChange)
-        if asked.sku is not None:
-            model = find_model(self._store, deployment.model)
-            assert model is not None  # a deployed model is not deleted
-            out_of_quota = "quota" in faults_of(request)
-            self._check_quota(
-                model, asked.sku.spelt, asked.sku.capacity, deployment, out_of_quota=out_of_quota
-            )
-            deployment = replace(deployment, sku=asked.sku.spelt, capacity=asked.sku.capacity)
-        if asked.tags is not None:
-            deployment = replace(deployment, tags=asked.tags)
-        self._store.deployments.put(deployment)
-        return JSONResponse(self._show(request, deployment))
-
-    async def delete(self, request: Request) -> Response:
-        """Delete a deployment; its model stays."""
-        deployment = self._store.deployments.get(request.path_params["name"])
-        if deployment is None:
-            return Response(status_code=204)
-        self._check_idle(deployment)
-        self._store.deployments.delete(deployment.name)
-        return Response(status_code=200)
-
-    async def show_operation(self, request: Request) -> Response:
-        """Tell how far the creation of a deployment is."""
-        name = request.path_params["name"]
-        deployment = self._store.deployments.get(name)
-        status, headers = "Canceled", {}
-        if deployment is not None:
-            status = "InProgress" if deployment.lacks(self._clock) else "Succeeded"
-        if deployment is not None and status == "InProgress":
-            headers = {"retry-after": self._retry_after(deployment)}
-        return JSONResponse({"id": request.url.path, "name": name, "status": status}, headers=headers)
-
-    def _deployment(self, request: Request) -> Deployment:
-        deployment = self._store.deployments.get(request.path_params["name"])
-        if deployment is None:
-            raise deployment_not_found(request)
-        return deployment
-
-    def _check_idle(self, deployment: Deployment) -> None:
-        if deployment.lacks(self._clock):
-            message = (
-                f"The deployment {deployment.name!r} is still being created; wait until it has succeeded."
-            )
-            raise Refusal(409, "conflict", message)
-
-    def _check_safety(self, model: Model, found: tuple[str, ...]) -> None:
-        tuned = self._store.checkpoints.model(model.name)
-        if tuned is None:
-            return
-        problem = model_refusal(", ".join(found)) if found else self._store.safety.model_problem(tuned.job_id)
-        if problem:
-            raise Refusal(400, "unexpectedEntityState", problem, "properties.model.name")
-
-    def _check_quota(
-        self, model: Model, sku: str, capacity: int, existing: Deployment | None, *, out_of_quota: bool
-    ) -> None:
-        more = capacity - (existing.capacity if existing else 0)
-        if out_of_quota and more > 0:
-            message = (
-                f"This operation require {more} new capacity in quota Tokens Per Minute (thousands) - "
-                f"{sku} - {model.name}, which is bigger than the current available capacity 0."
-            )
-            raise Refusal(429, "InsufficientQuota", message)
-        if existing is not None:
-            return
-        others = self._store.deployments.all()
-        tuned = sum(one.tuned for one in others) if model.adapter else 0
-        for found, limit, words in (
-            (len(others), self._limits.max_deployments, "deployments"),
-            (tuned, self._limits.max_tuned_deployments, "deployments of tuned models"),
-        ):
-            if limit is not None and found >= limit:
-                message = f"This resource has {found} {words}, the most there may be; delete one first."
-                raise Refusal(400, "quotaExceeded", message)
-
-    def _retry_after(self, deployment: Deployment) -> str:
-        return str(max(1, ceil(self._clock.takes(deployment.lacks(self._clock)))))
-
-    def _show(self, request: Request, deployment: Deployment) -> dict[str, JSON]:
-        account = account_id(request, request.path_params["account"])
-        model: dict[str, JSON] = {
-            "format": deployment.format,
-            "name": deployment.model,
-            "version": deployment.version,
-        }
-        settings = dict(deployment.settings)
-        source = settings.pop("source", None)
-        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(deployment.created_at))
-        return {
-            "id": f"{account}/deployments/{deployment.name}",
-            "name": deployment.name,
-            "type": f"{PROVIDER}/accounts/deployments",
-            "sku": {"name": deployment.sku, "capacity": deployment.capacity},
-            "etag": deployment.etag,
-            "tags": dict(deployment.tags),
-            "systemData": {"createdAt": created, "lastModifiedAt": created},
-            "properties": {
-                "model": model | (source if isinstance(source, dict) else {}),
-                "provisioningState": "Creating" if deployment.lacks(self._clock) else "Succeeded",
-                "capabilities": {"chatCompletion": "true"},
-                # At capacity 1 a tuned deployment gives about one request a minute.
-                "rateLimits": [
-                    {"key": "request", "renewalPeriod": 60, "count": deployment.capacity},
-                    {"key": "token", "renewalPeriod": 60, "count": deployment.capacity * 1000},
-                ],
-                **settings,
-            },
-        }

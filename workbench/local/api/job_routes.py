@@ -177,9 +177,7 @@ class JobsApi:
             raise http.not_found("file", file_id, param)
         purpose = file["purpose"]
         if purpose != "fine-tune":
-            raise http.invalid(
-                f"{param} was uploaded for {purpose}; upload it with purpose fine-tune.", param
-            )
+            raise http.invalid(f"{param} was uploaded for {purpose}; upload it for fine-tune.", param)
 
     def _need_room_in_queue(self, faults: Faults) -> None:
         if "quota" in faults:

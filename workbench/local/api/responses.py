@@ -211,9 +211,7 @@ class ResponseRequest(RequestShape):
     def _nothing_ignored(cls, body: object) -> object:
         if isinstance(body, dict):
             _check_reasoning(body.get("reasoning"))
-        return chat_request.obeyed(
-            body, NOT_OFFERED, {*chat_request.HARMLESS, *ALSO_HARMLESS} - {"parallel_tool_calls"}
-        )
+        return chat_request.obeyed(body, NOT_OFFERED, HARMLESS)
 
     @property
     def is_kept(self) -> bool:

@@ -164,10 +164,12 @@ class Checkpoints:
     def _read_note(self, folder: Path) -> dict[str, Any] | None:
         """What is known about an adapter that the database does not know, if that is true."""
         note = database.read_note(folder / "checkpoint.json", NOTE)
-        whole = all(
-            (folder / name).is_file() for name in ("adapter_config.json", "adapter_model.safetensors")
-        )
-        if note is None or not whole or folder != self.folder(note["job_id"], note["step"]):
+        parts = (folder / name for name in ("adapter_config.json", "adapter_model.safetensors"))
+        if (
+            note is None
+            or not all(part.is_file() for part in parts)
+            or folder != self.folder(note["job_id"], note["step"])
+        ):
             return None
         return note if self.model(note["model"]) is None else None
 
@@ -210,9 +212,8 @@ class Safety:
 
     def expect(self, job_id: str, *, data: Iterable[str], model: Iterable[str]) -> None:
         """Let a job's data, its model or both fail with these harm types."""
-        findings = (json.dumps(list(data)), json.dumps(list(model)))
-        with self._db.change() as db:
-            db.execute("INSERT OR REPLACE INTO safety VALUES (?, ?, ?)", (job_id, *findings))
+        findings = {"data": json.dumps(list(data)), "model": json.dumps(list(model))}
+        self._db.insert("safety", {"job_id": job_id, **findings}, known="REPLACE")
 
     def data_problem(self, job_id: str) -> str | None:
         """What is wrong with a job's data, in Azure's words."""

@@ -4,8 +4,8 @@ import hashlib
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from io import BufferedWriter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -74,22 +74,15 @@ class Files:
                 incoming.write(chunk)
             return self.keep(incoming, filename, purpose)
 
-    @contextmanager
-    def receive(self) -> Iterator[BufferedWriter]:
+    def receive(self) -> AbstractContextManager[BufferedWriter]:
         """A place on the store's disk to write an upload to; gone afterwards unless ``keep`` took it."""
-        path = self._root / "incoming" / uuid.uuid4().hex
-        try:
-            with path.open("xb") as incoming:
-                yield incoming
-        finally:
-            path.unlink(missing_ok=True)
+        return database.scratch(self._root / "incoming" / uuid.uuid4().hex)
 
     def keep(
         self, incoming: BufferedWriter, filename: str, purpose: str, *, expires_after: int | None = None
     ) -> StoredFile:
         """Turn what was received into a file of the store, for ``expires_after`` seconds or for good."""
-        incoming.flush()
-        os.fsync(incoming.fileno())
+        database.flush(incoming)
         file_id = database.new_id("file")
         note = {
             "id": file_id,
@@ -103,9 +96,9 @@ class Files:
             database.write_note(self._note(file_id), note)
             os.replace(incoming.name, self.path(file_id))
             database.sync(self._root / "files")
-            with self._db.change() as db:
+            with self._db.change():
                 self._db.on_rollback(lambda: self._discard(file_id))
-                self._insert(db, note)
+                self._insert(note)
         except BaseException:
             self._discard(file_id)
             raise
@@ -210,16 +203,13 @@ class Files:
                 database.set_aside(path, self._root)
                 aside += 1
                 self._root.joinpath("files", f"{name}.json").unlink(missing_ok=True)
-        with self._db.change() as db:
+        with self._db.change():
             for note in sorted(taken_up, key=lambda note: (note["created_at"], note["id"])):
-                self._insert(db, note)
+                self._insert(note)
         for file_id in rows.keys() & there.keys():
             if f"{file_id}.json" not in there:  # of an earlier workbench, which wrote none
-                row = rows[file_id]
-                database.write_note(
-                    self._note(file_id),
-                    {name: row[name] for name in NOTE} | {"expires_after": row["seconds"]},
-                )
+                note = {name: rows[file_id][name] for name in NOTE}
+                database.write_note(self._note(file_id), note | {"expires_after": rows[file_id]["seconds"]})
         return Tidied(len(taken_up), aside)
 
     def _remove_expired(self) -> None:
@@ -227,14 +217,12 @@ class Files:
             if self._clock.since(row["created_at"]) >= row["seconds"]:
                 self.delete(row["id"])
 
-    def _insert(self, db: sqlite3.Connection, note: Mapping[str, object]) -> None:
+    def _insert(self, note: Mapping[str, object]) -> None:
         # Known already: a start took the file up between its arrival and this transaction of a worker.
-        db.execute(
-            f"INSERT INTO files ({', '.join(NOTE)}) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-            tuple(note[name] for name in NOTE),
-        )
+        self._db.insert("files", {name: note[name] for name in NOTE}, known="IGNORE")
         if note.get("expires_after") is not None:
-            db.execute("INSERT OR IGNORE INTO expiries VALUES (?, ?)", (note["id"], note["expires_after"]))
+            expiry = {"file_id": note["id"], "seconds": note["expires_after"]}
+            self._db.insert("expiries", expiry, known="IGNORE")
 
     def _note(self, file_id: str) -> Path:
         return self.path(file_id).with_name(f"{file_id}.json")
@@ -309,12 +297,9 @@ class Uploads:
     def add(self, filename: str, purpose: str, size: int, *, expires_after: int | None = None) -> Upload:
         """Announce a file of ``size`` bytes."""
         upload_id = database.new_id("upload", joint="_")
-        with self._db.change() as db:
-            db.execute(
-                "INSERT INTO uploads (id, created_at, filename, purpose, bytes, expires_after, status)"
-                " VALUES (?, ?, ?, ?, ?, ?, 'pending')",
-                (upload_id, int(self._clock.now()), filename, purpose, size, expires_after),
-            )
+        announced = {"filename": filename, "purpose": purpose, "bytes": size, "expires_after": expires_after}
+        now = int(self._clock.now())
+        self._db.insert("uploads", {"id": upload_id, "created_at": now, **announced, "status": "pending"})
         return self._need(upload_id)
 
     def get(self, upload_id: str) -> Upload | None:
@@ -328,20 +313,13 @@ class Uploads:
         query = "SELECT coalesce(sum(bytes), 0) AS bytes FROM upload_parts WHERE upload_id = ?"
         return int(self._db.all(query, (upload_id,))[0]["bytes"])
 
-    @contextmanager
-    def receive(self) -> Iterator[BufferedWriter]:
+    def receive(self) -> AbstractContextManager[BufferedWriter]:
         """A place on the store's disk to write a part to; gone afterwards unless ``keep`` took it."""
-        path = self._parts / f"{uuid.uuid4().hex}.new"
-        try:
-            with path.open("xb") as incoming:
-                yield incoming
-        finally:
-            path.unlink(missing_ok=True)
+        return database.scratch(self._parts / f"{uuid.uuid4().hex}.new")
 
     def keep(self, upload_id: str, incoming: BufferedWriter) -> UploadPart | None:
         """Add what was received as a part; ``None``, and nothing kept, when no more parts are wanted."""
-        incoming.flush()
-        os.fsync(incoming.fileno())
+        database.flush(incoming)
         part: UploadPart = {
             "id": f"part_{Path(incoming.name).stem}",
             "object": "upload.part",
@@ -349,13 +327,12 @@ class Uploads:
             "upload_id": upload_id,
         }
         database.sync(self._parts)
-        with self._db.change() as db:
-            wanted = db.execute(
-                "INSERT INTO upload_parts (id, upload_id, created_at, bytes)"
-                " SELECT ?, id, ?, ? FROM uploads WHERE id = ? AND status = 'pending'",
-                (part["id"], part["created_at"], incoming.tell(), upload_id),
-            )
-        if not wanted.rowcount:
+        wanted = self._db.write(
+            "INSERT INTO upload_parts (id, upload_id, created_at, bytes)"
+            " SELECT ?, id, ?, ? FROM uploads WHERE id = ? AND status = 'pending'",
+            (part["id"], part["created_at"], incoming.tell(), upload_id),
+        )
+        if not wanted:
             return None
         os.replace(incoming.name, self._parts / part["id"])  # after a kill just before, ``tidy`` does it
         return part
@@ -382,28 +359,21 @@ class Uploads:
             digest = hashlib.md5(usedforsecurity=False)
             for part_id in part_ids:
                 if not (self._parts / part_id).exists():
-                    raise DataError(
-                        f"The bytes of {part_id} are gone from the disk of the local service, by nothing "
-                        "that it did itself; send that part again, and complete the upload with the new id."
-                    )
+                    found = f"The bytes of {part_id} are gone from the disk of the local service"
+                    raise DataError(f"{found}; send that part again, and complete with the new id.")
                 with (self._parts / part_id).open("rb") as part:
                     while chunk := part.read(CHUNK):
                         whole.write(chunk)
                         digest.update(chunk)
             if whole.tell() != upload["bytes"]:
-                raise DataError(
-                    f"The parts have {whole.tell():,} bytes, but {upload['bytes']:,} were announced; "
-                    "list every part once, in order, or start the upload anew."
-                )
+                found = f"The parts have {whole.tell():,} bytes, but {upload['bytes']:,} were announced"
+                raise DataError(f"{found}; list every part once, in order, or start the upload anew.")
             if md5 is not None and md5.lower() != digest.hexdigest():
-                raise DataError(
-                    f"The parts arrived with the md5 {digest.hexdigest()}, not {md5[:40]}; "
-                    "check the order of part_ids and send the damaged part again."
-                )
+                found = f"The parts arrived with the md5 {digest.hexdigest()}, not {md5[:40]}"
+                raise DataError(f"{found}; check the order of part_ids and send the damaged part again.")
             if examine is not None:
                 examine(whole, upload["filename"], upload["purpose"])
-            whole.flush()
-            os.fsync(whole.fileno())  # now, because nobody can use the database below
+            database.flush(whole)  # now, because nobody can use the database below
             with self._db.change() as db:
                 row = db.execute("SELECT * FROM uploads WHERE id = ?", (upload_id,)).fetchone()
                 if row["status"] != "pending":
@@ -411,18 +381,14 @@ class Uploads:
                 file = self._files.keep(
                     whole, upload["filename"], upload["purpose"], expires_after=row["expires_after"]
                 )
-                db.execute(
-                    "UPDATE uploads SET status = 'completed', file_id = ? WHERE id = ?",
-                    (file["id"], upload_id),
-                )
+                change = "UPDATE uploads SET status = 'completed', file_id = ? WHERE id = ?"
+                db.execute(change, (file["id"], upload_id))
         self._drop_parts(upload_id)
         return self._need(upload_id)
 
     def cancel(self, upload_id: str) -> Upload | None:
         """Take no more parts and forget those that came; ``None`` when the upload is not open any more."""
-        if not self._end(upload_id, "cancelled"):
-            return None
-        return self._need(upload_id)
+        return self._need(upload_id) if self._end(upload_id, "cancelled") else None
 
     def tidy(self) -> Tidied:
         """Remove parts that a killed service left half done; set those aside of which nobody knows."""
@@ -430,11 +396,9 @@ class Uploads:
         ended = "SELECT DISTINCT upload_id FROM upload_parts JOIN uploads ON upload_id = uploads.id"
         for row in self._db.all(f"{ended} WHERE status != 'pending'"):  # killed before this was done
             self._drop_parts(row["upload_id"])
-        rows = self._db.all(
-            "SELECT upload_parts.id FROM upload_parts JOIN uploads ON upload_id = uploads.id"
-            " WHERE status = 'pending'"
-        )
-        needed, aside = {row["id"] for row in rows}, 0
+        parts = "SELECT upload_parts.id FROM upload_parts JOIN uploads ON upload_id = uploads.id"
+        needed = {row["id"] for row in self._db.all(f"{parts} WHERE status = 'pending'")}
+        aside = 0
         for part in sorted(self._parts.iterdir()):
             if part.suffix == ".new" and f"part_{part.stem}" in needed:
                 part.replace(self._parts / f"part_{part.stem}")

@@ -65,11 +65,12 @@ class Events:
         }
         if data is not None:
             event["data"] = finite(data)
-        with self._db.change() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO events (id, job_id, body) VALUES (?, ?, ?)",
-                (event["id"], job_id, json.dumps(event)),
-            )
+        self.take_up(job_id, event)
+
+    def take_up(self, job_id: str, event: Event) -> None:
+        """Write a line as it is, unless it stands there."""
+        row = {"id": event["id"], "job_id": job_id, "body": json.dumps(event)}
+        self._db.insert("events", row, known="IGNORE")
 
     def page(self, job_id: str, *, after: str | None, limit: int) -> tuple[list[Event], bool]:
         """A page of the job's log, newest first, and whether more follow."""
@@ -87,20 +88,15 @@ def finite(values: Mapping[str, Value]) -> dict[str, Value]:
 # A job's result file: its metrics as CSV, one line a step, in the columns of its method.
 
 
-def render_csv(steps: Iterable[tuple[int, Mapping[str, float]]], columns: Sequence[str]) -> bytes:
-    """The file's content; a cell stays blank where nothing was measured."""
+def render_csv(
+    steps: Iterable[tuple[int, Mapping[str, float]]], columns: Sequence[str], *, header: bool = True
+) -> bytes:
+    """The file's content, or lines of it without ``header``; a cell is blank where nothing was measured."""
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    table.writeheader()
+    if header:
+        table.writeheader()
     table.writerows({"step": step, **metrics} for step, metrics in steps)
-    return text.getvalue().encode()
-
-
-def render_line(step: int, metrics: Mapping[str, float], columns: Sequence[str]) -> bytes:
-    """The one line of a step in that file."""
-    text = io.StringIO(newline="")
-    table = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    table.writerow({"step": step, **metrics})
     return text.getvalue().encode()
 
 
@@ -128,32 +124,27 @@ class Metrics:
     def open_results(self, job_id: str) -> str:
         """The id of the job's result file, which is made when it has none yet."""
         file_id = database.derived_id("file", job_id, "results")
-        with self._db.change() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO files (id, filename, purpose, created_at, bytes, job_id)"
-                " VALUES (?, 'results.csv', 'fine-tune-results', ?, ?, ?)",
-                (file_id, int(time.time()), len(self.csv(job_id)), job_id),
-            )
+        row: dict[str, object] = {"id": file_id, "filename": "results.csv", "purpose": "fine-tune-results"}
+        with self._db.change():
+            row |= {"created_at": int(time.time()), "bytes": len(self.csv(job_id)), "job_id": job_id}
+            self._db.insert("files", row, known="IGNORE")
         return file_id
 
     def add(self, job_id: str, step: int, metrics: Mapping[str, float]) -> None:
         """Write what was measured at a step; a number that stands there already stays as it is."""
         columns = self._columns(job_id)
         with self._db.change() as db:
-            row = db.execute(
-                "SELECT body FROM metrics WHERE job_id = ? AND step = ?", (job_id, step)
-            ).fetchone()
+            query = "SELECT body FROM metrics WHERE job_id = ? AND step = ?"
+            row = self._db.one(query, (job_id, step))
             known = json.loads(row["body"]) if row else {}
             merged = {**finite(metrics), **known}
             if row and merged == known:
                 return
-            db.execute(
-                "INSERT INTO metrics (job_id, step, body) VALUES (?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET body = excluded.body",
-                (job_id, step, json.dumps(merged)),
-            )
-            grown = len(render_line(step, merged, columns))
-            grown -= len(render_line(step, known, columns)) if row else 0
+            body = json.dumps(merged)
+            self._db.insert("metrics", {"job_id": job_id, "step": step, "body": body}, known="REPLACE")
+            before, after = ([(step, one)] for one in (known, merged))
+            grown = len(render_csv(after, columns, header=False))
+            grown -= len(render_csv(before, columns, header=False)) if row else 0
             db.execute("UPDATE files SET bytes = bytes + ? WHERE job_id = ?", (grown, job_id))
 
     def last_step(self, job_id: str) -> int:
@@ -169,9 +160,8 @@ class Metrics:
 
     def _columns(self, job_id: str) -> tuple[str, ...]:
         """Those of the job's method; a job without one is supervised."""
-        row = self._db.one(
-            "SELECT json_extract(body, '$.method') AS method FROM jobs WHERE id = ?", (job_id,)
-        )
+        query = "SELECT json_extract(body, '$.method') AS method FROM jobs WHERE id = ?"
+        row = self._db.one(query, (job_id,))
         asked: dict[str, Any] = json.loads(row["method"]) if row and row["method"] else {"type": "supervised"}
         settings = asked.get(asked["type"]) or {}
         return METHODS.get(asked["type"], METHODS["supervised"]).columns(graded=bool(settings.get("grader")))
@@ -211,8 +201,8 @@ class Jobs:
             "status": "pending",
             **{name: value for name, value in body.items() if value is not None},
         }
-        with self._db.change() as db:
-            db.execute("INSERT INTO jobs (id, body) VALUES (?, ?)", (job["id"], json.dumps(job)))
+        with self._db.change():
+            self._db.insert("jobs", {"id": job["id"], "body": json.dumps(job)})
             self._events.add(str(job["id"]), ENQUEUED)
         return self.need(str(job["id"]))
 
@@ -280,20 +270,12 @@ class Jobs:
         """
 
         def forget(db: sqlite3.Connection) -> bool:
-            marks = ", ".join("?" * len(FINISHED))
-            db.execute(
-                "DELETE FROM files WHERE id IN"
-                " (SELECT value FROM jobs, json_each(jobs.body, '$.result_files')"
-                f" WHERE jobs.id = ? AND status IN ({marks}))",
-                (job_id, *FINISHED),
-            )
-            gone = db.execute(
-                f"UPDATE jobs SET body = json_object('id', id, 'status', ?)"
-                f" WHERE id = ? AND status IN ({marks})",
-                (DELETED, job_id, *FINISHED),
-            )
-            if not gone.rowcount:
+            if (job := self.get(job_id)) is None or job["status"] not in FINISHED:
                 return False
+            results = ((file_id,) for file_id in job.get("result_files", ()))
+            db.executemany("DELETE FROM files WHERE id = ?", results)
+            body = json.dumps({"id": job_id, "status": DELETED})
+            db.execute("UPDATE jobs SET body = ? WHERE id = ?", (body, job_id))
             for table in ("events", "metrics", "files"):
                 db.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
             return True
@@ -346,9 +328,9 @@ class Jobs:
             else:
                 database.set_aside(path, self._root)
                 aside += 1
-        with self._db.change() as db:
+        with self._db.change():
             for record in sorted(taken_up, key=lambda record: record["job"]["created_at"]):
-                self._take_up(db, record)
+                self._take_up(record)
         for job_id in (name for name, state in status.items() if state in FINISHED):
             if not self._record(job_id).exists():  # of an earlier workbench, or of a moment ago
                 self.keep_record(job_id)
@@ -362,24 +344,19 @@ class Jobs:
                 self.forget_state(folder.name)
         return Tidied(len(taken_up), aside)
 
-    def _take_up(self, db: sqlite3.Connection, record: dict[str, Any]) -> None:
+    def _take_up(self, record: dict[str, Any]) -> None:
         """Add a job that has ended; an older copy of the database may think that it goes on."""
         job_id = record["job"]["id"]
-        for table in ("events", "metrics"):
-            db.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
-        db.execute(
+        for table in ("events", "metrics", "files"):
+            self._db.write(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+        self._db.write(
             "INSERT INTO jobs (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
             (job_id, json.dumps(record["job"])),
         )
-        db.executemany(
-            "INSERT INTO metrics (job_id, step, body) VALUES (?, ?, ?)",
-            ((job_id, step, json.dumps(body)) for step, body in record["metrics"]),
-        )
-        db.executemany(
-            "INSERT OR IGNORE INTO events (id, job_id, body) VALUES (?, ?, ?)",
-            ((event["id"], job_id, json.dumps(event)) for event in record["events"]),
-        )
-        db.execute("DELETE FROM files WHERE job_id = ?", (job_id,))
+        for step, body in record["metrics"]:
+            self._db.insert("metrics", {"job_id": job_id, "step": step, "body": json.dumps(body)})
+        for event in record["events"]:
+            self._events.take_up(job_id, event)
         if "result_files" in record["job"]:
             self._metrics.open_results(job_id)
 
@@ -389,21 +366,17 @@ class Jobs:
 
 def _read_record(path: Path) -> dict[str, Any] | None:
     record = database.read_note(path, {"job": dict, "metrics": list, "events": list})
-    job = record["job"] if record else {}
-    steps = all(
-        isinstance(line, list) and len(line) == 2 and isinstance(line[0], int) and isinstance(line[1], dict)
-        for line in (record["metrics"] if record else ())
-    )
-    events = all(
-        isinstance(event, dict) and isinstance(event.get("id"), str)
-        for event in (record or {}).get("events", ())
-    )
+    if record is None:
+        return None
+    job, steps, events = record["job"], record["metrics"], record["events"]
     fits = (
         job.get("id") == path.stem
         and job.get("status") in FINISHED
         and isinstance(job.get("created_at"), int)
+        and all(isinstance(line, list) and [*map(type, line)] == [int, dict] for line in steps)
+        and all(isinstance(event, dict) and isinstance(event.get("id"), str) for event in events)
     )
-    return record if steps and events and fits else None
+    return record if fits else None
 
 
 def _read(row: sqlite3.Row) -> Job:
