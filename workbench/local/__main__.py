@@ -53,7 +53,7 @@ def serve(home: Path, *, port: int | None = None, emulation: Emulation | None = 
     Raises ``SetupError`` when the home is taken or damaged, or the port in use.
     """
     make_home(home)
-    _raise_open_files()
+    bound_connections = _raise_open_files()
     lock = FileLock(home / "service.lock")
     try:
         lock.acquire(timeout=0)
@@ -69,7 +69,6 @@ def serve(home: Path, *, port: int | None = None, emulation: Emulation | None = 
             app = create_app(home, key, models=models_in(home), emulation=emulation)
             bound = listener.getsockname()[1]
             record = Record(f"http://{HOST}:{bound}", bound, os.getpid(), _started(), key, VERSION)
-            bound_connections = _bound_connections()
             config = uvicorn.Config(
                 app,
                 http=_Connection,
@@ -83,7 +82,6 @@ def serve(home: Path, *, port: int | None = None, emulation: Emulation | None = 
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                use_colors=False,
                 timeout_graceful_shutdown=5,
             )
             # uvicorn sends itself the signal again in the end; clearing up here still has its turn.
@@ -214,20 +212,18 @@ def _log_to(home: Path) -> None:
         root.addHandler(BoundedLog(home / "service.log"))
 
 
-def _raise_open_files() -> None:
-    """Let the service open as many files as the system allows it, a few thousand at most."""
-    if sys.platform != "win32":
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def _raise_open_files() -> int:
+    """Let the service open as many files as the system allows it, a few thousand at most.
 
-
-def _bound_connections() -> int:
-    """How many connections may be open at once: a third of the files at most, the store needs others."""
+    Returns how many connections may be open at once: a third of the files at most, the store needs others.
+    """
     if sys.platform == "win32":
         return CONNECTIONS
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
     return CONNECTIONS if soft == resource.RLIM_INFINITY else max(8, min(CONNECTIONS, soft // 3))
 
 

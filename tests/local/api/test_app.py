@@ -652,7 +652,17 @@ def test_a_question_is_answered_with_its_cost(client: OpenAI, workers: EchoWorke
     )
     assert answer.usage.prompt_tokens_details.cached_tokens == 1
     assert workers.asked == [
-        ChatRequest("nano", "nano", None, tuple(ask("one two")), 9, 0.0, 0.5, 1, ("x",), 3)
+        ChatRequest(
+            model="nano",
+            base_model="nano",
+            adapter=None,
+            messages=tuple(ask("one two")),
+            max_tokens=9,
+            temperature=0.0,
+            top_p=0.5,
+            stop=("x",),
+            seed=3,
+        )
     ]
 
 

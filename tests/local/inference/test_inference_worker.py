@@ -19,14 +19,21 @@ from scheduler_service import nano, nano_with_tools
 
 from tests.local.inference.test_batch import save_random_adapter
 from workbench.local.chat_protocol import ChatRequest, Choice, Completion, Delta, Refusal, ToolCall
-from workbench.local.inference import grammar
-from workbench.local.inference.grammar import read_calls
+from workbench.local.inference import sampling
 from workbench.local.inference.inference_worker import ChatWorker, serve
+from workbench.local.inference.sampling import read_calls
 from workbench.local.inference.scheduler import Piece, Scheduler
 from workbench.local.models.built_in import build_nano
 from workbench.local.models.model import Base, exceeds, load_base
 
-ASKED = ChatRequest("nano", "nano", None, ({"role": "user", "content": "say red"},), 12, temperature=0.0)
+ASKED = ChatRequest(
+    model="nano",
+    base_model="nano",
+    adapter=None,
+    messages=({"role": "user", "content": "say red"},),
+    max_tokens=12,
+    temperature=0.0,
+)
 WEATHER = {
     "type": "function",
     "function": {
@@ -160,7 +167,7 @@ def test_little_memory_makes_requests_wait_for_each_other(base: Base) -> None:
     order = []
     while scheduler.busy:
         order += [number for number, piece in scheduler.turn() if isinstance(piece, Completion)]
-        order += ["both"] if len(scheduler.writing) == 2 else []
+        order += ["both"] if len({asked.number for asked, _ in scheduler.writing.values()}) == 2 else []
     assert order == [0, 1]
 
 
@@ -249,7 +256,7 @@ def test_a_schema_too_long_to_be_followed_is_refused(base: Base) -> None:
 
 def test_a_schema_is_prepared_once_for_all_answers(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    matcher = grammar.LLMatcher
+    matcher = sampling.LLMatcher
 
     class Counted:
         grammar_from_json_schema = staticmethod(matcher.grammar_from_json_schema)
@@ -258,7 +265,7 @@ def test_a_schema_is_prepared_once_for_all_answers(base: Base, monkeypatch: pyte
             made.append(1)
             return matcher(*given, **named)
 
-    monkeypatch.setattr(grammar, "LLMatcher", Counted)
+    monkeypatch.setattr(sampling, "LLMatcher", Counted)
     request = replace(ASKED, schema='{"enum": ["red", "blue"]}', n=40, temperature=1.0, seed=1)
     texts = {choice.text for choice in answer(Scheduler(base), request).choices}
     assert (texts, len(made)) == ({'"red"', '"blue"'}, 1)
@@ -299,7 +306,7 @@ def test_the_adapters_kept_are_bounded(folder: Path, tmp_path: Path, monkeypatch
     scheduler = Scheduler(nano(folder))
     for seed, name in enumerate("abc"):
         answer(scheduler, replace(ASKED, adapter=str(save_random_adapter(tmp_path / name, folder, seed))))
-    assert scheduler.adapters == [str(tmp_path / "b"), str(tmp_path / "c")]
+    assert scheduler.adapters.names == [str(tmp_path / "b"), str(tmp_path / "c")]
 
 
 # Tools

@@ -77,11 +77,9 @@ class DeployedModel(RequestShape):
 
     def refusal(self, hint: str) -> Refusal:
         """Say that there is no such model, in Azure's words and then in ours."""
-        message = (
-            f"The model 'Format: {self.format[:80]}, Name: {self.name[:200]}, "
-            f"Version: {(self.version or '')[:80]}, Source: {(self.source or '')[:200]}' "
-            f"of account deployment is not supported. {hint}"
-        )
+        version, source = (self.version or "")[:80], (self.source or "")[:200]
+        model = f"Format: {self.format[:80]}, Name: {self.name[:200]}, Version: {version}, Source: {source}"
+        message = f"The model '{model}' of account deployment is not supported. {hint}"
         return Refusal(400, "DeploymentModelNotSupported", message, "properties.model")
 
 
@@ -137,10 +135,8 @@ def check_model(asked: DeployedModel, found: Model | None, sku: str) -> Model:
         raise asked.refusal(f"Its format is {formats[0]}.")
     if found.adapter is None:
         if sku == DEVELOPER_SKU:
-            message = (
-                f"The specified SKU '{sku}' of account deployment is not supported by the model "
-                f"'{found.name}' version: '{asked.version or '1'}'. It is for tuned models."
-            )
+            model = f"'{found.name}' version: '{asked.version or '1'}'. It is for tuned models."
+            message = f"The specified SKU '{sku}' of account deployment is not supported by the model {model}"
             raise Refusal(400, "InvalidResourceProperties", message, "sku.name")
     elif asked.version not in (None, "1"):
         raise asked.refusal("The version of a tuned model is 1.")
@@ -365,10 +361,8 @@ class ManagementApi:
         asked = request.path_params
         deployment = self._store.deployments.get(asked["name"])
         if deployment is None:
-            message = (
-                f"The Resource '{PROVIDER}/accounts/{asked['account']}/deployments/{asked['name'][:80]}' under "
-                f"resource group '{asked['group'][:80]}' was not found."
-            )
+            what = f"{PROVIDER}/accounts/{asked['account']}/deployments/{asked['name'][:80]}"
+            message = f"The Resource '{what}' under resource group '{asked['group'][:80]}' was not found."
             raise Refusal(404, "ResourceNotFound", message)
         return deployment
 

@@ -18,6 +18,7 @@ Dialect: TypeAlias = Literal["azure", "dated", "openai"]
 
 AUTO = -1  # Azure's word for a hyperparameter that is left to the service, until it has chosen
 ORGANIZATION = "org-workbench"  # whose jobs OpenAI's dialect shows; a local service has one user
+AZURES_OWN = ("suffix", "trainingType")  # fields of a job
 # Between the states of Azure, OpenAI knows fewer; "paused" is in its guide, though not in its description.
 OPENAI_STATES = {"pending": "queued", "pausing": "running", "resuming": "queued"}
 # What OpenAI documents of its error codes; its other errors have none.
@@ -56,30 +57,19 @@ def show_job(request: HTTPConnection, job: Job, *, is_new: bool = False) -> Mapp
     """A fine-tuning job; OpenAI's has every field, and a new one is being validated."""
     if dialect_of(request.scope) != "openai":
         return job
-    hyperparameters = _with_auto(job["hyperparameters"])
+    chosen = job["hyperparameters"].items()
+    hyperparameters = {name: "auto" if value == AUTO else value for name, value in chosen}
     method = dict(job.get("method") or {"type": "supervised", "supervised": {}})
     kind = str(method["type"])
     settings = method.get(kind)
     method[kind] = {**(settings if isinstance(settings, dict) else {}), "hyperparameters": hyperparameters}
     return {
-        "object": job["object"],
-        "id": job["id"],
-        "model": job["model"],
-        "created_at": job["created_at"],
-        "finished_at": job.get("finished_at"),
-        "fine_tuned_model": job.get("fine_tuned_model"),
+        **{name: job.get(name) for name in Job.__annotations__ if name not in AZURES_OWN},
         "organization_id": ORGANIZATION,
         "result_files": job.get("result_files", []),
         "status": "validating_files" if is_new else OPENAI_STATES.get(job["status"], job["status"]),
-        "validation_file": job.get("validation_file"),
-        "training_file": job["training_file"],
         "hyperparameters": hyperparameters,
-        "trained_tokens": job.get("trained_tokens"),
-        "error": job.get("error"),
-        "seed": job["seed"],
-        "estimated_finish": job.get("estimated_finish"),
         "integrations": [],
-        "metadata": job.get("metadata"),
         "method": method,
     }
 
@@ -108,7 +98,3 @@ def created(request: Request, body: Mapping[str, Any], place: str, *, status: in
     if dialect_of(request.scope) != "dated":
         return JSONResponse(body, status)
     return JSONResponse(body, 201, {"location": f"{request.base_url}openai/{place}"})
-
-
-def _with_auto(hyperparameters: Mapping[str, JSON]) -> dict[str, JSON]:
-    return {name: "auto" if value == AUTO else value for name, value in hyperparameters.items()}

@@ -81,36 +81,37 @@ def _function_only(kind: object) -> object:
     return kind
 
 
-class MessageItem(RequestShape):
+class AnyItem(RequestShape):
+    """What an item may have besides, as the output of an earlier response."""
+
+    id: str | None = None
+    status: str | None = None
+
+
+class MessageItem(AnyItem):
     """One message; one of the assistant may be an output of an earlier response."""
 
     type: Literal["message"] = "message"
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[str, _TEXT]
-    id: str | None = None
-    status: str | None = None
     phase: str | None = None
 
 
-class CallItem(RequestShape):
+class CallItem(AnyItem):
     """A call of a function that the model made; ``arguments`` is JSON as text."""
 
     type: Literal["function_call"]
     call_id: str
     name: FunctionName
     arguments: str
-    id: str | None = None
-    status: str | None = None
 
 
-class CallOutputItem(RequestShape):
+class CallOutputItem(AnyItem):
     """What the called function gave back."""
 
     type: Literal["function_call_output"]
     call_id: str
     output: Annotated[str, _TEXT]
-    id: str | None = None
-    status: str | None = None
 
 
 Item: TypeAlias = Annotated[
@@ -431,10 +432,7 @@ async def _stream(
 def _head(asked: ResponseRequest, model: str, temperature: float, top_p: float) -> Body:
     """What a response repeats of its request."""
     text = asked.text.model_dump(exclude_none=True, by_alias=True) if asked.text else {}
-    tools: list[JSON] = [
-        {"description": None, "parameters": None, "strict": None, **tool.model_dump(exclude_none=True)}
-        for tool in asked.tools or ()
-    ]
+    tools: list[JSON] = [tool.model_dump() for tool in asked.tools or ()]
     choice = asked.tool_choice
     return {
         "id": f"resp_{uuid.uuid4().hex}",
@@ -443,12 +441,10 @@ def _head(asked: ResponseRequest, model: str, temperature: float, top_p: float) 
         "background": False,
         "error": None,
         "incomplete_details": None,
-        "instructions": asked.instructions,
-        "max_output_tokens": asked.max_output_tokens,
+        **asked.model_dump(include={"instructions", "max_output_tokens", "previous_response_id"}),
         "metadata": dict(asked.metadata or {}),
         "model": model,
         "parallel_tool_calls": asked.parallel_tool_calls is not False,
-        "previous_response_id": asked.previous_response_id,
         "reasoning": {"effort": None, "summary": None},
         "store": asked.is_kept,
         "temperature": temperature,

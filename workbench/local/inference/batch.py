@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from workbench.local.inference.grammar import Constraint
+from workbench.local.chat_protocol import Sampling
 from workbench.local.inference.kernels import use_grouped
 from workbench.local.inference.kv_cache import KVCache, States, copied, first_tokens, states_of
 from workbench.local.inference.multi_lora import Adapters
-from workbench.local.inference.sampling import GREEDY, Chances, Sampler, Sampling, draw
+from workbench.local.inference.sampling import GREEDY, Chances, Constraint, Sampler, draw
 from workbench.local.models.model import Base, logits
 
 # Starts of prompts that were read lately: the next prompt with the same start is read from there.
@@ -177,7 +177,7 @@ class Batch:
         use_grouped(base.model)
         self._base = base
         self._adapters = adapters
-        self._slots = KVCache(base.model.config)
+        self.slots = KVCache(base.model.config)
         self._prefixes = PrefixCache()
         self._waiting: list[_Row] = []
         self._stint: _Stint | None = None
@@ -188,16 +188,6 @@ class Batch:
     def live(self) -> list[int]:
         """The rows not yet ended, those still to be read too."""
         return sorted(row.number for row in self._all() if not row.gone)
-
-    @property
-    def remembered_tokens(self) -> int:
-        """For how many tokens memory is held by rows being answered, all rows as long as the longest."""
-        return self._slots.rows * self._slots.capacity
-
-    @property
-    def allocated_tokens(self) -> int:
-        """For how many tokens memory is allocated, by rows that have left too."""
-        return self._slots.allocated
 
     def join(
         self,
@@ -249,7 +239,7 @@ class Batch:
         self._waiting = [row for row in self._waiting if not row.gone]
         for index in range(len(self._running) - 1, -1, -1):
             if self._running[index].gone:
-                self._slots.leave(index)
+                self.slots.leave(index)
                 self._running[index] = self._running[-1]
                 self._running.pop()
 
@@ -260,10 +250,10 @@ class Batch:
         output = self._base.decode(
             torch.tensor([[row.next] for row in self._running], device=device),
             torch.tensor([[row.position] for row in self._running], device=device),
-            self._slots,
-            self._slots.visible(device),
+            self.slots,
+            self.slots.visible(device),
         )
-        self._slots.written()
+        self.slots.written()
         for row in self._running:
             row.position += 1
         return output[:, -1]
@@ -288,7 +278,7 @@ class Batch:
         joining = [(index, row) for index, row in enumerate(stint.rows) if not row.gone]
         if not joining:
             return []
-        self._slots.join(reading.states, [(index, len(row.prompt)) for index, row in joining])
+        self.slots.join(reading.states, [(index, len(row.prompt)) for index, row in joining])
         for _, row in joining:
             row.cached, row.position = reading.known, len(row.prompt)
             self._running.append(row)

@@ -5,7 +5,7 @@ Apart because it knows nothing of processes and pipes, so that a test runs it be
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -14,14 +14,20 @@ from tokenizers.decoders import DecodeStream
 
 from workbench.dataset.chat_template import CALL_AFTER, CALL_BEFORE, CALL_OPENING, marks_calls
 from workbench.errors import DataError
-from workbench.local.chat_protocol import ChatRequest, Choice, Completion, Delta, Likelihood, Refusal
-from workbench.local.inference import grammar
+from workbench.local.chat_protocol import (
+    ChatRequest,
+    Choice,
+    Completion,
+    Delta,
+    Likelihood,
+    Refusal,
+    Sampling,
+)
 from workbench.local.inference.batch import Batch, Drawn
-from workbench.local.inference.grammar import Constraint, Grammars
 from workbench.local.inference.kernels import pack
 from workbench.local.inference.kv_cache import bytes_per_token
 from workbench.local.inference.multi_lora import Adapters
-from workbench.local.inference.sampling import Sampling
+from workbench.local.inference.sampling import Constraint, Grammars, read_calls
 from workbench.local.models.model import Base, TooManyTokensError, encode_prompt
 from workbench.local.store.rows import JSON
 
@@ -60,17 +66,9 @@ class AnswerInProgress:
 
     @property
     def sampling(self) -> Sampling:
-        """How its tokens are drawn."""
-        request = self._request
-        return Sampling(
-            request.temperature,
-            request.top_p,
-            None if request.seed is None else request.seed + self.index,  # or all n answers would be the same
-            request.presence_penalty,
-            request.frequency_penalty,
-            request.logit_bias,
-            request.top_logprobs,
-        )
+        """How its tokens are drawn; each of ``n`` answers has a seed of its own."""
+        seed = self._request.seed
+        return self._request if seed is None else replace(self._request, seed=seed + self.index)
 
     def add(self, drawn: Drawn) -> None:
         """Take the next token."""
@@ -105,7 +103,7 @@ class AnswerInProgress:
     @property
     def choice(self) -> Choice:
         """The whole answer."""
-        text, calls = grammar.read_calls(self._text) if self._request.tools else (self._text, ())
+        text, calls = read_calls(self._text) if self._request.tools else (self._text, ())
         reason = "tool_calls" if calls and self.finish_reason == "stop" else self.finish_reason or "stop"
         asked = self._request.top_logprobs is not None
         return Choice(text, reason, tuple(self._likelihoods) if asked else None, calls)
@@ -179,11 +177,11 @@ class Scheduler:
         """
         pack(base.model)
         self._base = base
-        self._adapters = Adapters(base.model)
-        self._batch = Batch(base, self._adapters)
+        self.adapters = Adapters(base.model)
+        self._batch = Batch(base, self.adapters)
         self._grammars = Grammars(base.tokenizer, base.stop_tokens)
         self._waiting: deque[tuple[_Asked, AnswerInProgress]] = deque()
-        self._writing: dict[int, tuple[_Asked, AnswerInProgress]] = {}  # by the batch's number
+        self.writing: dict[int, tuple[_Asked, AnswerInProgress]] = {}  # by the batch's number
         if memory is None:
             memory = int(psutil.virtual_memory().available * MEMORY_SHARE)
         self._tokens_at_once = memory // bytes_per_token(base.model.config, base.model.dtype)
@@ -191,17 +189,7 @@ class Scheduler:
     @property
     def busy(self) -> bool:
         """Whether somebody waits."""
-        return bool(self._waiting or self._writing)
-
-    @property
-    def writing(self) -> set[int]:
-        """The requests whose answers are being written."""
-        return {asked.number for asked, _ in self._writing.values()}
-
-    @property
-    def adapters(self) -> list[str]:
-        """The adapters in memory, least lately asked for first."""
-        return self._adapters.names
+        return bool(self._waiting or self.writing)
 
     def prepare(self, request: ChatRequest) -> Prepared:
         """What ``request`` needs before its first token; ``Refusal`` says why it cannot be answered.
@@ -210,7 +198,7 @@ class Scheduler:
         """
         _check(self._base, request)
         adapter = request.adapter
-        if adapter and adapter not in self._adapters.names and not Path(adapter).is_dir():
+        if adapter and adapter not in self.adapters.names and not Path(adapter).is_dir():
             raise Refusal(404, "DeploymentNotFound", f"The model {request.model!r} no longer exists.")
         return Prepared(_prompt_tokens(self._base, request), _grammar_of(self._grammars, request))
 
@@ -230,37 +218,37 @@ class Scheduler:
     def leave(self, number: int) -> None:
         """Nobody waits for the answers to request ``number`` any more."""
         self._waiting = deque(pair for pair in self._waiting if pair[0].number != number)
-        for row in [row for row, (asked, _) in self._writing.items() if asked.number == number]:
+        for row in [row for row, (asked, _) in self.writing.items() if asked.number == number]:
             self._batch.leave(row)
-            del self._writing[row]
+            del self.writing[row]
 
     def turn(self) -> Iterator[tuple[int, Piece]]:
         """Write one token of every answer; what is new, each with its request's number."""
         while self._waiting and self._has_room(*self._waiting[0]):
             self._begin(*self._waiting.popleft())
         for drawn in self._batch.step():
-            if drawn.row in self._writing:  # else the request has failed in this very turn
+            if drawn.row in self.writing:  # else the request has failed in this very turn
                 yield from self._add(drawn)
 
     def _has_room(self, asked: _Asked, answer: AnswerInProgress) -> bool:
-        rows = len(self._writing) + 1
-        length = max(len(one.prompt) + its.limit for one, its in (*self._writing.values(), (asked, answer)))
+        rows = len(self.writing) + 1
+        length = max(len(one.prompt) + its.limit for one, its in (*self.writing.values(), (asked, answer)))
         return rows == 1 or (rows <= ROWS_AT_ONCE and rows * length <= self._tokens_at_once)
 
     def _begin(self, asked: _Asked, answer: AnswerInProgress) -> None:
         adapter = asked.request.adapter
         if adapter:
-            self._adapters.load(adapter, Path(adapter))
-            used = {one.request.adapter for one, _ in self._writing.values()} | {adapter}
-            idle = [name for name in self._adapters.names if name not in used]
-            for name in idle[: max(0, len(self._adapters.names) - ADAPTERS_KEPT)]:
-                self._adapters.drop(name)
+            self.adapters.load(adapter, Path(adapter))
+            used = {one.request.adapter for one, _ in self.writing.values()} | {adapter}
+            idle = [name for name in self.adapters.names if name not in used]
+            for name in idle[: max(0, len(self.adapters.names) - ADAPTERS_KEPT)]:
+                self.adapters.drop(name)
                 self._batch.forget(name)
         row = self._batch.join(asked.prompt, answer.sampling, adapter=adapter, constraint=answer.constraint)
-        self._writing[row] = asked, answer
+        self.writing[row] = asked, answer
 
     def _add(self, drawn: Drawn) -> Iterator[tuple[int, Piece]]:
-        asked, answer = self._writing[drawn.row]
+        asked, answer = self.writing[drawn.row]
         answer.add(drawn)
         if answer.constraint and (problem := answer.constraint.problem):
             self.leave(asked.number)
@@ -271,7 +259,7 @@ class Scheduler:
             yield asked.number, news
         if answer.finish_reason:
             self._batch.leave(drawn.row)
-            del self._writing[drawn.row]
+            del self.writing[drawn.row]
             if all(one.finish_reason for one in asked.answers):
                 yield asked.number, asked.completion
 
