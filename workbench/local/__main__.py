@@ -199,9 +199,7 @@ class Housekeeping:
                 write_record(self._home, replace(self._record, started=started))
         except (OSError, psutil.Error) as error:
             where = self._home / "service.json"
-            self._trouble.begins(
-                "record", f"{where} cannot be kept up to date ({error}); the service goes on."
-            )
+            self._trouble.begins("record", f"{where} cannot be kept up to date ({error}); it goes on.")
         else:
             self._trouble.is_over("record")
 
@@ -285,9 +283,7 @@ def _listen(port: int | None, previous: Record | None) -> socket.socket:
     reason = "is in use by another program" if isinstance(problem, OSError) else "is not between 1 and 65535"
     if isinstance(problem, PermissionError):
         reason = "is reserved by the system"
-    raise SetupError(
-        f"Port {wanted[-1]} {reason}; choose another with --port, or leave it out for a free one."
-    )
+    raise SetupError(f"Port {wanted[-1]} {reason}; choose another with --port, or leave it out for any.")
 
 
 def _taken(home: Path) -> str:

@@ -79,17 +79,13 @@ _HARMS, _ALL_DATA = r"\w[\w ]{0,39}(\+\w[\w ]{0,39}){0,9}", "hate_fairness+self_
 
 KNOWN: Mapping[str, Fault] = MappingProxyType(
     {
-        "data-check": Fault(
-            _ALL_DATA, _HARMS, "a new job fails the check of its data for these, joined by +"
-        ),
+        "data-check": Fault(_ALL_DATA, _HARMS, "a new job fails the check of its data, for these harms"),
         "model-check": Fault("Violence+Self Harm", _HARMS, "a new job gives a model that cannot be deployed"),
         "quota": Fault("", "", "no quota is left: no job is taken on, nothing can be deployed"),
         "rate-limit": Fault("2", _TURNS, "the first of every N requests is refused (429); or one: once"),
         "server-error": Fault("2", _TURNS, "the first of every N requests fails (500); or one: once"),
         "slow": Fault("5", _SECONDS, "every answer begins so many seconds late"),
-        "not-ready": Fault(
-            "60", _SECONDS, "a deployment is DeploymentNotReady so many seconds after success"
-        ),
+        "not-ready": Fault("60", _SECONDS, "a deployment is not ready so many seconds after success"),
         "capacity": Fault("", "", "a deployment answers as many requests a minute as its capacity, then 429"),
     }
 )

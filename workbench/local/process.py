@@ -34,17 +34,11 @@ class AlreadyRunningError(SetupError):
 
 
 @dataclass(frozen=True)
-class Address:
-    """Where the service listens, and the key that opens it."""
-
-    url: str
-    key: str = field(repr=False)
-    pid: int
-
-
-@dataclass(frozen=True)
 class Record:
-    """What a service writes down about itself; ``started`` tells its process from a later namesake."""
+    """What a service writes down about itself: where it listens, the key that opens it, its process.
+
+    ``started`` distinguishes its process from a later one of the same number.
+    """
 
     url: str
     port: int
@@ -65,15 +59,13 @@ class Record:
             return False
 
 
-def find(home: Path) -> Address | None:
+def find(home: Path) -> Record | None:
     """The service of ``home``, if it runs and answers."""
     record = read_record(home)
-    if record is None or not record.is_running() or not _answers(record):
-        return None
-    return Address(record.url, record.key, record.pid)
+    return record if record and record.is_running() and _answers(record) else None
 
 
-def start(home: Path, *, port: int | None = None, timeout: float = 30.0) -> Address:
+def start(home: Path, *, port: int | None = None, timeout: float = 30.0) -> Record:
     """Start the service of ``home``, or find it; it outlives this process.
 
     Raises ``SetupError`` when it cannot start, with what it said itself.
@@ -135,7 +127,7 @@ def write_record(home: Path, record: Record) -> None:
     fresh.replace(home / "service.json")
 
 
-def _launch(home: Path, port: int | None, timeout: float) -> Address:
+def _launch(home: Path, port: int | None, timeout: float) -> Record:
     command = [sys.executable, "-m", "workbench.local", "--home", str(home)]
     command += [] if port is None else ["--port", str(port)]
     log = home / "service.log"

@@ -2,7 +2,8 @@
 
 A child trains one job, another answers chats; all come from a forkserver that has torch
 loaded already (0.5 s instead of 7). Everything a training child needs is in the store, so a
-killed child or service goes on from the last saved step.
+killed child or service goes on from the last saved step. Apart because the API works with any
+``Workforce``, and is tested with others.
 """
 
 import asyncio
@@ -132,12 +133,8 @@ class Workers:
             await self._start_training(job_id)
 
     async def _start_training(self, job_id: str) -> None:
-        child = self._context.Process(
-            target=_train_in_child,
-            args=(self._store.home, self._models, job_id),
-            name=f"train-{job_id}",
-            daemon=True,
-        )
+        given, name = (self._store.home, self._models, job_id), f"train-{job_id}"
+        child = self._context.Process(target=_train_in_child, args=given, name=name, daemon=True)
         self._training[job_id] = child
         try:
             await asyncio.to_thread(child.start)
@@ -245,9 +242,8 @@ class Workers:
         async with self._chat_starting:
             if self._chat is None:
                 ours, theirs = self._context.Pipe()
-                child = self._context.Process(
-                    target=_chat_in_child, args=(self._models, theirs), name="chat", daemon=True
-                )
+                given = self._models, theirs
+                child = self._context.Process(target=_chat_in_child, args=given, name="chat", daemon=True)
                 await asyncio.to_thread(child.start)
                 theirs.close()
                 self._chat = (child, ours)

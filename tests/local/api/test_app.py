@@ -319,7 +319,7 @@ def test_a_deleted_file_is_gone(client: OpenAI, training_file: str) -> None:
     ("name", "content", "purpose", "finding"),
     [
         ("empty.jsonl", b"", "fine-tune", "'empty.jsonl' is empty"),
-        ("x.jsonl", b"x", "fine-tune-results", "it is one of fine-tune, assistants"),
+        ("x.jsonl", b"x", "fine-tune-results", "should be 'fine-tune', 'assistants'"),
         ("x" * 300, b"x", "fine-tune", "1 to 255 characters"),
     ],
 )

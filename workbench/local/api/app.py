@@ -94,18 +94,14 @@ def create_app(
         store.close()
 
     message = "The resource is not found: this address needs ?api-version=…; /openai/v1/ does without."
-    not_dated = Refusal(404, "notFound", message)
+    not_dated = [Middleware(_Dated, otherwise=Refusal(404, "notFound", message))]
     app = Starlette(
         routes=[
             Route("/health", _health),
             Mount("/openai/v1", routes=routes),
             Mount("/api/projects/{project}/openai/v1", routes=routes),
             Mount("/v1", routes=routes),
-            Mount(
-                "/openai",
-                routes=[*_routes(dated), *routes],
-                middleware=[Middleware(_Dated, otherwise=not_dated)],
-            ),
+            Mount("/openai", routes=[*_routes(dated), *routes], middleware=not_dated),
             *_management_routes(ManagementApi(store, emulation, key)),
         ],
         middleware=[Middleware(_Door, key=key), Middleware(FaultInjection, emulation=emulation)],

@@ -30,9 +30,8 @@ def text_of_parts(*kinds: str) -> BeforeValidator:
         texts = []
         for part in content:
             kind = part.get("type") if isinstance(part, dict) else None
-            found = (
-                part.get("refusal" if kind == "refusal" else "text") if kind in (*kinds, "refusal") else None
-            )
+            field = {"refusal": "refusal", **dict.fromkeys(kinds, "text")}.get(str(kind))
+            found = part.get(field) if field else None
             if not isinstance(found, str):
                 wanted = f"a string or a list of {' and '.join(kinds)} parts"
                 raise ValueError(f"{wanted}; images, audio and files are not read")
@@ -171,6 +170,9 @@ HARMLESS = (
 )
 
 
+Bias: TypeAlias = Annotated[float, Field(ge=-100, le=100)]
+
+
 def _token_bias(biases: dict[str, float]) -> dict[str, float]:
     if not all(token.isascii() and token.isdigit() and len(token) < 10 for token in biases):
         raise ValueError("a token is a whole number, written as text")
@@ -227,9 +229,7 @@ class CompletionRequest(RequestShape):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    logit_bias: (
-        Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], AfterValidator(_token_bias)] | None
-    ) = None
+    logit_bias: Annotated[dict[str, Bias], AfterValidator(_token_bias)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None

@@ -17,6 +17,7 @@ from starlette.types import Scope
 
 from workbench.local.api import http
 from workbench.local.api.chat_request import CompletionRequest
+from workbench.local.api.dialects import show_error
 from workbench.local.api.model_routes import Served, Serving
 from workbench.local.chat_protocol import ChatRequest, Choice, Completion, Delta, Likelihood, Refusal
 from workbench.local.store.rows import JSON
@@ -130,21 +131,18 @@ async def _stream(
             for index in range(n):
                 yield _chunk(head, index, {"role": "assistant", "content": ""})
             while isinstance(piece, Delta):
-                yield _chunk(
-                    head, piece.index, {"content": piece.text}, likelihoods=piece.likelihoods or None
-                )
+                yield _chunk(head, piece.index, {"content": piece.text}, None, piece.likelihoods or None)
                 piece = await anext(pieces)
             keep(piece)
             for index, choice in enumerate(piece.choices):  # calls of tools come with the end
-                calls: list[JSON] = [
-                    {"index": at, **call} for at, call in enumerate(_calls(head, index, choice))
-                ]
-                yield _chunk(head, index, {"tool_calls": calls} if calls else {}, choice.finish_reason)
+                found = enumerate(_calls(head, index, choice))
+                calls: Body = {"tool_calls": [{"index": at, **call} for at, call in found]}
+                yield _chunk(head, index, calls if choice.tool_calls else {}, choice.finish_reason)
             if with_usage:
                 yield _event(head | {"choices": [], "usage": usage(piece)})
             yield "data: [DONE]\n\n"
         except Refusal as refusal:
-            yield _event(http.show(refusal, scope))
+            yield _event(show_error(refusal, scope))
 
 
 def _event(body: JSON) -> str:
@@ -198,13 +196,10 @@ def _end(finish_reason: str | None, likelihoods: tuple[Likelihood, ...] | None) 
 def _calls(head: Body, index: int, choice: Choice) -> list[Body]:
     """The calls, with ids that are the same in a stream and in what is kept of it."""
     stem = str(head["id"]).removeprefix("chatcmpl-")[:16]
+    functions: list[Body] = [{"name": call.name, "arguments": call.arguments} for call in choice.tool_calls]
     return [
-        {
-            "id": f"call_{stem}_{index}_{at}",
-            "type": "function",
-            "function": {"name": call.name, "arguments": call.arguments},
-        }
-        for at, call in enumerate(choice.tool_calls)
+        {"id": f"call_{stem}_{index}_{at}", "type": "function", "function": function}
+        for at, function in enumerate(functions)
     ]
 
 

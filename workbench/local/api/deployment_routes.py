@@ -58,9 +58,8 @@ class Sku(RequestShape):
     def spelt(self) -> str:
         """The kind as Azure spells it; raises ``Refusal`` when there is no such kind."""
         if self.name.lower() not in _SPOKEN:
-            message = (
-                f"The deployment sku name '{self.name[:80]}' is invalid. It is one of {', '.join(SKUS)}."
-            )
+            known = ", ".join(SKUS)
+            message = f"The deployment sku name '{self.name[:80]}' is invalid. It is one of {known}."
             raise Refusal(400, "InvalidResourceProperties", message, "sku.name")
         return _SPOKEN[self.name.lower()]
 
@@ -453,9 +452,7 @@ def _show_account(request: Request, account: str) -> dict[str, JSON]:
 
 
 def _show_model(model: Model) -> dict[str, JSON]:
-    skus: list[JSON] = [
-        {"name": sku, "usageName": _usage_name(model, sku), "capacity": CAPACITY} for sku in _skus_of(model)
-    ]
+    usages = [(sku, _usage_name(model, sku)) for sku in _skus_of(model)]
     return {
         "format": formats_of(model.base_model)[0],
         "name": model.name,
@@ -464,7 +461,7 @@ def _show_model(model: Model) -> dict[str, JSON]:
         "maxCapacity": MOST_CAPACITY,
         "lifecycleStatus": "GenerallyAvailable",
         "capabilities": {"chatCompletion": "true", "fineTune": "true"},
-        "skus": skus,
+        "skus": [{"name": sku, "usageName": usage, "capacity": CAPACITY} for sku, usage in usages],
     }
 
 

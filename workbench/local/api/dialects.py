@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
 
+from workbench.local.chat_protocol import Refusal
 from workbench.local.store.rows import JSON, Event, Job
 
 Dialect: TypeAlias = Literal["azure", "dated", "openai"]
@@ -40,17 +41,18 @@ def dialect_of(scope: Mapping[str, Any]) -> Dialect:
     return "dated" if path.startswith(("/openai/", "/subscriptions/")) and not is_v1 else "azure"
 
 
-def show_error(scope: Mapping[str, Any], status: int, code: str, message: str, param: str | None) -> JSON:
-    """An error; ``param`` is a path such as ``method.supervised``."""
-    dialect = dialect_of(scope)
+def show_error(refusal: Refusal, scope: Mapping[str, Any]) -> JSON:
+    """The refusal as JSON, in the words of the address that ``scope`` has."""
+    dialect, code, param = dialect_of(scope), refusal.code, refusal.param
     if dialect == "dated":
         target: dict[str, JSON] = {"target": param} if param else {}
-        return {"error": {"code": code, "message": message, **target, "details": []}}
+        return {"error": {"code": code, "message": refusal.message, **target, "details": []}}
     if dialect == "azure":
-        return {"error": {"code": code, "message": message, "param": param, "type": "error"}}
-    kind = {429: "requests"}.get(status, "invalid_request_error" if status < 500 else "server_error")
+        return {"error": {"code": code, "message": refusal.message, "param": param, "type": "error"}}
+    usual = "invalid_request_error" if refusal.status < 500 else "server_error"
+    kind = "requests" if refusal.status == 429 else usual
     known = "model_not_found" if (code, param) == ("notFound", "model") else OPENAI_CODES.get(code)
-    return {"error": {"code": known, "message": message, "param": param, "type": kind}}
+    return {"error": {"code": known, "message": refusal.message, "param": param, "type": kind}}
 
 
 def show_job(request: HTTPConnection, job: Job, *, is_new: bool = False) -> Mapping[str, Any]:

@@ -190,19 +190,17 @@ class FilesApi:
             kept = await self._keep(incoming, name, asked.purpose, None)
         return created(request, kept, f"files/{kept['id']}", status=201)
 
-    async def _keep(
-        self, incoming: BufferedWriter, name: str, purpose: str, lifetime: int | None
-    ) -> StoredFile:
+    async def _keep(self, incoming: BufferedWriter, name: str, purpose: str, life: int | None) -> StoredFile:
         need_room(self._store, purpose, incoming.tell(), self._limits)
         await run_in_threadpool(need_text, incoming, name, purpose)
         keep = self._store.files.keep
-        return await run_in_threadpool(keep, incoming, name, purpose, expires_after=lifetime)
+        return await run_in_threadpool(keep, incoming, name, purpose, expires_after=life)
 
     async def list_files(self, request: Request) -> Response:
         """List files, newest first unless asked otherwise."""
-        page, order = http.read_page(request, default=10_000), http.read_order(request, default="desc")
-        purpose = request.query_params.get("purpose")
-        rows, more = self._store.files.page(purpose, after=page.after, limit=page.limit, order=order)
+        after, limit = http.read_page(request, default=10_000)
+        order, purpose = http.read_order(request, default="desc"), request.query_params.get("purpose")
+        rows, more = self._store.files.page(purpose, after=after, limit=limit, order=order)
         return http.show_rows(request, rows, more, ends=True)
 
     async def show_file(self, request: Request) -> Response:
@@ -284,9 +282,7 @@ class UploadsApi:
         """Begin an upload."""
         asked = await http.read_json(request, NewUpload)
         if asked.bytes > self._most:
-            raise http.invalid(
-                f"Invalid 'bytes': an upload has at most {self._most:,} in all its parts.", "bytes"
-            )
+            raise http.invalid(f"Invalid 'bytes': an upload has at most {self._most:,} in all.", "bytes")
         lifetime = asked.lifetime(self._limits)
         need_room(self._store, asked.purpose, asked.bytes, self._limits)
         name = base_name(asked.filename, "filename")
@@ -410,9 +406,7 @@ class UploadForm:
         self._name = _text(options.get(b"name", b""))
         if self._name == self._part:
             if self.filename is not None:
-                raise http.invalid(
-                    f"The form has two parts named {self._part}; send one at a time.", self._part
-                )
+                raise http.invalid(f"The form has two parts named {self._part}; send one.", self._part)
             self.filename = base_name(_text(options.get(b"filename", b"")), self._part)
 
     def _take(self, data: bytes, start: int, end: int) -> None:
@@ -423,9 +417,8 @@ class UploadForm:
             return
         self._value.extend(data[start:end])
         if len(self._value) > MAX_FIELD_BYTES:
-            raise http.invalid(
-                f"{self._name[:80]} is longer than {MAX_FIELD_BYTES:,} bytes.", self._name[:80]
-            )
+            name = self._name[:80]
+            raise http.invalid(f"{name} is longer than {MAX_FIELD_BYTES:,} bytes.", name)
 
     def _end_part(self) -> None:
         if self._name != self._part:

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -98,10 +99,8 @@ class GradersApi:
         faults = faults_of(request)
         await self._check(asked.grader, faults)
         ask = ask_here(self._answerer, self._serving, faults)
-        grade = await self._in_thread(
-            lambda: graded(asked.grader, asked.model_sample, asked.item or {}, ask=ask), asked.grader
-        )
-        return JSONResponse(_shown(asked.grader, grade))
+        work = partial(graded, asked.grader, asked.model_sample, asked.item or {}, ask=ask)
+        return JSONResponse(_shown(asked.grader, await self._in_thread(work, asked.grader)))
 
     async def _in_thread(self, work: Callable[[], Result], grader: Grader) -> Result:
         """Do what grades with this grader, beside the loop."""
@@ -137,9 +136,8 @@ def _waits_for(grader: Grader) -> str:
 
 def _shown(grader: Grader, grade: Grade) -> dict[str, JSON]:
     """The grade as the API shows it; a score that there is not is null among others, 0 as the reward."""
-    scores: dict[str, JSON] = {
-        name: None if math.isnan(score) else score for name, score in grade.sub_scores.items()
-    }
+    found = grade.sub_scores.items()
+    scores: dict[str, JSON] = {name: None if math.isnan(score) else score for name, score in found}
     return {
         "reward": grade.score if grade.graded else 0.0,
         "metadata": {

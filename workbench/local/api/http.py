@@ -5,7 +5,7 @@ import re
 import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, from_json
@@ -37,9 +37,8 @@ def invalid(message: str, param: str | None = None) -> Refusal:
 
 def not_found(what: str, name: str, param: str | None = None) -> Refusal:
     """The request names something that is not here."""
-    return Refusal(
-        404, "notFound", f"The resource is not found: this service has no {what} {name[:80]!r}.", param
-    )
+    message = f"The resource is not found: this service has no {what} {name[:80]!r}."
+    return Refusal(404, "notFound", message, param)
 
 
 def known(found: Found | None, what: str, name: str) -> Found:
@@ -55,18 +54,13 @@ def too_large(limit: int) -> Refusal:
     return Refusal(413, "invalidPayload", message)
 
 
-def show(refusal: Refusal, scope: Mapping[str, Any]) -> JSON:
-    """The refusal as JSON, in the words of the address that ``scope`` has."""
-    return show_error(scope, refusal.status, refusal.code, refusal.message, refusal.param)
-
-
 def respond(refusal: Refusal, scope: Mapping[str, Any]) -> JSONResponse:
     """The refusal as the client gets it."""
     # The openai client repeats 429 and 5xx by itself; what would fail again is not worth it.
     headers = {"x-should-retry": "true" if refusal.status == 503 else "false"}
     if refusal.retry_after is not None:
         headers = {"retry-after": str(refusal.retry_after)}
-    return JSONResponse(show(refusal, scope), refusal.status, headers)
+    return JSONResponse(show_error(refusal, scope), refusal.status, headers)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -236,19 +230,12 @@ def check_shape(values: object, shape: type[Asked]) -> Asked:
         raise _explain(error.errors(include_url=False, include_input=False)) from None
 
 
-class PageAsked(NamedTuple):
-    """The part of a list that a client wants."""
-
-    after: str | None
-    limit: int
-
-
-def read_page(request: Request, *, default: int) -> PageAsked:
-    """``after`` and ``limit`` of the query."""
+def read_page(request: Request, *, default: int) -> tuple[str | None, int]:
+    """``after`` and ``limit`` of the query: which part of a list a client wants."""
     text = request.query_params.get("limit", str(default))
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= MAX_PAGE):
         raise invalid(f"limit is a whole number from 1 to {MAX_PAGE}.", "limit")
-    return PageAsked(request.query_params.get("after") or None, int(text))
+    return request.query_params.get("after") or None, int(text)
 
 
 def read_order(request: Request, *, default: Order) -> Order:

@@ -196,9 +196,7 @@ class JobRequest(RequestShape):
             return self
         method = METHODS[self.method.type]
         if method.grader == "local" and self.method.settings.grader_given:
-            raise ValueError(
-                f"method.{method.name}.grader needs a validation_file whose answers it can grade"
-            )
+            raise ValueError(f"method.{method.name}.grader needs a validation_file to grade the answers to")
         if method.needs_validation:
             raise ValueError(f"{method.name} needs a validation_file")
         return self
@@ -217,10 +215,8 @@ class JobRequest(RequestShape):
         }
         asked: dict[str, JSON] | None = None
         if self.method:
-            kept = {
-                name: value for name, value in settings if name != "hyperparameters" and value is not None
-            }
-            asked = {"type": method.name, method.name: {"hyperparameters": hyperparameters, **kept}}
+            kept = {name: value for name, value in settings if value is not None}
+            asked = {"type": method.name, method.name: {**kept, "hyperparameters": hyperparameters}}
         return {
             "hyperparameters": hyperparameters,
             "model": model,
@@ -244,8 +240,7 @@ def _request(methods: tuple[Method, ...]) -> type[JobRequest]:
     fields: dict[str, Any] = {each.name: (_settings(each) | None, None) for each in methods}
     fields["type"] = (Literal[tuple(each.name for each in methods)], ...)
     asked: Any = create_model("Method", __base__=MethodAsked, **fields)
-    more: dict[str, Any] = {
-        "method": (asked | None, None),
-        "hyperparameters": (OlderHyperparameters | None, None),
-    }
-    return create_model("JobRequest", __base__=JobRequest, **more)
+    older: Any = OlderHyperparameters | None
+    return create_model(
+        "JobRequest", __base__=JobRequest, method=(asked | None, None), hyperparameters=(older, None)
+    )

@@ -40,9 +40,8 @@ class CheckpointsApi:
     async def list_checkpoints(self, request: Request) -> Response:
         """List the job's checkpoints, newest first."""
         after, limit = http.read_page(request, default=10)
-        rows, more = self._store.checkpoints.page(
-            _job_of(self._store, request)["id"], after=after, limit=limit
-        )
+        job_id = _job_of(self._store, request)["id"]
+        rows, more = self._store.checkpoints.page(job_id, after=after, limit=limit)
         return http.show_rows(request, rows, more, ends=True)
 
     async def copy(self, request: Request) -> Response:

@@ -159,19 +159,18 @@ class TextSettings(RequestShape):
     verbosity: Literal["medium"] | None = None  # no other is known to the models here
 
 
-_FunctionOnly: TypeAlias = Annotated[Literal["function"], BeforeValidator(_function_only)]
+class FunctionOnly(RequestShape):
+    """A tool, which is a function and nothing else."""
+
+    type: Annotated[Literal["function"], BeforeValidator(_function_only)]
 
 
-class FunctionTool(chat_request.Function):
+class FunctionTool(chat_request.Function, FunctionOnly):  # a wrong type is found before a missing name
     """A function that the model may call, named beside its type."""
 
-    type: _FunctionOnly
 
-
-class FunctionToolChoice(chat_request.FunctionChoice):
+class FunctionToolChoice(chat_request.FunctionChoice, FunctionOnly):
     """The function to call, whatever the model thinks."""
-
-    type: _FunctionOnly
 
 
 class ResponseRequest(RequestShape):

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -24,12 +24,15 @@ BLOCK = 16  # starts are shared in whole blocks of so many tokens, so that many 
 KEPT = 4096  # tokens in all; 92 MiB for SmolLM2
 
 
+_Key: TypeAlias = tuple[str | None, tuple[int, ...]]  # adapter, tokens
+
+
 class PrefixCache:
     """What is remembered of starts, least recently used first; one with each adapter."""
 
     def __init__(self) -> None:
         """Keep at most ``KEPT`` tokens."""
-        self._held: OrderedDict[tuple[str | None, tuple[int, ...]], States] = OrderedDict()
+        self._held: OrderedDict[_Key, States] = OrderedDict()
 
     def longest(self, adapter: str | None, prompt: Sequence[int]) -> int:
         """How many first tokens of ``prompt`` are remembered; at least one is always left to read."""
@@ -54,9 +57,7 @@ class PrefixCache:
         for key in [key for key in self._held if key[0] == adapter]:
             del self._held[key]
 
-    def _matches(
-        self, adapter: str | None, prompt: Sequence[int]
-    ) -> list[tuple[int, tuple[str | None, tuple[int, ...]]]]:
+    def _matches(self, adapter: str | None, prompt: Sequence[int]) -> list[tuple[int, _Key]]:
         return [(shared(key[1], prompt), key) for key in self._held if key[0] == adapter]
 
 
@@ -129,9 +130,8 @@ class Prefill:
 # A step writes one token of every answer and reads some of the prompts that wait. Starts that prompts
 # share are read once; rows of tuned models use their own adapters.
 
-READ_AT_ONCE = (
-    512  # tokens of prompts between two steps: products are at full speed, answers wait half a second
-)
+# Tokens of prompts between two steps: products are at full speed, answers wait half a second.
+READ_AT_ONCE = 512
 WORTH_A_START = 64  # tokens of reading that must be saved for a shared start to be read on its own
 WORTH_KEEPING = 64  # tokens read anew from which on a prompt is remembered for the next
 
@@ -291,9 +291,8 @@ class Batch:
             return None
         first = self._waiting[0]
         known = self._prefixes.longest(first.adapter, first.prompt)
-        same = [
-            (shared(first.prompt, row.prompt), row) for row in self._waiting if row.adapter == first.adapter
-        ]
+        like = [row for row in self._waiting if row.adapter == first.adapter]
+        same = [(shared(first.prompt, row.prompt), row) for row in like]
         starts = [length for length, row in same if row is not first and length >= known + BLOCK]
         if starts and (min(starts) - known) * len(starts) >= WORTH_A_START:
             return self._stint_of([], first.adapter, first.prompt[: min(starts)], known)

@@ -115,10 +115,8 @@ class Adapters:
         self._chosen = tuple(names)
         places = [self._places[name] if name else slice(0, 0) for name in names]
         used = [place for place in places if place.stop]
-        begin, end = (
-            min((place.start for place in used), default=0),
-            max((place.stop for place in used), default=0),
-        )
+        begin = min((place.start for place in used), default=0)
+        end = max((place.stop for place in used), default=0)
         self._stretch.begin, self._stretch.end, self._stretch.gate = begin, end, None
         if len(set(names)) > 1:
             weight = self._model.get_output_embeddings().weight

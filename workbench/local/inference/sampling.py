@@ -34,11 +34,7 @@ if TYPE_CHECKING:
 # JSON without blanks, as OpenAI's models write it: a small model that may write blanks writes nothing else.
 COMPACT: "JsonCompileOptions" = {"whitespace_flexible": False}
 # Calls have the blanks with which templates write them, so that a demanded call is one that was learnt.
-AS_TEMPLATES: "JsonCompileOptions" = {
-    "whitespace_flexible": False,
-    "item_separator": ", ",
-    "key_separator": ": ",
-}
+AS_TEMPLATES: "JsonCompileOptions" = {**COMPACT, "item_separator": ", ", "key_separator": ": "}
 LONGEST = 256 * 1024  # characters of schemas; llguidance reads them recursively, on a stack that ends
 LONG = 8 * 1024  # characters of a grammar from which on its first steps are tried before the answer begins
 TRIED = 3  # steps

@@ -1,6 +1,6 @@
 """The scheduler of one base model: what its requests ask, which are decoded together, what each has said.
 
-Apart because it knows nothing of processes and pipes, so that a test runs it beside itself.
+Apart because it knows nothing of processes and pipes, so that it also runs where there are none.
 """
 
 from collections import deque
@@ -77,10 +77,8 @@ class AnswerInProgress:
         before = len(self._text)
         if drawn.token not in self._base.stop_tokens:
             self._text += self._decoding.step(self._base.tokenizer.backend_tokenizer, drawn.token) or ""
-            if drawn.chances:
-                self._likelihoods.append(
-                    self._likelihood(drawn.token, drawn.chances.logprob, drawn.chances.top)
-                )
+            if found := drawn.chances:
+                self._likelihoods.append(self._likelihood(drawn.token, found.logprob, found.top))
         begins = ((stop, max(0, before - len(stop))) for stop in self._request.stop)
         cuts = [at for at in (self._text.find(stop, begin) for stop, begin in begins) if at >= 0]
         if drawn.ended or cuts:
@@ -208,10 +206,8 @@ class Scheduler:
         """Answer ``request`` in its turn; ``Refusal`` says at once why that is impossible."""
         prompt, grammar = prepared or self.prepare(request)
         limit = min(request.max_tokens, self._base.context - len(prompt))
-        answers = [
-            AnswerInProgress(index, request, self._base, self._grammars, grammar, limit)
-            for index in range(request.n)
-        ]
+        shared = request, self._base, self._grammars, grammar, limit
+        answers = [AnswerInProgress(index, *shared) for index in range(request.n)]
         asked = _Asked(number, request, streamed, prompt, answers)
         self._waiting.extend((asked, answer) for answer in answers)
 

@@ -65,9 +65,8 @@ def load_base(name: str, folder: Path, *, dtype: torch.dtype | None = None) -> B
     for what is no causal language model with a chat template and linear layers.
     """
     try:
-        tokenizer = cast(
-            PreTrainedTokenizerFast, AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        )
+        found = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = cast(PreTrainedTokenizerFast, found)
         model = _model_in(folder, dtype or best_type())
         if getattr(model.config.get_text_config(), "attn_logit_softcapping", None):
             model.set_attn_implementation("eager")  # transformers 5.20's fused kernel leaves the caps out
@@ -178,10 +177,8 @@ def encode_dataset(tokenizer: PreTrainedTokenizerFast, dataset: Dataset, context
         except DataError as error:
             raise DataError(f"{example.origin}: {error}") from None
         if len(row.tokens) > context:
-            raise DataError(
-                f"{example.origin}: {len(row.tokens)} tokens, but the model reads at most {context}; "
-                "shorten or split the conversation."
-            )
+            found = f"{len(row.tokens)} tokens, but the model reads at most {context}"
+            raise DataError(f"{example.origin}: {found}; shorten or split the conversation.")
         rows.append(row)
     return rows
 
@@ -200,9 +197,8 @@ def exceeds(tokenizer: PreTrainedTokenizerFast, text: str, limit: int) -> bool:
     counted = 0
     for begin in range(0, len(text), PIECE):
         piece = text[begin : begin + PIECE]
-        counted += len(
-            backend.encode_batch_fast([piece.strip() if strips else piece], add_special_tokens=False)[0]
-        )
+        piece = piece.strip() if strips else piece
+        counted += len(backend.encode_batch_fast([piece], add_special_tokens=False)[0])
         if counted > 2 * limit:
             return True
     return False
@@ -246,5 +242,5 @@ def encode_prompt(
 def _check_length(tokenizer: PreTrainedTokenizerFast, text: str, context: int | None) -> None:
     if context is not None and exceeds(tokenizer, text, context):
         raise TooManyTokensError(
-            f"more than {context} tokens, the most that the model reads; shorten or split it."
+            f"more than {context} tokens, all that the model reads; shorten or split it."
         )

@@ -89,9 +89,7 @@ class Checkpoints:
 
     def forget(self, job_id: str, step: int) -> None:
         """Take a checkpoint away, and its adapter; nothing happens when there is none."""
-        self._db.remove(
-            lambda db: db.execute("DELETE FROM checkpoints WHERE job_id = ? AND step = ?", (job_id, step))
-        )
+        self._db.delete("checkpoints", "job_id = ? AND step = ?", job_id, step)
         database.discard(self.folder(job_id, step))
         database.hold_reserve(self._root)
 
@@ -136,10 +134,7 @@ class Checkpoints:
             for note, folder in sorted(taken_up, key=lambda pair: (pair[0]["created_at"], pair[0]["step"])):
                 # Unless its job was taken up before, nobody sees that any more, as if it were deleted.
                 body = json.dumps({"id": note["job_id"], "status": DELETED})
-                db.execute(
-                    "INSERT INTO jobs (id, body) VALUES (?, ?) ON CONFLICT (id) DO NOTHING",
-                    (note["job_id"], body),
-                )
+                self._db.insert("jobs", {"id": note["job_id"], "body": body}, known="IGNORE")
                 self._insert(db, note, folder)
         for folder in (self._root / "adapters").iterdir():
             if folder.name not in going_on and folder.is_dir() and not any(folder.iterdir()):

@@ -263,6 +263,10 @@ class Database:
             with self.change() as db:
                 return action(db)
 
+    def delete(self, table: str, where: str, *values: object) -> int:
+        """Delete rows, also on a full disk; how many there were."""
+        return self.remove(lambda db: db.execute(f"DELETE FROM {table} WHERE {where}", values).rowcount)
+
     def all(self, query: str, values: Iterable[object] = ()) -> list[sqlite3.Row]:
         """All rows that ``query`` finds."""
         with self._lock:
@@ -289,9 +293,7 @@ class Database:
         if after is not None:
             last = self.one(f"SELECT n FROM {table} WHERE id = ? AND {where}", (after, *values))
             if last is None:
-                raise DataError(
-                    f"There is no {after[:80]!r} in this list; give the last id of the page before."
-                )
+                raise DataError(f"There is no {after[:80]!r} in this list; give a page's last id.")
             where, values = f"{where} AND n {'<' if order == 'desc' else '>'} ?", (*values, last["n"])
         query = f"SELECT * FROM {table} WHERE {where} ORDER BY n {order} LIMIT ?"
         rows = self.all(query, (*values, limit + 1))

@@ -150,9 +150,7 @@ class Files:
 
     def delete(self, file_id: str) -> bool:
         """Forget a file, also on a full disk; a job that still needs it keeps its content until it ends."""
-        deleted = self._db.remove(
-            lambda db: db.execute("DELETE FROM files WHERE id = ?", (file_id,)).rowcount > 0
-        )
+        deleted = self._db.delete("files", "id = ?", file_id) > 0
         if deleted:
             self._note(file_id).unlink(missing_ok=True)
             if file_id not in self.in_use():
@@ -378,9 +376,8 @@ class Uploads:
                 row = db.execute("SELECT * FROM uploads WHERE id = ?", (upload_id,)).fetchone()
                 if row["status"] != "pending":
                     raise DataError(f"{upload_id} is {row['status']} already.")
-                file = self._files.keep(
-                    whole, upload["filename"], upload["purpose"], expires_after=row["expires_after"]
-                )
+                name, purpose = upload["filename"], upload["purpose"]
+                file = self._files.keep(whole, name, purpose, expires_after=row["expires_after"])
                 change = "UPDATE uploads SET status = 'completed', file_id = ? WHERE id = ?"
                 db.execute(change, (file["id"], upload_id))
         self._drop_parts(upload_id)
@@ -423,7 +420,7 @@ class Uploads:
 
     def _drop_parts(self, upload_id: str) -> None:
         part_ids = self._part_ids(upload_id)
-        self._db.remove(lambda db: db.execute("DELETE FROM upload_parts WHERE upload_id = ?", (upload_id,)))
+        self._db.delete("upload_parts", "upload_id = ?", upload_id)
         for part_id in part_ids:
             (self._parts / part_id).unlink(missing_ok=True)
         database.hold_reserve(self._root)

@@ -80,9 +80,8 @@ class Events:
 
 def finite(values: Mapping[str, Value]) -> dict[str, Value]:
     """Without the numbers that JSON cannot say; a curve shows them as a gap."""
-    return {
-        name: value for name, value in values.items() if not isinstance(value, float) or math.isfinite(value)
-    }
+    bad = {name for name, value in values.items() if isinstance(value, float) and not math.isfinite(value)}
+    return {name: value for name, value in values.items() if name not in bad}
 
 
 # A job's result file: its metrics as CSV, one line a step, in the columns of its method.

@@ -92,11 +92,8 @@ def pack(rows: Sequence[TokenRow], device: torch.device) -> Packed:
         for token, learnt in zip((*row.tokens[1:], IGNORED), (*row.learnt[1:], False), strict=True)
     ]
     lengths = tuple(len(row.tokens) for row in rows)
-    return Packed(
-        torch.tensor([tokens], device=device),
-        torch.tensor(targets, device=device),
-        PackedLayout(lengths, device),
-    )
+    ids, wanted = (torch.tensor(numbers, device=device) for numbers in ([tokens], targets))
+    return Packed(ids, wanted, PackedLayout(lengths, device))
 
 
 def hidden_states(model: PreTrainedModel, packed: Packed) -> Tensor:

@@ -131,10 +131,8 @@ class InTrainingEvaluation:
     def score(self, base: Base) -> float:
         """The mean grade of the model's likeliest answers, 0 to 1."""
         written = answers(base, self.prompts, max_tokens=self.max_tokens)
-        grades = [
-            grade(self.grader, text.strip(), item) for text, item in zip(written, self.items, strict=True)
-        ]
-        return sum(grades) / len(grades)
+        pairs = zip(written, self.items, strict=True)
+        return sum(grade(self.grader, text.strip(), item) for text, item in pairs) / len(written)
 
 
 def evaluation_of(job: Job, base: Base, validation: Dataset, samples: int) -> InTrainingEvaluation | None:
@@ -148,15 +146,9 @@ def evaluation_of(job: Job, base: Base, validation: Dataset, samples: int) -> In
     asked = [encode_prompt(base.tokenizer, example.prompt, tools_in(example.more)) for example in chosen]
     wanted = [_as_said(base, *pair) for pair in zip(chosen, asked, strict=True)]
     longest = max(len(base.tokenizer(answer)["input_ids"]) for answer in wanted)
-    return InTrainingEvaluation(
-        prompts=tuple(map(tuple, asked)),
-        items=tuple(
-            {"question": example.question, "answer": answer}
-            for example, answer in zip(chosen, wanted, strict=True)
-        ),
-        grader=grader,
-        max_tokens=longest + longest // 2,
-    )
+    pairs = zip(chosen, wanted, strict=True)
+    items = tuple({"question": example.question, "answer": answer} for example, answer in pairs)
+    return InTrainingEvaluation(tuple(map(tuple, asked)), items, grader, longest + longest // 2)
 
 
 def _as_said(base: Base, example: Example, prompt: Sequence[int]) -> str:
@@ -238,10 +230,8 @@ class TrainingRun:
             measured.loss.backward()
             loss = measured.loss.item()
             if not math.isfinite(loss):
-                raise WorkbenchError(
-                    f"The training loss became {loss} at step {number}; "
-                    "lower learning_rate_multiplier (a tenth is a good next try)."
-                )
+                way_out = "lower learning_rate_multiplier (a tenth is a good next try)"
+                raise WorkbenchError(f"The training loss became {loss} at step {number}; {way_out}.")
             torch.nn.utils.clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM, foreach=True)
             self.optimizer.step()
             self.optimizer.zero_grad()
