@@ -97,10 +97,8 @@ class Workers:
 
     async def complete(self, request: ChatRequest) -> Completion:
         """The whole answer; raises ``Refusal``."""
-        pieces = [piece async for piece in self._answer("ask", request)]
-        last = pieces[-1]
-        if not isinstance(last, Completion):
-            raise Refusal(500, "internalFailure", "The answer ended without a result; ask again.")
+        *_, last = [piece async for piece in self._answer("ask", request)]
+        assert isinstance(last, Completion)
         return last
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[Delta | Completion, None]:
@@ -171,11 +169,9 @@ class Workers:
             del self._deaths[job_id]
             await self._wait_for_room(job_id, step)
         elif deaths >= DEATHS_WITHOUT_PROGRESS:
-            message = (
-                f"The training process ended {deaths} times at step {step} (exit code {exit_code}); "
-                "most often the machine has too little memory. service.log has the last words."
-            )
-            await self._give_up(job_id, "internalFailure", message)
+            found = f"The training process ended {deaths} times at step {step} (exit code {exit_code})"
+            message = f"{found}; most often memory is too small. service.log has the last words."
+            await self._give_up(job_id, message)
 
     async def _wait_for_room(self, job_id: str, step: int) -> None:
         """Let a job rest until it can write again, or is not to go on; its log says so once."""
@@ -203,10 +199,10 @@ class Workers:
                     raise
                 await asyncio.sleep(RETRY)
 
-    async def _give_up(self, job_id: str, code: str, message: str) -> None:
+    async def _give_up(self, job_id: str, message: str) -> None:
         while not self._stopping:
             try:
-                self._store.jobs.fail(job_id, code=code, message=message)
+                self._store.jobs.fail(job_id, code="internalFailure", message=message)
                 return
             except sqlite3.Error as error:
                 if not is_disk_full(error):

@@ -41,10 +41,10 @@ def not_found(what: str, name: str, param: str | None = None) -> Refusal:
     return Refusal(404, "notFound", message, param)
 
 
-def known(found: Found | None, what: str, name: str) -> Found:
+def known(found: Found | None, what: str, name: str, param: str | None = None) -> Found:
     """What was found under a name; raises ``Refusal`` when that is nothing."""
     if found is None:
-        raise not_found(what, name)
+        raise not_found(what, name, param)
     return found
 
 

@@ -1,6 +1,6 @@
 """Fine-tuning jobs over HTTP: start, list, pause, resume and cancel them, with events and checkpoints."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -111,41 +111,23 @@ class JobsApi:
 
     async def cancel_job(self, request: Request) -> Response:
         """End a job that has not ended; what it has saved stays usable."""
-        job = _job_of(self._store, request)
-        with self._store.together():
-            cancelled = self._store.jobs.update(job["id"], expect=UNFINISHED, status="cancelled")
-            if cancelled is not None:
-                self._store.events.add(job["id"], CANCELLED)
-        if cancelled is None:
-            raise self._wrong_state(request, "cancelled", "it has ended")
-        self._wake()
-        return JSONResponse(show_job(request, cancelled))
+        return self._changed(request, UNFINISHED, "cancelled", "cancelled; it has ended")
 
     async def pause_job(self, request: Request) -> Response:
         """Let a running job finish its step, leave a checkpoint, and wait."""
-        job = _job_of(self._store, request)
-        pausing = None
-        if self._store.metrics.last_step(job["id"]):
-            pausing = self._store.jobs.update(job["id"], expect={"running"}, status="pausing")
-        if pausing is None:
-            raise self._wrong_state(request, "paused", "only a running job can, after its first step")
-        self._wake()
-        return JSONResponse(show_job(request, pausing))
+        has_begun = self._store.metrics.last_step(_job_of(self._store, request)["id"]) > 0
+        wrong = "paused; only a running job can, after its first step"
+        return self._changed(request, {"running"} if has_begun else (), "pausing", wrong)
 
     async def resume_job(self, request: Request) -> Response:
         """Let a paused job go on from where it stands."""
-        job = _job_of(self._store, request)
-        resuming = self._store.jobs.update(job["id"], expect={"paused"}, status="resuming")
-        if resuming is None:
-            raise self._wrong_state(request, "resumed", "only a paused job can")
-        self._wake()
-        return JSONResponse(show_job(request, resuming))
+        return self._changed(request, {"paused"}, "resuming", "resumed; only a paused job can")
 
     async def delete_job(self, request: Request) -> Response:
         """Forget a job that has ended; the models tuned by it stay."""
         job = _job_of(self._store, request)
         if not self._store.jobs.delete(job["id"]):
-            raise self._wrong_state(request, "deleted", "cancel it first")
+            raise self._wrong_state(request, "deleted; cancel it first")
         return Response(status_code=204)
 
     async def list_events(self, request: Request) -> Response:
@@ -154,10 +136,21 @@ class JobsApi:
         events, more = self._store.events.page(_job_of(self._store, request)["id"], after=after, limit=limit)
         return http.show_rows(request, [show_event(request, event) for event in events], more)
 
-    def _wrong_state(self, request: Request, done: str, reason: str) -> Refusal:
+    def _changed(self, request: Request, expect: Collection[str], status: str, wrong: str) -> Response:
+        """The job in its new state; refuses, with what is ``wrong``, unless it is in one of ``expect``."""
         job = _job_of(self._store, request)
-        message = f"Job {job['id']} cannot be {done}; {reason}: {job['status']}."
-        return Refusal(400, "unexpectedEntityState", message)
+        with self._store.together():
+            changed = self._store.jobs.update(job["id"], expect=expect, status=status)
+            if changed is not None and status == "cancelled":
+                self._store.events.add(job["id"], CANCELLED)
+        if changed is None:
+            raise self._wrong_state(request, wrong)
+        self._wake()
+        return JSONResponse(show_job(request, changed))
+
+    def _wrong_state(self, request: Request, wrong: str) -> Refusal:
+        job = _job_of(self._store, request)
+        return Refusal(400, "unexpectedEntityState", f"Job {job['id']} cannot be {wrong}: {job['status']}.")
 
     def _need_model(self, name: str) -> Model:
         model = find_model(self._store, name)
@@ -171,10 +164,7 @@ class JobsApi:
         return model
 
     def _need_training_data(self, file_id: str, param: str) -> None:
-        file = self._store.files.get(file_id)
-        if file is None:
-            raise http.not_found("file", file_id, param)
-        purpose = file["purpose"]
+        purpose = http.known(self._store.files.get(file_id), "file", file_id, param)["purpose"]
         if purpose != "fine-tune":
             raise http.invalid(f"{param} was uploaded for {purpose}; upload it for fine-tune.", param)
 
@@ -197,10 +187,8 @@ class JobsApi:
                 raise http.invalid(str(error), f"method.{method.name}.grader") from error
         if method.not_local:
             trained = " or ".join(each.name for each in METHODS.values() if each.trained_locally)
-            raise http.invalid(
-                f"The request is complete, but {method.not_local}; this service trains by {trained}.",
-                "method.type",
-            )
+            found = f"The request is complete, but {method.not_local}"
+            raise http.invalid(f"{found}; this service trains by {trained}.", "method.type")
         if asked.integrations:
             raise http.invalid(
                 "The local service tells nobody about its jobs, so no curve would reach Weights & Biases; "

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from workbench.local.api.dialects import show_model
-from workbench.local.api.http import not_found
+from workbench.local.api.http import known
 from workbench.local.chat_protocol import Refusal
 from workbench.local.emulation import Emulation, Faults, seconds
 from workbench.local.models.bases import base_models, find_base
@@ -63,17 +63,14 @@ class ModelsApi:
         for model in self._all():
             if str(model["id"]).lower() == name.lower():
                 return JSONResponse(show_model(request, model))
-        base_model = find_base(name, self._store.models)  # of the hub's cache, which is not listed
-        if base_model is None:
-            raise not_found("model", name, "model")
+        found = find_base(name, self._store.models)  # of the hub's cache, which is not listed
+        base_model = known(found, "model", name, "model")
         return JSONResponse(show_model(request, _show(base_model, BASES_SINCE)))
 
     async def delete_model(self, request: Request) -> Response:
         """Delete a tuned model or checkpoint that nobody uses."""
         name = request.path_params["name"]
-        model = find_model(self._store, name)
-        if model is None:
-            raise not_found("model", name, "model")
+        model = known(find_model(self._store, name), "model", name, "model")
         if model.adapter is None:
             raise Refusal(403, "forbidden", f"{model.name} is a base model; only tuned models are deleted.")
         user = self._user_of(model)

@@ -242,11 +242,11 @@ class Jobs:
         ``None`` as a value takes a field away. Hyperparameters also change where ``method``
         repeats them. A running job has a result file; one that ended has ``finished_at``.
         """
-        with self._db.change() as db:
-            row = db.execute("SELECT body, status FROM jobs WHERE id = ?", (job_id,)).fetchone()
-            if row is None or row["status"] == DELETED or (expect and row["status"] not in expect):
+        with self._db.change():
+            known = self.get(job_id)
+            if known is None or (expect is not None and known["status"] not in expect):
                 return None
-            job: dict[str, Any] = json.loads(row["body"]) | changes
+            job: dict[str, Any] = {**known, **changes}
             if "hyperparameters" in changes and "method" in job:
                 job["method"][job["method"]["type"]]["hyperparameters"] = job["hyperparameters"]
             if job["status"] == "running" and "result_files" not in job:
@@ -254,7 +254,7 @@ class Jobs:
             if job["status"] in FINISHED:
                 job.setdefault("finished_at", int(time.time()))
             body = json.dumps({name: value for name, value in job.items() if value is not None})
-            db.execute("UPDATE jobs SET body = ? WHERE id = ?", (body, job_id))
+            self._db.write("UPDATE jobs SET body = ? WHERE id = ?", (body, job_id))
             return self.need(job_id)
 
     def fail(self, job_id: str, *, code: str, message: str, param: str | None = None) -> Job | None:
