@@ -212,4 +212,4 @@ def test_training_killed_fifteen_times_ends_with_the_same_curve(
     assert len(store.metrics.csv(calm).splitlines()) == 61
     assert store.metrics.csv(killed) == store.metrics.csv(calm)
     assert told(store, killed) == told(store, calm)
-    assert [model.path.exists() for model in store.checkpoints.models()] == [True] * 6
+    assert [model.adapter.exists() for model in store.checkpoints.models()] == [True] * 6

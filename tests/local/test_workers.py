@@ -181,7 +181,7 @@ def test_a_damaged_adapter_is_named_when_one_builds_on_it(
 ) -> None:
     first = ended(client, start(client, training_file, n_epochs=1).id).job
     model = store.checkpoints.model(str(first.fine_tuned_model))
-    weights = model.path / "adapter_model.safetensors"
+    weights = model.adapter / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     job = client.fine_tuning.jobs.create(model=model.name, training_file=training_file)
     failed = ended(client, job.id).job

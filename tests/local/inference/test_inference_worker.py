@@ -283,7 +283,7 @@ def test_a_tuned_model_that_was_deleted_is_refused(base: Base, tmp_path: Path) -
 
 def test_a_bias_for_a_token_that_does_not_exist_is_refused(base: Base) -> None:
     error = refusal(Scheduler(base), replace(ASKED, logit_bias=((259, 1.0),)))
-    assert "token 259, but nano has the tokens 0 to 258" in error.message
+    assert "token 259; nano has the tokens 0 to 258" in error.message
 
 
 # Adapters

@@ -269,7 +269,7 @@ def test_a_model_tuned_further_keeps_its_first_base(store: Store) -> None:
     second = store.jobs.add(JOB | {"model": "nano.ft-one"})["id"]
     store.checkpoints.add(second, 2, "nano.ft-two", {}, store.checkpoints.folder(second, 2))
     model = store.checkpoints.model("NANO.FT-TWO")
-    assert (model.base_model, model.path) == ("nano", store.checkpoints.folder(second, 2))
+    assert (model.base_model, model.adapter) == ("nano", store.checkpoints.folder(second, 2))
 
 
 def test_a_checkpoint_saved_again_after_a_crash_is_the_same_one(store: Store) -> None:

@@ -21,12 +21,12 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workbench.catalog.limits import Limits
-from workbench.local.api.chat_routes import Answerer, ChatApi, CompletionsApi
+from workbench.local.api.chat_routes import Answerer, ChatApi
 from workbench.local.api.deployment_routes import ACCOUNTS, SUBSCRIPTION, ManagementApi
-from workbench.local.api.file_routes import FilesApi, UploadsApi
+from workbench.local.api.file_routes import FilesApi
 from workbench.local.api.grader_routes import GradersApi
 from workbench.local.api.http import HANDLERS, FaultInjection, respond
-from workbench.local.api.job_routes import CheckpointsApi, JobsApi
+from workbench.local.api.job_routes import JobsApi
 from workbench.local.api.model_routes import ModelsApi, Serving
 from workbench.local.api.responses import ResponsesApi
 from workbench.local.chat_protocol import Refusal
@@ -124,8 +124,7 @@ def _data_routes(
     store: Store, limits: Limits, jobs: JobsApi, chat: ChatApi, responses: ResponsesApi, graders: GradersApi
 ) -> list[Route]:
     """What there is for data, jobs and answers, below the addresses of both dialects."""
-    files, uploads, models = FilesApi(store, limits), UploadsApi(store, limits), ModelsApi(store)
-    checkpoints, completions = CheckpointsApi(store), CompletionsApi(store)
+    files, models = FilesApi(store, limits), ModelsApi(store)
     job = "/fine_tuning/jobs/{job_id}"
     permissions = "/fine_tuning/checkpoints/{name:path}/permissions"
     return _routes(
@@ -136,10 +135,10 @@ def _data_routes(
             "GET /files/{file_id}": files.show_file,
             "DELETE /files/{file_id}": files.delete_file,
             "GET /files/{file_id}/content": files.send_content,
-            "POST /uploads": uploads.announce,
-            "POST /uploads/{upload_id}/parts": uploads.add_part,
-            "POST /uploads/{upload_id}/complete": uploads.complete,
-            "POST /uploads/{upload_id}/cancel": uploads.cancel,
+            "POST /uploads": files.announce,
+            "POST /uploads/{upload_id}/parts": files.add_part,
+            "POST /uploads/{upload_id}/complete": files.complete,
+            "POST /uploads/{upload_id}/cancel": files.cancel,
             "POST /fine_tuning/jobs": jobs.create_job,
             "GET /fine_tuning/jobs": jobs.list_jobs,
             f"GET {job}": jobs.show_job,
@@ -147,19 +146,19 @@ def _data_routes(
             f"POST {job}/pause": jobs.pause_job,
             f"POST {job}/resume": jobs.resume_job,
             f"GET {job}/events": jobs.list_events,
-            f"GET {job}/checkpoints": checkpoints.list_checkpoints,
-            f"POST,GET {job}/checkpoints/{{checkpoint_id}}/copy": checkpoints.copy,
-            f"POST,GET {permissions}": checkpoints.permissions,
-            f"DELETE {permissions}/{{permission_id}}": checkpoints.permissions,
+            f"GET {job}/checkpoints": jobs.list_checkpoints,
+            f"POST,GET {job}/checkpoints/{{checkpoint_id}}/copy": jobs.copy,
+            f"POST,GET {permissions}": jobs.permissions,
+            f"DELETE {permissions}/{{permission_id}}": jobs.permissions,
             "GET /models": models.list_models,
             "GET /models/{name:path}": models.show_model,
             "DELETE /models/{name:path}": models.delete_model,
             "POST /chat/completions": chat.answer,
-            "GET /chat/completions": completions.list_completions,
-            "GET /chat/completions/{completion_id}": completions.show,
-            "POST /chat/completions/{completion_id}": completions.change,
-            "DELETE /chat/completions/{completion_id}": completions.delete,
-            "GET /chat/completions/{completion_id}/messages": completions.list_messages,
+            "GET /chat/completions": chat.list_completions,
+            "GET /chat/completions/{completion_id}": chat.show,
+            "POST /chat/completions/{completion_id}": chat.change,
+            "DELETE /chat/completions/{completion_id}": chat.delete,
+            "GET /chat/completions/{completion_id}/messages": chat.list_messages,
             "POST /responses": responses.answer,
             "POST /responses/compact": responses.not_offered,
             "POST /responses/input_tokens": responses.not_offered,

@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic import model_validator as check_whole
 
 from workbench.local.api.http import Metadata, RequestShape, invalid
-from workbench.local.api.model_routes import Model
 from workbench.local.chat_protocol import ChatRequest
+from workbench.local.store.checkpoints import Model
 
 # The turns of a conversation as a client sends them, tools and their calls among them.
 
@@ -284,7 +284,7 @@ class CompletionRequest(RequestShape):
         return ChatRequest(
             model=model.name,
             base_model=model.base_model,
-            adapter=model.adapter,
+            adapter=str(model.adapter) if model.adapter else None,
             messages=tuple(message.turn() for message in self.messages),
             max_tokens=self.max_completion_tokens or self.max_tokens or MAX_TOKENS_UNASKED,
             temperature=1.0 if self.temperature is None else self.temperature,

@@ -63,8 +63,14 @@ class AnsweringApi:
         return StreamingResponse(events(first, pieces), media_type="text/event-stream", headers=headers)
 
 
+class CompletionChange(http.RequestShape):
+    """What may change in a stored completion."""
+
+    metadata: http.Metadata | None
+
+
 class ChatApi(AnsweringApi):
-    """The part of the API that is about answers."""
+    """The part of the API that is about answers, and about those that are stored."""
 
     async def answer(self, request: Request) -> Response:
         """Answer a conversation."""
@@ -92,6 +98,47 @@ class ChatApi(AnsweringApi):
             whole = whole | {"metadata": dict(asked.metadata or {})}
             self._store.completions.add(whole, asked.of(served.model).messages)
         return whole
+
+    # Stored completions: list, look up, describe anew, delete; chats sent with ``store`` come here.
+
+    async def list_completions(self, request: Request) -> Response:
+        """List stored completions, oldest first unless asked otherwise; by model and metadata, if asked."""
+        after, limit = http.read_page(request, default=20)
+        order, model = http.read_order(request, default="asc"), request.query_params.get("model")
+        metadata = http.read_metadata(request)
+        rows = self._store.completions.page(
+            after=after, limit=limit, order=order, model=model, metadata=metadata
+        )
+        return http.show_page(*rows)
+
+    async def show(self, request: Request) -> Response:
+        """Give one stored completion."""
+        return JSONResponse(self._completion(request))
+
+    async def change(self, request: Request) -> Response:
+        """Replace the metadata of a stored completion."""
+        completion_id = str(self._completion(request)["id"])
+        asked = await http.read_json(request, CompletionChange)
+        return JSONResponse(self._store.completions.set_metadata(completion_id, asked.metadata or {}))
+
+    async def delete(self, request: Request) -> Response:
+        """Delete a stored completion."""
+        completion_id = self._completion(request)["id"]
+        self._store.completions.delete(str(completion_id))
+        return JSONResponse({"id": completion_id, "object": "chat.completion.deleted", "deleted": True})
+
+    async def list_messages(self, request: Request) -> Response:
+        """List the messages of the conversation that led to the answer."""
+        completion_id = str(self._completion(request)["id"])
+        messages: list[Body] = [
+            {"id": f"{completion_id}-{number}", "refusal": None, "content_parts": None, **message}
+            for number, message in enumerate(self._store.completions.messages(completion_id))
+        ]
+        return http.show_part(request, messages, "message", default="asc")
+
+    def _completion(self, request: Request) -> Body:
+        completion_id = request.path_params["completion_id"]
+        return http.known(self._store.completions.get(completion_id), "stored completion", completion_id)
 
 
 async def _unless_gone(request: Request, work: Awaitable[Answer]) -> Answer:
@@ -205,57 +252,3 @@ def _calls(head: Body, index: int, choice: Choice) -> list[Body]:
 
 def _token(one: Likelihood) -> Body:
     return {"token": one.token, "logprob": one.logprob, "bytes": [*one.bytes]}
-
-
-# Stored completions over HTTP: list, look up, describe anew, delete; chats sent with ``store`` come here.
-
-
-class CompletionChange(http.RequestShape):
-    """What may change in a stored completion."""
-
-    metadata: http.Metadata | None
-
-
-class CompletionsApi:
-    """The part of the API that is about stored completions."""
-
-    def __init__(self, store: Store) -> None:
-        """Show the completions of ``store``."""
-        self._completions = store.completions
-
-    async def list_completions(self, request: Request) -> Response:
-        """List stored completions, oldest first unless asked otherwise; by model and metadata, if asked."""
-        after, limit = http.read_page(request, default=20)
-        order, model = http.read_order(request, default="asc"), request.query_params.get("model")
-        metadata = http.read_metadata(request)
-        rows = self._completions.page(after=after, limit=limit, order=order, model=model, metadata=metadata)
-        return http.show_page(*rows)
-
-    async def show(self, request: Request) -> Response:
-        """Give one stored completion."""
-        return JSONResponse(self._completion(request))
-
-    async def change(self, request: Request) -> Response:
-        """Replace the metadata of a stored completion."""
-        completion_id = str(self._completion(request)["id"])
-        asked = await http.read_json(request, CompletionChange)
-        return JSONResponse(self._completions.set_metadata(completion_id, asked.metadata or {}))
-
-    async def delete(self, request: Request) -> Response:
-        """Delete a stored completion."""
-        completion_id = self._completion(request)["id"]
-        self._completions.delete(str(completion_id))
-        return JSONResponse({"id": completion_id, "object": "chat.completion.deleted", "deleted": True})
-
-    async def list_messages(self, request: Request) -> Response:
-        """List the messages of the conversation that led to the answer."""
-        completion_id = str(self._completion(request)["id"])
-        messages: list[Body] = [
-            {"id": f"{completion_id}-{number}", "refusal": None, "content_parts": None, **message}
-            for number, message in enumerate(self._completions.messages(completion_id))
-        ]
-        return http.show_part(request, messages, "message", default="asc")
-
-    def _completion(self, request: Request) -> Body:
-        completion_id = request.path_params["completion_id"]
-        return http.known(self._completions.get(completion_id), "stored completion", completion_id)

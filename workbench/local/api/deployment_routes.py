@@ -16,11 +16,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from workbench.local.api.http import RequestShape, faults_of, invalid, read_json
-from workbench.local.api.model_routes import Model, find_model
+from workbench.local.api.model_routes import all_models, find_model
 from workbench.local.chat_protocol import Refusal
 from workbench.local.emulation import Emulation, Faults, harms
-from workbench.local.models.bases import base_models
-from workbench.local.store.checkpoints import model_refusal
+from workbench.local.store.checkpoints import Model, model_refusal
 from workbench.local.store.deployments import DEVELOPER_SKU, Deployment
 from workbench.local.store.rows import JSON
 from workbench.local.store.store import Store
@@ -167,12 +166,15 @@ class ManagementApi:
 
     async def list_models(self, request: Request) -> Response:
         """List what can be deployed, in this place."""
-        shown = [{"kind": KIND, "skuName": ACCOUNT_SKU, "model": _show_model(one)} for one in self._models()]
+        shown = [
+            {"kind": KIND, "skuName": ACCOUNT_SKU, "model": _show_model(one)}
+            for one in all_models(self._store)
+        ]
         return JSONResponse({"value": shown})
 
     async def list_account_models(self, request: Request) -> Response:
         """List what can be deployed on this account."""
-        return JSONResponse({"value": [_show_model(one) for one in self._models()]})
+        return JSONResponse({"value": [_show_model(one) for one in all_models(self._store)]})
 
     async def list_capacities(self, request: Request) -> Response:
         """List how much of a model can be deployed as each kind; the query names the model."""
@@ -206,7 +208,7 @@ class ManagementApi:
             model = find_model(self._store, one.model)
             if model is not None:
                 used[_usage_name(model, one.sku)] += one.capacity
-        names = [_usage_name(model, sku) for model in self._models() for sku in _skus_of(model)]
+        names = [_usage_name(model, sku) for model in all_models(self._store) for sku in _skus_of(model)]
         usages = [_show_usage(name, used[name], MOST_CAPACITY) for name in dict.fromkeys(names)]
         return JSONResponse({"value": usages})
 
@@ -252,11 +254,6 @@ class ManagementApi:
     async def list_accounts(self, request: Request) -> Response:
         """List the one resource that this service is."""
         return JSONResponse({"value": [_show_account(request, NAME)]})
-
-    def _models(self) -> list[Model]:
-        tuned = (model.name for model in self._store.checkpoints.models())
-        names = [*base_models(self._store.models), *tuned]
-        return [model for name in names if (model := find_model(self._store, name))]
 
     # Deployments over HTTP, at the addresses of Azure's management API.
     #
@@ -370,10 +367,9 @@ class ManagementApi:
             raise _conflict(f"The deployment {deployment.name!r} is still being created; wait for it.")
 
     def _check_safety(self, model: Model, found: tuple[str, ...]) -> None:
-        tuned = self._store.checkpoints.model(model.name)
-        if tuned is None:
+        if model.job_id is None:
             return
-        problem = model_refusal(", ".join(found)) if found else self._store.safety.model_problem(tuned.job_id)
+        problem = model_refusal(", ".join(found)) if found else self._store.safety.model_problem(model.job_id)
         if problem:
             raise Refusal(400, "unexpectedEntityState", problem, "properties.model.name")
 

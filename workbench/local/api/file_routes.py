@@ -68,10 +68,10 @@ def need_room(store: Store, purpose: str, size: int, limits: Limits) -> None:
     """Refuse one more file of ``size`` bytes when those for fine-tuning are too many already."""
     if purpose != "fine-tune":
         return
-    held = store.files.holdings(purpose)
-    if limits.max_files is not None and held.files >= limits.max_files:
-        finding = f"{held.files} files for fine-tuning are stored, the most there may be"
-    elif limits.max_all_files_bytes is not None and held.bytes + size > limits.max_all_files_bytes:
+    files, held = store.files.holdings(purpose)
+    if limits.max_files is not None and files >= limits.max_files:
+        finding = f"{files} files for fine-tuning are stored, the most there may be"
+    elif limits.max_all_files_bytes is not None and held + size > limits.max_all_files_bytes:
         finding = f"With this file, those for fine-tuning exceed {limits.max_all_files_bytes:,} bytes"
     else:
         return
@@ -158,18 +158,34 @@ def _failed(finding: str) -> Refusal:
     return Refusal(400, "fileImportFailed", f"The file could not be imported: {finding}.", "content_url")
 
 
+class NewUpload(NewFile):
+    """A file as it is announced."""
+
+    filename: str
+    bytes: Annotated[int, Field(ge=1, le=UNBOUNDED)]
+    mime_type: str  # said for the sake of others; a file is bytes here
+
+
+class UploadCompletion(http.RequestShape):
+    """The parts in their order, and what the whole must be."""
+
+    part_ids: Annotated[list[str], Field(min_length=1, max_length=10_000)]
+    md5: str | None = None
+
+
 # Files over HTTP: upload, import, list, look up, read, delete.
 
 OCTETS = "application/octet-stream"
 
 
 class FilesApi:
-    """The part of the API that is about files."""
+    """The part of the API that is about files, whole and in parts."""
 
     def __init__(self, store: Store, limits: Limits) -> None:
         """Serve the files of ``store``, as many as ``limits`` allow."""
         self._store, self._limits = store, limits
         self._most = limits.max_file_bytes or UNBOUNDED
+        self._most_in_parts = limits.max_upload_bytes or UNBOUNDED
 
     async def upload(self, request: Request) -> Response:
         """Take a file; it is safely on the disk when this is answered."""
@@ -234,55 +250,17 @@ class FilesApi:
         file_id = request.path_params["file_id"]
         return http.known(self._store.files.get(file_id), "file", file_id)
 
-
-def _unflatten(fields: dict[str, str]) -> dict[str, JSON]:
-    """``{"expires_after[anchor]": …}`` of a form is ``{"expires_after": {"anchor": …}}``."""
-    found: dict[str, JSON] = {}
-    for name, text in fields.items():
-        outer, _, inner = name.partition("[")
-        if not inner:
-            found[name] = text
-        else:
-            group = found.setdefault(outer, {})
-            if isinstance(group, dict):
-                group[inner.removesuffix("]")] = int(text) if re.fullmatch(r"\d{1,18}", text) else text
-    return found
-
-
-# Uploads over HTTP: a large file announced, sent in parts, and put together.
-#
-# Two hours from the first call to the last. Ids have the form that OpenAI gives them; Azure's own form is
-# not documented.
-
-
-class NewUpload(NewFile):
-    """A file as it is announced."""
-
-    filename: str
-    bytes: Annotated[int, Field(ge=1, le=UNBOUNDED)]
-    mime_type: str  # said for the sake of others; a file is bytes here
-
-
-class UploadCompletion(http.RequestShape):
-    """The parts in their order, and what the whole must be."""
-
-    part_ids: Annotated[list[str], Field(min_length=1, max_length=10_000)]
-    md5: str | None = None
-
-
-class UploadsApi:
-    """The part of the API that is about uploads."""
-
-    def __init__(self, store: Store, limits: Limits) -> None:
-        """Gather parts in ``store``; what they become counts among the files that ``limits`` allow."""
-        self._store, self._limits = store, limits
-        self._most = limits.max_upload_bytes or UNBOUNDED
+    # Uploads over HTTP: a large file announced, sent in parts, and put together.
+    #
+    # Two hours from the first call to the last. Ids have the form that OpenAI gives them; Azure's own form is
+    # not documented.
 
     async def announce(self, request: Request) -> Response:
         """Begin an upload."""
         asked = await http.read_json(request, NewUpload)
-        if asked.bytes > self._most:
-            raise http.invalid(f"Invalid 'bytes': an upload has at most {self._most:,} in all.", "bytes")
+        most = self._most_in_parts
+        if asked.bytes > most:
+            raise http.invalid(f"Invalid 'bytes': an upload has at most {most:,} in all.", "bytes")
         lifetime = asked.lifetime(self._limits)
         need_room(self._store, asked.purpose, asked.bytes, self._limits)
         name = base_name(asked.filename, "filename")
@@ -291,9 +269,9 @@ class UploadsApi:
     async def add_part(self, request: Request) -> Response:
         """Take a part; it is safely on the disk when this is answered."""
         upload = self._open_upload(request)
-        left = self._most - self._store.uploads.received(upload["id"])
+        left = self._most_in_parts - self._store.uploads.received(upload["id"])
         if left <= 0:
-            raise http.invalid(f"All parts together may have {self._most:,} bytes.", "data")
+            raise http.invalid(f"All parts together may have {self._most_in_parts:,} bytes.", "data")
         part_bytes = self._limits.max_part_bytes or UNBOUNDED
         with self._store.uploads.receive() as incoming:
             await UploadForm(request, incoming, part="data", most=min(left, part_bytes)).read()
@@ -332,6 +310,20 @@ class UploadsApi:
         upload = self._upload(request)
         message = f"Upload {upload['id']} takes nothing more; it is {upload['status']}. Start a new one."
         return Refusal(400, "unexpectedEntityState", message)
+
+
+def _unflatten(fields: dict[str, str]) -> dict[str, JSON]:
+    """``{"expires_after[anchor]": …}`` of a form is ``{"expires_after": {"anchor": …}}``."""
+    found: dict[str, JSON] = {}
+    for name, text in fields.items():
+        outer, _, inner = name.partition("[")
+        if not inner:
+            found[name] = text
+        else:
+            group = found.setdefault(outer, {})
+            if isinstance(group, dict):
+                group[inner.removesuffix("]")] = int(text) if re.fullmatch(r"\d{1,18}", text) else text
+    return found
 
 
 # A form on its way in: its fields as they arrive, the file in it straight to the disk.

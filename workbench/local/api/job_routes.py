@@ -12,10 +12,11 @@ from workbench.evaluation.graders.grades import Grader
 from workbench.local.api import http
 from workbench.local.api.dialects import created, show_event, show_job
 from workbench.local.api.job_request import JobRequest, job_request
-from workbench.local.api.model_routes import Model, find_model
+from workbench.local.api.model_routes import find_model
 from workbench.local.chat_protocol import Refusal
 from workbench.local.emulation import Faults, harms
 from workbench.local.models.bases import base_models
+from workbench.local.store.checkpoints import Model
 from workbench.local.store.jobs import UNFINISHED
 from workbench.local.store.rows import Job
 from workbench.local.store.store import Store
@@ -30,48 +31,15 @@ class CopyRequest(http.RequestShape):
     region: str
 
 
-class CheckpointsApi:
-    """The part of the API that is about checkpoints."""
-
-    def __init__(self, store: Store) -> None:
-        """Show the checkpoints of ``store``."""
-        self._store = store
-
-    async def list_checkpoints(self, request: Request) -> Response:
-        """List the job's checkpoints, newest first."""
-        after, limit = http.read_page(request, default=10)
-        job_id = _job_of(self._store, request)["id"]
-        rows, more = self._store.checkpoints.page(job_id, after=after, limit=limit)
-        return http.show_rows(request, rows, more, ends=True)
-
-    async def copy(self, request: Request) -> Response:
-        """Check a request to copy; there is nowhere to copy to, and Azure's answer is not documented."""
-        if request.headers.get(COPY_HEADER) != "preview":
-            raise http.invalid(f"Copying is a preview: send the header {COPY_HEADER}: preview.", COPY_HEADER)
-        job_id, checkpoint_id = _job_of(self._store, request)["id"], request.path_params["checkpoint_id"]
-        if self._store.checkpoints.of_job(job_id, checkpoint_id) is None:
-            raise http.not_found("checkpoint", checkpoint_id)
-        if request.method == "POST":
-            await http.read_json(request, CopyRequest)
-        message = "The request is complete, but the local service is a single resource: it copies nowhere."
-        raise Refusal(501, "notImplemented", message)
-
-    async def permissions(self, _: Request) -> Response:
-        """Say that there are none."""
-        message = "The resource is not found: permissions on checkpoints are OpenAI's own; Azure has none."
-        raise Refusal(404, "notFound", message)
-
-
 # Fine-tuning jobs over HTTP: create, list, look up, cancel, pause, resume, delete, and their log.
 
 CANCELLED = "Job cancelled."  # after Azure's "Job succeeded."; its own text is not documented
-
 
 _Check = Callable[[Grader], Awaitable[None]]
 
 
 class JobsApi:
-    """The part of the API that is about fine-tuning jobs."""
+    """The part of the API that is about fine-tuning jobs and their checkpoints."""
 
     def __init__(self, store: Store, wake: Callable[[], None], limits: Limits, check_grader: _Check) -> None:
         """Keep jobs in ``store``; ``wake`` whoever works on them when there is news.
@@ -135,6 +103,30 @@ class JobsApi:
         after, limit = http.read_page(request, default=20)
         events, more = self._store.events.page(_job_of(self._store, request)["id"], after=after, limit=limit)
         return http.show_rows(request, [show_event(request, event) for event in events], more)
+
+    async def list_checkpoints(self, request: Request) -> Response:
+        """List the job's checkpoints, newest first."""
+        after, limit = http.read_page(request, default=10)
+        job_id = _job_of(self._store, request)["id"]
+        rows, more = self._store.checkpoints.page(job_id, after=after, limit=limit)
+        return http.show_rows(request, rows, more, ends=True)
+
+    async def copy(self, request: Request) -> Response:
+        """Check a request to copy; there is nowhere to copy to, and Azure's answer is not documented."""
+        if request.headers.get(COPY_HEADER) != "preview":
+            raise http.invalid(f"Copying is a preview: send the header {COPY_HEADER}: preview.", COPY_HEADER)
+        job_id, checkpoint_id = _job_of(self._store, request)["id"], request.path_params["checkpoint_id"]
+        if self._store.checkpoints.of_job(job_id, checkpoint_id) is None:
+            raise http.not_found("checkpoint", checkpoint_id)
+        if request.method == "POST":
+            await http.read_json(request, CopyRequest)
+        message = "The request is complete, but the local service is a single resource: it copies nowhere."
+        raise Refusal(501, "notImplemented", message)
+
+    async def permissions(self, _: Request) -> Response:
+        """Say that there are none."""
+        message = "The resource is not found: permissions on checkpoints are OpenAI's own; Azure has none."
+        raise Refusal(404, "notFound", message)
 
     def _changed(self, request: Request, expect: Collection[str], status: str, wrong: str) -> Response:
         """The job in its new state; refuses, with what is ``wrong``, unless it is in one of ``expect``."""

@@ -34,14 +34,17 @@ CREATE TRIGGER IF NOT EXISTS forget_checkpoint AFTER DELETE ON checkpoints
 NOTE = {"job_id": str, "step": int, "created_at": int, "model": str, "base_model": str, "metrics": dict}
 
 
-class TunedModel(NamedTuple):
-    """A model this store can serve: a base model and the folder of the adapter that changes it."""
+BASES_SINCE = 1730332800  # 31 October 2024, when SmolLM2 appeared
+
+
+class Model(NamedTuple):
+    """A model that can answer and be tuned: a base model, or one with the adapter in a folder."""
 
     name: str
     base_model: str
-    path: Path
-    job_id: str
-    created_at: int
+    adapter: Path | None = None
+    job_id: str | None = None
+    created_at: int = BASES_SINCE
 
 
 class Checkpoints:
@@ -93,12 +96,12 @@ class Checkpoints:
         database.discard(self.folder(job_id, step))
         database.hold_reserve(self._root)
 
-    def model(self, name: str) -> TunedModel | None:
+    def model(self, name: str) -> Model | None:
         """The tuned model or checkpoint of this name, upper and lower case alike, or ``None``."""
         row = self._db.one("SELECT * FROM checkpoints WHERE model = ?", (name,))
         return self._show_model(row) if row else None
 
-    def models(self) -> list[TunedModel]:
+    def models(self) -> list[Model]:
         """All tuned models and checkpoints, oldest first."""
         return [self._show_model(row) for row in self._db.all("SELECT * FROM checkpoints ORDER BY n")]
 
@@ -168,9 +171,9 @@ class Checkpoints:
             return None
         return note if self.model(note["model"]) is None else None
 
-    def _show_model(self, row: sqlite3.Row) -> TunedModel:
+    def _show_model(self, row: sqlite3.Row) -> Model:
         path = self._root / row["folder"]
-        return TunedModel(row["model"], row["base_model"], path, row["job_id"], row["created_at"])
+        return Model(row["model"], row["base_model"], path, row["job_id"], row["created_at"])
 
 
 def _show(row: sqlite3.Row) -> Checkpoint:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from io import BufferedWriter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from workbench.errors import DataError
 from workbench.local.emulation import Clock
 from workbench.local.store import database
 from workbench.local.store.database import Database, Tidied
 from workbench.local.store.jobs import UNFINISHED, Metrics
-from workbench.local.store.rows import StoredFile, Upload, UploadPart
+from workbench.local.store.rows import JSON, StoredFile, Upload
 
 # The files of the service: what was uploaded, and the result files that jobs write.
 #
@@ -49,13 +49,6 @@ WITH_EXPIRY = "files LEFT JOIN expiries ON file_id = id"
 
 class LostContentError(DataError):
     """A file that the store knows has lost its bytes, by somebody else's doing."""
-
-
-class Holdings(NamedTuple):
-    """How much is stored for one purpose."""
-
-    files: int
-    bytes: int
 
 
 class Files:
@@ -163,12 +156,12 @@ class Files:
         row = self._db.one("SELECT job_id FROM files WHERE id = ?", (file_id,))
         return row["job_id"] if row else None
 
-    def holdings(self, purpose: str) -> Holdings:
+    def holdings(self, purpose: str) -> tuple[int, int]:
         """How many files there are for ``purpose``, and their bytes together."""
         self._remove_expired()
         query = "SELECT count(*) AS files, coalesce(sum(bytes), 0) AS bytes FROM files WHERE purpose = ?"
         row = self._db.all(query, (purpose,))[0]
-        return Holdings(row["files"], row["bytes"])
+        return row["files"], row["bytes"]
 
     def in_use(self) -> set[str]:
         """The files whose content a job that has not ended needs, also deleted ones."""
@@ -315,25 +308,20 @@ class Uploads:
         """A place on the store's disk to write a part to; gone afterwards unless ``keep`` took it."""
         return database.scratch(self._parts / f"{uuid.uuid4().hex}.new")
 
-    def keep(self, upload_id: str, incoming: BufferedWriter) -> UploadPart | None:
+    def keep(self, upload_id: str, incoming: BufferedWriter) -> dict[str, JSON] | None:
         """Add what was received as a part; ``None``, and nothing kept, when no more parts are wanted."""
         database.flush(incoming)
-        part: UploadPart = {
-            "id": f"part_{Path(incoming.name).stem}",
-            "object": "upload.part",
-            "created_at": int(self._clock.now()),
-            "upload_id": upload_id,
-        }
+        part_id, now = f"part_{Path(incoming.name).stem}", int(self._clock.now())
         database.sync(self._parts)
         wanted = self._db.write(
             "INSERT INTO upload_parts (id, upload_id, created_at, bytes)"
             " SELECT ?, id, ?, ? FROM uploads WHERE id = ? AND status = 'pending'",
-            (part["id"], part["created_at"], incoming.tell(), upload_id),
+            (part_id, now, incoming.tell(), upload_id),
         )
         if not wanted:
             return None
-        os.replace(incoming.name, self._parts / part["id"])  # after a kill just before, ``tidy`` does it
-        return part
+        os.replace(incoming.name, self._parts / part_id)  # after a kill just before, ``tidy`` does it
+        return {"id": part_id, "object": "upload.part", "created_at": now, "upload_id": upload_id}
 
     def complete(
         self,

@@ -32,15 +32,6 @@ class Upload(TypedDict):
     file: NotRequired[StoredFile]
 
 
-class UploadPart(TypedDict):
-    """One part of an upload."""
-
-    id: str
-    object: str
-    created_at: int
-    upload_id: str
-
-
 class JobError(TypedDict):
     """Why a job failed."""
 

@@ -178,7 +178,7 @@ class _Training:
 
     def _load(self) -> Base:
         tuned = self._store.checkpoints.model(self._job["model"])
-        name, self._adapter = (tuned.base_model, tuned.path) if tuned else (self._job["model"], None)
+        name, self._adapter = (tuned.base_model, tuned.adapter) if tuned else (self._job["model"], None)
         base = load_base(name, base_folder(name, self._models))
         if not keeps_apart(base.model):
             raise SetupError(
