@@ -116,7 +116,7 @@ def long_log(home: Path) -> Log:
     with store.together():
         for step in range(1, STEPS + 1):
             data = {"step": step, "train_loss": 1.0}
-            store.events.add(job, f"Step {step}: training loss=1.0", type="metrics", data=data)
+            store.events.add(job, f"Step {step}: training loss=1.0", data=data)
     deep = store.events.page(job, after=None, limit=499 * PAGE)[0][-1]["id"]
     store.close()
     return Log(job, deep)

@@ -193,7 +193,7 @@ class Housekeeping:
         self._last = now
         cut_log(self._home / "service.log")
         try:
-            # A process's start is told by the clock, and the clock may have been set since.
+            # A process's start is measured by the clock, and the clock may have been set since.
             written, started = read_record(self._home), _started()
             if written is None or abs(started - written.started) > 0.5:
                 write_record(self._home, replace(self._record, started=started))

@@ -582,7 +582,7 @@ def test_events_and_checkpoints_come_newest_first_in_pages(client: OpenAI, home:
     job = tune(client, home, "nano.ft-1")
     store = Store(home)
     for step in range(1, 25):
-        store.events.add(job, f"Step {step}: training loss=1.0", type="metrics", data={"step": step})
+        store.events.add(job, f"Step {step}: training loss=1.0", data={"step": step})
     store.close()
     page = client.fine_tuning.jobs.list_events(job)
     assert (len(page.data), page.has_more, page.data[0].data) == (20, True, {"step": 24})

@@ -42,20 +42,20 @@ class ResponseWorkers(EchoWorkers):
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta | Completion]:
         self.asked.append(request)
-        text, told = str(request.messages[-1]["content"]), None
+        text, likelihoods = str(request.messages[-1]["content"]), None
         if text == "refuse":
             raise Refusal(400, "context_length_exceeded", "Too long.")
         if request.top_logprobs is not None:
             token = Likelihood(text, tuple(text.encode()), -0.5)
-            told = (Likelihood(text, tuple(text.encode()), -0.5, (token,) * request.top_logprobs),)
+            likelihoods = (Likelihood(text, tuple(text.encode()), -0.5, (token,) * request.top_logprobs),)
         calls = tuple(ToolCall(name, '{"city": "Bern"}') for name in request.calls)
         if not calls:
-            yield Delta(0, text[:2], told or ())
+            yield Delta(0, text[:2], likelihoods or ())
             if text == "break off":
                 raise Refusal(503, "serviceUnavailable", "The process ended; ask again.")
             yield Delta(0, text[2:])
         reason = "tool_calls" if calls else "length" if request.max_tokens < 3 else "stop"
-        yield Completion((Choice("" if calls else text, reason, told, calls),), 5, 2, 1)
+        yield Completion((Choice("" if calls else text, reason, likelihoods, calls),), 5, 2, 1)
 
 
 @pytest.fixture

@@ -434,7 +434,7 @@ def worker(models: Path) -> Iterator[Connection]:
         child.join()
 
 
-def told(connection: Connection, *numbers: int) -> list[tuple[int, Piece]]:
+def received(connection: Connection, *numbers: int) -> list[tuple[int, Piece]]:
     """The last pieces for requests ``numbers``, in the order in which they come."""
     last: list[tuple[int, Piece]] = []
     while {number for number, _ in last} < set(numbers):
@@ -447,13 +447,13 @@ def test_small_requests_do_not_wait_for_large_ones(worker: Connection) -> None:
     properties = {f"p{index}": {"type": "string"} for index in range(5000)}
     slow = replace(ASKED, schema=json.dumps({"type": "object", "properties": properties}))  # seconds
     worker.send(("ask", 0, ASKED))
-    told(worker, 0)
+    received(worker, 0)
     for number in (1, 2, 3):
         worker.send(("ask", number, slow))
     worker.send(("leave", 2, None))
     worker.send(("leave", 3, None))
     worker.send(("ask", 4, ASKED))
-    assert [number for number, _ in told(worker, 1, 4)] == [4, 1]
+    assert [number for number, _ in received(worker, 1, 4)] == [4, 1]
 
 
 def test_a_schema_with_a_long_chain_of_references_ends_no_process(worker: Connection) -> None:
@@ -463,9 +463,9 @@ def test_a_schema_with_a_long_chain_of_references_ends_no_process(worker: Connec
     }
     schema = {"$ref": "#/$defs/a0", "$defs": chain | {"a2000": {"type": "string"}}}
     worker.send(("ask", 1, replace(ASKED, schema=json.dumps(schema))))
-    ((_, refused),) = told(worker, 1)
+    ((_, refused),) = received(worker, 1)
     worker.send(("ask", 2, ASKED))
-    ((_, answered),) = told(worker, 2)
+    ((_, answered),) = received(worker, 2)
     assert isinstance(refused, Refusal)
     assert refused.message.startswith("The JSON schema in response_format cannot be followed: Parser Error:")
     assert len(refused.message) < 300  # not the state of the parser, and the schema once more
@@ -476,13 +476,13 @@ def test_a_schema_with_a_long_chain_of_references_ends_no_process(worker: Connec
 def test_memory_is_given_back_after_many_log_probabilities(worker: Connection) -> None:
     large = replace(ASKED, n=128, top_logprobs=20, max_tokens=100, temperature=1.0)
     worker.send(("ask", 0, replace(ASKED, top_logprobs=20)))
-    told(worker, 0)
+    received(worker, 0)
     (process,) = multiprocessing.active_children()
     child = psutil.Process(process.pid)
     before = child.memory_info().rss
     for number in (1, 2):
         worker.send(("ask", number, large))
-        told(worker, number)
+        received(worker, number)
     worker.send(("ask", 3, ASKED))  # comes after what is done behind an answer
-    told(worker, 3)
+    received(worker, 3)
     assert child.memory_info().rss - before < 80 * 1024**2  # 45 MB; 140 if nothing is given back

@@ -212,7 +212,7 @@ def test_a_graded_job_has_a_reward_column(store: Store) -> None:
 def test_a_repeated_event_is_written_once(store: Store) -> None:
     job = store.jobs.add(JOB)["id"]
     for loss in ("2.5", "2.6"):
-        store.events.add(job, f"Step 1: training loss={loss}", type="metrics", data={"step": 1}, key="step-1")
+        store.events.add(job, f"Step 1: training loss={loss}", data={"step": 1}, key="step-1")
         store.events.add(job, "Training started.")
     events, _ = store.events.page(job, after=None, limit=20)
     assert [event["message"] for event in events] == [

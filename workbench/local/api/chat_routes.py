@@ -106,10 +106,8 @@ class ChatApi(AnsweringApi):
         after, limit = http.read_page(request, default=20)
         order, model = http.read_order(request, default="asc"), request.query_params.get("model")
         metadata = http.read_metadata(request)
-        rows = self._store.completions.page(
-            after=after, limit=limit, order=order, model=model, metadata=metadata
-        )
-        return http.show_page(*rows)
+        page = self._store.completions.page
+        return http.show_page(*page(after=after, limit=limit, order=order, model=model, metadata=metadata))
 
     async def show(self, request: Request) -> Response:
         """Give one stored completion."""

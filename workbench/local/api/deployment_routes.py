@@ -166,10 +166,8 @@ class ManagementApi:
 
     async def list_models(self, request: Request) -> Response:
         """List what can be deployed, in this place."""
-        shown = [
-            {"kind": KIND, "skuName": ACCOUNT_SKU, "model": _show_model(one)}
-            for one in all_models(self._store)
-        ]
+        models = (_show_model(one) for one in all_models(self._store))
+        shown = [{"kind": KIND, "skuName": ACCOUNT_SKU, "model": model} for model in models]
         return JSONResponse({"value": shown})
 
     async def list_account_models(self, request: Request) -> Response:

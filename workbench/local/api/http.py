@@ -5,7 +5,7 @@ import re
 import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, TypeAlias, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, from_json
@@ -21,7 +21,7 @@ from workbench.local.api.dialects import dialect_of, show_error
 from workbench.local.chat_protocol import Refusal
 from workbench.local.emulation import HEADER, NONE, Emulation, Faults, read_faults, seconds
 from workbench.local.store.database import is_disk_full
-from workbench.local.store.rows import JSON
+from workbench.local.store.rows import JSON, Order
 
 Found = TypeVar("Found")
 
@@ -203,7 +203,6 @@ class RequestShape(BaseModel):
 
 
 Asked = TypeVar("Asked", bound=RequestShape)
-Order: TypeAlias = Literal["asc", "desc"]
 
 
 async def read_json(request: Request, shape: type[Asked]) -> Asked:

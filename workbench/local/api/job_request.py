@@ -170,7 +170,7 @@ class Wandb(RequestShape):
 
 
 class Integration(RequestShape):
-    """Another service that would be told about the job."""
+    """Another service that would get the curve of the job."""
 
     type: Literal["wandb"]
     wandb: Wandb

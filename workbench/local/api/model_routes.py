@@ -19,13 +19,8 @@ from workbench.local.store.store import Store
 
 # The models of the service: the base models, and what was tuned from them here.
 
-CAPABILITIES: dict[str, JSON] = {
-    "fine_tune": True,
-    "inference": True,
-    "completion": False,
-    "chat_completion": True,
-    "embeddings": False,
-}
+CAPABILITIES: dict[str, JSON] = {"fine_tune": True, "inference": True, "chat_completion": True}
+CAPABILITIES |= {"completion": False, "embeddings": False}
 
 
 def find_model(store: Store, name: str) -> Model | None:

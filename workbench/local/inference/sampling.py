@@ -166,7 +166,7 @@ def _check_length(*schemas: str) -> None:
         raise DataError(f"it has {length:,} characters; at most {LONGEST:,} can be followed")
 
 
-# Calls of tools as a model writes them: what was called, told from the text beside it.
+# Calls of tools as a model writes them: what was called, apart from the text beside it.
 #
 # The convention understood is that of Hermes, Qwen and SmolLM3, in which calls are also written for models
 # whose chat template knows none (``dataset.tokens.chat_template``): JSON with a name and arguments between
@@ -202,7 +202,7 @@ def read_calls(text: str) -> tuple[str, tuple[ToolCall, ...]]:
 
 # The choice itself.
 
-NUCLEUS = 1024  # the likeliest tokens looked at first; sorting a whole vocabulary takes ten times as long
+NUCLEUS = 1024  # the likeliest tokens tried first; sorting a whole vocabulary takes ten times as long
 GREEDY = Sampling()
 
 

@@ -41,9 +41,12 @@ def base_folder(name: str, models: Path) -> Path:
     Raises ``SetupError`` when there is none, or it cannot be made.
     """
     if name in BUILT_IN:
-        from workbench.local.models.built_in import made  # loads torch, which names do not need
+        folder = models / name
+        if not folder.is_dir():
+            from workbench.local.models.built_in import make  # loads torch, which names do not need
 
-        return made(name, models / name)
+            make(name, folder)
+        return folder
     if name in base_models(models):
         return models / name
     cached = _cached(name)

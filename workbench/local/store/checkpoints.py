@@ -29,6 +29,11 @@ CREATE TABLE IF NOT EXISTS checkpoints (
 ) STRICT;
 CREATE TRIGGER IF NOT EXISTS forget_checkpoint AFTER DELETE ON checkpoints
     BEGIN INSERT OR IGNORE INTO forgotten VALUES (old.folder); END;
+CREATE TABLE IF NOT EXISTS safety (
+    job_id TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+    data TEXT NOT NULL,                     -- harm types, in JSON
+    model TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 """
 # What lies in an adapter's folder for a database that has never heard of it.
 NOTE = {"job_id": str, "step": int, "created_at": int, "model": str, "base_model": str, "metrics": dict}
@@ -191,14 +196,6 @@ def _show(row: sqlite3.Row) -> Checkpoint:
 # What the safety checks are to find in a job's data or in its model, where that fault is injected.
 #
 # Nothing is ever found that was not asked for: the local service has no check of its own.
-
-SAFETY_TABLES = """
-CREATE TABLE IF NOT EXISTS safety (
-    job_id TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
-    data TEXT NOT NULL,                     -- harm types, in JSON
-    model TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-"""
 
 
 class Safety:

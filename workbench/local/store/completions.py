@@ -6,11 +6,10 @@ Apart because each subject of the store has a module with its tables; ``store`` 
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from workbench.local.emulation import DAY, Clock
 from workbench.local.store.database import Database
-from workbench.local.store.rows import JSON
+from workbench.local.store.rows import JSON, Order, Pairs
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS completions (
@@ -47,18 +46,11 @@ class Completions:
         return _read(row) if row else None
 
     def page(
-        self,
-        *,
-        after: str | None,
-        limit: int,
-        order: Literal["asc", "desc"],
-        model: str | None = None,
-        metadata: Mapping[str, str] | None = None,
+        self, *, after: str | None, limit: int, order: Order, model: str | None, metadata: Pairs
     ) -> tuple[list[dict[str, JSON]], bool]:
         """A page of answers and whether more follow; only those of ``model`` and with all of ``metadata``."""
         one = "EXISTS (SELECT 1 FROM json_each(body, '$.metadata') WHERE key = ? AND value = ?)"
-        wanted = list((metadata or {}).items())
-        clauses, values = [one] * len(wanted), [part for pair in wanted for part in pair]
+        clauses, values = [one] * len(metadata), [part for pair in metadata.items() for part in pair]
         if model is not None:
             clauses.append("json_extract(body, '$.model') = ? COLLATE NOCASE")
             values.append(model)

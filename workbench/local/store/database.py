@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedWriter
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, TypeVar
+from typing import IO, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from workbench.errors import DataError, SetupError
+from workbench.local.store.rows import Order
 
 # What the store asks of the disk: that something stays, that room is left, that nothing unknown is lost.
 
@@ -162,12 +163,13 @@ def discard(path: Path) -> None:
 
 VERSION = 1
 Result = TypeVar("Result")
+Values: TypeAlias = tuple[object, ...]
 
 
 class Database:
     """One open connection, usable from several threads, one at a time."""
 
-    def __init__(self, path: Path, tables: Iterable[str] = ()) -> None:
+    def __init__(self, path: Path, tables: tuple[str, ...] = ()) -> None:
         """Open the file, making it first if need be.
 
         ``tables`` are each subject's own: ``CREATE TABLE IF NOT EXISTS …`` statements, each ended by ``;``
@@ -180,7 +182,6 @@ class Database:
         self._undo: list[Callable[[], object]] = []
         self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
-        tables = tuple(tables)
         try:
             try:
                 version = self._prepare(tables)
@@ -277,14 +278,7 @@ class Database:
         return next(iter(self.all(query, values)), None)
 
     def page(
-        self,
-        table: str,
-        where: str,
-        values: tuple[object, ...],
-        *,
-        after: str | None,
-        limit: int,
-        order: Literal["asc", "desc"] = "desc",
+        self, table: str, where: str, values: Values, *, after: str | None, limit: int, order: Order = "desc"
     ) -> tuple[list[sqlite3.Row], bool]:
         """Up to ``limit`` rows in order of arrival, the newest first, and whether more follow.
 

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from io import BufferedWriter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from workbench.errors import DataError
 from workbench.local.emulation import Clock
 from workbench.local.store import database
 from workbench.local.store.database import Database, Tidied
 from workbench.local.store.jobs import UNFINISHED, Metrics
-from workbench.local.store.rows import JSON, StoredFile, Upload
+from workbench.local.store.rows import JSON, Order, StoredFile, Upload
 
 # The files of the service: what was uploaded, and the result files that jobs write.
 #
@@ -42,6 +42,27 @@ CREATE TABLE IF NOT EXISTS forgotten (
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER IF NOT EXISTS forget_file AFTER DELETE ON files WHEN old.job_id IS NULL
     BEGIN INSERT OR IGNORE INTO forgotten VALUES ('files/' || old.id); END;
+CREATE TABLE IF NOT EXISTS uploads (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    filename TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    bytes INTEGER NOT NULL,                 -- announced, and checked when the upload is completed
+    expires_after INTEGER,                  -- seconds that the file will live; NULL: for good
+    status TEXT NOT NULL,
+    file_id TEXT
+) STRICT;
+CREATE TABLE IF NOT EXISTS upload_parts (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    upload_id TEXT NOT NULL REFERENCES uploads (id),
+    created_at INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS parts_by_upload ON upload_parts (upload_id, n);
+CREATE TRIGGER IF NOT EXISTS forget_part AFTER DELETE ON upload_parts
+    BEGIN INSERT OR IGNORE INTO forgotten VALUES ('parts/' || old.id); END;
 """
 NOTE = {"id": str, "filename": str, "purpose": str, "created_at": int, "bytes": int}
 WITH_EXPIRY = "files LEFT JOIN expiries ON file_id = id"
@@ -106,12 +127,7 @@ class Files:
         return self._show(row) if row else None
 
     def page(
-        self,
-        purpose: str | None = None,
-        *,
-        after: str | None,
-        limit: int,
-        order: Literal["asc", "desc"] = "desc",
+        self, purpose: str | None = None, *, after: str | None, limit: int, order: Order = "desc"
     ) -> tuple[list[StoredFile], bool]:
         """A page of files and whether more follow; ``DataError`` when ``after`` is none of them."""
         self._remove_expired()
@@ -250,30 +266,6 @@ class Files:
 
 LIFETIME = 7_200  # seconds
 CHUNK = 1024 * 1024  # bytes in memory at a time
-
-UPLOAD_TABLES = """
-CREATE TABLE IF NOT EXISTS uploads (
-    n INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    created_at INTEGER NOT NULL,
-    filename TEXT NOT NULL,
-    purpose TEXT NOT NULL,
-    bytes INTEGER NOT NULL,                 -- announced, and checked when the upload is completed
-    expires_after INTEGER,                  -- seconds that the file will live; NULL: for good
-    status TEXT NOT NULL,
-    file_id TEXT
-) STRICT;
-CREATE TABLE IF NOT EXISTS upload_parts (
-    n INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    upload_id TEXT NOT NULL REFERENCES uploads (id),
-    created_at INTEGER NOT NULL,
-    bytes INTEGER NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS parts_by_upload ON upload_parts (upload_id, n);
-CREATE TRIGGER IF NOT EXISTS forget_part AFTER DELETE ON upload_parts
-    BEGIN INSERT OR IGNORE INTO forgotten VALUES ('parts/' || old.id); END;
-"""
 
 
 class Uploads:

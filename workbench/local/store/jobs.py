@@ -14,7 +14,7 @@ from workbench.catalog.methods import METHODS
 from workbench.errors import DataError
 from workbench.local.store import database
 from workbench.local.store.database import Database, Tidied
-from workbench.local.store.rows import JSON, Event, Job, JobChanges, JobError
+from workbench.local.store.rows import JSON, Event, Job, JobChanges, JobError, Pairs
 
 # What jobs report, line by line; a page of a long log reads no more than itself.
 
@@ -25,16 +25,6 @@ from workbench.local.store.rows import JSON, Event, Job, JobChanges, JobError
 # metrics and its log), for the day on which that is lost.
 
 Value = TypeVar("Value")
-
-EVENT_TABLES = """
-CREATE TABLE IF NOT EXISTS events (
-    n INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    job_id TEXT NOT NULL REFERENCES jobs (id),
-    body TEXT NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS events_by_job ON events (job_id, n);
-"""
 
 
 class Events:
@@ -50,7 +40,6 @@ class Events:
         message: str,
         *,
         level: str = "info",
-        type: str = "message",
         data: Mapping[str, JSON] | None = None,
         key: str | None = None,
     ) -> None:
@@ -61,7 +50,7 @@ class Events:
             "level": level,
             "message": message,
             "object": "fine_tuning.job.event",
-            "type": type,
+            "type": "message" if data is None else "metrics",
         }
         if data is not None:
             event["data"] = finite(data)
@@ -102,15 +91,6 @@ def render_csv(
 # What a job measured, step by step, and the result file that shows it.
 #
 # The size of a result file is kept with every step, so that listing files reads no curve.
-
-METRIC_TABLES = """
-CREATE TABLE IF NOT EXISTS metrics (
-    job_id TEXT NOT NULL REFERENCES jobs (id),
-    step INTEGER NOT NULL,
-    body TEXT NOT NULL,
-    PRIMARY KEY (job_id, step)
-) STRICT, WITHOUT ROWID;
-"""
 
 
 class Metrics:
@@ -179,6 +159,19 @@ CREATE TABLE IF NOT EXISTS jobs (
     status TEXT NOT NULL AS (json_extract(body, '$.status'))
 ) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, n);
+CREATE TABLE IF NOT EXISTS events (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    job_id TEXT NOT NULL REFERENCES jobs (id),
+    body TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS events_by_job ON events (job_id, n);
+CREATE TABLE IF NOT EXISTS metrics (
+    job_id TEXT NOT NULL REFERENCES jobs (id),
+    step INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (job_id, step)
+) STRICT, WITHOUT ROWID;
 """
 
 
@@ -217,9 +210,7 @@ class Jobs:
             raise DataError(f"There is no job {job_id[:80]!r} on this service.")
         return found
 
-    def page(
-        self, *, after: str | None, limit: int, metadata: Mapping[str, str] | None = None
-    ) -> tuple[list[Job], bool]:
+    def page(self, *, after: str | None, limit: int, metadata: Pairs | None = None) -> tuple[list[Job], bool]:
         """A page of jobs, newest first, and whether more follow; only those with all of ``metadata``."""
         one = "EXISTS (SELECT 1 FROM json_each(body, '$.metadata') WHERE key = ? AND value = ?)"
         wanted = list((metadata or {}).items())

@@ -100,10 +100,7 @@ def hidden_states(model: PreTrainedModel, packed: Packed) -> Tensor:
     """The decoder's last layer for every token of the line: (tokens, hidden)."""
     with _attention_of_lines(model):
         output: Tensor = model.get_decoder()(
-            input_ids=packed.ids,
-            position_ids=packed.layout.positions,
-            use_cache=False,
-            layout=packed.layout,
+            input_ids=packed.ids, position_ids=packed.layout.positions, use_cache=False, layout=packed.layout
         ).last_hidden_state
     return output[0]
 

@@ -37,7 +37,7 @@ ADAPTER = "training"
 # How each training example fared: its loss whenever it was visited, which costs nothing to know.
 #
 # Before the first step and after the last a sample of the examples is measured besides, so that the
-# losses of all can be told from the base model's; the sample is small enough to cost little.
+# losses of all can be compared with the base model's; the sample is small enough to cost little.
 
 LARGEST_SAMPLE = 2000  # examples
 EXTRA_SHARE = 0.05  # of the training: a look forward costs half a step forward and back, and there are two

@@ -37,26 +37,15 @@ from workbench.local.models.model import Base, TokenRow, load_base, use_threads
 from workbench.local.store.database import is_disk_full, sync
 from workbench.local.store.rows import Job
 from workbench.local.store.store import Store
+from workbench.local.training import run as runs
 from workbench.local.training.packing import keeps_apart
-from workbench.local.training.run import (
-    ADAPTER,
-    LOG_INTERVAL,
-    DamagedStateError,
-    RunSettings,
-    Trainer,
-    TrainingRun,
-    TrainingStep,
-    evaluation_of,
-    method_name,
-    resolve,
-)
 from workbench.local.training.supervised import Supervised
 
-TRAINERS: Mapping[str, Trainer] = {"supervised": Supervised()}
+TRAINERS: Mapping[str, runs.Trainer] = {"supervised": Supervised()}
 """How each method of ``catalog.methods`` trains, by the API's names."""
 
 SAVE_INTERVAL = 10  # steps; saving takes less than a tenth of a step
-QUEUED = "Job queued, waiting for GPUs."  # said by every real job, and rehearsed with the rest
+QUEUED = "Job queued, waiting for GPUs."  # reported by every job on Azure
 NICENESS = 10  # training yields to whoever waits for an answer
 
 
@@ -111,7 +100,7 @@ class _Training:
     def __init__(self, store: Store, models: Path, job: Job) -> None:
         self._store, self._models, self._job = store, models, job
         self._id: str = job["id"]
-        self._trainer = TRAINERS[method_name(job)]
+        self._trainer = TRAINERS[runs.method_name(job)]
         self._state = store.jobs.folder(self._id) / "state.pt"
         self._previous = self._state.with_name("state.previous.pt")
         self._adapter: Path | None = None  # where continued training starts from
@@ -126,11 +115,11 @@ class _Training:
         base = self._load()
         rows = self._trainer.encode(base, training)
         held_out = [row for row in self._trainer.encode(base, validation) if self._trainer.has_loss(row)]
-        plan = resolve(self._job, len(rows), len(held_out))
+        plan = runs.resolve(self._job, len(rows), len(held_out))
         if self._start(plan) is None:
             return
-        evaluation = evaluation_of(self._job, base, validation, plan.eval_samples)
-        run = TrainingRun(self._trainer, base, plan, rows, held_out, evaluation)
+        evaluation = runs.evaluation_of(self._job, base, validation, plan.eval_samples)
+        run = runs.TrainingRun(self._trainer, base, plan, rows, held_out, evaluation)
         if self._adapter:
             self._continue_from(self._adapter, base)
         self._restore(run)
@@ -167,7 +156,7 @@ class _Training:
         if key == "training_file" and len(dataset) < least:
             message = f"Training file has {len(dataset)} example(s), but must have at least {least} examples"
             raise RefusedDataError("invalid_n_examples", message)
-        report = check(dataset, method=method_name(self._job), only=("format",))
+        report = check(dataset, method=runs.method_name(self._job), only=("format",))
         unusable = [problem for problem in report.errors if problem.rule != "too_few"]
         if unusable:
             first = unusable[0]
@@ -187,7 +176,7 @@ class _Training:
             )
         return base
 
-    def _start(self, plan: RunSettings) -> Job | None:
+    def _start(self, plan: runs.RunSettings) -> Job | None:
         """Mark the job running with its resolved settings; ``None`` when it was cancelled meanwhile.
 
         One that was to pause when its process died takes one more step, and pauses then.
@@ -205,19 +194,19 @@ class _Training:
 
     def _continue_from(self, adapter: Path, base: Base) -> None:
         try:
-            lora.copy_adapter(base.model, ADAPTER, adapter)
+            lora.copy_adapter(base.model, runs.ADAPTER, adapter)
         except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
             raise WorkbenchError(
                 f"The model {self._job['model']} cannot be trained further: its adapter in {adapter} is "
                 f"damaged ({error}). Continue from another checkpoint, or train it again."
             ) from error
 
-    def _keep(self, step: TrainingStep, run: TrainingRun, estimated_finish: float) -> None:
+    def _keep(self, step: runs.TrainingStep, run: runs.TrainingRun, estimated_finish: float) -> None:
         """Write one step to the store: what a successor repeats is ignored there."""
         total = len(run.schedule)
         self._store.metrics.add(self._id, step.number, step.metrics)
         full = any(name.startswith("full_valid") for name in step.metrics)
-        if step.number == 1 or step.number % LOG_INTERVAL == 0 or step.number == total or full:
+        if step.number == 1 or step.number % runs.LOG_INTERVAL == 0 or step.number == total or full:
             message = f"Step {step.number}: training loss={str(step.metrics['train_loss']).upper()}"
             self._say(message, key=f"step-{step.number}", data={"step": step.number, **step.metrics})
             self._store.jobs.update(self._id, estimated_finish=int(estimated_finish))
@@ -229,12 +218,12 @@ class _Training:
             for end in ends[:-kept]:
                 self._store.checkpoints.forget(self._id, end)
 
-    def _offer(self, step: TrainingStep, base: Base, model: str) -> None:
+    def _offer(self, step: runs.TrainingStep, base: Base, model: str) -> None:
         """Make what the run has learnt by this step usable as ``model``."""
         folder = self._store.checkpoints.folder(self._id, step.number)
         fresh = folder.with_name(f"{folder.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
-        lora.save_adapter(base.model, ADAPTER, fresh, base_model=base.name)
+        lora.save_adapter(base.model, runs.ADAPTER, fresh, base_model=base.name)
         for path in (*fresh.iterdir(), fresh):
             sync(path)
         if folder.exists():
@@ -244,18 +233,18 @@ class _Training:
             sync(folder.parent)
         self._store.checkpoints.add(self._id, step.number, model, step.metrics, folder)
 
-    def _pause(self, step: TrainingStep, base: Base) -> None:
+    def _pause(self, step: runs.TrainingStep, base: Base) -> None:
         """Leave a usable checkpoint, say that the job has paused, and end."""
         self._offer(step, base, f"{self._tuned_model}:ckpt-step-{step.number}")
         self._store.jobs.update(self._id, expect={"pausing"}, status="paused")
         raise StoppedEarly
 
-    def _save(self, run: TrainingRun) -> None:
+    def _save(self, run: runs.TrainingRun) -> None:
         if self._state.exists():
             self._state.replace(self._previous)
         run.save(self._state)
 
-    def _restore(self, run: TrainingRun) -> None:
+    def _restore(self, run: runs.TrainingRun) -> None:
         """Go on from the newest state that can be read; from the first step when there is none."""
         for file in (self._state, self._previous):
             try:
@@ -263,10 +252,10 @@ class _Training:
                 return
             except FileNotFoundError:
                 continue
-            except DamagedStateError as error:
+            except runs.DamagedStateError as error:
                 print(f"Job {self._id}: {error} The job goes on from an earlier step.", file=sys.stderr)
 
-    def _finish(self, run: TrainingRun, sha256: str) -> None:
+    def _finish(self, run: runs.TrainingRun, sha256: str) -> None:
         trained_tokens = sum(len(row.tokens) for row in run.training) * run.plan.n_epochs
         with self._store.together():
             ended = self._store.jobs.update(
@@ -293,8 +282,7 @@ class _Training:
         return f"{base}.ft-{self._id.removeprefix('ftjob-')}{suffix}"
 
     def _say(self, message: str, *, key: str | None = None, data: Mapping[str, float] | None = None) -> None:
-        kind = "message" if data is None else "metrics"
-        self._store.events.add(self._id, message, type=kind, data=data, key=key)
+        self._store.events.add(self._id, message, data=data, key=key)
 
     def _wanted(self) -> str:
         """The state in which the job is wanted; ``"stopped"`` when this process is to end."""
@@ -314,7 +302,7 @@ class _Training:
 LOSSES_FILE = "lessons.jsonl"
 
 
-def example_losses(run: TrainingRun, sha256: str) -> Iterator[bytes]:
+def example_losses(run: runs.TrainingRun, sha256: str) -> Iterator[bytes]:
     """The file, line by line; ``sha256`` is the training file's, so that nobody matches it with another.
 
     First what it is about, then the examples of the first step as ``[text, learnt]`` pieces, then one
