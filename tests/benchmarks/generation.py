@@ -26,8 +26,7 @@ from transformers.utils import logging
 
 from workbench.dataset.read import read
 from workbench.local.inference.batch import Batch
-from workbench.local.inference.kernels import pack
-from workbench.local.inference.multi_lora import Adapters
+from workbench.local.inference.layers import Adapters, pack
 from workbench.local.inference.sampling import Constraint, Grammars, Sampling
 from workbench.local.models import lora
 from workbench.local.models.bases import SMOLLM2, base_folder

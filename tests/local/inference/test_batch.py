@@ -19,9 +19,8 @@ from transformers import (
 
 from workbench.errors import DataError, SetupError
 from workbench.local.inference.batch import Batch, answers
-from workbench.local.inference.kernels import PackedLinear, can_pack, pack
 from workbench.local.inference.kv_cache import KVCache
-from workbench.local.inference.multi_lora import Adapters
+from workbench.local.inference.layers import Adapters, PackedLinear, can_pack, pack
 from workbench.local.inference.sampling import Grammars, Sampler, Sampling, draw
 from workbench.local.models import lora
 from workbench.local.models.built_in import build_nano

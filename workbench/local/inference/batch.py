@@ -10,9 +10,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from workbench.local.chat_protocol import Sampling
-from workbench.local.inference.kernels import use_grouped
 from workbench.local.inference.kv_cache import KVCache, States, copied, first_tokens, states_of
-from workbench.local.inference.multi_lora import Adapters
+from workbench.local.inference.layers import Adapters, use_grouped
 from workbench.local.inference.sampling import GREEDY, Chances, Constraint, Sampler, draw
 from workbench.local.models.model import Base, logits
 

@@ -24,9 +24,8 @@ from workbench.local.chat_protocol import (
     Sampling,
 )
 from workbench.local.inference.batch import Batch, Drawn
-from workbench.local.inference.kernels import pack
 from workbench.local.inference.kv_cache import bytes_per_token
-from workbench.local.inference.multi_lora import Adapters
+from workbench.local.inference.layers import Adapters, pack
 from workbench.local.inference.sampling import Constraint, Grammars, read_calls
 from workbench.local.models.model import Base, TooManyTokensError, encode_prompt
 from workbench.local.store.rows import JSON
