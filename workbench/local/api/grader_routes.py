@@ -70,10 +70,9 @@ class ValidateRequest(RequestShape):
     grader: dict[str, Any]
 
 
-class RunRequest(RequestShape):
+class RunRequest(ValidateRequest):
     """A grader to try on one answer; templates read ``item`` and ``sample``."""
 
-    grader: dict[str, Any]
     model_sample: str
     item: dict[str, Any] | None = None
 
