@@ -173,6 +173,17 @@ class FunctionToolChoice(chat_request.FunctionChoice, FunctionOnly):
     """The function to call, whatever the model thinks."""
 
 
+Included: TypeAlias = Literal[
+    "message.output_text.logprobs",
+    "reasoning.encrypted_content",  # from here on: of items that no answer here has
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+    "file_search_call.results",
+    "web_search_call.action.sources",
+]
+
+
 class ResponseRequest(RequestShape):
     """A response as it is asked for."""
 
@@ -188,20 +199,7 @@ class ResponseRequest(RequestShape):
     tool_choice: Literal["none", "auto", "required"] | FunctionToolChoice | None = None
     parallel_tool_calls: bool | None = None  # how many calls an answer has is the model's choice
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    include: (
-        list[
-            Literal[
-                "message.output_text.logprobs",
-                "reasoning.encrypted_content",  # from here on: of items that no answer here has
-                "message.input_image.image_url",
-                "computer_call_output.output.image_url",
-                "code_interpreter_call.outputs",
-                "file_search_call.results",
-                "web_search_call.action.sources",
-            ]
-        ]
-        | None
-    ) = None
+    include: list[Included] | None = None
     stream: bool | None = None
     store: bool | None = None  # unlike a chat completion, kept unless it is false
     metadata: http.Metadata | None = None
