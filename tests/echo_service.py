@@ -10,7 +10,7 @@ from openai import OpenAI
 from starlette.testclient import TestClient
 
 from workbench.local.api.app import create_app
-from workbench.local.chat_protocol import ChatError, ChatRequest, Choice, Completion, Delta
+from workbench.local.chat_protocol import ChatRequest, Choice, Completion, Delta, Refusal
 from workbench.local.emulation import Clock, Emulation
 from workbench.local.store.store import Store
 
@@ -32,7 +32,7 @@ class EchoWorkers(IdleWorkers):
         self.asked.append(request)
         text = request.messages[-1]["content"]
         if text == "out of order":
-            raise ChatError(503, "serviceUnavailable", "The process ended; ask again.")
+            raise Refusal(503, "serviceUnavailable", "The process ended; ask again.")
         yield Delta(0, text)
         yield Completion((Choice(text, "stop"),) * request.n, 5, 2, 1)
 

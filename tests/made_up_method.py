@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from workbench.catalog.methods import COMMON, METHODS, Hyperparameter, Method
 
 if TYPE_CHECKING:
-    from workbench.local.models.model import Base
-    from workbench.local.training.encoding import Row
-    from workbench.local.training.run import Measured, Plan
+    from workbench.local.models.model import Base, TokenRow
+    from workbench.local.training.run import BatchLoss, RunSettings
 
 LOUDNESS = Hyperparameter(
     "loudness",
@@ -37,14 +36,14 @@ ECHO = Method(
 def train_by_echo(home: Path, models: Path, job: str) -> None:
     """Train a job in a process whose tables have the method."""
     from workbench.local.training import training_worker
-    from workbench.local.training.run import Measured
+    from workbench.local.training.run import BatchLoss
     from workbench.local.training.supervised import Supervised
 
     class Echo(Supervised):
-        def loss(self, base: "Base", rows: "Sequence[Row]", plan: "Plan") -> "Measured":
+        def loss(self, base: "Base", rows: "Sequence[TokenRow]", plan: "RunSettings") -> "BatchLoss":
             found = super().loss(base, rows, plan)
             loudness = float(plan.more["loudness"])
-            return Measured(loudness * found.loss, {"echo": loudness}, found.weight, found.of_rows)
+            return BatchLoss(loudness * found.loss, {"echo": loudness}, found.weight, found.of_rows)
 
     METHODS["echo"] = ECHO  # type: ignore[index]
     training_worker.TRAINERS["echo"] = Echo()  # type: ignore[index]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from idle_service import IdleWorkers
 
-from workbench.local.chat_protocol import ChatError, ChatRequest, Completion, Delta
+from workbench.local.chat_protocol import ChatRequest, Completion, Delta, Refusal
 from workbench.local.inference.scheduler import Scheduler
+from workbench.local.models.built_in import build_nano
 from workbench.local.models.model import Base, load_base
-from workbench.local.models.nano import build_nano
 
 # Writes tools and calls as the templates of Hermes and Qwen do.
 TOOL_TEMPLATE = (
@@ -55,6 +55,6 @@ class SchedulerWorkers(IdleWorkers):
         self.scheduler.take(self._count, request, streamed=streamed)
         while self.scheduler.busy:
             for _, piece in self.scheduler.turn():
-                if isinstance(piece, ChatError):
+                if isinstance(piece, Refusal):
                     raise piece
                 yield piece

@@ -269,31 +269,23 @@ SAME_FILE_NAME = {
     "evaluate": "the verb, and the words of a shell around it",
     "jobs": "starting them, the words of a shell around that, and the rows of the service's database",
     "checkpoints": "choosing one, and the service's files of them",
-    "example_losses": "reading them, and the service's writing of them",
     "rules": "of a row, and of a decision: both are lists of rules",
     "methods": "the table of training methods, and what each asks of a row",
 }
 SAME_CLASS_NAME = {
-    "Completion": "what the API's stored completions and the workers' replies are called by OpenAI",
     "Model": "an entry of the catalogue, and of the API's list of models",
 }
 # What still waits to be repaired: from here, names go and none come.
 WAITING_CLASS_NAMES = """
-    Answer Case Change Changes Comparison Criterion Form Judged Layout Match Measured Method Piece
-    Request Row Rule Shape Source Task Texts TooLongError
-    Verdict
+    Case Change Changes Comparison Criterion Form Judged Match Method Piece Request Rule Source Task
+    Texts Verdict
 """
-WAITING_CYCLES = {
-    ("workbench.local.inference", "workbench.local.training"),
-    ("workbench.local.models", "workbench.local.training"),
-}
+WAITING_CYCLES: set[tuple[str, str]] = set()
 WAITING_REASONS = """
     catalog.refresh dataset.check.languages dataset.check.tools dataset.repair.chats
     dataset.repair.fixes dataset.repair.redaction decide.rules evaluation.graders.formula
     evaluation.graders.similarity evaluation.pairwise_judge evaluation.pareto evaluation.records
-    evaluation.verdicts local.__main__ local.inference.inference_worker local.inference.prompt
-    local.inference.scheduler local.models.gguf local.models.nano local.store.completions
-    local.training.example_losses local.training.training_worker local.workers training.reward_rules
+    evaluation.verdicts training.reward_rules
 """
 
 

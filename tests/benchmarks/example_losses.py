@@ -17,9 +17,8 @@ from transformers.utils import logging
 from workbench.dataset.dataset import Dataset
 from workbench.dataset.read import read
 from workbench.local.models.bases import SMOLLM2, base_folder
-from workbench.local.models.model import load_base
-from workbench.local.training.encoding import encode_dataset
-from workbench.local.training.run import Plan, TrainingRun
+from workbench.local.models.model import encode_dataset, load_base
+from workbench.local.training.run import RunSettings, TrainingRun
 from workbench.local.training.supervised import Supervised
 from workbench.local.workers import ENVIRONMENT
 from workbench.settings import DATA, home, models_in
@@ -61,7 +60,7 @@ def main() -> None:
             dataset, wrong = planted(pairs.split(0.15, seed).training, kind, seed)
             base = load_base(SMOLLM2, base_folder(SMOLLM2, models_in(home())))
             rows = encode_dataset(base.tokenizer, dataset, base.context)
-            run = TrainingRun(Supervised(), base, Plan(3, 8, 1.0, seed, 1000, 0), rows)
+            run = TrainingRun(Supervised(), base, RunSettings(3, 8, 1.0, seed, 1000, 0), rows)
             before = time.process_time()
             run.look()
             looked = time.process_time()

@@ -26,14 +26,11 @@ from transformers.utils import logging
 
 from workbench.dataset.read import read
 from workbench.local.inference.batch import Batch
-from workbench.local.inference.grammar import Constraint, Grammars
-from workbench.local.inference.kernels import pack
-from workbench.local.inference.multi_lora import Adapters
-from workbench.local.inference.sampling import Sampling
+from workbench.local.inference.layers import Adapters, pack
+from workbench.local.inference.sampling import Constraint, Grammars, Sampling
+from workbench.local.models import lora
 from workbench.local.models.bases import SMOLLM2, base_folder
-from workbench.local.models.model import Base, best_type, load_base
-from workbench.local.training import lora
-from workbench.local.training.encoding import encode_prompt
+from workbench.local.models.model import Base, best_type, encode_prompt, load_base
 from workbench.local.workers import ENVIRONMENT
 from workbench.settings import DATA, home, models_in
 

@@ -20,7 +20,7 @@ import psutil
 from openai import OpenAI
 
 from workbench.local import process
-from workbench.local.process import Address
+from workbench.local.process import Record
 
 KILLS = 60
 JOBS = 6
@@ -72,7 +72,7 @@ class Customer:
             self.deleted.add(file)
 
 
-def client_of(address: Address) -> OpenAI:
+def client_of(address: Record) -> OpenAI:
     """The official client, which repeats nothing by itself."""
     return OpenAI(base_url=f"{address.url}/openai/v1/", api_key=address.key, max_retries=0, timeout=30)
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from workbench.local import process
-from workbench.local.process import Address
+from workbench.local.process import Record
 from workbench.local.store.store import Store
 
 STARTS = 5
@@ -40,7 +40,7 @@ Row = tuple[str, str, str]
 class Client:
     """One connection that stays open."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Record) -> None:
         self._key = address.key
         self._connection = http.client.HTTPConnection(
             "127.0.0.1", int(address.url.rpartition(":")[2]), timeout=120
@@ -80,7 +80,7 @@ def _stream(head: bytes, size: int, tail: bytes) -> Iterator[bytes]:
 
 
 @contextmanager
-def service() -> Iterator[tuple[Address, Path]]:
+def service() -> Iterator[tuple[Record, Path]]:
     """A service that ends with the block, with its home."""
     with tempfile.TemporaryDirectory(prefix="workbench-benchmark-") as folder:
         home = Path(folder) / "home"
@@ -116,13 +116,13 @@ def long_log(home: Path) -> Log:
     with store.together():
         for step in range(1, STEPS + 1):
             data = {"step": step, "train_loss": 1.0}
-            store.events.add(job, f"Step {step}: training loss=1.0", type="metrics", data=data)
+            store.events.add(job, f"Step {step}: training loss=1.0", data=data)
     deep = store.events.page(job, after=None, limit=499 * PAGE)[0][-1]["id"]
     store.close()
     return Log(job, deep)
 
 
-def requests_a_second(address: Address, job: str) -> Row:
+def requests_a_second(address: Record, job: str) -> Row:
     """Small requests from several clients at once; the service has one core, they have the others."""
     cores = sorted(os.sched_getaffinity(0))
     file = Client(address).send_file("/files", "file", 1000, purpose="fine-tune")["id"]
@@ -157,7 +157,7 @@ def _pin(pid: int, cores: set[int]) -> None:
         os.sched_setaffinity(thread.id, cores)
 
 
-def pages(address: Address, log: Log) -> Row:
+def pages(address: Record, log: Log) -> Row:
     """The first page of a long log, and one deep in it."""
     client, taken = Client(address), {"": [], f"&after={log.deep}": []}
     for _ in range(50):
@@ -170,7 +170,7 @@ def pages(address: Address, log: Log) -> Row:
     return (f"events of {STEPS:,} steps, pages 1 and 500", f"{first:.1f} ms and {last:.1f} ms", "the same")
 
 
-def growth(address: Address, work: Callable[[Client], None]) -> tuple[float, float]:
+def growth(address: Record, work: Callable[[Client], None]) -> tuple[float, float]:
     """By how many MiB the service's memory grew at most, and the seconds."""
     watched, peak, done = psutil.Process(address.pid), [0], threading.Event()
 

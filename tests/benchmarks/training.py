@@ -25,9 +25,9 @@ from transformers.utils import logging
 
 from workbench.dataset.read import read
 from workbench.local.models.bases import SMOLLM2, base_folder
-from workbench.local.models.model import Base, best_type, load_base
-from workbench.local.training.encoding import IGNORED, Row, encode_dataset
-from workbench.local.training.run import Plan, TrainingRun
+from workbench.local.models.model import Base, TokenRow, best_type, encode_dataset, load_base
+from workbench.local.training.packing import IGNORED
+from workbench.local.training.run import RunSettings, TrainingRun
 from workbench.local.training.supervised import Supervised
 from workbench.local.workers import ENVIRONMENT, PRELOADED
 from workbench.settings import DATA, home, models_in
@@ -37,13 +37,13 @@ os.environ |= ENVIRONMENT  # before torch loads
 
 ROUNDS = 9
 BATCH = 8
-PLAN = Plan(
+PLAN = RunSettings(
     n_epochs=2, batch_size=BATCH, learning_rate_multiplier=1.0, seed=0, eval_interval=1000, eval_samples=0
 )
 FOLDER = base_folder(SMOLLM2, models_in(home()))
 
 
-def rows_of(base: Base) -> list[Row]:
+def rows_of(base: Base) -> list[TokenRow]:
     """The sample project's training pairs, about 50 tokens each."""
     dataset = read(DATA / "gql" / "pairs.csv", answer="query", system="Always return GQL.")
     return encode_dataset(base.tokenizer, dataset, base.context)
@@ -130,7 +130,7 @@ def _peft_model() -> PreTrainedModel:
     return get_peft_model(AutoModelForCausalLM.from_pretrained(FOLDER, dtype=best_type()), adapter)
 
 
-def _padded(rows: list[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+def _padded(rows: list[TokenRow]) -> tuple[torch.Tensor, torch.Tensor]:
     longest = max(len(row.tokens) for row in rows)
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     labels = torch.full((len(rows), longest), IGNORED)
@@ -149,7 +149,7 @@ def product_rate() -> float:
     return 2 * 2048**3 / (time.process_time() - before)
 
 
-def flops_per_token(base: Base, rows: list[Row]) -> float:
+def flops_per_token(base: Base, rows: list[TokenRow]) -> float:
     """What LoRA has to compute: frozen weights forward and for the gradient, the head where it is learnt.
 
     4 x 106.2 M + 4 x 28.3 M x the learnt share for SmolLM2; the branches' own work is not counted.

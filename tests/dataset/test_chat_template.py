@@ -17,9 +17,9 @@ from workbench.errors import DataError
 from workbench.local.api.chat_request import CompletionRequest
 from workbench.local.api.model_routes import Model
 from workbench.local.chat_protocol import ToolCall
-from workbench.local.inference.grammar import read_calls
-from workbench.local.models.nano import build_nano
-from workbench.local.training.encoding import encode, encode_dataset, encode_prompt
+from workbench.local.inference.sampling import read_calls
+from workbench.local.models.built_in import build_nano
+from workbench.local.models.model import encode, encode_dataset, encode_prompt
 
 Turn = dict[str, Any]
 

@@ -9,8 +9,8 @@ from transformers import AutoTokenizer
 from workbench.dataset.chat_template import Piece, Rendering, rendered
 from workbench.dataset.dataset import Example
 from workbench.errors import DataError, SetupError
-from workbench.local.models.nano import build_nano
-from workbench.local.training.encoding import encode
+from workbench.local.models.built_in import build_nano
+from workbench.local.models.model import encode
 
 ASK = {"role": "user", "content": "1 < 2?"}
 YES = {"role": "assistant", "content": "<b>yes</b>"}

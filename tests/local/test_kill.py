@@ -175,7 +175,7 @@ def new_job(store: Store, training_file: str) -> str:
     return store.jobs.add(body | {"hyperparameters": hyperparameters})["id"]
 
 
-def told(store: Store, job: str) -> list[str]:
+def reported(store: Store, job: str) -> list[str]:
     events, _ = store.events.page(job, after=None, limit=1000)
     return [event["message"] for event in events if "file-" not in event["message"]]
 
@@ -211,5 +211,5 @@ def test_training_killed_fifteen_times_ends_with_the_same_curve(
     assert store.jobs.need(calm)["status"] == store.jobs.need(killed)["status"] == "succeeded"
     assert len(store.metrics.csv(calm).splitlines()) == 61
     assert store.metrics.csv(killed) == store.metrics.csv(calm)
-    assert told(store, killed) == told(store, calm)
-    assert [model.path.exists() for model in store.checkpoints.models()] == [True] * 6
+    assert reported(store, killed) == reported(store, calm)
+    assert [model.adapter.exists() for model in store.checkpoints.models()] == [True] * 6

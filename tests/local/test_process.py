@@ -39,11 +39,11 @@ def home(home: Path) -> Iterator[Path]:
     process.stop(home)
 
 
-def client_of(address: process.Address) -> OpenAI:
+def client_of(address: process.Record) -> OpenAI:
     return OpenAI(base_url=f"{address.url}/openai/v1/", api_key=address.key, max_retries=0, timeout=20)
 
 
-def kill(address: process.Address) -> None:
+def kill(address: process.Record) -> None:
     """End the service as a power cut would."""
     service = psutil.Process(address.pid)
     os.kill(address.pid, signal.SIGKILL)
@@ -96,10 +96,10 @@ def test_two_starts_at_once_end_with_one_service(home: Path) -> None:
 def test_a_second_service_on_the_same_home_is_refused(home: Path) -> None:
     address = process.start(home)
     second = run_service(home)
-    assert second.returncode == process.ALREADY_RUNS
+    assert second.returncode == 75
     assert second.stderr == (
         f"A service works on {home} already (process {address.pid}, {address.url}); "
-        "use it, or stop it first: python -m workbench service stop\n"
+        "use it, or run: python -m workbench service stop\n"
     )
     assert process.find(home) == address
 
@@ -168,8 +168,7 @@ def test_a_port_that_is_none_is_refused(home: Path, port: str) -> None:
     said = run_service(home, "--port", port)
     assert (said.returncode, said.stdout) == (2, "")
     assert said.stderr == (
-        f"Port {port} is not between 1 and 65535; "
-        "choose another with --port, or leave it out for a free one.\n"
+        f"Port {port} is not between 1 and 65535; choose another with --port, or leave it out for any.\n"
     )
 
 
@@ -254,7 +253,7 @@ def test_the_tokenizer_of_a_model_comes_from_the_service_and_is_asked_for_once(h
 # What nobody may do to it
 
 
-def idle_connections(address: process.Address, number: int) -> list[socket.socket]:
+def idle_connections(address: process.Record, number: int) -> list[socket.socket]:
     port = int(address.url.rpartition(":")[2])
     made = []
     for _ in range(number):
@@ -360,7 +359,7 @@ def test_trouble_with_the_record_is_told_once_and_ends_nothing(
         housekeeping.look_after(now)
     assert capsys.readouterr().err == (
         f"{home / 'service.json'} cannot be kept up to date ([Errno 2] No such file or directory: "
-        f"'{home / 'service.json'}.{os.getpid()}'); the service goes on.\n"
+        f"'{home / 'service.json'}.{os.getpid()}'); it goes on.\n"
     )
     home.mkdir()
     housekeeping.look_after(93.0)

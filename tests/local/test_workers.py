@@ -98,9 +98,9 @@ def test_a_paused_job_goes_on_as_if_it_had_not_been(
     assert last.job.status == "succeeded"
     assert last.job.trained_tokens == undisturbed.trained_tokens
     assert results(client, job) == results(client, undisturbed.id)
-    told = [event.message for event in last.events if "file-" not in event.message]
+    reported = [event.message for event in last.events if "file-" not in event.message]
     *_, calm = follow(client, undisturbed.id, poll_seconds=0.05)
-    assert told == [event.message for event in calm.events if "file-" not in event.message]
+    assert reported == [event.message for event in calm.events if "file-" not in event.message]
 
 
 def test_a_paused_job_leaves_a_model_and_frees_its_place(client: OpenAI, training_file: str) -> None:
@@ -181,7 +181,7 @@ def test_a_damaged_adapter_is_named_when_one_builds_on_it(
 ) -> None:
     first = ended(client, start(client, training_file, n_epochs=1).id).job
     model = store.checkpoints.model(str(first.fine_tuned_model))
-    weights = model.path / "adapter_model.safetensors"
+    weights = model.adapter / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     job = client.fine_tuning.jobs.create(model=model.name, training_file=training_file)
     failed = ended(client, job.id).job

@@ -47,7 +47,7 @@ def begun(client: BlockingKernelClient, source: str) -> None:
 
 
 @pytest.fixture
-def service(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[process.Address]:
+def service(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[process.Record]:
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("WORKBENCH_MODELS", str(models))
     yield process.start(tmp_path / "home")
@@ -55,7 +55,7 @@ def service(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def test_a_kernel_killed_in_any_cell_of_the_launch_leaves_one_job_that_the_next_one_finds(
-    service: process.Address,
+    service: process.Record,
 ):
     columns = {"question": "question", "answer": "query", "system": "Always return GQL."}
     pairs = read(ROOT / "data" / "gql" / "pairs.csv", **columns).take(40)

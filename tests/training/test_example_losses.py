@@ -85,13 +85,6 @@ def test_the_sample_that_is_looked_at_besides_costs_a_twentieth_of_the_training(
     assert Trace.of(10, n_epochs=1).sample == ()
 
 
-def test_a_restored_trace_is_the_one_that_was_kept() -> None:
-    trace = Trace.of(40, n_epochs=1)
-    trace.before = {0: 5.0, 20: 4.0}
-    trace.visit([3, 1], [2.0, 1.0])
-    assert Trace.from_state(trace.as_state()) == trace
-
-
 # On the service
 
 

@@ -1,7 +1,7 @@
 """The service in the foreground: ``python -m workbench.local --home DIR [--port N]``.
 
 It listens on 127.0.0.1 only. One service at a time works on a home; a service that comes after
-another one takes over its port, if that is free, and its key.
+another one takes over its port, if that is free, and its key. Apart because Python runs it by this name.
 """
 
 import argparse
@@ -32,15 +32,7 @@ from workbench.errors import SetupError
 from workbench.local.api.app import create_app
 from workbench.local.emulation import Clock, Emulation, described, quota_name, read_faults
 from workbench.local.log import BoundedLog, Once, cut_log
-from workbench.local.process import (
-    ALREADY_RUNS,
-    HOST,
-    AlreadyRunningError,
-    Record,
-    make_home,
-    read_record,
-    write_record,
-)
+from workbench.local.process import HOST, AlreadyRunningError, Record, make_home, read_record, write_record
 from workbench.local.store.database import discard, is_disk_full, release_reserve
 from workbench.settings import VERSION, models_in, setting
 from workbench.settings import home as usual_home
@@ -61,7 +53,7 @@ def serve(home: Path, *, port: int | None = None, emulation: Emulation | None = 
     Raises ``SetupError`` when the home is taken or damaged, or the port in use.
     """
     make_home(home)
-    _raise_open_files()
+    bound_connections = _raise_open_files()
     lock = FileLock(home / "service.lock")
     try:
         lock.acquire(timeout=0)
@@ -77,7 +69,6 @@ def serve(home: Path, *, port: int | None = None, emulation: Emulation | None = 
             app = create_app(home, key, models=models_in(home), emulation=emulation)
             bound = listener.getsockname()[1]
             record = Record(f"http://{HOST}:{bound}", bound, os.getpid(), _started(), key, VERSION)
-            bound_connections = _bound_connections()
             config = uvicorn.Config(
                 app,
                 http=_Connection,
@@ -91,7 +82,6 @@ def serve(home: Path, *, port: int | None = None, emulation: Emulation | None = 
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                use_colors=False,
                 timeout_graceful_shutdown=5,
             )
             # uvicorn sends itself the signal again in the end; clearing up here still has its turn.
@@ -203,15 +193,13 @@ class Housekeeping:
         self._last = now
         cut_log(self._home / "service.log")
         try:
-            # A process's start is told by the clock, and the clock may have been set since.
+            # A process's start is measured by the clock, and the clock may have been set since.
             written, started = read_record(self._home), _started()
             if written is None or abs(started - written.started) > 0.5:
                 write_record(self._home, replace(self._record, started=started))
         except (OSError, psutil.Error) as error:
-            message = (
-                f"{self._home / 'service.json'} cannot be kept up to date ({error}); the service goes on."
-            )
-            self._trouble.begins("record", message)
+            where = self._home / "service.json"
+            self._trouble.begins("record", f"{where} cannot be kept up to date ({error}); it goes on.")
         else:
             self._trouble.is_over("record")
 
@@ -222,20 +210,18 @@ def _log_to(home: Path) -> None:
         root.addHandler(BoundedLog(home / "service.log"))
 
 
-def _raise_open_files() -> None:
-    """Let the service open as many files as the system allows it, a few thousand at most."""
-    if sys.platform != "win32":
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def _raise_open_files() -> int:
+    """Let the service open as many files as the system allows it, a few thousand at most.
 
-
-def _bound_connections() -> int:
-    """How many connections may be open at once: a third of the files at most, the store needs others."""
+    Returns how many connections may be open at once: a third of the files at most, the store needs others.
+    """
     if sys.platform == "win32":
         return CONNECTIONS
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
     return CONNECTIONS if soft == resource.RLIM_INFINITY else max(8, min(CONNECTIONS, soft // 3))
 
 
@@ -255,14 +241,14 @@ def _own_temporary_folder(home: Path) -> Iterator[None]:
         return
     # Last of all: at -100 multiprocessing removes its own folder in this one, and complains if it is gone.
     Finalize(None, discard, args=(folder,), exitpriority=-200)
-    outer, before = tempfile.tempdir, {name: text for name, text in os.environ.items() if name == "TMPDIR"}
+    outer, before = tempfile.tempdir, os.environ.get("TMPDIR")
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
     try:
         yield
     finally:
         tempfile.tempdir = outer
-        os.environ.pop("TMPDIR", None)
-        os.environ.update(before)
+        os.environ.pop("TMPDIR")
+        os.environ.update({} if before is None else {"TMPDIR": before})
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -297,44 +283,33 @@ def _listen(port: int | None, previous: Record | None) -> socket.socket:
     reason = "is in use by another program" if isinstance(problem, OSError) else "is not between 1 and 65535"
     if isinstance(problem, PermissionError):
         reason = "is reserved by the system"
-    raise SetupError(
-        f"Port {wanted[-1]} {reason}; choose another with --port, or leave it out for a free one."
-    )
+    raise SetupError(f"Port {wanted[-1]} {reason}; choose another with --port, or leave it out for any.")
 
 
 def _taken(home: Path) -> str:
     record = read_record(home)
     who = f" (process {record.pid}, {record.url})" if record and record.is_running() else ""
-    return (
-        f"A service works on {home} already{who}; use it, or stop it first: python -m workbench service stop"
-    )
+    return f"A service works on {home} already{who}; use it, or run: python -m workbench service stop"
 
 
 def main(words: Sequence[str] | None = None, *, program: str = "python -m workbench.local") -> int:
     """Read the command line, or ``words``, and serve."""
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description="The local service.",
-        epilog=f"faults:\n{described()}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = argparse.ArgumentParser(prog=program, description="The local service.")
+    parser.epilog = f"faults:\n{described()}"
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--home", type=Path, help="the folder that holds all its state; else WORKBENCH_HOME")
     parser.add_argument("--port", type=int, help="the port to listen on; else a free one")
-    parser.add_argument(
-        "--quota", type=quota_name, default="local", help="jobs and files: local, azure or off"
-    )
+    parser.add_argument("--quota", type=quota_name, default="local", help="local, azure or off")
     parser.add_argument("--strict", action="store_true", help="a model answers only when it is deployed")
     parser.add_argument("--clock", type=float, default=1.0, metavar="FACTOR", help="time runs so much faster")
-    parser.add_argument(
-        "--fault", action="append", default=[], metavar="NAME[=VALUE]", help="may be given more than once"
-    )
+    parser.add_argument("--fault", action="append", default=[], metavar="NAME[=VALUE]", help="repeatable")
     try:
         asked = parser.parse_args(words)
         emulation = Emulation(asked.quota, asked.strict, Clock(asked.clock), read_faults(asked.fault))
         serve((asked.home or usual_home()).resolve(), port=asked.port, emulation=emulation)
     except SetupError as error:
         print(error, file=sys.stderr)
-        return ALREADY_RUNS if isinstance(error, AlreadyRunningError) else 2
+        return error.exit_code if isinstance(error, AlreadyRunningError) else 2
     return 0
 
 

@@ -5,7 +5,20 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class ChatRequest:
+class Sampling:
+    """How the next token is drawn; a seed repeats a draw."""
+
+    temperature: float = 0.0  # 0: always the likeliest token
+    top_p: float = 1.0  # sample among the likeliest tokens that hold this share, in (0, 1]
+    seed: int | None = None
+    presence_penalty: float = 0.0  # taken off the score of every token said before
+    frequency_penalty: float = 0.0  # the same, once for each time
+    logit_bias: tuple[tuple[int, float], ...] = ()  # (token, added to its score)
+    top_logprobs: int | None = None  # how many likely tokens to give with each; None: no log-probabilities
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatRequest(Sampling):
     """One request for ``n`` answers; ``adapter`` is a tuned model's folder, ``None`` for the base itself."""
 
     model: str
@@ -13,15 +26,8 @@ class ChatRequest:
     adapter: str | None
     messages: tuple[dict[str, Any], ...]
     max_tokens: int
-    temperature: float = 1.0  # 0: always the likeliest token
-    top_p: float = 1.0  # sample among the likeliest tokens that hold this share, in (0, 1]
     n: int = 1
     stop: tuple[str, ...] = ()
-    seed: int | None = None
-    presence_penalty: float = 0.0  # taken off the score of every token said before
-    frequency_penalty: float = 0.0  # the same, once for each time
-    logit_bias: tuple[tuple[int, float], ...] = ()  # (token, added to its score)
-    top_logprobs: int | None = None  # how many likely tokens to tell with each; None: no log-probabilities
     schema: str | None = None  # a JSON schema, as JSON, that the answer keeps to
     tools: tuple[dict[str, Any], ...] = ()  # in the API's form, those the model may call
     calls: tuple[str, ...] = ()  # names of tools one of which must be called; empty: the model decides
@@ -74,10 +80,16 @@ class Completion:
     cached_tokens: int
 
 
-class ChatError(Exception):
-    """A request that cannot be answered, with the HTTP status and error code that say why."""
+class Refusal(Exception):  # noqa: N818 (one raises a refusal)
+    """A request that is not carried out: the HTTP status, the code, the sentence, the field it is about."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
-        """Keep the three apart; ``message`` is a sentence for the user."""
-        super().__init__(status, code, message)
-        self.status, self.code, self.message = status, code, message
+    def __init__(
+        self, status: int, code: str, message: str, param: str | None = None, retry_after: int | None = None
+    ) -> None:
+        """``message`` is read by a person; ``param`` is a path such as ``method.supervised``.
+
+        ``retry_after`` is in seconds; without it, asking again would be refused again.
+        """
+        super().__init__(status, code, message, param, retry_after)
+        self.status, self.code, self.message, self.param = status, code, message, param
+        self.retry_after = retry_after

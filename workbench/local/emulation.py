@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Literal, NamedTuple, TypeAlias, cast, get_args
+from typing import NamedTuple, TypeAlias
 
 from workbench.catalog.limits import Limits, of_provider
 from workbench.errors import SetupError
@@ -32,9 +32,7 @@ class Clock:
     def __post_init__(self) -> None:
         """Raise ``SetupError`` when the factor is not one."""
         if not 0 < self.factor <= FASTEST:
-            raise SetupError(
-                f"A clock runs more than 0 and at most {FASTEST:.0e} times as fast as the machine's."
-            )
+            raise SetupError(f"A clock runs more than 0 and at most {FASTEST:.0e} times as fast as usual.")
 
     def now(self) -> float:
         """This moment."""
@@ -68,7 +66,7 @@ Faults: TypeAlias = Mapping[str, str]
 """The faults asked for, each with its value."""
 
 
-class Known(NamedTuple):
+class Fault(NamedTuple):
     """One fault: the value when none is given, the form of its values, and what happens."""
 
     unless_given: str
@@ -76,39 +74,21 @@ class Known(NamedTuple):
     meaning: str
 
 
-_TURNS, _SECONDS, _HARMS = (
-    r"once|[1-9][0-9]{0,5}",
-    r"[0-9]{1,6}(\.[0-9]{1,6})?",
-    r"\w[\w ]{0,39}(\+\w[\w ]{0,39}){0,9}",
-)
+_TURNS, _SECONDS = r"once|[1-9][0-9]{0,5}", r"[0-9]{1,6}(\.[0-9]{1,6})?"
+_HARMS, _ALL_DATA = r"\w[\w ]{0,39}(\+\w[\w ]{0,39}){0,9}", "hate_fairness+self_harm+violence"
 
-KNOWN: Mapping[str, Known] = MappingProxyType(
+KNOWN: Mapping[str, Fault] = MappingProxyType(
     {
-        "data-check": Known(
-            "hate_fairness+self_harm+violence", _HARMS,
-            "a job created now fails the safety check of its data, for the harm types joined by +",
-        ),
-        "model-check": Known(
-            "Violence+Self Harm", _HARMS,
-            "a job created now gives a model that fails its safety check; none can be deployed",
-        ),
-        "quota": Known("", "", "no quota is left: no job is taken on, nothing can be deployed"),
-        "rate-limit": Known(
-            "2", _TURNS,
-            "the first of every N requests is refused (429, Retry-After: 1); N, or the first only: once",
-        ),
-        "server-error": Known(
-            "2", _TURNS, "the first of every N requests fails (500); N, or the first only: once"
-        ),
-        "slow": Known("5", _SECONDS, "every answer begins so many seconds late"),
-        "not-ready": Known(
-            "60", _SECONDS, "a deployment says DeploymentNotReady for so many seconds after it succeeded"
-        ),
-        "capacity": Known(
-            "", "", "a deployment answers as many requests a minute as its capacity, then 429"
-        ),
+        "data-check": Fault(_ALL_DATA, _HARMS, "a new job fails the check of its data, for these harms"),
+        "model-check": Fault("Violence+Self Harm", _HARMS, "a new job gives a model that cannot be deployed"),
+        "quota": Fault("", "", "no quota is left: no job is taken on, nothing can be deployed"),
+        "rate-limit": Fault("2", _TURNS, "the first of every N requests is refused (429); or one: once"),
+        "server-error": Fault("2", _TURNS, "the first of every N requests fails (500); or one: once"),
+        "slow": Fault("5", _SECONDS, "every answer begins so many seconds late"),
+        "not-ready": Fault("60", _SECONDS, "a deployment is not ready so many seconds after success"),
+        "capacity": Fault("", "", "a deployment answers as many requests a minute as its capacity, then 429"),
     }
-)  # fmt: skip
+)
 NONE: Faults = MappingProxyType({})
 
 
@@ -147,25 +127,14 @@ def described() -> str:
 
 # How much one service takes on at a time: jobs in training and in the queue, files, and for how long.
 
-QuotaName: TypeAlias = Literal["local", "azure", "off"]
+QUOTAS = ("local", "azure", "off")
 
 
-def limits_of(quota: QuotaName) -> Limits:
-    """The limits of a service with this quota; all are those of ``catalog.limits``, but what is off."""
-    match quota:
-        case "azure":
-            return of_provider("azure")
-        case "local":
-            return of_provider("local")
-        case "off":
-            return replace(of_provider("local"), max_queued=None, max_files=None)
-
-
-def quota_name(text: str) -> QuotaName:
+def quota_name(text: str) -> str:
     """Read the name of a quota; raises ``SetupError`` when there is none of this name."""
-    if text not in get_args(QuotaName):
-        raise SetupError(f"There is no quota {text!r}; it is one of {', '.join(get_args(QuotaName))}.")
-    return cast(QuotaName, text)
+    if text not in QUOTAS:
+        raise SetupError(f"There is no quota {text!r}; it is one of {', '.join(QUOTAS)}.")
+    return text
 
 
 # How closely one service emulates Azure: chosen when it is started, and never changed while it runs.
@@ -175,12 +144,14 @@ def quota_name(text: str) -> QuotaName:
 class Emulation:
     """How one service emulates Azure; the defaults are for everyday use, without limits of Azure's."""
 
-    quota: QuotaName = "local"
+    quota: str = "local"  # of ``QUOTAS``
     strict: bool = False  # a model answers only when it is deployed, as on Azure
     clock: Clock = field(default_factory=Clock)
     faults: Faults = field(default_factory=lambda: NONE)
 
     @property
     def limits(self) -> Limits:
-        """How much this service takes."""
-        return limits_of(self.quota)
+        """How much this service takes; all are those of ``catalog.limits``, but what is off."""
+        if self.quota == "off":
+            return replace(of_provider("local"), max_queued=None, max_files=None)
+        return of_provider(self.quota)

@@ -20,7 +20,6 @@ from workbench.errors import SetupError
 from workbench.settings import ROOT
 
 HOST = "127.0.0.1"
-ALREADY_RUNS = 75  # the exit code of a second service on the same home
 HEALTH_TIMEOUT = 5.0  # seconds
 STOP_TIMEOUT = 30.0  # seconds for open answers and the step in training to end
 
@@ -31,19 +30,15 @@ _started: dict[int, "subprocess.Popen[bytes]"] = {}
 class AlreadyRunningError(SetupError):
     """Another service holds this home."""
 
-
-@dataclass(frozen=True)
-class Address:
-    """Where the service listens, and the key that opens it."""
-
-    url: str
-    key: str = field(repr=False)
-    pid: int
+    exit_code = 75
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a service writes down about itself; ``started`` tells its process from a later namesake."""
+    """What a service writes down about itself: where it listens, the key that opens it, its process.
+
+    ``started`` distinguishes its process from a later one of the same number.
+    """
 
     url: str
     port: int
@@ -64,15 +59,13 @@ class Record:
             return False
 
 
-def find(home: Path) -> Address | None:
+def find(home: Path) -> Record | None:
     """The service of ``home``, if it runs and answers."""
     record = read_record(home)
-    if record is None or not record.is_running() or not _answers(record):
-        return None
-    return Address(record.url, record.key, record.pid)
+    return record if record and record.is_running() and _answers(record) else None
 
 
-def start(home: Path, *, port: int | None = None, timeout: float = 30.0) -> Address:
+def start(home: Path, *, port: int | None = None, timeout: float = 30.0) -> Record:
     """Start the service of ``home``, or find it; it outlives this process.
 
     Raises ``SetupError`` when it cannot start, with what it said itself.
@@ -82,14 +75,11 @@ def start(home: Path, *, port: int | None = None, timeout: float = 30.0) -> Addr
         with FileLock(home / "start.lock", timeout=timeout):
             address = find(home) or _launch(home, port, timeout)
     except Timeout as error:
-        raise SetupError(
-            f"Another process has been starting the service of {home} for {timeout:.0f} s."
-        ) from error
+        message = f"Another process has been starting the service of {home} for {timeout:.0f} s."
+        raise SetupError(message) from error
     if port and not address.url.endswith(f":{port}"):
-        raise SetupError(
-            f"The local service runs at {address.url}; to move it to port {port}, stop it first: "
-            "python -m workbench service stop"
-        )
+        way_out = f"to move it to port {port}, stop it first: python -m workbench service stop"
+        raise SetupError(f"The local service runs at {address.url}; {way_out}")
     return address
 
 
@@ -121,9 +111,7 @@ def read_record(home: Path) -> Record | None:
     """What the present or the last service of ``home`` wrote down."""
     try:
         return Record(**json.loads((home / "service.json").read_bytes()))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError):  # not ours, or of another version: as good as none
+    except (FileNotFoundError, ValueError, TypeError):  # not ours, or of another version: as good as none
         return None
 
 
@@ -139,7 +127,7 @@ def write_record(home: Path, record: Record) -> None:
     fresh.replace(home / "service.json")
 
 
-def _launch(home: Path, port: int | None, timeout: float) -> Address:
+def _launch(home: Path, port: int | None, timeout: float) -> Record:
     command = [sys.executable, "-m", "workbench.local", "--home", str(home)]
     command += [] if port is None else ["--port", str(port)]
     log = home / "service.log"
@@ -155,7 +143,7 @@ def _launch(home: Path, port: int | None, timeout: float) -> Address:
         address = find(home)
         if address:
             return address
-        if child.poll() not in (None, ALREADY_RUNS):
+        if child.poll() not in (None, AlreadyRunningError.exit_code):
             raise SetupError(_last_words(log, begin))
         time.sleep(0.02)
     if child.poll() is not None:
@@ -169,11 +157,7 @@ def _last_words(log: Path, begin: int) -> str:
         stream.seek(begin)
         lines = stream.read().decode(errors="replace").split("\n")
     said = [line.strip() for line in lines if line.strip()]
-    return (
-        f"The local service did not start: {said[-1]}"
-        if said
-        else f"The local service did not start; see {log}."
-    )
+    return f"The local service did not start{f': {said[-1]}' if said else f'; see {log}.'}"
 
 
 def _answers(record: Record) -> bool:

@@ -2,7 +2,8 @@
 
 A child trains one job, another answers chats; all come from a forkserver that has torch
 loaded already (0.5 s instead of 7). Everything a training child needs is in the store, so a
-killed child or service goes on from the last saved step.
+killed child or service goes on from the last saved step. Apart because the API works with any
+``Workforce``, and is tested with others.
 """
 
 import asyncio
@@ -11,14 +12,14 @@ import itertools
 import multiprocessing
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from workbench.local.chat_protocol import ChatError, ChatRequest, Completion, Delta
+from workbench.local.chat_protocol import ChatRequest, Completion, Delta, Refusal
 from workbench.local.log import Once
 from workbench.local.store.database import has_room, is_disk_full
 from workbench.local.store.jobs import FINISHED
@@ -48,7 +49,7 @@ class _Asked:
 
     kind: str  # "ask" wants the whole, "stream" the pieces too
     request: ChatRequest
-    pieces: "asyncio.Queue[Delta | Completion | ChatError]" = field(default_factory=asyncio.Queue)
+    pieces: "asyncio.Queue[Delta | Completion | Refusal]" = field(default_factory=asyncio.Queue)
     begun: bool = False
     attempts: int = 0
 
@@ -95,14 +96,12 @@ class Workers:
         self._look.set()
 
     async def complete(self, request: ChatRequest) -> Completion:
-        """The whole answer; raises ``ChatError``."""
-        pieces = [piece async for piece in self._answer("ask", request)]
-        last = pieces[-1]
-        if not isinstance(last, Completion):
-            raise ChatError(500, "internalFailure", "The answer ended without a result; ask again.")
+        """The whole answer; raises ``Refusal``."""
+        *_, last = [piece async for piece in self._answer("ask", request)]
+        assert isinstance(last, Completion)
         return last
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[Delta | Completion]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Delta | Completion, None]:
         """The answer as it is written, a ``Completion`` last; closing the iterator stops the writing."""
         return self._answer("stream", request)
 
@@ -132,12 +131,8 @@ class Workers:
             await self._start_training(job_id)
 
     async def _start_training(self, job_id: str) -> None:
-        child = self._context.Process(
-            target=_train_in_child,
-            args=(self._store.home, self._models, job_id),
-            name=f"train-{job_id}",
-            daemon=True,
-        )
+        given, name = (self._store.home, self._models, job_id), f"train-{job_id}"
+        child = self._context.Process(target=_train_in_child, args=given, name=name, daemon=True)
         self._training[job_id] = child
         try:
             await asyncio.to_thread(child.start)
@@ -174,11 +169,9 @@ class Workers:
             del self._deaths[job_id]
             await self._wait_for_room(job_id, step)
         elif deaths >= DEATHS_WITHOUT_PROGRESS:
-            message = (
-                f"The training process ended {deaths} times at step {step} (exit code {exit_code}); "
-                "most often the machine has too little memory. service.log has the last words."
-            )
-            await self._give_up(job_id, "internalFailure", message)
+            found = f"The training process ended {deaths} times at step {step} (exit code {exit_code})"
+            message = f"{found}; most often memory is too small. service.log has the last words."
+            await self._give_up(job_id, message)
 
     async def _wait_for_room(self, job_id: str, step: int) -> None:
         """Let a job rest until it can write again, or is not to go on; its log says so once."""
@@ -206,10 +199,10 @@ class Workers:
                     raise
                 await asyncio.sleep(RETRY)
 
-    async def _give_up(self, job_id: str, code: str, message: str) -> None:
+    async def _give_up(self, job_id: str, message: str) -> None:
         while not self._stopping:
             try:
-                self._store.jobs.fail(job_id, code=code, message=message)
+                self._store.jobs.fail(job_id, code="internalFailure", message=message)
                 return
             except sqlite3.Error as error:
                 if not is_disk_full(error):
@@ -224,7 +217,7 @@ class Workers:
 
     # Chat
 
-    async def _answer(self, kind: str, request: ChatRequest) -> AsyncIterator[Delta | Completion]:
+    async def _answer(self, kind: str, request: ChatRequest) -> AsyncGenerator[Delta | Completion, None]:
         number = next(self._numbers)
         asked = self._asked[number] = _Asked(kind, request)
         finished = False
@@ -233,7 +226,7 @@ class Workers:
             while not finished:
                 piece = await asked.pieces.get()
                 finished = not isinstance(piece, Delta)
-                if isinstance(piece, ChatError):
+                if isinstance(piece, Refusal):
                     raise piece
                 yield piece
         finally:
@@ -245,9 +238,8 @@ class Workers:
         async with self._chat_starting:
             if self._chat is None:
                 ours, theirs = self._context.Pipe()
-                child = self._context.Process(
-                    target=_chat_in_child, args=(self._models, theirs), name="chat", daemon=True
-                )
+                given = self._models, theirs
+                child = self._context.Process(target=_chat_in_child, args=given, name="chat", daemon=True)
                 await asyncio.to_thread(child.start)
                 theirs.close()
                 self._chat = (child, ours)
@@ -271,7 +263,7 @@ class Workers:
             asked.attempts += 1
             if self._stopping or asked.begun or asked.attempts > 1:
                 message = "The process that wrote this answer ended before it was complete; ask again."
-                asked.pieces.put_nowait(ChatError(503, "serviceUnavailable", message))
+                asked.pieces.put_nowait(Refusal(503, "serviceUnavailable", message))
             else:
                 await self._send((asked.kind, number, asked.request))
 

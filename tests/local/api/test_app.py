@@ -13,7 +13,7 @@ from openai import AzureOpenAI, OpenAI
 from starlette.testclient import TestClient
 
 from workbench.local.api.app import create_app
-from workbench.local.chat_protocol import ChatError, ChatRequest, Choice, Completion, Delta
+from workbench.local.chat_protocol import ChatRequest, Choice, Completion, Delta, Refusal
 from workbench.local.store.store import Store
 
 KEY = "the-key-of-this-test"
@@ -49,12 +49,12 @@ class EchoWorkers:
         if text == "crash":
             raise RuntimeError("a secret of the service")
         if text == "too long":
-            raise ChatError(400, "context_length_exceeded", "This prompt is too long.")
+            raise Refusal(400, "context_length_exceeded", "This prompt is too long.")
         for index in range(request.n):
             for word in text.split():
                 yield Delta(index, f"{word} ")
                 if word == "break":
-                    raise ChatError(503, "serviceUnavailable", "The process ended; ask again.")
+                    raise Refusal(503, "serviceUnavailable", "The process ended; ask again.")
         choice = Choice("".join(f"{word} " for word in text.split()), "stop")
         yield Completion((choice,) * request.n, 5, 2 * request.n, 1)
 
@@ -319,7 +319,7 @@ def test_a_deleted_file_is_gone(client: OpenAI, training_file: str) -> None:
     ("name", "content", "purpose", "finding"),
     [
         ("empty.jsonl", b"", "fine-tune", "'empty.jsonl' is empty"),
-        ("x.jsonl", b"x", "fine-tune-results", "it is one of fine-tune, assistants"),
+        ("x.jsonl", b"x", "fine-tune-results", "should be 'fine-tune', 'assistants'"),
         ("x" * 300, b"x", "fine-tune", "1 to 255 characters"),
     ],
 )
@@ -582,7 +582,7 @@ def test_events_and_checkpoints_come_newest_first_in_pages(client: OpenAI, home:
     job = tune(client, home, "nano.ft-1")
     store = Store(home)
     for step in range(1, 25):
-        store.events.add(job, f"Step {step}: training loss=1.0", type="metrics", data={"step": step})
+        store.events.add(job, f"Step {step}: training loss=1.0", data={"step": step})
     store.close()
     page = client.fine_tuning.jobs.list_events(job)
     assert (len(page.data), page.has_more, page.data[0].data) == (20, True, {"step": 24})
@@ -652,7 +652,17 @@ def test_a_question_is_answered_with_its_cost(client: OpenAI, workers: EchoWorke
     )
     assert answer.usage.prompt_tokens_details.cached_tokens == 1
     assert workers.asked == [
-        ChatRequest("nano", "nano", None, tuple(ask("one two")), 9, 0.0, 0.5, 1, ("x",), 3)
+        ChatRequest(
+            model="nano",
+            base_model="nano",
+            adapter=None,
+            messages=tuple(ask("one two")),
+            max_tokens=9,
+            temperature=0.0,
+            top_p=0.5,
+            stop=("x",),
+            seed=3,
+        )
     ]
 
 
@@ -722,7 +732,7 @@ def test_text_parts_and_developer_messages_are_understood(client: OpenAI, worker
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        ({"reasoning_effort": "high"}, "reasoning_effort comes later"),
+        ({"reasoning_effort": "high"}, "reasoning_effort is not offered"),
         ({"frequency_penalty": 2.5}, "less than or equal to 2"),
         ({"temperature": 2.1}, "less than or equal to 2"),
         ({"top_p": -0.1}, "greater than or equal to 0"),

@@ -13,8 +13,8 @@ from scheduler_service import SchedulerWorkers, nano, nano_with_tools
 from starlette.testclient import TestClient
 
 from workbench.local.api.app import create_app
+from workbench.local.models.built_in import build_nano
 from workbench.local.models.model import Base
-from workbench.local.models.nano import build_nano
 
 WEATHER = {
     "type": "function",
@@ -236,7 +236,7 @@ def test_tools_that_may_not_be_used_are_not_shown_to_the_model(client: OpenAI) -
         ({"tools": [WEATHER], "response_format": {"type": "json_object"}}, "cannot be combined"),
         (
             {"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]},
-            "answers one of the tool_calls",
+            "no tool_calls before it have this id",
         ),
         ({"messages": [{"role": "user", "tool_calls": []}]}, "'messages.0.content' is missing"),
         ({"logit_bias": {"red": 1}}, "a token is a whole number"),

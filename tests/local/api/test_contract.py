@@ -123,14 +123,14 @@ class FullWorkers(EchoWorkers):
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta | Completion]:
         text = str(request.messages[-1]["content"])
-        told = None
+        likelihoods = None
         if request.top_logprobs is not None:
             token = Likelihood(text, tuple(text.encode()), -0.5)
-            told = (Likelihood(text, tuple(text.encode()), -0.5, (token,) * request.top_logprobs),)
+            likelihoods = (Likelihood(text, tuple(text.encode()), -0.5, (token,) * request.top_logprobs),)
         calls = tuple(ToolCall(name, "{}") for name in request.calls)
         if not calls:
-            yield Delta(0, text, told or ())
-        choice = Choice("" if calls else text, "tool_calls" if calls else "stop", told, calls)
+            yield Delta(0, text, likelihoods or ())
+        choice = Choice("" if calls else text, "tool_calls" if calls else "stop", likelihoods, calls)
         yield Completion((choice,) * request.n, 5, 2, 1)
 
 

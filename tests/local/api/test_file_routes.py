@@ -284,7 +284,7 @@ def test_azure_keeps_one_gigabyte_for_fine_tuning(home: Path) -> None:
         client = client_of(http_client)
         client.files.create(file=("x.jsonl", b"x" * 25), purpose="fine-tune")
         assert announce(client, 2**30 - 25)
-        with pytest.raises(openai.RateLimitError, match="more than 1,073,741,824 bytes"):
+        with pytest.raises(openai.RateLimitError, match="exceed 1,073,741,824 bytes"):
             announce(client, 2**30 - 24)
 
 

@@ -24,7 +24,7 @@ from unbroken import V1, assert_no_failure, one_of_each, send
 from workbench.local.api.chat_request import CompletionRequest
 from workbench.local.api.chat_routes import CompletionChange
 from workbench.local.api.deployment_routes import DeploymentChange, DeploymentRequest
-from workbench.local.api.file_routes import Completion, ImportRequest, NewUpload
+from workbench.local.api.file_routes import ImportRequest, NewUpload, UploadCompletion
 from workbench.local.api.job_request import job_request
 from workbench.local.api.job_routes import CopyRequest
 from workbench.local.api.responses import ResponseRequest
@@ -38,7 +38,7 @@ DEPLOYMENT = f"{ACCOUNT}/deployments"
 MORE = (
     ("/uploads", "post", NewUpload),
     ("/uploads/{upload_id}/parts", "post", None),
-    ("/uploads/{upload_id}/complete", "post", Completion),
+    ("/uploads/{upload_id}/complete", "post", UploadCompletion),
     ("/uploads/{upload_id}/cancel", "post", None),
     ("/files/import", "post", ImportRequest),
     ("/chat/completions/{completion_id}", "post", CompletionChange),

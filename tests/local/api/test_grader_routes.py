@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.graders.sandbox import close_sandboxes
 from workbench.local.api.app import create_app
-from workbench.local.chat_protocol import ChatError, ChatRequest, Choice, Completion, Delta
+from workbench.local.chat_protocol import ChatRequest, Choice, Completion, Delta, Refusal
 
 KEY = "the-key-of-this-test"
 NO_ERRORS = {
@@ -55,7 +55,7 @@ class Judge:
         self.asked.append(request)
         said = request.messages[-1]["content"].split("worth ")[1].split("\n")[0]
         if said == "nothing":
-            raise ChatError(503, "serviceUnavailable", "The process ended; ask again.")
+            raise Refusal(503, "serviceUnavailable", "The process ended; ask again.")
         return Completion((Choice(said, "stop"),), 20, 3, 0)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta | Completion]:

@@ -388,7 +388,7 @@ def test_a_page_far_down_a_long_log_costs_what_the_first_one_does(store: Store) 
     job = new_job(store)
     with store.together():
         for step in range(1, 10_001):
-            store.events.add(job, f"Step {step}: training loss=1.0", type="metrics", data={"step": step})
+            store.events.add(job, f"Step {step}: training loss=1.0", data={"step": step})
     after, costs = None, []
     for _ in range(500):
         begin = time.thread_time()

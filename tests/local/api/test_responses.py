@@ -16,12 +16,12 @@ from starlette.testclient import TestClient
 
 from workbench.local.api.app import create_app
 from workbench.local.chat_protocol import (
-    ChatError,
     ChatRequest,
     Choice,
     Completion,
     Delta,
     Likelihood,
+    Refusal,
     ToolCall,
 )
 from workbench.local.emulation import Emulation
@@ -42,20 +42,20 @@ class ResponseWorkers(EchoWorkers):
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta | Completion]:
         self.asked.append(request)
-        text, told = str(request.messages[-1]["content"]), None
+        text, likelihoods = str(request.messages[-1]["content"]), None
         if text == "refuse":
-            raise ChatError(400, "context_length_exceeded", "Too long.")
+            raise Refusal(400, "context_length_exceeded", "Too long.")
         if request.top_logprobs is not None:
             token = Likelihood(text, tuple(text.encode()), -0.5)
-            told = (Likelihood(text, tuple(text.encode()), -0.5, (token,) * request.top_logprobs),)
+            likelihoods = (Likelihood(text, tuple(text.encode()), -0.5, (token,) * request.top_logprobs),)
         calls = tuple(ToolCall(name, '{"city": "Bern"}') for name in request.calls)
         if not calls:
-            yield Delta(0, text[:2], told or ())
+            yield Delta(0, text[:2], likelihoods or ())
             if text == "break off":
-                raise ChatError(503, "serviceUnavailable", "The process ended; ask again.")
+                raise Refusal(503, "serviceUnavailable", "The process ended; ask again.")
             yield Delta(0, text[2:])
         reason = "tool_calls" if calls else "length" if request.max_tokens < 3 else "stop"
-        yield Completion((Choice("" if calls else text, reason, told, calls),), 5, 2, 1)
+        yield Completion((Choice("" if calls else text, reason, likelihoods, calls),), 5, 2, 1)
 
 
 @pytest.fixture
@@ -447,7 +447,7 @@ def test_what_else_the_client_can_ask_for_is_refused(client: OpenAI) -> None:
         (
             {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
             "input.0.message.content",
-            "images and files are not read",
+            "images, audio and files are not read",
         ),
         (
             {"input": [{"type": "function_call_output", "call_id": "x", "output": "y"}]},

@@ -19,14 +19,12 @@ from transformers import (
 
 from workbench.errors import DataError, SetupError
 from workbench.local.inference.batch import Batch, answers
-from workbench.local.inference.grammar import Grammars
-from workbench.local.inference.kernels import PackedLinear, can_pack, pack
 from workbench.local.inference.kv_cache import KVCache
-from workbench.local.inference.multi_lora import Adapters
-from workbench.local.inference.sampling import Sampler, Sampling, draw
+from workbench.local.inference.layers import Adapters, PackedLinear, can_pack, pack
+from workbench.local.inference.sampling import Grammars, Sampler, Sampling, draw
+from workbench.local.models import lora
+from workbench.local.models.built_in import build_nano
 from workbench.local.models.model import Base, load_base
-from workbench.local.models.nano import build_nano
-from workbench.local.training import lora
 
 SIZE = {
     "vocab_size": 259, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4,
@@ -162,11 +160,11 @@ def test_a_row_that_leaves_frees_its_memory(base: Base) -> None:
     batch = Batch(base)
     rows = [batch.join(ids(text)) for text in TEXTS]
     batch.step()
-    assert batch.remembered_tokens >= sum(len(ids(text)) for text in TEXTS)
+    assert batch.slots.rows * batch.slots.capacity >= sum(len(ids(text)) for text in TEXTS)
     for row in rows:
         batch.leave(row)
     batch.step()
-    assert (batch.live, batch.remembered_tokens) == ([], 0)
+    assert (batch.live, batch.slots.rows * batch.slots.capacity) == ([], 0)
 
 
 def test_a_row_may_leave_before_it_was_read(base: Base) -> None:
@@ -210,10 +208,10 @@ def test_what_a_batch_holds_shrinks_with_it_and_changes_no_answer(base: Base) ->
     while len(said) < 20:
         said += [drawn.token for drawn in batch.step() if drawn.row == row]
         if len(said) == 10:
-            assert batch.allocated_tokens >= 16 * 2000
+            assert batch.slots.allocated >= 16 * 2000
             for other in others:
                 batch.leave(other)
-    assert batch.allocated_tokens <= 128
+    assert batch.slots.allocated <= 128
     assert said == expected(base, ids("say red"), 20)
 
 

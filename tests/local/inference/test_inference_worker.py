@@ -18,16 +18,22 @@ import torch
 from scheduler_service import nano, nano_with_tools
 
 from tests.local.inference.test_batch import save_random_adapter
-from workbench.local.chat_protocol import ChatError, ChatRequest, Choice, Completion, Delta, ToolCall
-from workbench.local.inference import grammar
-from workbench.local.inference.grammar import read_calls
+from workbench.local.chat_protocol import ChatRequest, Choice, Completion, Delta, Refusal, ToolCall
+from workbench.local.inference import sampling
 from workbench.local.inference.inference_worker import ChatWorker, serve
+from workbench.local.inference.sampling import read_calls
 from workbench.local.inference.scheduler import Piece, Scheduler
-from workbench.local.models.model import Base, load_base
-from workbench.local.models.nano import build_nano
-from workbench.local.training.encoding import exceeds
+from workbench.local.models.built_in import build_nano
+from workbench.local.models.model import Base, exceeds, load_base
 
-ASKED = ChatRequest("nano", "nano", None, ({"role": "user", "content": "say red"},), 12, temperature=0.0)
+ASKED = ChatRequest(
+    model="nano",
+    base_model="nano",
+    adapter=None,
+    messages=({"role": "user", "content": "say red"},),
+    max_tokens=12,
+    temperature=0.0,
+)
 WEATHER = {
     "type": "function",
     "function": {
@@ -76,8 +82,8 @@ def answer(scheduler: Scheduler, request: ChatRequest) -> Completion:
     return piece
 
 
-def refusal(scheduler: Scheduler, request: ChatRequest) -> ChatError:
-    with pytest.raises(ChatError) as caught:
+def refusal(scheduler: Scheduler, request: ChatRequest) -> Refusal:
+    with pytest.raises(Refusal) as caught:
         scheduler.take(0, request, streamed=False)
     return caught.value
 
@@ -161,7 +167,7 @@ def test_little_memory_makes_requests_wait_for_each_other(base: Base) -> None:
     order = []
     while scheduler.busy:
         order += [number for number, piece in scheduler.turn() if isinstance(piece, Completion)]
-        order += ["both"] if len(scheduler.writing) == 2 else []
+        order += ["both"] if len({asked.number for asked, _ in scheduler.writing.values()}) == 2 else []
     assert order == [0, 1]
 
 
@@ -250,7 +256,7 @@ def test_a_schema_too_long_to_be_followed_is_refused(base: Base) -> None:
 
 def test_a_schema_is_prepared_once_for_all_answers(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    matcher = grammar.LLMatcher
+    matcher = sampling.LLMatcher
 
     class Counted:
         grammar_from_json_schema = staticmethod(matcher.grammar_from_json_schema)
@@ -259,7 +265,7 @@ def test_a_schema_is_prepared_once_for_all_answers(base: Base, monkeypatch: pyte
             made.append(1)
             return matcher(*given, **named)
 
-    monkeypatch.setattr(grammar, "LLMatcher", Counted)
+    monkeypatch.setattr(sampling, "LLMatcher", Counted)
     request = replace(ASKED, schema='{"enum": ["red", "blue"]}', n=40, temperature=1.0, seed=1)
     texts = {choice.text for choice in answer(Scheduler(base), request).choices}
     assert (texts, len(made)) == ({'"red"', '"blue"'}, 1)
@@ -277,7 +283,7 @@ def test_a_tuned_model_that_was_deleted_is_refused(base: Base, tmp_path: Path) -
 
 def test_a_bias_for_a_token_that_does_not_exist_is_refused(base: Base) -> None:
     error = refusal(Scheduler(base), replace(ASKED, logit_bias=((259, 1.0),)))
-    assert "token 259, but nano has the tokens 0 to 258" in error.message
+    assert "token 259; nano has the tokens 0 to 258" in error.message
 
 
 # Adapters
@@ -300,7 +306,7 @@ def test_the_adapters_kept_are_bounded(folder: Path, tmp_path: Path, monkeypatch
     scheduler = Scheduler(nano(folder))
     for seed, name in enumerate("abc"):
         answer(scheduler, replace(ASKED, adapter=str(save_random_adapter(tmp_path / name, folder, seed))))
-    assert scheduler.adapters == [str(tmp_path / "b"), str(tmp_path / "c")]
+    assert scheduler.adapters.names == [str(tmp_path / "b"), str(tmp_path / "c")]
 
 
 # Tools
@@ -407,8 +413,8 @@ def test_the_worker_survives_what_it_must_refuse_and_ends_when_nobody_asks(model
             break
         said[number].append(piece)
     assert {number: type(pieces[-1]) for number, pieces in said.items()} == {
-        1: ChatError,
-        2: ChatError,
+        1: Refusal,
+        2: Refusal,
         3: Completion,
     }
 
@@ -428,7 +434,7 @@ def worker(models: Path) -> Iterator[Connection]:
         child.join()
 
 
-def told(connection: Connection, *numbers: int) -> list[tuple[int, Piece]]:
+def received(connection: Connection, *numbers: int) -> list[tuple[int, Piece]]:
     """The last pieces for requests ``numbers``, in the order in which they come."""
     last: list[tuple[int, Piece]] = []
     while {number for number, _ in last} < set(numbers):
@@ -441,13 +447,13 @@ def test_small_requests_do_not_wait_for_large_ones(worker: Connection) -> None:
     properties = {f"p{index}": {"type": "string"} for index in range(5000)}
     slow = replace(ASKED, schema=json.dumps({"type": "object", "properties": properties}))  # seconds
     worker.send(("ask", 0, ASKED))
-    told(worker, 0)
+    received(worker, 0)
     for number in (1, 2, 3):
         worker.send(("ask", number, slow))
     worker.send(("leave", 2, None))
     worker.send(("leave", 3, None))
     worker.send(("ask", 4, ASKED))
-    assert [number for number, _ in told(worker, 1, 4)] == [4, 1]
+    assert [number for number, _ in received(worker, 1, 4)] == [4, 1]
 
 
 def test_a_schema_with_a_long_chain_of_references_ends_no_process(worker: Connection) -> None:
@@ -457,10 +463,10 @@ def test_a_schema_with_a_long_chain_of_references_ends_no_process(worker: Connec
     }
     schema = {"$ref": "#/$defs/a0", "$defs": chain | {"a2000": {"type": "string"}}}
     worker.send(("ask", 1, replace(ASKED, schema=json.dumps(schema))))
-    ((_, refused),) = told(worker, 1)
+    ((_, refused),) = received(worker, 1)
     worker.send(("ask", 2, ASKED))
-    ((_, answered),) = told(worker, 2)
-    assert isinstance(refused, ChatError)
+    ((_, answered),) = received(worker, 2)
+    assert isinstance(refused, Refusal)
     assert refused.message.startswith("The JSON schema in response_format cannot be followed: Parser Error:")
     assert len(refused.message) < 300  # not the state of the parser, and the schema once more
     assert isinstance(answered, Completion)
@@ -470,13 +476,13 @@ def test_a_schema_with_a_long_chain_of_references_ends_no_process(worker: Connec
 def test_memory_is_given_back_after_many_log_probabilities(worker: Connection) -> None:
     large = replace(ASKED, n=128, top_logprobs=20, max_tokens=100, temperature=1.0)
     worker.send(("ask", 0, replace(ASKED, top_logprobs=20)))
-    told(worker, 0)
+    received(worker, 0)
     (process,) = multiprocessing.active_children()
     child = psutil.Process(process.pid)
     before = child.memory_info().rss
     for number in (1, 2):
         worker.send(("ask", number, large))
-        told(worker, number)
+        received(worker, number)
     worker.send(("ask", 3, ASKED))  # comes after what is done behind an answer
-    told(worker, 3)
+    received(worker, 3)
     assert child.memory_info().rss - before < 80 * 1024**2  # 45 MB; 140 if nothing is given back

@@ -31,13 +31,12 @@ from workbench.errors import SetupError
 from workbench.local.api.app import create_app
 from workbench.local.inference.batch import Batch, answers
 from workbench.local.inference.sampling import Sampling
+from workbench.local.models import lora
 from workbench.local.models.bases import base_folder, base_models, find_base
-from workbench.local.models.model import Base, load_base, logits
-from workbench.local.models.nano import build_nano
-from workbench.local.training import lora
-from workbench.local.training.encoding import Row, encode, encode_prompt
+from workbench.local.models.built_in import build_nano
+from workbench.local.models.model import Base, TokenRow, encode, encode_prompt, load_base, logits
 from workbench.local.training.packing import hidden_states, keeps_apart, pack
-from workbench.local.training.run import ADAPTER, Plan, TrainingRun
+from workbench.local.training.run import ADAPTER, RunSettings, TrainingRun
 from workbench.local.training.supervised import Supervised
 from workbench.training.follow import follow
 
@@ -53,7 +52,9 @@ SMALL = {
     "initializer_range": 0.2,
     "pad_token_id": 0,
 }
-PLAN = Plan(n_epochs=1, batch_size=2, learning_rate_multiplier=1.0, seed=0, eval_interval=100, eval_samples=0)
+PLAN = RunSettings(
+    n_epochs=1, batch_size=2, learning_rate_multiplier=1.0, seed=0, eval_interval=100, eval_samples=0
+)
 
 # The chat templates of the families, without their parts for tools.
 CHATML = (
@@ -188,7 +189,7 @@ def learnt(base: Base, messages: list[dict[str, object]]) -> str:
     )
 
 
-def row_pairs(row: Row) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+def row_pairs(row: TokenRow) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     return row.tokens, row.learnt
 
 

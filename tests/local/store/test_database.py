@@ -123,7 +123,7 @@ def test_a_home_of_the_first_version_opens_with_all_it_held(home: Path) -> None:
     assert store.metrics.csv(JOB).splitlines()[1] == b"1,2.5,,,,,"
     assert store.files.get(RESULTS)["bytes"] == len(store.metrics.csv(JOB))
     model = store.checkpoints.model("nano.ft-c:ckpt-step-1")
-    assert (model.base_model, model.path.is_dir(), model.job_id) == ("nano", True, JOB)
+    assert (model.base_model, model.adapter.is_dir(), model.job_id) == ("nano", True, JOB)
     store.close()
 
 

@@ -212,7 +212,7 @@ def test_a_graded_job_has_a_reward_column(store: Store) -> None:
 def test_a_repeated_event_is_written_once(store: Store) -> None:
     job = store.jobs.add(JOB)["id"]
     for loss in ("2.5", "2.6"):
-        store.events.add(job, f"Step 1: training loss={loss}", type="metrics", data={"step": 1}, key="step-1")
+        store.events.add(job, f"Step 1: training loss={loss}", data={"step": 1}, key="step-1")
         store.events.add(job, "Training started.")
     events, _ = store.events.page(job, after=None, limit=20)
     assert [event["message"] for event in events] == [
@@ -269,7 +269,7 @@ def test_a_model_tuned_further_keeps_its_first_base(store: Store) -> None:
     second = store.jobs.add(JOB | {"model": "nano.ft-one"})["id"]
     store.checkpoints.add(second, 2, "nano.ft-two", {}, store.checkpoints.folder(second, 2))
     model = store.checkpoints.model("NANO.FT-TWO")
-    assert (model.base_model, model.path) == ("nano", store.checkpoints.folder(second, 2))
+    assert (model.base_model, model.adapter) == ("nano", store.checkpoints.folder(second, 2))
 
 
 def test_a_checkpoint_saved_again_after_a_crash_is_the_same_one(store: Store) -> None:

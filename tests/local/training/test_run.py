@@ -8,12 +8,19 @@ from transformers import AutoModelForCausalLM
 
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
-from workbench.local.models.model import Base, load_base, logits
-from workbench.local.models.nano import build_nano
-from workbench.local.training import lora
-from workbench.local.training.encoding import IGNORED, Row, batches, encode, encode_dataset, encode_prompt
-from workbench.local.training.packing import hidden_states, pack
-from workbench.local.training.run import ADAPTER, Plan, TrainingRun, schedule_share
+from workbench.local.models import lora
+from workbench.local.models.built_in import build_nano
+from workbench.local.models.model import (
+    Base,
+    TokenRow,
+    encode,
+    encode_dataset,
+    encode_prompt,
+    load_base,
+    logits,
+)
+from workbench.local.training.packing import IGNORED, hidden_states, pack
+from workbench.local.training.run import ADAPTER, RunSettings, TrainingRun, batches, schedule_share
 from workbench.local.training.supervised import Supervised, learnt_loss
 
 WORDS = ("red", "blue", "green", "pink", "gold", "gray", "teal", "lime", "rose", "navy", "plum", "mint")
@@ -39,11 +46,11 @@ def conversation(word: str) -> list[dict[str, object]]:
     ]
 
 
-def rows_of(base: Base) -> list[Row]:
+def rows_of(base: Base) -> list[TokenRow]:
     return [encode(base.tokenizer, conversation(word)) for word in WORDS]
 
 
-def plan(**changes: object) -> Plan:
+def plan(**changes: object) -> RunSettings:
     settings: dict[str, object] = {
         "n_epochs": 2,
         "batch_size": 4,
@@ -52,7 +59,7 @@ def plan(**changes: object) -> Plan:
         "eval_interval": 3,
         "eval_samples": 0,
     }
-    return Plan(**(settings | changes))  # type: ignore[arg-type]
+    return RunSettings(**(settings | changes))  # type: ignore[arg-type]
 
 
 def learnt_text(base: Base, messages: list[dict[str, object]]) -> str:
@@ -88,7 +95,9 @@ def test_a_prompt_is_the_start_of_the_conversation_it_asks_to_continue(base: Bas
 
 
 def test_a_line_of_conversations_teaches_no_prompt_and_no_neighbour() -> None:
-    packed = pack([Row((5, 6, 7), (False, True, True)), Row((8, 9), (True, True))], torch.device("cpu"))
+    packed = pack(
+        [TokenRow((5, 6, 7), (False, True, True)), TokenRow((8, 9), (True, True))], torch.device("cpu")
+    )
     assert packed.ids.tolist() == [[5, 6, 7, 8, 9]]
     assert packed.targets.tolist() == [6, 7, IGNORED, 9, IGNORED]
     assert packed.layout.positions.tolist() == [[0, 1, 2, 0, 1]]
@@ -119,7 +128,7 @@ def test_a_conversation_longer_than_the_context_is_named_by_its_line(base: Base)
 
 
 def test_a_batch_from_which_nothing_is_learnt_changes_nothing(base: Base) -> None:
-    run = TrainingRun(Supervised(), base, plan(n_epochs=1, batch_size=1), [Row((5, 6, 7), (False,) * 3)])
+    run = TrainingRun(Supervised(), base, plan(n_epochs=1, batch_size=1), [TokenRow((5, 6, 7), (False,) * 3)])
     before = [parameter.clone() for parameter in run.parameters]
     assert [step.metrics["train_loss"] for step in run] == [0.0]
     assert all(torch.equal(*pair) for pair in zip(before, run.parameters, strict=True))
@@ -129,7 +138,7 @@ def test_a_batch_from_which_nothing_is_learnt_changes_nothing(base: Base) -> Non
 
 
 def test_every_epoch_takes_every_row_once() -> None:
-    schedule = batches([10] * 11, batch_size=4, n_epochs=3, seed=1)
+    schedule = batches([10] * 11, plan(batch_size=4, n_epochs=3, seed=1))
     assert len(schedule) == 9  # ceil(11 * 3 / 4), as the service counts
     taken = sorted(row for batch in schedule for row in batch)
     assert taken == sorted([*range(11)] * 3)
@@ -137,12 +146,8 @@ def test_every_epoch_takes_every_row_once() -> None:
 
 def test_the_schedule_depends_on_the_seed_alone() -> None:
     lengths = list(range(40))
-    assert batches(lengths, batch_size=8, n_epochs=2, seed=3) == batches(
-        lengths, batch_size=8, n_epochs=2, seed=3
-    )
-    assert batches(lengths, batch_size=8, n_epochs=2, seed=3) != batches(
-        lengths, batch_size=8, n_epochs=2, seed=4
-    )
+    assert batches(lengths, plan(batch_size=8, seed=3)) == batches(lengths, plan(batch_size=8, seed=3))
+    assert batches(lengths, plan(batch_size=8, seed=3)) != batches(lengths, plan(batch_size=8, seed=4))
 
 
 def test_the_learning_rate_warms_up_and_decays_linearly() -> None:

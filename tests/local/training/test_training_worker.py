@@ -105,9 +105,9 @@ def test_a_job_ends_with_a_tuned_model_named_as_on_azure(finished: Progress) -> 
 
 
 def test_the_log_tells_the_story_in_azures_words(finished: Progress) -> None:
-    told = [event.message for event in finished.events]
+    reported = [event.message for event in finished.events]
     results = finished.job.result_files[0]
-    assert told[:10] == [
+    assert reported[:10] == [
         "Job enqueued. Waiting for jobs ahead to complete.",
         "Preprocessing running for file training file.",
         "Preprocessing completed for file training file.",
@@ -119,9 +119,13 @@ def test_the_log_tells_the_story_in_azures_words(finished: Progress) -> None:
         "Training started.",
         f"Created results file: {results}",
     ]
-    assert told[10].startswith("Step 1: training loss=")
-    assert told[-4:-1] == ["Job succeeded.", "Model Evaluation Passed.", f"Completed results file: {results}"]
-    assert told[-1].startswith("Training tokens billed: ")
+    assert reported[10].startswith("Step 1: training loss=")
+    assert reported[-4:-1] == [
+        "Job succeeded.",
+        "Model Evaluation Passed.",
+        f"Completed results file: {results}",
+    ]
+    assert reported[-1].startswith("Training tokens billed: ")
 
 
 def test_the_result_file_has_every_step_once_and_the_loss_falls(client: OpenAI, finished: Progress) -> None:

@@ -5,14 +5,15 @@ nothing here (who asks, caching, priorities) are accepted.
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic import model_validator as check_whole
 
-from workbench.local.api.http import Metadata, Shape
-from workbench.local.api.model_routes import Model
+from workbench.local.api.http import Metadata, RequestShape, invalid
 from workbench.local.chat_protocol import ChatRequest
+from workbench.local.store.checkpoints import Model
 
 # The turns of a conversation as a client sends them, tools and their calls among them.
 
@@ -20,17 +21,38 @@ Turn: TypeAlias = dict[str, Any]
 FunctionName: TypeAlias = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
 
-def _plain_text(content: object) -> object:
-    """The text of a message's content; a list of text parts, or of refusals, is one text."""
-    if not isinstance(content, list):
-        return content
-    texts = []
-    for part in content:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind not in ("text", "refusal") or not isinstance(part.get(kind), str):
-            raise ValueError("a string or a list of text parts; images, audio and files are not read")
-        texts.append(part[kind])
-    return "".join(texts)
+def text_of_parts(*kinds: str) -> BeforeValidator:
+    """The text of a message's content; a list of parts of these ``kinds``, or of refusals, is one text."""
+
+    def text(content: object) -> object:
+        if not isinstance(content, list):
+            return content
+        texts = []
+        for part in content:
+            kind = part.get("type") if isinstance(part, dict) else None
+            field = {"refusal": "refusal", **dict.fromkeys(kinds, "text")}.get(str(kind))
+            found = part.get(field) if field else None
+            if not isinstance(found, str):
+                wanted = f"a string or a list of {' and '.join(kinds)} parts"
+                raise ValueError(f"{wanted}; images, audio and files are not read")
+            texts.append(found)
+        return "".join(texts)
+
+    return BeforeValidator(text)
+
+
+def obeyed(body: object, not_offered: Mapping[str, tuple[object, ...]], ignored: Iterable[str]) -> object:
+    """``body`` without the fields that change nothing; raises ``Refusal`` for one that cannot be obeyed.
+
+    ``not_offered`` are fields with the values with which each may be sent nevertheless.
+    """
+    if not isinstance(body, dict):
+        return body
+    for name, harmless in not_offered.items():
+        if body.get(name) is not None and body[name] not in harmless:
+            raise invalid(f"{name} is not offered by the local service; leave it out.", name)
+    without = {*not_offered, *ignored}
+    return {name: value for name, value in body.items() if name not in without}
 
 
 def _known_role(role: object) -> object:
@@ -39,14 +61,14 @@ def _known_role(role: object) -> object:
     return "system" if role == "developer" else role
 
 
-class CalledFunction(Shape):
+class CalledFunction(RequestShape):
     """What was called, and with what: JSON as text."""
 
     name: FunctionName
     arguments: str
 
 
-class Call(Shape):
+class Call(RequestShape):
     """A call of a tool that the assistant made earlier."""
 
     id: str
@@ -54,11 +76,11 @@ class Call(Shape):
     function: CalledFunction
 
 
-class Message(Shape):
+class Message(RequestShape):
     """One turn of the conversation."""
 
     role: Annotated[Literal["system", "user", "assistant", "tool"], BeforeValidator(_known_role)]
-    content: Annotated[str | None, BeforeValidator(_plain_text)] = None
+    content: Annotated[str | None, text_of_parts("text")] = None
     name: str | None = None
     refusal: str | None = None
     tool_calls: list[Call] | None = None
@@ -79,7 +101,7 @@ class Message(Shape):
         return turn | ({"tool_call_id": self.tool_call_id} if self.tool_call_id else {})
 
 
-class Function(Shape):
+class Function(RequestShape):
     """A function that the model may call."""
 
     name: FunctionName
@@ -88,20 +110,20 @@ class Function(Shape):
     strict: bool | None = None
 
 
-class Tool(Shape):
+class Tool(RequestShape):
     """A tool that the model may use."""
 
     type: Literal["function"]
     function: Function
 
 
-class FunctionChoice(Shape):
+class FunctionChoice(RequestShape):
     """The name of the function to call."""
 
     name: FunctionName
 
 
-class ToolChoice(Shape):
+class ToolChoice(RequestShape):
     """The tool to use, whatever the model thinks."""
 
     type: Literal["function"]
@@ -115,9 +137,7 @@ def check_order(messages: list[Message]) -> None:
         if message.role != "assistant" and message.tool_calls:
             raise ValueError(f"'messages.{index}.tool_calls': only the assistant calls tools")
         if message.role == "tool" and message.tool_call_id not in called:
-            raise ValueError(
-                f"'messages.{index}.tool_call_id': a tool message answers one of the tool_calls before it"
-            )
+            raise ValueError(f"'messages.{index}.tool_call_id': no tool_calls before it have this id")
         if message.role != "assistant" and message.refusal:
             raise ValueError(f"'messages.{index}.refusal': only the assistant refuses")
         if message.content is None and not message.tool_calls and not message.refusal:
@@ -127,8 +147,8 @@ def check_order(messages: list[Message]) -> None:
 
 MAX_TOKENS_UNASKED = 1024
 
-LATER: dict[str, tuple[object, ...]] = {
-    # Not obeyed: the values with which each may be sent nevertheless.
+# Not obeyed: the values with which each may be sent nevertheless.
+NOT_OFFERED: Mapping[str, tuple[object, ...]] = {
     "audio": (),
     "function_call": ("none",),
     "functions": ([],),
@@ -150,20 +170,23 @@ HARMLESS = (
 )
 
 
+Bias: TypeAlias = Annotated[float, Field(ge=-100, le=100)]
+
+
 def _token_bias(biases: dict[str, float]) -> dict[str, float]:
     if not all(token.isascii() and token.isdigit() and len(token) < 10 for token in biases):
         raise ValueError("a token is a whole number, written as text")
     return biases
 
 
-class StreamOptions(Shape):
-    """What a stream tells besides the text."""
+class StreamOptions(RequestShape):
+    """What a stream holds besides the text."""
 
     include_usage: bool = False
     include_obfuscation: bool = False
 
 
-class SchemaFormat(Shape):
+class SchemaFormat(RequestShape):
     """A named JSON schema for the answer."""
 
     name: FunctionName
@@ -172,7 +195,7 @@ class SchemaFormat(Shape):
     strict: bool | None = None
 
 
-class ResponseFormat(Shape):
+class ResponseFormat(RequestShape):
     """What the answer looks like."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -192,7 +215,7 @@ class ResponseFormat(Shape):
         return json.dumps({"type": "object"} if schema is None else schema)
 
 
-class CompletionRequest(Shape):
+class CompletionRequest(RequestShape):
     """A chat completion as it is asked for."""
 
     model: str | None = None
@@ -206,9 +229,7 @@ class CompletionRequest(Shape):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    logit_bias: (
-        Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], AfterValidator(_token_bias)] | None
-    ) = None
+    logit_bias: Annotated[dict[str, Bias], AfterValidator(_token_bias)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None
@@ -222,12 +243,7 @@ class CompletionRequest(Shape):
     @check_whole(mode="before")
     @classmethod
     def _nothing_ignored(cls, body: object) -> object:
-        if not isinstance(body, dict):
-            return body
-        for name, harmless in LATER.items():
-            if body.get(name) is not None and body[name] not in harmless:
-                raise ValueError(f"{name} comes later in the local service; leave it out")
-        return {name: value for name, value in body.items() if name not in LATER and name not in HARMLESS}
+        return obeyed(body, NOT_OFFERED, HARMLESS)
 
     @check_whole(mode="after")
     def _consistent(self) -> Self:
@@ -268,7 +284,7 @@ class CompletionRequest(Shape):
         return ChatRequest(
             model=model.name,
             base_model=model.base_model,
-            adapter=model.adapter,
+            adapter=str(model.adapter) if model.adapter else None,
             messages=tuple(message.turn() for message in self.messages),
             max_tokens=self.max_completion_tokens or self.max_tokens or MAX_TOKENS_UNASKED,
             temperature=1.0 if self.temperature is None else self.temperature,

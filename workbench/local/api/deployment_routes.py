@@ -14,13 +14,12 @@ from urllib.parse import quote
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
 
-from workbench.local.api.http import Refusal, Shape, faults_of, invalid, read_json
-from workbench.local.api.model_routes import Model, find_model
-from workbench.local.emulation import Emulation, harms
-from workbench.local.models.bases import base_models
-from workbench.local.store.checkpoints import model_refusal
+from workbench.local.api.http import RequestShape, faults_of, invalid, read_json
+from workbench.local.api.model_routes import all_models, find_model
+from workbench.local.chat_protocol import Refusal
+from workbench.local.emulation import Emulation, Faults, harms
+from workbench.local.store.checkpoints import Model, model_refusal
 from workbench.local.store.deployments import DEVELOPER_SKU, Deployment
 from workbench.local.store.rows import JSON
 from workbench.local.store.store import Store
@@ -45,7 +44,7 @@ _FORMATS = (
 _ANY_OPEN = "OpenAI-OSS"
 
 
-class Sku(Shape):
+class Sku(RequestShape):
     """The kind of a deployment, and its size in thousands of tokens a minute."""
 
     name: str
@@ -58,14 +57,13 @@ class Sku(Shape):
     def spelt(self) -> str:
         """The kind as Azure spells it; raises ``Refusal`` when there is no such kind."""
         if self.name.lower() not in _SPOKEN:
-            message = (
-                f"The deployment sku name '{self.name[:80]}' is invalid. It is one of {', '.join(SKUS)}."
-            )
+            known = ", ".join(SKUS)
+            message = f"The deployment sku name '{self.name[:80]}' is invalid. It is one of {known}."
             raise Refusal(400, "InvalidResourceProperties", message, "sku.name")
         return _SPOKEN[self.name.lower()]
 
 
-class DeployedModel(Shape):
+class DeployedModel(RequestShape):
     """The model that is to answer."""
 
     name: str
@@ -77,15 +75,13 @@ class DeployedModel(Shape):
 
     def refusal(self, hint: str) -> Refusal:
         """Say that there is no such model, in Azure's words and then in ours."""
-        message = (
-            f"The model 'Format: {self.format[:80]}, Name: {self.name[:200]}, "
-            f"Version: {(self.version or '')[:80]}, Source: {(self.source or '')[:200]}' "
-            f"of account deployment is not supported. {hint}"
-        )
+        version, source = (self.version or "")[:80], (self.source or "")[:200]
+        model = f"Format: {self.format[:80]}, Name: {self.name[:200]}, Version: {version}, Source: {source}"
+        message = f"The model '{model}' of account deployment is not supported. {hint}"
         return Refusal(400, "DeploymentModelNotSupported", message, "properties.model")
 
 
-class Properties(Shape):
+class Properties(RequestShape):
     """What a deployment is beside its size; all but the model is repeated and changes nothing here."""
 
     model: DeployedModel
@@ -104,7 +100,7 @@ class Properties(Shape):
         return given | ({"source": source} if source else {})
 
 
-class DeploymentRequest(Shape):
+class DeploymentRequest(RequestShape):
     """A deployment as it is asked for."""
 
     sku: Sku
@@ -112,19 +108,11 @@ class DeploymentRequest(Shape):
     tags: dict[str, str] = Field(default_factory=dict)
 
 
-class DeploymentChange(Shape):
+class DeploymentChange(RequestShape):
     """What may change afterwards."""
 
     sku: Sku | None = None
     tags: dict[str, str] | None = None
-
-
-def check_name(name: str) -> None:
-    """Raise ``Refusal`` for a name that a deployment cannot have."""
-    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
-        raise invalid(
-            f"A deployment's name has 1 to 64 letters, digits and hyphens; {name[:80]!r} is none.", "name"
-        )
 
 
 def formats_of(base_model: str) -> tuple[str, ...]:
@@ -145,10 +133,8 @@ def check_model(asked: DeployedModel, found: Model | None, sku: str) -> Model:
         raise asked.refusal(f"Its format is {formats[0]}.")
     if found.adapter is None:
         if sku == DEVELOPER_SKU:
-            message = (
-                f"The specified SKU '{sku}' of account deployment is not supported by the model "
-                f"'{found.name}' version: '{asked.version or '1'}'. It is for tuned models."
-            )
+            model = f"'{found.name}' version: '{asked.version or '1'}'. It is for tuned models."
+            message = f"The specified SKU '{sku}' of account deployment is not supported by the model {model}"
             raise Refusal(400, "InvalidResourceProperties", message, "sku.name")
     elif asked.version not in (None, "1"):
         raise asked.refusal("The version of a tuned model is 1.")
@@ -170,48 +156,26 @@ KIND, ACCOUNT_SKU = "AIServices", "S0"
 CAPACITY: dict[str, JSON] = {"minimum": 1, "maximum": MOST_CAPACITY, "step": 1, "default": 1}
 
 
-class ResourceApi:
-    """The part of the management API that is about the resource itself."""
+class ManagementApi:
+    """The calls of the management API: those about the resource itself, then those about deployments."""
 
     def __init__(self, store: Store, emulation: Emulation, key: str) -> None:
-        """Show the models and deployments of ``store``; ``key`` opens the service."""
-        self._store, self._limits, self._key = store, emulation.limits, key
-
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """Where each call is found, from the root of the service's address."""
-        place, account = f"{SUBSCRIPTION}/locations/{{location}}", f"{ACCOUNTS}/{{account}}"
-        return [
-            Route(f"{place}/models", self.list_models),
-            Route(f"{place}/usages", self.list_usages),
-            Route(f"{place}/modelCapacities", self.list_capacities),
-            Route(f"{SUBSCRIPTION}/modelCapacities", self.list_capacities),
-            Route(f"{SUBSCRIPTION}/skus", self.list_resource_skus),
-            Route(f"{account}/models", self.list_account_models),
-            Route(f"{account}/usages", self.list_account_usages),
-            Route(f"{account}/skus", self.list_account_skus),
-            Route(f"{account}/listKeys", self.list_keys, methods=["POST"]),
-            Route(f"{account}/regenerateKey", self.regenerate_key, methods=["POST"]),
-            Route(f"{account}/deployments/{{name}}/skus", self.list_deployment_skus),
-            Route(account, self.show_account),
-            Route(ACCOUNTS, self.list_accounts),
-            Route(f"{SUBSCRIPTION}/accounts", self.list_accounts),
-        ]
+        """Deploy the models of ``store``; ``key`` opens the service."""
+        self._store, self._key = store, key
+        self._limits, self._clock = emulation.limits, emulation.clock
 
     async def list_models(self, request: Request) -> Response:
         """List what can be deployed, in this place."""
-        check_version(request)
-        shown = [{"kind": KIND, "skuName": ACCOUNT_SKU, "model": _show_model(one)} for one in self._models()]
+        models = (_show_model(one) for one in all_models(self._store))
+        shown = [{"kind": KIND, "skuName": ACCOUNT_SKU, "model": model} for model in models]
         return JSONResponse({"value": shown})
 
     async def list_account_models(self, request: Request) -> Response:
         """List what can be deployed on this account."""
-        check_version(request)
-        return JSONResponse({"value": [_show_model(one) for one in self._models()]})
+        return JSONResponse({"value": [_show_model(one) for one in all_models(self._store)]})
 
     async def list_capacities(self, request: Request) -> Response:
         """List how much of a model can be deployed as each kind; the query names the model."""
-        check_version(request)
         query = request.query_params
         model = find_model(self._store, query.get("modelName", ""))
         if model is None or query.get("modelVersion", "1") != "1":
@@ -237,19 +201,17 @@ class ResourceApi:
 
     async def list_usages(self, request: Request) -> Response:
         """List how much of each quota of this place is used, in thousands of tokens a minute."""
-        check_version(request)
         used: Counter[str] = Counter()
         for one in self._store.deployments.all():
             model = find_model(self._store, one.model)
             if model is not None:
                 used[_usage_name(model, one.sku)] += one.capacity
-        names = [_usage_name(model, sku) for model in self._models() for sku in _skus_of(model)]
+        names = [_usage_name(model, sku) for model in all_models(self._store) for sku in _skus_of(model)]
         usages = [_show_usage(name, used[name], MOST_CAPACITY) for name in dict.fromkeys(names)]
         return JSONResponse({"value": usages})
 
     async def list_account_usages(self, request: Request) -> Response:
         """List how many deployments the account has, and may have where there is a limit."""
-        check_version(request)
         others = self._store.deployments.all()
         tuned = sum(one.tuned for one in others)
         usages = [
@@ -260,170 +222,58 @@ class ResourceApi:
 
     async def list_account_skus(self, request: Request) -> Response:
         """List the kinds that the account may be of; there is one."""
-        check_version(request)
-        return JSONResponse(
-            {"value": [{"resourceType": f"{PROVIDER}/accounts", "sku": {"name": ACCOUNT_SKU}}]}
-        )
+        shown = {"resourceType": f"{PROVIDER}/accounts", "sku": {"name": ACCOUNT_SKU}}
+        return JSONResponse({"value": [shown]})
 
     async def list_resource_skus(self, request: Request) -> Response:
         """List the kinds of account that there are."""
-        check_version(request)
         sku = {"resourceType": "accounts", "name": ACCOUNT_SKU, "tier": "Standard", "kind": KIND}
         return JSONResponse({"value": [{**sku, "locations": [LOCATION], "restrictions": []}]})
 
     async def list_deployment_skus(self, request: Request) -> Response:
         """List the kinds that a deployment may become, with the sizes."""
-        check_version(request)
-        deployment = self._store.deployments.get(request.path_params["name"])
-        model = find_model(self._store, deployment.model) if deployment else None
-        if model is None:
-            raise deployment_not_found(request)
-        kind = f"{PROVIDER}/accounts/deployments"
-        skus = [{"resourceType": kind, "sku": {"name": sku}, "capacity": CAPACITY} for sku in _skus_of(model)]
+        model = find_model(self._store, self._deployment(request).model)
+        kind, names = f"{PROVIDER}/accounts/deployments", _skus_of(model) if model else ()
+        skus = [{"resourceType": kind, "sku": {"name": name}, "capacity": CAPACITY} for name in names]
         return JSONResponse({"value": skus})
 
     async def list_keys(self, request: Request) -> Response:
         """Give the keys; both are the one key of the service."""
-        check_version(request)
         return JSONResponse({"key1": self._key, "key2": self._key}, headers={"cache-control": "no-store"})
 
     async def regenerate_key(self, request: Request) -> Response:
         """Say that the key stays."""
-        check_version(request)
-        message = "The key of the local service is set when it is started, by WORKBENCH_LOCAL_KEY."
-        raise Refusal(409, "conflict", message)
+        raise _conflict("The key of the local service is set when it is started, by WORKBENCH_LOCAL_KEY.")
 
     async def show_account(self, request: Request) -> Response:
         """Describe this service as a resource."""
-        check_version(request)
         return JSONResponse(_show_account(request, request.path_params["account"]))
 
     async def list_accounts(self, request: Request) -> Response:
         """List the one resource that this service is."""
-        check_version(request)
         return JSONResponse({"value": [_show_account(request, NAME)]})
 
-    def _models(self) -> list[Model]:
-        tuned = (model.name for model in self._store.checkpoints.models())
-        names = [*base_models(self._store.models), *tuned]
-        return [model for name in names if (model := find_model(self._store, name))]
-
-
-def check_version(request: Request) -> None:
-    """Raise ``Refusal``, in Azure's words, when the address has no date."""
-    if not request.query_params.get("api-version"):
-        message = "The api-version query parameter (?api-version=) is required for all requests."
-        raise Refusal(400, "MissingApiVersionParameter", message)
-
-
-def account_id(request: Request, account: str) -> str:
-    """The account's id in the words of the path that was asked for."""
-    place = request.path_params["subscription"], request.path_params.get("group", NAME)
-    return f"{ACCOUNTS.format(subscription=place[0], group=place[1])}/{account}"
-
-
-def deployment_not_found(request: Request) -> Refusal:
-    """The deployment that a path names is not here, in Azure's words."""
-    asked = request.path_params
-    message = (
-        f"The Resource '{PROVIDER}/accounts/{asked['account']}/deployments/{asked['name'][:80]}' under "
-        f"resource group '{asked['group'][:80]}' was not found."
-    )
-    return Refusal(404, "ResourceNotFound", message)
-
-
-def _show_account(request: Request, account: str) -> dict[str, JSON]:
-    return {
-        "id": account_id(request, account),
-        "name": account,
-        "type": f"{PROVIDER}/accounts",
-        "kind": KIND,
-        "sku": {"name": ACCOUNT_SKU},
-        "location": LOCATION,
-        "properties": {"provisioningState": "Succeeded", "endpoint": str(request.base_url)},
-    }
-
-
-def _show_model(model: Model) -> dict[str, JSON]:
-    skus: list[JSON] = [
-        {"name": sku, "usageName": _usage_name(model, sku), "capacity": CAPACITY} for sku in _skus_of(model)
-    ]
-    return {
-        "format": formats_of(model.base_model)[0],
-        "name": model.name,
-        "version": "1",
-        "isDefaultVersion": True,
-        "maxCapacity": MOST_CAPACITY,
-        "lifecycleStatus": "GenerallyAvailable",
-        "capabilities": {"chatCompletion": "true", "fineTune": "true"},
-        "skus": skus,
-    }
-
-
-def _skus_of(model: Model) -> tuple[str, ...]:
-    """The kinds as which it can be deployed; a base model has no developer tier."""
-    return SKUS if model.adapter else tuple(sku for sku in SKUS if sku != DEVELOPER_SKU)
-
-
-def _usage_name(model: Model, sku: str) -> str:
-    """The quota that a deployment counts against: that of the base model, apart for models tuned from it."""
-    tuned = "-finetune" if model.adapter else ""
-    return f"{formats_of(model.base_model)[0]}.{sku}.{model.base_model}{tuned}"
-
-
-def _show_usage(name: str, used: int, limit: int | None) -> dict[str, JSON]:
-    shown: dict[str, JSON] = {
-        "name": {"value": name, "localizedValue": name},
-        "unit": "Count",
-        "currentValue": used,
-        "status": "Included",
-    }
-    return shown if limit is None else shown | {"limit": limit}
-
-
-# Deployments over HTTP, at the addresses of Azure's management API.
-#
-# This service is one resource, whatever subscription, resource group and account a path names. With
-# ``azure-mgmt-cognitiveservices`` it is reached like this; the key goes through a policy of azure-core
-# because a token would be refused over plain http, and one asks more often than every 30 seconds::
-#
-#     key = AzureKeyCredential("the service's key")
-#     policy = AzureKeyCredentialPolicy(key, "Authorization", prefix="Bearer")
-#     client = CognitiveServicesManagementClient(
-#         key, "any-subscription", base_url=address, authentication_policy=policy, polling_interval=1
-#     )
-#
-# Azure's 500 without a message for a wrong ``model.format`` is not emulated: the
-# refusal names the right one.
-
-
-class DeploymentsApi:
-    """The part of the management API that is about deployments."""
-
-    def __init__(self, store: Store, emulation: Emulation) -> None:
-        """Deploy the models of ``store``."""
-        self._store = store
-        self._limits, self._clock = emulation.limits, emulation.clock
-
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """Where each call is found, from the root of the service's address."""
-        deployments = f"{ACCOUNTS}/{{account}}/deployments"
-        one = f"{deployments}/{{name}}"
-        return [
-            Route(one, self.put, methods=["PUT"]),
-            Route(one, self.show, methods=["GET"]),
-            Route(one, self.change, methods=["PATCH"]),
-            Route(one, self.delete, methods=["DELETE"]),
-            Route(deployments, self.list_deployments),
-            Route(f"{SUBSCRIPTION}/locations/{{location}}/operationResults/{{name}}", self.show_operation),
-        ]
+    # Deployments over HTTP, at the addresses of Azure's management API.
+    #
+    # This service is one resource, whatever subscription, resource group and account a path names. With
+    # ``azure-mgmt-cognitiveservices`` it is reached like this; the key goes through a policy of azure-core
+    # because a token would be refused over plain http, and one asks more often than every 30 seconds::
+    #
+    #     key = AzureKeyCredential("the service's key")
+    #     policy = AzureKeyCredentialPolicy(key, "Authorization", prefix="Bearer")
+    #     client = CognitiveServicesManagementClient(
+    #         key, "any-subscription", base_url=address, authentication_policy=policy, polling_interval=1
+    #     )
+    #
+    # Azure's 500 without a message for a wrong ``model.format`` is not emulated: the
+    # refusal names the right one.
 
     async def put(self, request: Request) -> Response:
         """Create a deployment, or change the size of one; it answers some seconds later."""
-        check_version(request)
         name = request.path_params["name"]
-        check_name(name)
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
+            rule = "A deployment's name has 1 to 64 letters, digits and hyphens"
+            raise invalid(f"{rule}; {name[:80]!r} is none.", "name")
         asked = await read_json(request, DeploymentRequest)
         sku, faults = asked.sku.spelt, faults_of(request)
         model = find_model(self._store, asked.properties.model.name)
@@ -433,9 +283,8 @@ class DeploymentsApi:
         if existing is not None:
             self._check_idle(existing)
             if existing.model != model.name:
-                message = f"There is a deployment {name!r} already, of {existing.model}; delete it first."
-                raise Refusal(409, "conflict", message)
-        self._check_quota(model, sku, asked.sku.capacity, existing, out_of_quota="quota" in faults)
+                raise _conflict(f"There is a deployment {name!r}, of {existing.model}; delete it first.")
+        self._check_quota(model, asked.sku, existing, faults)
         deployment = Deployment(
             name=existing.name if existing else name,
             sku=sku,
@@ -453,9 +302,8 @@ class DeploymentsApi:
         if existing is not None:
             return JSONResponse(self._show(request, deployment))
         place = SUBSCRIPTION.format(subscription=quote(request.path_params["subscription"])).lstrip("/")
-        operation = (
-            f"{request.base_url}{place}/locations/{LOCATION}/operationResults/{name}?{request.url.query}"
-        )
+        place = f"{request.base_url}{place}/locations/{LOCATION}"
+        operation = f"{place}/operationResults/{name}?{request.url.query}"
         headers = {"azure-asyncoperation": operation, "retry-after": self._retry_after(deployment)}
         return JSONResponse(self._show(request, deployment), 201, headers)
 
@@ -465,7 +313,6 @@ class DeploymentsApi:
 
     async def list_deployments(self, request: Request) -> Response:
         """List all deployments."""
-        check_version(request)
         shown: list[JSON] = [self._show(request, one) for one in self._store.deployments.all()]
         return JSONResponse({"value": shown})
 
@@ -477,10 +324,7 @@ class DeploymentsApi:
         if asked.sku is not None:
             model = find_model(self._store, deployment.model)
             assert model is not None  # a deployed model is not deleted
-            out_of_quota = "quota" in faults_of(request)
-            self._check_quota(
-                model, asked.sku.spelt, asked.sku.capacity, deployment, out_of_quota=out_of_quota
-            )
+            self._check_quota(model, asked.sku, deployment, faults_of(request))
             deployment = replace(deployment, sku=asked.sku.spelt, capacity=asked.sku.capacity)
         if asked.tags is not None:
             deployment = replace(deployment, tags=asked.tags)
@@ -489,7 +333,6 @@ class DeploymentsApi:
 
     async def delete(self, request: Request) -> Response:
         """Delete a deployment; its model stays."""
-        check_version(request)
         deployment = self._store.deployments.get(request.path_params["name"])
         if deployment is None:
             return Response(status_code=204)
@@ -509,35 +352,31 @@ class DeploymentsApi:
         return JSONResponse({"id": request.url.path, "name": name, "status": status}, headers=headers)
 
     def _deployment(self, request: Request) -> Deployment:
-        check_version(request)
-        deployment = self._store.deployments.get(request.path_params["name"])
+        asked = request.path_params
+        deployment = self._store.deployments.get(asked["name"])
         if deployment is None:
-            raise deployment_not_found(request)
+            what = f"{PROVIDER}/accounts/{asked['account']}/deployments/{asked['name'][:80]}"
+            message = f"The Resource '{what}' under resource group '{asked['group'][:80]}' was not found."
+            raise Refusal(404, "ResourceNotFound", message)
         return deployment
 
     def _check_idle(self, deployment: Deployment) -> None:
         if deployment.lacks(self._clock):
-            message = (
-                f"The deployment {deployment.name!r} is still being created; wait until it has succeeded."
-            )
-            raise Refusal(409, "conflict", message)
+            raise _conflict(f"The deployment {deployment.name!r} is still being created; wait for it.")
 
     def _check_safety(self, model: Model, found: tuple[str, ...]) -> None:
-        tuned = self._store.checkpoints.model(model.name)
-        if tuned is None:
+        if model.job_id is None:
             return
-        problem = model_refusal(", ".join(found)) if found else self._store.safety.model_problem(tuned.job_id)
+        problem = model_refusal(", ".join(found)) if found else self._store.safety.model_problem(model.job_id)
         if problem:
             raise Refusal(400, "unexpectedEntityState", problem, "properties.model.name")
 
-    def _check_quota(
-        self, model: Model, sku: str, capacity: int, existing: Deployment | None, *, out_of_quota: bool
-    ) -> None:
-        more = capacity - (existing.capacity if existing else 0)
-        if out_of_quota and more > 0:
+    def _check_quota(self, model: Model, sku: Sku, existing: Deployment | None, faults: Faults) -> None:
+        more = sku.capacity - (existing.capacity if existing else 0)
+        if "quota" in faults and more > 0:
             message = (
                 f"This operation require {more} new capacity in quota Tokens Per Minute (thousands) - "
-                f"{sku} - {model.name}, which is bigger than the current available capacity 0."
+                f"{sku.spelt} - {model.name}, which is bigger than the current available capacity 0."
             )
             raise Refusal(429, "InsufficientQuota", message)
         if existing is not None:
@@ -557,11 +396,8 @@ class DeploymentsApi:
 
     def _show(self, request: Request, deployment: Deployment) -> dict[str, JSON]:
         account = account_id(request, request.path_params["account"])
-        model: dict[str, JSON] = {
-            "format": deployment.format,
-            "name": deployment.model,
-            "version": deployment.version,
-        }
+        of = deployment
+        model: dict[str, JSON] = {"format": of.format, "name": of.model, "version": of.version}
         settings = dict(deployment.settings)
         source = settings.pop("source", None)
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(deployment.created_at))
@@ -585,3 +421,60 @@ class DeploymentsApi:
                 **settings,
             },
         }
+
+
+def account_id(request: Request, account: str) -> str:
+    """The account's id in the words of the path that was asked for."""
+    place = request.path_params["subscription"], request.path_params.get("group", NAME)
+    return f"{ACCOUNTS.format(subscription=place[0], group=place[1])}/{account}"
+
+
+def _conflict(message: str) -> Refusal:
+    return Refusal(409, "conflict", message)
+
+
+def _show_account(request: Request, account: str) -> dict[str, JSON]:
+    return {
+        "id": account_id(request, account),
+        "name": account,
+        "type": f"{PROVIDER}/accounts",
+        "kind": KIND,
+        "sku": {"name": ACCOUNT_SKU},
+        "location": LOCATION,
+        "properties": {"provisioningState": "Succeeded", "endpoint": str(request.base_url)},
+    }
+
+
+def _show_model(model: Model) -> dict[str, JSON]:
+    usages = [(sku, _usage_name(model, sku)) for sku in _skus_of(model)]
+    return {
+        "format": formats_of(model.base_model)[0],
+        "name": model.name,
+        "version": "1",
+        "isDefaultVersion": True,
+        "maxCapacity": MOST_CAPACITY,
+        "lifecycleStatus": "GenerallyAvailable",
+        "capabilities": {"chatCompletion": "true", "fineTune": "true"},
+        "skus": [{"name": sku, "usageName": usage, "capacity": CAPACITY} for sku, usage in usages],
+    }
+
+
+def _skus_of(model: Model) -> tuple[str, ...]:
+    """The kinds as which it can be deployed; a base model has no developer tier."""
+    return SKUS if model.adapter else tuple(sku for sku in SKUS if sku != DEVELOPER_SKU)
+
+
+def _usage_name(model: Model, sku: str) -> str:
+    """The quota that a deployment counts against: that of the base model, apart for models tuned from it."""
+    tuned = "-finetune" if model.adapter else ""
+    return f"{formats_of(model.base_model)[0]}.{sku}.{model.base_model}{tuned}"
+
+
+def _show_usage(name: str, used: int, limit: int | None) -> dict[str, JSON]:
+    shown: dict[str, JSON] = {
+        "name": {"value": name, "localizedValue": name},
+        "unit": "Count",
+        "currentValue": used,
+        "status": "Included",
+    }
+    return shown if limit is None else shown | {"limit": limit}

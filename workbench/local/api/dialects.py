@@ -12,12 +12,14 @@ from typing import Any, Literal, TypeAlias
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
 
+from workbench.local.chat_protocol import Refusal
 from workbench.local.store.rows import JSON, Event, Job
 
 Dialect: TypeAlias = Literal["azure", "dated", "openai"]
 
 AUTO = -1  # Azure's word for a hyperparameter that is left to the service, until it has chosen
 ORGANIZATION = "org-workbench"  # whose jobs OpenAI's dialect shows; a local service has one user
+AZURES_OWN = ("suffix", "trainingType")  # fields of a job
 # Between the states of Azure, OpenAI knows fewer; "paused" is in its guide, though not in its description.
 OPENAI_STATES = {"pending": "queued", "pausing": "running", "resuming": "queued"}
 # What OpenAI documents of its error codes; its other errors have none.
@@ -39,47 +41,37 @@ def dialect_of(scope: Mapping[str, Any]) -> Dialect:
     return "dated" if path.startswith(("/openai/", "/subscriptions/")) and not is_v1 else "azure"
 
 
-def show_error(scope: Mapping[str, Any], status: int, code: str, message: str, param: str | None) -> JSON:
-    """An error; ``param`` is a path such as ``method.supervised``."""
-    dialect = dialect_of(scope)
+def show_error(refusal: Refusal, scope: Mapping[str, Any]) -> JSON:
+    """The refusal as JSON, in the words of the address that ``scope`` has."""
+    dialect, code, param = dialect_of(scope), refusal.code, refusal.param
     if dialect == "dated":
         target: dict[str, JSON] = {"target": param} if param else {}
-        return {"error": {"code": code, "message": message, **target, "details": []}}
+        return {"error": {"code": code, "message": refusal.message, **target, "details": []}}
     if dialect == "azure":
-        return {"error": {"code": code, "message": message, "param": param, "type": "error"}}
-    kind = {429: "requests"}.get(status, "invalid_request_error" if status < 500 else "server_error")
+        return {"error": {"code": code, "message": refusal.message, "param": param, "type": "error"}}
+    usual = "invalid_request_error" if refusal.status < 500 else "server_error"
+    kind = "requests" if refusal.status == 429 else usual
     known = "model_not_found" if (code, param) == ("notFound", "model") else OPENAI_CODES.get(code)
-    return {"error": {"code": known, "message": message, "param": param, "type": kind}}
+    return {"error": {"code": known, "message": refusal.message, "param": param, "type": kind}}
 
 
 def show_job(request: HTTPConnection, job: Job, *, is_new: bool = False) -> Mapping[str, Any]:
     """A fine-tuning job; OpenAI's has every field, and a new one is being validated."""
     if dialect_of(request.scope) != "openai":
         return job
-    hyperparameters = _with_auto(job["hyperparameters"])
+    chosen = job["hyperparameters"].items()
+    hyperparameters = {name: "auto" if value == AUTO else value for name, value in chosen}
     method = dict(job.get("method") or {"type": "supervised", "supervised": {}})
     kind = str(method["type"])
     settings = method.get(kind)
     method[kind] = {**(settings if isinstance(settings, dict) else {}), "hyperparameters": hyperparameters}
     return {
-        "object": job["object"],
-        "id": job["id"],
-        "model": job["model"],
-        "created_at": job["created_at"],
-        "finished_at": job.get("finished_at"),
-        "fine_tuned_model": job.get("fine_tuned_model"),
+        **{name: job.get(name) for name in Job.__annotations__ if name not in AZURES_OWN},
         "organization_id": ORGANIZATION,
         "result_files": job.get("result_files", []),
         "status": "validating_files" if is_new else OPENAI_STATES.get(job["status"], job["status"]),
-        "validation_file": job.get("validation_file"),
-        "training_file": job["training_file"],
         "hyperparameters": hyperparameters,
-        "trained_tokens": job.get("trained_tokens"),
-        "error": job.get("error"),
-        "seed": job["seed"],
-        "estimated_finish": job.get("estimated_finish"),
         "integrations": [],
-        "metadata": job.get("metadata"),
         "method": method,
     }
 
@@ -108,7 +100,3 @@ def created(request: Request, body: Mapping[str, Any], place: str, *, status: in
     if dialect_of(request.scope) != "dated":
         return JSONResponse(body, status)
     return JSONResponse(body, 201, {"location": f"{request.base_url}openai/{place}"})
-
-
-def _with_auto(hyperparameters: Mapping[str, JSON]) -> dict[str, JSON]:
-    return {name: "auto" if value == AUTO else value for name, value in hyperparameters.items()}

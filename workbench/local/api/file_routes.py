@@ -1,40 +1,34 @@
 """Files over HTTP: upload, import, upload in parts, list, download, delete; purposes and expiry."""
 
-import http.client
 import ipaddress
 import re
+from http.client import HTTPConnection, HTTPException
 from io import BufferedWriter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from workbench.catalog.limits import Limits
 from workbench.dataset.json_text import require_utf_8
 from workbench.errors import DataError
+from workbench.local.api import http
 from workbench.local.api.dialects import created, show_results
-from workbench.local.api.http import (
-    Refusal,
-    Shape,
-    check_shape,
-    invalid,
-    not_found,
-    read_json,
-    read_order,
-    read_page,
-    show_rows,
-    too_large,
-)
-from workbench.local.api.upload_form import UploadForm, base_name
+from workbench.local.chat_protocol import Refusal
 from workbench.local.store.database import is_disk_full
 from workbench.local.store.files import LostContentError
-from workbench.local.store.rows import JSON, Upload
+from workbench.local.store.rows import JSON, StoredFile, Upload
 from workbench.local.store.store import Store
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 # What a file may be uploaded for, how long it may live, and how many there may be.
 #
@@ -42,29 +36,18 @@ from workbench.local.store.store import Store
 # 2,592,000 seconds). Azure's own range begins at 14 days (1,209,600; its 2025-04-01-preview
 # specification), which a service with Azure's quota insists on. The numbers are ``catalog.limits``'.
 
-PURPOSES = ("fine-tune", "assistants", "batch", "evals", "user_data", "vision")
-
-
+Purpose = Literal["fine-tune", "assistants", "batch", "evals", "user_data", "vision"]
 UNBOUNDED = 2**62  # bytes or seconds; what the database can hold
 
 
-def _purpose(name: str) -> str:
-    if name not in PURPOSES:
-        raise ValueError(f"it is one of {', '.join(PURPOSES)}")
-    return name
-
-
-Purpose = Annotated[str, AfterValidator(_purpose)]
-
-
-class ExpiresAfter(Shape):
+class ExpiresAfter(http.RequestShape):
     """When a file is to be removed: so many seconds after it was made."""
 
     anchor: Literal["created_at"]
     seconds: Annotated[int, Field(ge=1, le=UNBOUNDED)]
 
 
-class NewFile(Shape):
+class NewFile(http.RequestShape):
     """What an upload says about its file."""
 
     purpose: Purpose
@@ -76,10 +59,8 @@ class NewFile(Shape):
             return None
         least, most = limits.min_expiry or 1, limits.max_expiry or self.expires_after.seconds
         if not least <= self.expires_after.seconds <= most:
-            raise invalid(
-                f"Invalid 'expires_after.seconds': it is from {least:,} to {most:,} on this service.",
-                "expires_after.seconds",
-            )
+            name = "expires_after.seconds"
+            raise http.invalid(f"Invalid '{name}': it is from {least:,} to {most:,} on this service.", name)
         return self.expires_after.seconds
 
 
@@ -87,17 +68,14 @@ def need_room(store: Store, purpose: str, size: int, limits: Limits) -> None:
     """Refuse one more file of ``size`` bytes when those for fine-tuning are too many already."""
     if purpose != "fine-tune":
         return
-    held = store.files.holdings(purpose)
-    if limits.max_files is not None and held.files >= limits.max_files:
-        finding = f"{held.files} files for fine-tuning are stored, the most there may be"
-    elif limits.max_all_files_bytes is not None and held.bytes + size > limits.max_all_files_bytes:
-        most = limits.max_all_files_bytes
-        finding = f"with this file, those for fine-tuning would have more than {most:,} bytes"
+    files, held = store.files.holdings(purpose)
+    if limits.max_files is not None and files >= limits.max_files:
+        finding = f"{files} files for fine-tuning are stored, the most there may be"
+    elif limits.max_all_files_bytes is not None and held + size > limits.max_all_files_bytes:
+        finding = f"With this file, those for fine-tuning exceed {limits.max_all_files_bytes:,} bytes"
     else:
         return
-    raise Refusal(
-        429, "quotaExceeded", f"{finding[0].upper()}{finding[1:]}; delete one, or start with --quota off."
-    )
+    raise Refusal(429, "quotaExceeded", f"{finding}; delete one, or start with --quota off.")
 
 
 def need_text(incoming: BufferedWriter, name: str, purpose: str) -> None:
@@ -121,7 +99,7 @@ PATIENCE = 30.0  # seconds without a byte
 CHUNK = 1024 * 1024
 
 
-class ImportRequest(Shape):
+class ImportRequest(http.RequestShape):
     """Where a file is found, and what it is for."""
 
     purpose: Purpose
@@ -135,7 +113,7 @@ def fetch(url: str, content: BufferedWriter, *, most: int) -> None:
     Raises ``Refusal`` when it is not on this machine, not there, or larger than ``most`` bytes.
     """
     host, port, path = _on_this_machine(url)
-    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
+    connection = HTTPConnection(host, port, timeout=PATIENCE)
     try:
         connection.connect()
     except OSError as error:
@@ -148,8 +126,8 @@ def fetch(url: str, content: BufferedWriter, *, most: int) -> None:
         while chunk := answer.read(CHUNK):
             content.write(chunk)
             if content.tell() > most:
-                raise too_large(most)
-    except (http.client.HTTPException, OSError) as error:
+                raise http.too_large(most)
+    except (HTTPException, OSError) as error:
         if isinstance(error, OSError) and is_disk_full(error):
             raise
         raise _failed(f"{host}:{port} cannot be read ({error or type(error).__name__})") from error
@@ -168,7 +146,7 @@ def _on_this_machine(url: str) -> tuple[str, int, str]:
     except ValueError:
         is_here = False
     if not is_here or not (path.isascii() and path.isprintable() and " " not in path):
-        raise invalid(
+        raise http.invalid(
             "The local service imports from this machine only: content_url begins with http://127.0.0.1 "
             "or http://localhost. Download a file from elsewhere first and upload it.",
             "content_url",
@@ -180,76 +158,75 @@ def _failed(finding: str) -> Refusal:
     return Refusal(400, "fileImportFailed", f"The file could not be imported: {finding}.", "content_url")
 
 
+class NewUpload(NewFile):
+    """A file as it is announced."""
+
+    filename: str
+    bytes: Annotated[int, Field(ge=1, le=UNBOUNDED)]
+    mime_type: str  # said for the sake of others; a file is bytes here
+
+
+class UploadCompletion(http.RequestShape):
+    """The parts in their order, and what the whole must be."""
+
+    part_ids: Annotated[list[str], Field(min_length=1, max_length=10_000)]
+    md5: str | None = None
+
+
 # Files over HTTP: upload, import, list, look up, read, delete.
 
 OCTETS = "application/octet-stream"
 
 
 class FilesApi:
-    """The part of the API that is about files."""
+    """The part of the API that is about files, whole and in parts."""
 
     def __init__(self, store: Store, limits: Limits) -> None:
         """Serve the files of ``store``, as many as ``limits`` allow."""
         self._store, self._limits = store, limits
-
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """Where each call is found."""
-        return [
-            Route("/files", self.upload, methods=["POST"]),
-            Route("/files", self.list_files, methods=["GET"]),
-            Route("/files/import", self.import_file, methods=["POST"]),
-            Route("/files/{file_id}", self.show_file, methods=["GET"]),
-            Route("/files/{file_id}", self.delete_file, methods=["DELETE"]),
-            Route("/files/{file_id}/content", self.send_content, methods=["GET"]),
-        ]
+        self._most = limits.max_file_bytes or UNBOUNDED
+        self._most_in_parts = limits.max_upload_bytes or UNBOUNDED
 
     async def upload(self, request: Request) -> Response:
         """Take a file; it is safely on the disk when this is answered."""
         with self._store.files.receive() as incoming:
-            form = UploadForm(request, incoming, part="file", most=self._limits.max_file_bytes or UNBOUNDED)
+            form = UploadForm(request, incoming, part="file", most=self._most)
             await form.read()
-            asked = check_shape(_unflatten(form.fields), NewFile)
+            asked = http.check_shape(_unflatten(form.fields), NewFile)
             lifetime = asked.lifetime(self._limits)
-            need_room(self._store, asked.purpose, incoming.tell(), self._limits)
-            keep, name = self._store.files.keep, str(form.filename)
-            await run_in_threadpool(need_text, incoming, name, asked.purpose)
-            kept = await run_in_threadpool(keep, incoming, name, asked.purpose, expires_after=lifetime)
+            kept = await self._keep(incoming, str(form.filename), asked.purpose, lifetime)
         return created(request, kept, f"files/{kept['id']}")
 
     async def import_file(self, request: Request) -> Response:
         """Fetch a file from this machine; it is safely on the disk when this is answered."""
-        asked = await read_json(request, ImportRequest)
+        asked = await http.read_json(request, ImportRequest)
         name = base_name(asked.filename, "filename")
         with self._store.files.receive() as incoming:
-            await run_in_threadpool(
-                fetch, asked.content_url, incoming, most=self._limits.max_file_bytes or UNBOUNDED
-            )
-            need_room(self._store, asked.purpose, incoming.tell(), self._limits)
-            await run_in_threadpool(need_text, incoming, name, asked.purpose)
-            kept = await run_in_threadpool(self._store.files.keep, incoming, name, asked.purpose)
+            await run_in_threadpool(fetch, asked.content_url, incoming, most=self._most)
+            kept = await self._keep(incoming, name, asked.purpose, None)
         return created(request, kept, f"files/{kept['id']}", status=201)
+
+    async def _keep(self, incoming: BufferedWriter, name: str, purpose: str, life: int | None) -> StoredFile:
+        need_room(self._store, purpose, incoming.tell(), self._limits)
+        await run_in_threadpool(need_text, incoming, name, purpose)
+        keep = self._store.files.keep
+        return await run_in_threadpool(keep, incoming, name, purpose, expires_after=life)
 
     async def list_files(self, request: Request) -> Response:
         """List files, newest first unless asked otherwise."""
-        page, order = read_page(request, default=10_000), read_order(request, default="desc")
-        purpose = request.query_params.get("purpose")
-        rows, more = self._store.files.page(purpose, after=page.after, limit=page.limit, order=order)
-        return show_rows(request, rows, more, ends=True)
+        after, limit = http.read_page(request, default=10_000)
+        order, purpose = http.read_order(request, default="desc"), request.query_params.get("purpose")
+        rows, more = self._store.files.page(purpose, after=after, limit=limit, order=order)
+        return http.show_rows(request, rows, more, ends=True)
 
     async def show_file(self, request: Request) -> Response:
         """Describe one file."""
-        file = self._store.files.get(request.path_params["file_id"])
-        if file is None:
-            raise not_found("file", request.path_params["file_id"])
-        return JSONResponse(file)
+        return JSONResponse(self._file(request))
 
     async def send_content(self, request: Request) -> Response:
         """Send the bytes of a file; those of a result file as they are at this moment."""
-        file_id = request.path_params["file_id"]
-        file = self._store.files.get(file_id)
-        if file is None:
-            raise not_found("file", file_id)
+        file = self._file(request)
+        file_id = file["id"]
         job_id = self._store.files.job_of(file_id)
         if job_id is not None:
             csv = await run_in_threadpool(self._store.metrics.csv, job_id)
@@ -266,8 +243,73 @@ class FilesApi:
         """Delete a file."""
         file_id = request.path_params["file_id"]
         if not self._store.files.delete(file_id):
-            raise not_found("file", file_id)
+            raise http.not_found("file", file_id)
         return JSONResponse({"id": file_id, "object": "file", "deleted": True})
+
+    def _file(self, request: Request) -> StoredFile:
+        file_id = request.path_params["file_id"]
+        return http.known(self._store.files.get(file_id), "file", file_id)
+
+    # Uploads over HTTP: a large file announced, sent in parts, and put together.
+    #
+    # Two hours from the first call to the last. Ids have the form that OpenAI gives them; Azure's own form is
+    # not documented.
+
+    async def announce(self, request: Request) -> Response:
+        """Begin an upload."""
+        asked = await http.read_json(request, NewUpload)
+        most = self._most_in_parts
+        if asked.bytes > most:
+            raise http.invalid(f"Invalid 'bytes': an upload has at most {most:,} in all.", "bytes")
+        lifetime = asked.lifetime(self._limits)
+        need_room(self._store, asked.purpose, asked.bytes, self._limits)
+        name = base_name(asked.filename, "filename")
+        return JSONResponse(self._store.uploads.add(name, asked.purpose, asked.bytes, expires_after=lifetime))
+
+    async def add_part(self, request: Request) -> Response:
+        """Take a part; it is safely on the disk when this is answered."""
+        upload = self._open_upload(request)
+        left = self._most_in_parts - self._store.uploads.received(upload["id"])
+        if left <= 0:
+            raise http.invalid(f"All parts together may have {self._most_in_parts:,} bytes.", "data")
+        part_bytes = self._limits.max_part_bytes or UNBOUNDED
+        with self._store.uploads.receive() as incoming:
+            await UploadForm(request, incoming, part="data", most=min(left, part_bytes)).read()
+            part = await run_in_threadpool(self._store.uploads.keep, upload["id"], incoming)
+        if part is None:
+            raise self._closed(request)
+        return JSONResponse(part)
+
+    async def complete(self, request: Request) -> Response:
+        """Make a file of the parts; it is safely on the disk when this is answered."""
+        asked = await http.read_json(request, UploadCompletion)
+        upload = self._open_upload(request)
+        need_room(self._store, upload["purpose"], upload["bytes"], self._limits)
+        complete, part_ids = self._store.uploads.complete, asked.part_ids
+        whole = await run_in_threadpool(complete, upload["id"], part_ids, md5=asked.md5, examine=need_text)
+        return JSONResponse(whole)
+
+    async def cancel(self, request: Request) -> Response:
+        """End an upload; its parts are forgotten."""
+        cancelled = self._store.uploads.cancel(self._upload(request)["id"])
+        if cancelled is None:
+            raise self._closed(request)
+        return JSONResponse(cancelled)
+
+    def _upload(self, request: Request) -> Upload:
+        upload_id = request.path_params["upload_id"]
+        return http.known(self._store.uploads.get(upload_id), "upload", upload_id)
+
+    def _open_upload(self, request: Request) -> Upload:
+        upload = self._upload(request)
+        if upload["status"] != "pending":
+            raise self._closed(request)
+        return upload
+
+    def _closed(self, request: Request) -> Refusal:
+        upload = self._upload(request)
+        message = f"Upload {upload['id']} takes nothing more; it is {upload['status']}. Start a new one."
+        return Refusal(400, "unexpectedEntityState", message)
 
 
 def _unflatten(fields: dict[str, str]) -> dict[str, JSON]:
@@ -284,102 +326,109 @@ def _unflatten(fields: dict[str, str]) -> dict[str, JSON]:
     return found
 
 
-# Uploads over HTTP: a large file announced, sent in parts, and put together.
-#
-# Two hours from the first call to the last. Ids have the form that OpenAI gives them; Azure's own form is
-# not documented.
+# A form on its way in: its fields as they arrive, the file in it straight to the disk.
+
+MAX_FIELD_BYTES = 64 * 1024
 
 
-class NewUpload(NewFile):
-    """A file as it is announced."""
+class UploadForm:
+    """One form: small fields in ``fields``, the part that is a file in ``content``."""
 
-    filename: str
-    bytes: Annotated[int, Field(ge=1, le=UNBOUNDED)]
-    mime_type: str  # said for the sake of others; a file is bytes here
+    def __init__(self, request: Request, content: BufferedWriter, *, part: str, most: int) -> None:
+        """Expect a file of at most ``most`` bytes in the part named ``part``.
+
+        Raises ``Refusal`` when the body is announced to be too large, or something else than a form.
+        """
+        announced = request.headers.get("content-length", "")
+        # A server looks at this header itself, and more closely, before it hands a request on.
+        if re.fullmatch("[0-9]{1,20}", announced) and int(announced) > most + MAX_FIELD_BYTES:
+            raise http.too_large(most)
+        kind, options = parse_options_header(request.headers.get("content-type", ""))
+        if kind != b"multipart/form-data" or not options.get(b"boundary"):
+            raise http.invalid(f"A file is sent as multipart/form-data, in the part named {part}.")
+        self.fields: dict[str, str] = {}
+        self.filename: str | None = None
+        self.content = content
+        self._request, self._part, self._most = request, part, most
+        self._name, self._value = "", bytearray()
+        self._header, self._header_value, self._disposition = bytearray(), bytearray(), b""
+        callbacks: MultipartCallbacks = {
+            "on_part_begin": self._begin_part,
+            "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._header_value.extend(data[start:end]),
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._begin_content,
+            "on_part_data": self._take,
+            "on_part_end": self._end_part,
+            "on_end": lambda: setattr(self, "_complete", True),
+        }
+        self._complete = False
+        try:
+            self._parser = MultipartParser(options[b"boundary"], callbacks)
+        except FormParserError as error:
+            raise http.invalid(f"The multipart form cannot be read: {error}.") from error
+
+    async def read(self) -> None:
+        """Take the body to its end; raises ``Refusal`` unless it brought a file with something in it."""
+        async for chunk in self._request.stream():
+            await run_in_threadpool(self._write, chunk)
+        if not self._complete:
+            raise http.invalid("The multipart form ends before its last boundary; the upload was cut off.")
+        if self.filename is None:
+            raise http.invalid(f"Missing required parameter: '{self._part}'.", self._part)
+        if self.content.tell() == 0:
+            raise http.invalid(f"The file {self.filename!r} is empty.", self._part)
+
+    def _write(self, chunk: bytes) -> None:
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise http.invalid(f"The multipart form cannot be read: {error}.") from error
+
+    def _begin_part(self) -> None:
+        self._disposition, self._value = b"", bytearray()
+
+    def _end_header(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = bytes(self._header_value)
+        self._header, self._header_value = bytearray(), bytearray()
+
+    def _begin_content(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        self._name = _text(options.get(b"name", b""))
+        if self._name == self._part:
+            if self.filename is not None:
+                raise http.invalid(f"The form has two parts named {self._part}; send one.", self._part)
+            self.filename = base_name(_text(options.get(b"filename", b"")), self._part)
+
+    def _take(self, data: bytes, start: int, end: int) -> None:
+        if self._name == self._part:
+            self.content.write(data[start:end])
+            if self.content.tell() > self._most:
+                raise http.too_large(self._most)
+            return
+        self._value.extend(data[start:end])
+        if len(self._value) > MAX_FIELD_BYTES:
+            name = self._name[:80]
+            raise http.invalid(f"{name} is longer than {MAX_FIELD_BYTES:,} bytes.", name)
+
+    def _end_part(self) -> None:
+        if self._name != self._part:
+            self.fields[self._name] = _text(bytes(self._value))
+            if len(self.fields) > 16:
+                raise http.invalid("The form has more than 16 parts.")
 
 
-class Completion(Shape):
-    """The parts in their order, and what the whole must be."""
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
-    part_ids: Annotated[list[str], Field(min_length=1, max_length=10_000)]
-    md5: str | None = None
 
-
-class UploadsApi:
-    """The part of the API that is about uploads."""
-
-    def __init__(self, store: Store, limits: Limits) -> None:
-        """Gather parts in ``store``; what they become counts among the files that ``limits`` allow."""
-        self._store, self._limits = store, limits
-
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """Where each call is found."""
-        return [
-            Route("/uploads", self.announce, methods=["POST"]),
-            Route("/uploads/{upload_id}/parts", self.add_part, methods=["POST"]),
-            Route("/uploads/{upload_id}/complete", self.complete, methods=["POST"]),
-            Route("/uploads/{upload_id}/cancel", self.cancel, methods=["POST"]),
-        ]
-
-    async def announce(self, request: Request) -> Response:
-        """Begin an upload."""
-        asked, most = await read_json(request, NewUpload), self._limits.max_upload_bytes or UNBOUNDED
-        if asked.bytes > most:
-            raise invalid(f"Invalid 'bytes': an upload has at most {most:,} in all its parts.", "bytes")
-        lifetime = asked.lifetime(self._limits)
-        need_room(self._store, asked.purpose, asked.bytes, self._limits)
-        name = base_name(asked.filename, "filename")
-        return JSONResponse(self._store.uploads.add(name, asked.purpose, asked.bytes, expires_after=lifetime))
-
-    async def add_part(self, request: Request) -> Response:
-        """Take a part; it is safely on the disk when this is answered."""
-        upload = self._open_upload(request)
-        most = self._limits.max_upload_bytes or UNBOUNDED
-        room = min(
-            most - self._store.uploads.received(upload["id"]), self._limits.max_part_bytes or UNBOUNDED
-        )
-        if room <= 0:
-            raise invalid(f"All parts together may have {most:,} bytes.", "data")
-        with self._store.uploads.receive() as incoming:
-            await UploadForm(request, incoming, part="data", most=room).read()
-            part = await run_in_threadpool(self._store.uploads.keep, upload["id"], incoming)
-        if part is None:
-            raise self._closed(request)
-        return JSONResponse(part)
-
-    async def complete(self, request: Request) -> Response:
-        """Make a file of the parts; it is safely on the disk when this is answered."""
-        asked = await read_json(request, Completion)
-        upload = self._open_upload(request)
-        need_room(self._store, upload["purpose"], upload["bytes"], self._limits)
-        put_together = self._store.uploads.complete
-        return JSONResponse(
-            await run_in_threadpool(
-                put_together, upload["id"], asked.part_ids, md5=asked.md5, examine=need_text
-            )
-        )
-
-    async def cancel(self, request: Request) -> Response:
-        """End an upload; its parts are forgotten."""
-        cancelled = self._store.uploads.cancel(self._upload(request)["id"])
-        if cancelled is None:
-            raise self._closed(request)
-        return JSONResponse(cancelled)
-
-    def _upload(self, request: Request) -> Upload:
-        upload = self._store.uploads.get(request.path_params["upload_id"])
-        if upload is None:
-            raise not_found("upload", request.path_params["upload_id"])
-        return upload
-
-    def _open_upload(self, request: Request) -> Upload:
-        upload = self._upload(request)
-        if upload["status"] != "pending":
-            raise self._closed(request)
-        return upload
-
-    def _closed(self, request: Request) -> Refusal:
-        upload = self._upload(request)
-        message = f"Upload {upload['id']} takes nothing more; it is {upload['status']}. Start a new one."
-        return Refusal(400, "unexpectedEntityState", message)
+def base_name(filename: str, param: str) -> str:
+    """The last part of a path from any system: a name to show, never a place to write to."""
+    name = filename.replace("\\", "/").rpartition("/")[2].strip()
+    if not 1 <= len(name) <= 255 or any(letter < " " for letter in name):
+        raise http.invalid(f"{param} needs a filename of 1 to 255 characters.", param)
+    return name

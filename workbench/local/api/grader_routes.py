@@ -4,11 +4,11 @@ import asyncio
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from workbench.evaluation.graders.grader_types import models_asked, needs
 from workbench.evaluation.graders.grades import BadGraderError, Grade, Grader
@@ -17,9 +17,9 @@ from workbench.evaluation.graders.judges import Ask, Judged, JudgeError, Reply
 from workbench.evaluation.graders.sandbox import close_sandboxes
 from workbench.local.api.chat_request import CompletionRequest
 from workbench.local.api.chat_routes import Answerer
-from workbench.local.api.http import Refusal, Shape, check_shape, faults_of, invalid, read_json
+from workbench.local.api.http import RequestShape, check_shape, faults_of, invalid, read_json
 from workbench.local.api.model_routes import Serving
-from workbench.local.chat_protocol import ChatError
+from workbench.local.chat_protocol import Refusal
 from workbench.local.emulation import Faults
 from workbench.local.store.rows import JSON
 
@@ -43,7 +43,7 @@ def ask_here(answerer: Answerer, serving: Serving, faults: Faults) -> Ask:
             served = serving.find(judged.model, faults)
             answer = asyncio.run_coroutine_threadsafe(answerer.complete(asked.of(served.model)), loop)
             completion = answer.result()
-        except (Refusal, ChatError) as error:
+        except Refusal as error:
             raise JudgeError(error.message) from None
         serving.note_answer(served)
         tokens = completion.prompt_tokens + completion.completion_tokens
@@ -64,16 +64,15 @@ AT_ONCE = {"sandbox": 16, "judge": 16, "computed": 4}
 Result = TypeVar("Result")
 
 
-class ValidateRequest(Shape):
+class ValidateRequest(RequestShape):
     """A grader to look at."""
 
     grader: dict[str, Any]
 
 
-class RunRequest(Shape):
+class RunRequest(ValidateRequest):
     """A grader to try on one answer; templates read ``item`` and ``sample``."""
 
-    grader: dict[str, Any]
     model_sample: str
     item: dict[str, Any] | None = None
 
@@ -87,14 +86,6 @@ class GradersApi:
         self._serving = serving
         self._threads = {kind: ThreadPoolExecutor(most, f"grade-{kind}") for kind, most in AT_ONCE.items()}
 
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """Where each call is found."""
-        return [
-            Route("/fine_tuning/alpha/graders/validate", self.validate, methods=["POST"]),
-            Route("/fine_tuning/alpha/graders/run", self.run, methods=["POST"]),
-        ]
-
     async def validate(self, request: Request) -> Response:
         """Check a grader; it comes back as it was sent."""
         asked = await read_json(request, ValidateRequest)
@@ -107,10 +98,8 @@ class GradersApi:
         faults = faults_of(request)
         await self._check(asked.grader, faults)
         ask = ask_here(self._answerer, self._serving, faults)
-        grade = await self._in_thread(
-            lambda: graded(asked.grader, asked.model_sample, asked.item or {}, ask=ask), asked.grader
-        )
-        return JSONResponse(_shown(asked.grader, grade))
+        work = partial(graded, asked.grader, asked.model_sample, asked.item or {}, ask=ask)
+        return JSONResponse(_shown(asked.grader, await self._in_thread(work, asked.grader)))
 
     async def _in_thread(self, work: Callable[[], Result], grader: Grader) -> Result:
         """Do what grades with this grader, beside the loop."""
@@ -146,9 +135,8 @@ def _waits_for(grader: Grader) -> str:
 
 def _shown(grader: Grader, grade: Grade) -> dict[str, JSON]:
     """The grade as the API shows it; a score that there is not is null among others, 0 as the reward."""
-    scores: dict[str, JSON] = {
-        name: None if math.isnan(score) else score for name, score in grade.sub_scores.items()
-    }
+    found = grade.sub_scores.items()
+    scores: dict[str, JSON] = {name: None if math.isnan(score) else score for name, score in found}
     return {
         "reward": grade.score if grade.graded else 0.0,
         "metadata": {

@@ -5,7 +5,7 @@ import re
 import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, TypeAlias, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, from_json
@@ -18,35 +18,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from workbench.errors import DataError, SetupError
 from workbench.evaluation.graders.grades import BadGraderError
 from workbench.local.api.dialects import dialect_of, show_error
-from workbench.local.chat_protocol import ChatError
+from workbench.local.chat_protocol import Refusal
 from workbench.local.emulation import HEADER, NONE, Emulation, Faults, read_faults, seconds
 from workbench.local.store.database import is_disk_full
-from workbench.local.store.rows import JSON
+from workbench.local.store.rows import JSON, Order
+
+Found = TypeVar("Found")
 
 # How the service says no: an error with a sentence that says what to do.
 #
 # The codes are those that Azure documents; the shape is that of the address, see ``dialects``.
-
-
-class Refusal(Exception):  # noqa: N818 (one raises a refusal)
-    """A request that is not carried out: the HTTP status, the code, the sentence, the field it is about."""
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        param: str | None = None,
-        *,
-        retry_after: int | None = None,
-    ) -> None:
-        """``message`` is read by a person; ``param`` is a path such as ``method.supervised``.
-
-        ``retry_after`` is in seconds; without it, asking again would be refused again.
-        """
-        super().__init__(status, code, message, param)
-        self.status, self.code, self.message, self.param = status, code, message, param
-        self.retry_after = retry_after
 
 
 def invalid(message: str, param: str | None = None) -> Refusal:
@@ -56,21 +37,21 @@ def invalid(message: str, param: str | None = None) -> Refusal:
 
 def not_found(what: str, name: str, param: str | None = None) -> Refusal:
     """The request names something that is not here."""
-    return Refusal(
-        404, "notFound", f"The resource is not found: this service has no {what} {name[:80]!r}.", param
-    )
+    message = f"The resource is not found: this service has no {what} {name[:80]!r}."
+    return Refusal(404, "notFound", message, param)
+
+
+def known(found: Found | None, what: str, name: str, param: str | None = None) -> Found:
+    """What was found under a name; raises ``Refusal`` when that is nothing."""
+    if found is None:
+        raise not_found(what, name, param)
+    return found
 
 
 def too_large(limit: int) -> Refusal:
     """The request has more bytes than are read."""
-    return Refusal(
-        413, "invalidPayload", f"The request is larger than {limit:,} bytes, the most that is read."
-    )
-
-
-def show(refusal: Refusal, scope: Mapping[str, Any]) -> JSON:
-    """The refusal as JSON, in the words of the address that ``scope`` has."""
-    return show_error(scope, refusal.status, refusal.code, refusal.message, refusal.param)
+    message = f"The request is larger than {limit:,} bytes, the most that is read."
+    return Refusal(413, "invalidPayload", message)
 
 
 def respond(refusal: Refusal, scope: Mapping[str, Any]) -> JSONResponse:
@@ -79,41 +60,28 @@ def respond(refusal: Refusal, scope: Mapping[str, Any]) -> JSONResponse:
     headers = {"x-should-retry": "true" if refusal.status == 503 else "false"}
     if refusal.retry_after is not None:
         headers = {"retry-after": str(refusal.retry_after)}
-    return JSONResponse(show(refusal, scope), refusal.status, headers)
+    return JSONResponse(show_error(refusal, scope), refusal.status, headers)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
-    return respond(error, request.scope)
-
-
-async def _bad_data(request: Request, error: Exception) -> Response:
-    return respond(invalid(str(error)), request.scope)
-
-
-async def _chat_failed(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ChatError)
-    return respond(Refusal(error.status, error.code, error.message), request.scope)
-
-
-async def _no_route(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
     path = request.url.path[:80]
-    refusal = Refusal(error.status_code, "invalidPayload", error.detail)
-    if error.status_code == 405:
-        refusal = Refusal(405, "methodNotAllowed", f"{path} does not know {request.method}.")
-    if error.status_code == 404:
-        refusal = Refusal(404, "notFound", f"The resource is not found: there is nothing at {path}.")
+    match error:
+        case Refusal():
+            refusal = error
+        case DataError():
+            refusal = invalid(str(error))
+        case HTTPException(status_code=404):
+            refusal = Refusal(404, "notFound", f"The resource is not found: there is nothing at {path}.")
+        case HTTPException(status_code=405):
+            refusal = Refusal(405, "methodNotAllowed", f"{path} does not know {request.method}.")
+        case HTTPException(status_code=status, detail=detail):
+            refusal = Refusal(status, "invalidPayload", detail)
+        case _ if is_disk_full(error):
+            message = "The disk of the local service is full; free some space and try again. "
+            refusal = Refusal(507, "insufficient_storage", f"{message}What was accepted is safe.")
+        case _:
+            raise error  # a mistake like any other
     return respond(refusal, request.scope)
-
-
-async def _storage_failed(request: Request, error: Exception) -> Response:
-    if not is_disk_full(error):
-        raise error  # a mistake like any other
-    message = (
-        "The disk of the local service is full; free some space and try again. What was accepted is safe."
-    )
-    return respond(Refusal(507, "insufficient_storage", message), request.scope)
 
 
 async def _client_left(_: Request, __: Exception) -> Response:
@@ -126,12 +94,7 @@ async def _unforeseen(request: Request, __: Exception) -> Response:
 
 
 HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
-    Refusal: _refused,
-    DataError: _bad_data,
-    ChatError: _chat_failed,
-    HTTPException: _no_route,
-    sqlite3.Error: _storage_failed,
-    OSError: _storage_failed,
+    **dict.fromkeys((Refusal, DataError, HTTPException, sqlite3.Error, OSError), _refused),
     ClientDisconnect: _client_left,
     Exception: _unforeseen,
 }
@@ -181,9 +144,7 @@ class FaultInjection:
             message = "Too many requests (the fault rate-limit was asked for); retry after 1 second."
             return Refusal(429, "tooManyRequests", message, retry_after=1)
         if self._is_turn_of("server-error", faults):
-            message = (
-                "The service failed (the fault server-error was asked for); the same request may succeed."
-            )
+            message = "The service failed (the fault server-error was asked for); ask again."
             return Refusal(500, "internalFailure", message, retry_after=1)
         return None
 
@@ -214,14 +175,10 @@ Metadata: TypeAlias = Annotated[dict[str, str], AfterValidator(_bounded)]
 
 def read_metadata(request: Request) -> dict[str, str]:
     """The pairs that a query asks for as ``metadata[key]=value``; raises ``Refusal`` for too many."""
-    found = {}
-    for name, value in request.query_params.multi_items():
-        if match := re.fullmatch(r"metadata\[(.*)\]", name):
-            found[match[1]] = value
+    asked = ((re.fullmatch(r"metadata\[(.*)\]", name), value) for name, value in request.query_params.items())
+    found = {match[1]: value for match, value in asked if match}
     if len(found) > MOST:
-        raise invalid(
-            f"A query asks for at most {MOST} pairs of metadata; this one has {len(found)}.", "metadata"
-        )
+        raise invalid(f"A query asks for at most {MOST} pairs of metadata, not {len(found)}.", "metadata")
     return found
 
 
@@ -239,14 +196,13 @@ PROBLEMS_SHOWN = 5
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 
 
-class Shape(BaseModel):
+class RequestShape(BaseModel):
     """A JSON object with known fields: strings are strings, numbers are finite numbers."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
 
-Asked = TypeVar("Asked", bound=Shape)
-Order: TypeAlias = Literal["asc", "desc"]
+Asked = TypeVar("Asked", bound=RequestShape)
 
 
 async def read_json(request: Request, shape: type[Asked]) -> Asked:
@@ -273,19 +229,12 @@ def check_shape(values: object, shape: type[Asked]) -> Asked:
         raise _explain(error.errors(include_url=False, include_input=False)) from None
 
 
-class PageAsked(NamedTuple):
-    """The part of a list that a client wants."""
-
-    after: str | None
-    limit: int
-
-
-def read_page(request: Request, *, default: int) -> PageAsked:
-    """``after`` and ``limit`` of the query."""
+def read_page(request: Request, *, default: int) -> tuple[str | None, int]:
+    """``after`` and ``limit`` of the query: which part of a list a client wants."""
     text = request.query_params.get("limit", str(default))
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= MAX_PAGE):
         raise invalid(f"limit is a whole number from 1 to {MAX_PAGE}.", "limit")
-    return PageAsked(request.query_params.get("after") or None, int(text))
+    return request.query_params.get("after") or None, int(text)
 
 
 def read_order(request: Request, *, default: Order) -> Order:
@@ -300,6 +249,18 @@ def show_page(rows: list[Any], more: bool) -> JSONResponse:
     """A list with the ids of its ends, as OpenAI shows most of its lists."""
     ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {"first_id": "", "last_id": ""}
     return JSONResponse({"object": "list", "data": rows, "has_more": more, **ends})
+
+
+def show_part(request: Request, items: list[dict[str, JSON]], what: str, *, default: Order) -> JSONResponse:
+    """The part of ``items`` (oldest first) that a query asks for, in its order or else in ``default``."""
+    after, limit = read_page(request, default=20)
+    if read_order(request, default=default) == "desc":
+        items = items[::-1]
+    ids = [item["id"] for item in items]
+    if after is not None and after not in ids:
+        raise not_found(what, after, "after")
+    begin = ids.index(after) + 1 if after else 0
+    return show_page(items[begin : begin + limit], len(items) > begin + limit)
 
 
 def show_rows(request: Request, rows: list[Any], more: bool, *, ends: bool = False) -> JSONResponse:

@@ -19,7 +19,7 @@ from workbench.catalog.limits import of_provider
 from workbench.catalog.methods import COMMON, METHODS, Hyperparameter, Method
 from workbench.evaluation.graders.grader_types import check_in_training
 from workbench.local.api.dialects import AUTO
-from workbench.local.api.http import Metadata, Shape
+from workbench.local.api.http import Metadata, RequestShape
 from workbench.local.store.rows import JSON
 
 # The shapes are made of the table of methods, with its ranges. ``-1`` stands for "auto" until the job
@@ -55,7 +55,7 @@ def _hyperparameters(names: str, table: Iterable[Hyperparameter]) -> Any:
         each.name: (_type_of(each), AUTO if each.kind != "choice" or each.default is None else each.default)
         for each in table
     }
-    return create_model(names, __base__=Shape, **fields)
+    return create_model(names, __base__=RequestShape, **fields)
 
 
 # What a method's settings may hold beside hyperparameters and grader.
@@ -66,10 +66,10 @@ _OTHER_SETTINGS: Mapping[str, tuple[object, None]] = {
 }
 
 
-class Settings(Shape):
+class Settings(RequestShape):
     """The settings of one method; the fields are those of its entry in the table of methods."""
 
-    hyperparameters: Shape = Shape()
+    hyperparameters: RequestShape = RequestShape()
 
     @property
     def given(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Settings(Shape):
         return getattr(self, "grader", None)
 
 
-class MethodAsked(Shape):
+class MethodAsked(RequestShape):
     """The method, and its settings in the field of its name."""
 
     type: str
@@ -160,7 +160,7 @@ def _training_type(name: object) -> object:
     return meant
 
 
-class Wandb(Shape):
+class Wandb(RequestShape):
     """Where in Weights & Biases a curve would be drawn."""
 
     project: str
@@ -169,14 +169,14 @@ class Wandb(Shape):
     tags: list[str] | None = None
 
 
-class Integration(Shape):
-    """Another service that would be told about the job."""
+class Integration(RequestShape):
+    """Another service that would get the curve of the job."""
 
     type: Literal["wandb"]
     wandb: Wandb
 
 
-class JobRequest(Shape):
+class JobRequest(RequestShape):
     """A job as it is asked for."""
 
     model: str
@@ -196,9 +196,7 @@ class JobRequest(Shape):
             return self
         method = METHODS[self.method.type]
         if method.grader == "local" and self.method.settings.grader_given:
-            raise ValueError(
-                f"method.{method.name}.grader needs a validation_file whose answers it can grade"
-            )
+            raise ValueError(f"method.{method.name}.grader needs a validation_file to grade the answers to")
         if method.needs_validation:
             raise ValueError(f"{method.name} needs a validation_file")
         return self
@@ -217,10 +215,8 @@ class JobRequest(Shape):
         }
         asked: dict[str, JSON] | None = None
         if self.method:
-            kept = {
-                name: value for name, value in settings if name != "hyperparameters" and value is not None
-            }
-            asked = {"type": method.name, method.name: {"hyperparameters": hyperparameters, **kept}}
+            kept = {name: value for name, value in settings if value is not None}
+            asked = {"type": method.name, method.name: {**kept, "hyperparameters": hyperparameters}}
         return {
             "hyperparameters": hyperparameters,
             "model": model,
@@ -244,8 +240,7 @@ def _request(methods: tuple[Method, ...]) -> type[JobRequest]:
     fields: dict[str, Any] = {each.name: (_settings(each) | None, None) for each in methods}
     fields["type"] = (Literal[tuple(each.name for each in methods)], ...)
     asked: Any = create_model("Method", __base__=MethodAsked, **fields)
-    more: dict[str, Any] = {
-        "method": (asked | None, None),
-        "hyperparameters": (OlderHyperparameters | None, None),
-    }
-    return create_model("JobRequest", __base__=JobRequest, **more)
+    older: Any = OlderHyperparameters | None
+    return create_model(
+        "JobRequest", __base__=JobRequest, method=(asked | None, None), hyperparameters=(older, None)
+    )

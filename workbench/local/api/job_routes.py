@@ -1,31 +1,22 @@
 """Fine-tuning jobs over HTTP: start, list, pause, resume and cancel them, with events and checkpoints."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from workbench.catalog.limits import Limits
 from workbench.catalog.methods import METHODS
 from workbench.errors import DataError
 from workbench.evaluation.graders.grades import Grader
+from workbench.local.api import http
 from workbench.local.api.dialects import created, show_event, show_job
-from workbench.local.api.http import (
-    Refusal,
-    Shape,
-    faults_of,
-    invalid,
-    not_found,
-    read_json,
-    read_metadata,
-    read_page,
-    show_rows,
-)
 from workbench.local.api.job_request import JobRequest, job_request
-from workbench.local.api.model_routes import Model, find_model
+from workbench.local.api.model_routes import find_model
+from workbench.local.chat_protocol import Refusal
 from workbench.local.emulation import Faults, harms
 from workbench.local.models.bases import base_models
+from workbench.local.store.checkpoints import Model
 from workbench.local.store.jobs import UNFINISHED
 from workbench.local.store.rows import Job
 from workbench.local.store.store import Store
@@ -33,72 +24,22 @@ from workbench.local.store.store import Store
 COPY_HEADER = "aoai-copy-ft-checkpoints"
 
 
-class CopyRequest(Shape):
+class CopyRequest(http.RequestShape):
     """The resource that is to have the checkpoint too."""
 
     destinationResourceId: str  # noqa: N815 (Azure's own name)
     region: str
 
 
-class CheckpointsApi:
-    """The part of the API that is about checkpoints."""
-
-    def __init__(self, store: Store) -> None:
-        """Show the checkpoints of ``store``."""
-        self._store = store
-
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """Where each call is found."""
-        checkpoints = "/fine_tuning/jobs/{job_id}/checkpoints"
-        permissions = "/fine_tuning/checkpoints/{name:path}/permissions"
-        return [
-            Route(checkpoints, self.list_checkpoints, methods=["GET"]),
-            Route(f"{checkpoints}/{{checkpoint_id}}/copy", self.copy, methods=["POST", "GET"]),
-            Route(permissions, self.permissions, methods=["POST", "GET"]),
-            Route(f"{permissions}/{{permission_id}}", self.permissions, methods=["DELETE"]),
-        ]
-
-    async def list_checkpoints(self, request: Request) -> Response:
-        """List the job's checkpoints, newest first."""
-        after, limit = read_page(request, default=10)
-        rows, more = self._store.checkpoints.page(self._job_id(request), after=after, limit=limit)
-        return show_rows(request, rows, more, ends=True)
-
-    async def copy(self, request: Request) -> Response:
-        """Check a request to copy; there is nowhere to copy to, and Azure's answer is not documented."""
-        if request.headers.get(COPY_HEADER) != "preview":
-            raise invalid(f"Copying is a preview: send the header {COPY_HEADER}: preview.", COPY_HEADER)
-        job_id, checkpoint_id = self._job_id(request), request.path_params["checkpoint_id"]
-        if self._store.checkpoints.of_job(job_id, checkpoint_id) is None:
-            raise not_found("checkpoint", checkpoint_id)
-        if request.method == "POST":
-            await read_json(request, CopyRequest)
-        message = "The request is complete, but the local service is a single resource: it copies nowhere."
-        raise Refusal(501, "notImplemented", message)
-
-    async def permissions(self, _: Request) -> Response:
-        """Say that there are none."""
-        message = "The resource is not found: permissions on checkpoints are OpenAI's own; Azure has none."
-        raise Refusal(404, "notFound", message)
-
-    def _job_id(self, request: Request) -> str:
-        job = self._store.jobs.get(request.path_params["job_id"])
-        if job is None:
-            raise not_found("job", request.path_params["job_id"])
-        return job["id"]
-
-
 # Fine-tuning jobs over HTTP: create, list, look up, cancel, pause, resume, delete, and their log.
 
 CANCELLED = "Job cancelled."  # after Azure's "Job succeeded."; its own text is not documented
-
 
 _Check = Callable[[Grader], Awaitable[None]]
 
 
 class JobsApi:
-    """The part of the API that is about fine-tuning jobs."""
+    """The part of the API that is about fine-tuning jobs and their checkpoints."""
 
     def __init__(self, store: Store, wake: Callable[[], None], limits: Limits, check_grader: _Check) -> None:
         """Keep jobs in ``store``; ``wake`` whoever works on them when there is news.
@@ -107,34 +48,15 @@ class JobsApi:
         """
         self._store, self._wake, self._limits, self._check_grader = store, wake, limits, check_grader
 
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """Where each call is found."""
-        job = "/fine_tuning/jobs/{job_id}"
-        return [
-            Route("/fine_tuning/jobs", self.create_job, methods=["POST"]),
-            Route("/fine_tuning/jobs", self.list_jobs, methods=["GET"]),
-            Route(job, self.show_job, methods=["GET"]),
-            Route(f"{job}/cancel", self.cancel_job, methods=["POST"]),
-            Route(f"{job}/pause", self.pause_job, methods=["POST"]),
-            Route(f"{job}/resume", self.resume_job, methods=["POST"]),
-            Route(f"{job}/events", self.list_events, methods=["GET"]),
-        ]
-
-    @property
-    def dated_routes(self) -> list[BaseRoute]:
-        """The calls that only the addresses with an api-version know."""
-        return [Route("/fine_tuning/jobs/{job_id}", self.delete_job, methods=["DELETE"])]
-
     async def create_job(self, request: Request) -> Response:
         """Queue a job; it is safely on the disk when this is answered."""
-        asked = await read_json(request, job_request())
+        asked = await http.read_json(request, job_request())
         model = self._need_model(asked.model)
         self._need_training_data(asked.training_file, "training_file")
         if asked.validation_file is not None:
             self._need_training_data(asked.validation_file, "validation_file")
         await self._check_what_comes_later(asked)
-        faults = faults_of(request)
+        faults = http.faults_of(request)
         self._need_room_in_queue(faults)
         with self._store.together():
             job = self._store.jobs.add(asked.as_job(model.name))
@@ -146,75 +68,86 @@ class JobsApi:
 
     async def list_jobs(self, request: Request) -> Response:
         """List jobs, newest first; ``metadata[key]=value`` keeps those that have it."""
-        after, limit = read_page(request, default=20)
-        metadata = read_metadata(request)
+        after, limit = http.read_page(request, default=20)
+        metadata = http.read_metadata(request)
         jobs, more = self._store.jobs.page(after=after, limit=limit, metadata=metadata)
-        return show_rows(request, [show_job(request, job) for job in jobs], more)
+        return http.show_rows(request, [show_job(request, job) for job in jobs], more)
 
     async def show_job(self, request: Request) -> Response:
         """Describe one job."""
-        return JSONResponse(show_job(request, self._job(request)))
+        return JSONResponse(show_job(request, _job_of(self._store, request)))
 
     async def cancel_job(self, request: Request) -> Response:
         """End a job that has not ended; what it has saved stays usable."""
-        job = self._job(request)
-        with self._store.together():
-            cancelled = self._store.jobs.update(job["id"], expect=UNFINISHED, status="cancelled")
-            if cancelled is not None:
-                self._store.events.add(job["id"], CANCELLED)
-        if cancelled is None:
-            raise self._wrong_state(request, "cancelled", "it has ended")
-        self._wake()
-        return JSONResponse(show_job(request, cancelled))
+        return self._changed(request, UNFINISHED, "cancelled", "cancelled; it has ended")
 
     async def pause_job(self, request: Request) -> Response:
         """Let a running job finish its step, leave a checkpoint, and wait."""
-        job = self._job(request)
-        pausing = None
-        if self._store.metrics.last_step(job["id"]):
-            pausing = self._store.jobs.update(job["id"], expect={"running"}, status="pausing")
-        if pausing is None:
-            raise self._wrong_state(request, "paused", "only a running job can, after its first step")
-        self._wake()
-        return JSONResponse(show_job(request, pausing))
+        has_begun = self._store.metrics.last_step(_job_of(self._store, request)["id"]) > 0
+        wrong = "paused; only a running job can, after its first step"
+        return self._changed(request, {"running"} if has_begun else (), "pausing", wrong)
 
     async def resume_job(self, request: Request) -> Response:
         """Let a paused job go on from where it stands."""
-        job = self._job(request)
-        resuming = self._store.jobs.update(job["id"], expect={"paused"}, status="resuming")
-        if resuming is None:
-            raise self._wrong_state(request, "resumed", "only a paused job can")
-        self._wake()
-        return JSONResponse(show_job(request, resuming))
+        return self._changed(request, {"paused"}, "resuming", "resumed; only a paused job can")
 
     async def delete_job(self, request: Request) -> Response:
         """Forget a job that has ended; the models tuned by it stay."""
-        job = self._job(request)
+        job = _job_of(self._store, request)
         if not self._store.jobs.delete(job["id"]):
-            raise self._wrong_state(request, "deleted", "cancel it first")
+            raise self._wrong_state(request, "deleted; cancel it first")
         return Response(status_code=204)
 
     async def list_events(self, request: Request) -> Response:
         """List what the job reported, newest first."""
-        after, limit = read_page(request, default=20)
-        events, more = self._store.events.page(self._job(request)["id"], after=after, limit=limit)
-        return show_rows(request, [show_event(request, event) for event in events], more)
+        after, limit = http.read_page(request, default=20)
+        events, more = self._store.events.page(_job_of(self._store, request)["id"], after=after, limit=limit)
+        return http.show_rows(request, [show_event(request, event) for event in events], more)
 
-    def _job(self, request: Request) -> Job:
-        job = self._store.jobs.get(request.path_params["job_id"])
-        if job is None:
-            raise not_found("job", request.path_params["job_id"])
-        return job
+    async def list_checkpoints(self, request: Request) -> Response:
+        """List the job's checkpoints, newest first."""
+        after, limit = http.read_page(request, default=10)
+        job_id = _job_of(self._store, request)["id"]
+        rows, more = self._store.checkpoints.page(job_id, after=after, limit=limit)
+        return http.show_rows(request, rows, more, ends=True)
 
-    def _wrong_state(self, request: Request, done: str, reason: str) -> Refusal:
-        job = self._job(request)
-        message = f"Job {job['id']} cannot be {done}; {reason}: {job['status']}."
-        return Refusal(400, "unexpectedEntityState", message)
+    async def copy(self, request: Request) -> Response:
+        """Check a request to copy; there is nowhere to copy to, and Azure's answer is not documented."""
+        if request.headers.get(COPY_HEADER) != "preview":
+            raise http.invalid(f"Copying is a preview: send the header {COPY_HEADER}: preview.", COPY_HEADER)
+        job_id, checkpoint_id = _job_of(self._store, request)["id"], request.path_params["checkpoint_id"]
+        if self._store.checkpoints.of_job(job_id, checkpoint_id) is None:
+            raise http.not_found("checkpoint", checkpoint_id)
+        if request.method == "POST":
+            await http.read_json(request, CopyRequest)
+        message = "The request is complete, but the local service is a single resource: it copies nowhere."
+        raise Refusal(501, "notImplemented", message)
+
+    async def permissions(self, _: Request) -> Response:
+        """Say that there are none."""
+        message = "The resource is not found: permissions on checkpoints are OpenAI's own; Azure has none."
+        raise Refusal(404, "notFound", message)
+
+    def _changed(self, request: Request, expect: Collection[str], status: str, wrong: str) -> Response:
+        """The job in its new state; refuses, with what is ``wrong``, unless it is in one of ``expect``."""
+        job = _job_of(self._store, request)
+        with self._store.together():
+            changed = self._store.jobs.update(job["id"], expect=expect, status=status)
+            if changed is not None and status == "cancelled":
+                self._store.events.add(job["id"], CANCELLED)
+        if changed is None:
+            raise self._wrong_state(request, wrong)
+        self._wake()
+        return JSONResponse(show_job(request, changed))
+
+    def _wrong_state(self, request: Request, wrong: str) -> Refusal:
+        job = _job_of(self._store, request)
+        return Refusal(400, "unexpectedEntityState", f"Job {job['id']} cannot be {wrong}: {job['status']}.")
 
     def _need_model(self, name: str) -> Model:
         model = find_model(self._store, name)
         if model is None:
-            raise invalid(
+            raise http.invalid(
                 "The specified base model does not support fine-tuning. This service tunes "
                 f"{', '.join(base_models(self._store.models))}, the models tuned from them "
                 "(GET /models lists all), and by its id a model of the hub that is on this machine.",
@@ -223,13 +156,9 @@ class JobsApi:
         return model
 
     def _need_training_data(self, file_id: str, param: str) -> None:
-        file = self._store.files.get(file_id)
-        if file is None:
-            raise not_found("file", file_id, param)
-        if file["purpose"] != "fine-tune":
-            raise invalid(
-                f"{param} was uploaded for {file['purpose']}; upload it with purpose fine-tune.", param
-            )
+        purpose = http.known(self._store.files.get(file_id), "file", file_id, param)["purpose"]
+        if purpose != "fine-tune":
+            raise http.invalid(f"{param} was uploaded for {purpose}; upload it for fine-tune.", param)
 
     def _need_room_in_queue(self, faults: Faults) -> None:
         if "quota" in faults:
@@ -247,16 +176,19 @@ class JobsApi:
             try:
                 await self._check_grader(asked.method.settings.grader_given)
             except DataError as error:
-                raise invalid(str(error), f"method.{method.name}.grader") from error
+                raise http.invalid(str(error), f"method.{method.name}.grader") from error
         if method.not_local:
             trained = " or ".join(each.name for each in METHODS.values() if each.trained_locally)
-            raise invalid(
-                f"The request is complete, but {method.not_local}; this service trains by {trained}.",
-                "method.type",
-            )
+            found = f"The request is complete, but {method.not_local}"
+            raise http.invalid(f"{found}; this service trains by {trained}.", "method.type")
         if asked.integrations:
-            raise invalid(
+            raise http.invalid(
                 "The local service tells nobody about its jobs, so no curve would reach Weights & Biases; "
                 "leave integrations out. (Azure wants its key in a Key Vault, and a managed identity.)",
                 "integrations",
             )
+
+
+def _job_of(store: Store, request: Request) -> Job:
+    job_id = request.path_params["job_id"]
+    return http.known(store.jobs.get(job_id), "job", job_id)

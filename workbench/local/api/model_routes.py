@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from workbench.local.api.dialects import show_model
-from workbench.local.api.http import Refusal, not_found
+from workbench.local.api.http import known
+from workbench.local.chat_protocol import Refusal
 from workbench.local.emulation import Emulation, Faults, seconds
 from workbench.local.models.bases import base_models, find_base
+from workbench.local.store.checkpoints import Model
 from workbench.local.store.deployments import Deployment
 from workbench.local.store.jobs import UNFINISHED
 from workbench.local.store.rows import JSON
@@ -18,31 +19,20 @@ from workbench.local.store.store import Store
 
 # The models of the service: the base models, and what was tuned from them here.
 
-BASES_SINCE = 1730332800  # 31 October 2024, when SmolLM2 appeared
-CAPABILITIES: dict[str, JSON] = {
-    "fine_tune": True,
-    "inference": True,
-    "completion": False,
-    "chat_completion": True,
-    "embeddings": False,
-}
-
-
-class Model(NamedTuple):
-    """A model that can answer and be tuned: a base model, or one with the adapter in a folder."""
-
-    name: str
-    base_model: str
-    adapter: str | None
+CAPABILITIES: dict[str, JSON] = {"fine_tune": True, "inference": True, "chat_completion": True}
+CAPABILITIES |= {"completion": False, "embeddings": False}
 
 
 def find_model(store: Store, name: str) -> Model | None:
     """The model of this name, upper and lower case alike."""
     tuned = store.checkpoints.model(name)
-    if tuned:
-        return Model(tuned.name, tuned.base_model, str(tuned.path))
-    base_model = find_base(name, store.models)
-    return Model(base_model, base_model, None) if base_model else None
+    base_model = None if tuned else find_base(name, store.models)
+    return Model(base_model, base_model) if base_model else tuned
+
+
+def all_models(store: Store) -> list[Model]:
+    """Base models first; those of the hub's cache are not listed."""
+    return [*(Model(name, name) for name in base_models(store.models)), *store.checkpoints.models()]
 
 
 class ModelsApi:
@@ -52,38 +42,21 @@ class ModelsApi:
         """Show the base models and the tuned ones of ``store``."""
         self._store = store
 
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """Where each call is found."""
-        one = "/models/{name:path}"
-        return [
-            Route("/models", self.list_models),
-            Route(one, self.show_model, methods=["GET"]),
-            Route(one, self.delete_model, methods=["DELETE"]),
-        ]
-
     async def list_models(self, request: Request) -> Response:
         """List all models, base models first."""
-        shown = [show_model(request, model) for model in self._all()]
+        shown = [show_model(request, _show(model)) for model in all_models(self._store)]
         return JSONResponse({"object": "list", "data": shown})
 
     async def show_model(self, request: Request) -> Response:
         """Describe one model."""
         name = request.path_params["name"]
-        for model in self._all():
-            if str(model["id"]).lower() == name.lower():
-                return JSONResponse(show_model(request, model))
-        base_model = find_base(name, self._store.models)  # of the hub's cache, which is not listed
-        if base_model is None:
-            raise not_found("model", name, "model")
-        return JSONResponse(show_model(request, _show(base_model, BASES_SINCE)))
+        model = known(find_model(self._store, name), "model", name, "model")
+        return JSONResponse(show_model(request, _show(model)))
 
     async def delete_model(self, request: Request) -> Response:
         """Delete a tuned model or checkpoint that nobody uses."""
         name = request.path_params["name"]
-        model = find_model(self._store, name)
-        if model is None:
-            raise not_found("model", name, "model")
+        model = known(find_model(self._store, name), "model", name, "model")
         if model.adapter is None:
             raise Refusal(403, "forbidden", f"{model.name} is a base model; only tuned models are deleted.")
         user = self._user_of(model)
@@ -97,31 +70,24 @@ class ModelsApi:
         deployments = self._store.deployments.of_model(model.name)
         if deployments:
             return f"it is deployed as {deployments[0].name}; delete that deployment first"
-        tuned = self._store.checkpoints.model(model.name)
         for job in self._store.jobs.in_states(*UNFINISHED):
-            if (tuned and job["id"] == tuned.job_id) or job["model"] == model.name:
+            if job["id"] == model.job_id or job["model"] == model.name:
                 return f"job {job['id']} is {job['status']} and needs it; cancel that first or wait for it"
         return None
 
-    def _all(self) -> list[dict[str, JSON]]:
-        bases = [_show(name, BASES_SINCE) for name in base_models(self._store.models)]
-        tuned = [
-            _show(model.name, model.created_at) | {"model": model.base_model, "fine_tune": model.job_id}
-            for model in self._store.checkpoints.models()
-        ]
-        return bases + tuned
 
-
-def _show(name: str, since: int) -> dict[str, JSON]:
+def _show(model: Model) -> dict[str, JSON]:
+    tuned: dict[str, JSON] = {"model": model.base_model, "fine_tune": model.job_id} if model.job_id else {}
     return {
-        "id": name,
+        "id": model.name,
         "object": "model",
-        "created": since,
-        "created_at": since,
+        "created": model.created_at,
+        "created_at": model.created_at,
         "owned_by": "workbench",
         "status": "succeeded",
         "lifecycle_status": "generally-available",
         "capabilities": CAPABILITIES,
+        **tuned,
     }
 
 

@@ -1,6 +1,6 @@
 """The Responses API over HTTP: asked, answered whole or as a stream of events, kept, continued, forgotten.
 
-A response is a chat completion in other words (``response_request``). It is kept unless ``store`` is
+A response is a chat completion in other words. It is kept unless ``store`` is
 false, so that ``previous_response_id`` can go on from it. The events of a stream are those that
 openai 3.57 reads for text and for calls of functions.
 """
@@ -9,35 +9,22 @@ import itertools
 import json
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic import model_validator as check_whole
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import BaseRoute, Route
+from starlette.responses import JSONResponse, Response
 
-from workbench.local.api.chat import Body, usage
-from workbench.local.api.chat_request import HARMLESS, CompletionRequest, FunctionName, Turn
-from workbench.local.api.chat_routes import Answerer, unless_gone
-from workbench.local.api.http import (
-    Metadata,
-    Refusal,
-    Shape,
-    check_shape,
-    faults_of,
-    invalid,
-    not_found,
-    read_json,
-    read_order,
-    read_page,
-    show_page,
-)
-from workbench.local.api.model_routes import Served, Serving
-from workbench.local.chat_protocol import ChatError, Choice, Completion, Delta, Likelihood
+from workbench.local.api import chat_request, http
+from workbench.local.api.chat_request import CompletionRequest, FunctionName, Turn
+from workbench.local.api.chat_routes import AnsweringApi, Body, Piece, Pieces, logprobs, usage
+from workbench.local.api.http import RequestShape, invalid
+from workbench.local.api.model_routes import Served
+from workbench.local.chat_protocol import Choice, Completion, Delta, Likelihood, Refusal
 from workbench.local.store.rows import JSON
-from workbench.local.store.store import Store
 
 # What a response may be asked for: the Responses API's words for a chat, and what no model here can do.
 #
@@ -58,7 +45,8 @@ NOT_OFFERED: dict[str, tuple[object, ...]] = {
     "prompt": (),
     "truncation": ("disabled",),
 }
-ALSO_HARMLESS = ("max_tool_calls", "stream_options")  # of tools that run elsewhere; of padding
+# Of tools that run elsewhere; checked on its own; of padding.
+HARMLESS = {"max_tool_calls", "reasoning", "stream_options", *chat_request.HARMLESS} - {"parallel_tool_calls"}
 # Where a chat completion has its words for what was asked here.
 _WORDS = {
     "max_completion_tokens": "max_output_tokens",
@@ -68,26 +56,11 @@ _WORDS = {
 }
 
 
-def _text_of_parts(content: object) -> object:
-    """The text of a message; a list of text parts is one text."""
-    if not isinstance(content, list):
-        return content
-    texts = []
-    for part in content:
-        kind = part.get("type") if isinstance(part, dict) else None
-        text = part.get("refusal" if kind == "refusal" else "text") if isinstance(part, dict) else None
-        if kind not in ("input_text", "output_text", "refusal") or not isinstance(text, str):
-            message = "a string or a list of input_text and output_text; images and files are not read"
-            raise ValueError(message)
-        texts.append(text)
-    return "".join(texts)
-
-
 def _without_nulls(item: object) -> object:
     """An item that a client got from a response and sends back has empty fields."""
-    return (
-        {name: value for name, value in item.items() if value is not None} if isinstance(item, dict) else item
-    )
+    if not isinstance(item, dict):
+        return item
+    return {name: value for name, value in item.items() if value is not None}
 
 
 def _items(text: object) -> object:
@@ -99,42 +72,46 @@ def _kind(item: object) -> str:
     return str(item.get("type", "message") if isinstance(item, dict) else getattr(item, "type", ""))
 
 
+_TEXT = chat_request.text_of_parts("input_text", "output_text")
+
+
 def _function_only(kind: object) -> object:
     if isinstance(kind, str) and kind != "function":
         raise ValueError(f"{kind[:80]} does not run here; the only tools are functions of your own")
     return kind
 
 
-class MessageItem(Shape):
+class AnyItem(RequestShape):
+    """What an item may have besides, as the output of an earlier response."""
+
+    id: str | None = None
+    status: str | None = None
+
+
+class MessageItem(AnyItem):
     """One message; one of the assistant may be an output of an earlier response."""
 
     type: Literal["message"] = "message"
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[str, BeforeValidator(_text_of_parts)]
-    id: str | None = None
-    status: str | None = None
+    content: Annotated[str, _TEXT]
     phase: str | None = None
 
 
-class CallItem(Shape):
+class CallItem(AnyItem):
     """A call of a function that the model made; ``arguments`` is JSON as text."""
 
     type: Literal["function_call"]
     call_id: str
     name: FunctionName
     arguments: str
-    id: str | None = None
-    status: str | None = None
 
 
-class CallOutputItem(Shape):
+class CallOutputItem(AnyItem):
     """What the called function gave back."""
 
     type: Literal["function_call_output"]
     call_id: str
-    output: Annotated[str, BeforeValidator(_text_of_parts)]
-    id: str | None = None
-    status: str | None = None
+    output: Annotated[str, _TEXT]
 
 
 Item: TypeAlias = Annotated[
@@ -150,13 +127,13 @@ Item: TypeAlias = Annotated[
 ]
 
 
-class Items(Shape):
+class Items(RequestShape):
     """Items that were kept, read again."""
 
     items: list[Item]
 
 
-class TextFormat(Shape):
+class TextFormat(RequestShape):
     """What the text looks like; the fields beside ``type`` belong to ``json_schema``."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -175,31 +152,39 @@ class TextFormat(Shape):
         return self
 
 
-class TextSettings(Shape):
+class TextSettings(RequestShape):
     """How the text is written."""
 
     format: TextFormat | None = None
     verbosity: Literal["medium"] | None = None  # no other is known to the models here
 
 
-class FunctionTool(Shape):
-    """A function that the model may call."""
+class FunctionOnly(RequestShape):
+    """A tool, which is a function and nothing else."""
 
     type: Annotated[Literal["function"], BeforeValidator(_function_only)]
-    name: FunctionName
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
 
 
-class FunctionToolChoice(Shape):
+class FunctionTool(chat_request.Function, FunctionOnly):  # a wrong type is found before a missing name
+    """A function that the model may call, named beside its type."""
+
+
+class FunctionToolChoice(chat_request.FunctionChoice, FunctionOnly):
     """The function to call, whatever the model thinks."""
 
-    type: Annotated[Literal["function"], BeforeValidator(_function_only)]
-    name: FunctionName
+
+Included: TypeAlias = Literal[
+    "message.output_text.logprobs",
+    "reasoning.encrypted_content",  # from here on: of items that no answer here has
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+    "file_search_call.results",
+    "web_search_call.action.sources",
+]
 
 
-class ResponseRequest(Shape):
+class ResponseRequest(RequestShape):
     """A response as it is asked for."""
 
     model: str | None = None
@@ -214,35 +199,17 @@ class ResponseRequest(Shape):
     tool_choice: Literal["none", "auto", "required"] | FunctionToolChoice | None = None
     parallel_tool_calls: bool | None = None  # how many calls an answer has is the model's choice
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    include: (
-        list[
-            Literal[
-                "message.output_text.logprobs",
-                "reasoning.encrypted_content",  # from here on: of items that no answer here has
-                "message.input_image.image_url",
-                "computer_call_output.output.image_url",
-                "code_interpreter_call.outputs",
-                "file_search_call.results",
-                "web_search_call.action.sources",
-            ]
-        ]
-        | None
-    ) = None
+    include: list[Included] | None = None
     stream: bool | None = None
     store: bool | None = None  # unlike a chat completion, kept unless it is false
-    metadata: Metadata | None = None
+    metadata: http.Metadata | None = None
 
     @check_whole(mode="before")
     @classmethod
     def _nothing_ignored(cls, body: object) -> object:
-        if not isinstance(body, dict):
-            return body
-        for name, harmless in NOT_OFFERED.items():
-            if body.get(name) is not None and body[name] not in harmless:
-                raise invalid(f"{name} is not offered by the local service; leave it out.", name)
-        _check_reasoning(body.get("reasoning"))
-        ignored = {*NOT_OFFERED, *HARMLESS, *ALSO_HARMLESS, "reasoning"} - {"parallel_tool_calls"}
-        return {name: value for name, value in body.items() if name not in ignored}
+        if isinstance(body, dict):
+            _check_reasoning(body.get("reasoning"))
+        return chat_request.obeyed(body, NOT_OFFERED, HARMLESS)
 
     @property
     def is_kept(self) -> bool:
@@ -261,10 +228,8 @@ class ResponseRequest(Shape):
         called: set[str] = set()
         for place, item in enumerate([*earlier, *self.input], start=-len(earlier)):
             if isinstance(item, CallOutputItem) and item.call_id not in called:
-                message = (
-                    f"Invalid 'input.{place}.call_id': no function_call before it has {item.call_id[:80]!r}."
-                )
-                raise invalid(message, f"input.{place}.call_id")
+                name, missing = f"input.{place}.call_id", repr(item.call_id[:80])
+                raise invalid(f"Invalid '{name}': no function_call before it has {missing}.", name)
             if isinstance(item, CallItem):
                 called.add(item.call_id)
             _add(turns, item)
@@ -281,7 +246,7 @@ class ResponseRequest(Shape):
         if self.top_logprobs or LOGPROBS in (self.include or ()):
             asked |= {"logprobs": True, "top_logprobs": self.top_logprobs or 0}
         try:
-            return check_shape(asked, CompletionRequest)
+            return http.check_shape(asked, CompletionRequest)
         except Refusal as refusal:
             raise _in_own_words(refusal) from None
 
@@ -337,45 +302,25 @@ def _in_own_words(refusal: Refusal) -> Refusal:
 UNWRITTEN: Body = {"status": "in_progress", "output": [], "usage": None, "completed_at": None}
 
 
-class ResponsesApi:
+class ResponsesApi(AnsweringApi):
     """The part of the API that is about responses."""
-
-    def __init__(self, store: Store, answerer: Answerer, serving: Serving) -> None:
-        """Answer under the names of ``serving``, by ``answerer``; ``store`` keeps what is to be kept."""
-        self._store, self._answerer, self._serving = store, answerer, serving
-
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """Where each call is found."""
-        one = "/responses/{response_id}"
-        return [
-            Route("/responses", self.answer, methods=["POST"]),
-            Route("/responses/compact", self.not_offered, methods=["POST"]),
-            Route("/responses/input_tokens", self.not_offered, methods=["POST"]),
-            Route(one, self.show, methods=["GET"]),
-            Route(one, self.delete, methods=["DELETE"]),
-            Route(f"{one}/cancel", self.cancel, methods=["POST"]),
-            Route(f"{one}/input_items", self.list_input, methods=["GET"]),
-        ]
 
     async def answer(self, request: Request) -> Response:
         """Answer a conversation."""
-        asked = await read_json(request, ResponseRequest)
+        asked = await http.read_json(request, ResponseRequest)
         if not asked.model:
             raise invalid("Missing required parameter: 'model'.", "model")
-        served = self._serving.find(asked.model, faults_of(request))
+        served = self._serving.find(asked.model, http.faults_of(request))
         chat = asked.completion(self._before(asked)).of(served.model)
-        head = _head(asked, served.model.name, chat.temperature, chat.top_p)
-        if not asked.stream:
-            completion = await unless_gone(request, self._answerer.complete(chat))
-            return JSONResponse(self._keep(asked, served, head | _outcome(head, completion)))
-        pieces = self._answerer.stream(chat)
-        # Whatever is wrong with the request shows at the first piece, while a status can still be sent.
-        first = await unless_gone(request, anext(pieces))
-        events = self._events(asked, served, head, first, pieces)
-        return StreamingResponse(
-            events, media_type="text/event-stream", headers={"cache-control": "no-cache"}
-        )
+        head = _head(asked, chat.model, chat.temperature, chat.top_p)
+
+        def keep(completion: Completion) -> Body:
+            return self._keep(asked, served, head | _outcome(head, completion))
+
+        def events(first: Piece, pieces: Pieces) -> AsyncIterator[str]:
+            return _stream(head, first, pieces, keep)
+
+        return await self._answered(request, chat, keep, events if asked.stream else None)
 
     async def show(self, request: Request) -> Response:
         """Give a response that was kept."""
@@ -402,21 +347,11 @@ class ResponsesApi:
     async def list_input(self, request: Request) -> Response:
         """List the items that a response was asked with, newest first unless asked otherwise."""
         items = self._store.responses.input_items(str(self._response(request)["id"]))
-        after, limit = read_page(request, default=20)
-        if read_order(request, default="desc") == "desc":
-            items.reverse()
-        ids = [item["id"] for item in items]
-        if after is not None and after not in ids:
-            raise not_found("item", after, "after")
-        begin = ids.index(after) + 1 if after else 0
-        return show_page(items[begin : begin + limit], len(items) > begin + limit)
+        return http.show_part(request, items, "item", default="desc")
 
     def _response(self, request: Request) -> Body:
         response_id = request.path_params["response_id"]
-        response = self._store.responses.get(response_id)
-        if response is None:
-            raise not_found("response", response_id)
-        return response
+        return http.known(self._store.responses.get(response_id), "response", response_id)
 
     def _before(self, asked: ResponseRequest) -> list[Body]:
         """The items of the conversation that goes on."""
@@ -424,93 +359,77 @@ class ResponsesApi:
             return []
         found = self._store.responses.conversation(asked.previous_response_id)
         if found is None:
-            message = (
+            raise invalid(
                 f"There is no response {asked.previous_response_id[:80]!r} to go on from, or one before it "
-                "is missing: it was sent with store false, deleted, or forgotten after 30 days. "
-                "Send the whole conversation as input."
+                "is missing: not stored, deleted, or over 30 days old. Send the whole conversation as input.",
+                "previous_response_id",
             )
-            raise invalid(message, "previous_response_id")
         return found
 
     def _keep(self, asked: ResponseRequest, served: Served, whole: Body) -> Body:
         """Note that a response is complete, and keep it unless that was not wanted."""
         self._serving.note_answer(served)
         if asked.is_kept:
-            stem = str(whole["id"]).removeprefix("resp_")
-            self._store.responses.add(
-                whole, [_kept(item, f"{stem}_{at}") for at, item in enumerate(asked.input)]
-            )
+            items = [_kept(item, f"{_stem(whole)}_{at}") for at, item in enumerate(asked.input)]
+            self._store.responses.add(whole, items)
         return whole
 
-    async def _events(
-        self,
-        asked: ResponseRequest,
-        served: Served,
-        head: Body,
-        first: Delta | Completion,
-        pieces: AsyncIterator[Delta | Completion],
-    ) -> AsyncIterator[str]:
-        """The response as server-sent events."""
-        numbers = itertools.count()
 
-        def event(name: str, **content: JSON) -> str:
-            body = {"type": name, "sequence_number": next(numbers), **content}
-            return f"event: {name}\ndata: {json.dumps(body)}\n\n"
+async def _stream(
+    head: Body, first: Piece, pieces: Pieces, keep: Callable[[Completion], Body]
+) -> AsyncIterator[str]:
+    """The response as server-sent events."""
+    numbers = itertools.count()
 
-        piece, has_begun = first, False
-        message = _message(head, "", "in_progress", None)
-        at: Body = {"item_id": message["id"], "output_index": 0, "content_index": 0}
+    def event(name: str, **content: JSON) -> str:
+        body = {"type": f"response.{name}", "sequence_number": next(numbers), **content}
+        return f"event: response.{name}\ndata: {json.dumps(body)}\n\n"
+
+    def begin_text() -> Iterator[str]:
+        yield event("output_item.added", output_index=0, item=message | {"content": []})
+        yield event("content_part.added", **at, part=_part("", None))
+
+    piece, has_begun = first, False
+    message = _message(head, "", "in_progress", None)
+    at: Body = {"item_id": message["id"], "output_index": 0, "content_index": 0}
+    async with aclosing(pieces):
         try:
-            yield event("response.created", response=head | UNWRITTEN)
-            yield event("response.in_progress", response=head | UNWRITTEN)
+            yield event("created", response=head | UNWRITTEN)
+            yield event("in_progress", response=head | UNWRITTEN)
             while isinstance(piece, Delta):
-                if not has_begun:
-                    has_begun = True
-                    yield event("response.output_item.added", output_index=0, item=message | {"content": []})
-                    yield event("response.content_part.added", **at, part=_part("", None))
-                logprobs = _logprobs(piece.likelihoods)
-                yield event("response.output_text.delta", **at, delta=piece.text, logprobs=logprobs)
+                for opening in () if has_begun else begin_text():
+                    yield opening
+                has_begun = True
+                yield event("output_text.delta", **at, delta=piece.text, logprobs=logprobs(piece.likelihoods))
                 piece = await anext(pieces)
-            whole = self._keep(asked, served, head | _outcome(head, piece))
+            whole = keep(piece)
             output = whole["output"]
             assert isinstance(output, list)
             for index, item in enumerate(output):
                 assert isinstance(item, dict)
                 if item["type"] == "message":
-                    if not has_begun:
-                        yield event(
-                            "response.output_item.added", output_index=0, item=message | {"content": []}
-                        )
-                        yield event("response.content_part.added", **at, part=_part("", None))
+                    for opening in () if has_begun else begin_text():
+                        yield opening
                     part = _part(piece.choices[0].text, piece.choices[0].likelihoods)
-                    text: Body = {"text": part["text"], "logprobs": part["logprobs"]}
-                    yield event("response.output_text.done", **at, **text)
-                    yield event("response.content_part.done", **at, part=part)
+                    yield event("output_text.done", **at, text=part["text"], logprobs=part["logprobs"])
+                    yield event("content_part.done", **at, part=part)
                 else:
                     empty = item | {"arguments": "", "status": "in_progress"}
-                    yield event("response.output_item.added", output_index=index, item=empty)
+                    yield event("output_item.added", output_index=index, item=empty)
                     here: Body = {"item_id": item["id"], "output_index": index}
-                    name, written = "response.function_call_arguments", item["arguments"]
-                    yield event(f"{name}.delta", **here, delta=written)
-                    yield event(f"{name}.done", **here, arguments=written)
-                yield event("response.output_item.done", output_index=index, item=item)
-            yield event(f"response.{whole['status']}", response=whole)
-        except ChatError as error:
-            reason: Body = {"code": "server_error", "message": error.message}
-            failed = head | UNWRITTEN | {"status": "failed", "error": reason}
-            yield event("response.failed", response=failed)
-        finally:
-            if isinstance(pieces, AsyncGenerator):
-                await pieces.aclose()
+                    yield event("function_call_arguments.delta", **here, delta=item["arguments"])
+                    yield event("function_call_arguments.done", **here, arguments=item["arguments"])
+                yield event("output_item.done", output_index=index, item=item)
+            yield event(str(whole["status"]), response=whole)
+        except Refusal as refusal:
+            reason: Body = {"code": "server_error", "message": refusal.message}
+            yield event("failed", response=head | UNWRITTEN | {"status": "failed", "error": reason})
 
 
 def _head(asked: ResponseRequest, model: str, temperature: float, top_p: float) -> Body:
     """What a response repeats of its request."""
     text = asked.text.model_dump(exclude_none=True, by_alias=True) if asked.text else {}
-    tools: list[JSON] = [
-        {"description": None, "parameters": None, "strict": None, **tool.model_dump(exclude_none=True)}
-        for tool in asked.tools or ()
-    ]
+    tools: list[JSON] = [tool.model_dump() for tool in asked.tools or ()]
     choice = asked.tool_choice
     return {
         "id": f"resp_{uuid.uuid4().hex}",
@@ -519,12 +438,10 @@ def _head(asked: ResponseRequest, model: str, temperature: float, top_p: float) 
         "background": False,
         "error": None,
         "incomplete_details": None,
-        "instructions": asked.instructions,
-        "max_output_tokens": asked.max_output_tokens,
+        **asked.model_dump(include={"instructions", "max_output_tokens", "previous_response_id"}),
         "metadata": dict(asked.metadata or {}),
         "model": model,
         "parallel_tool_calls": asked.parallel_tool_calls is not False,
-        "previous_response_id": asked.previous_response_id,
         "reasoning": {"effort": None, "summary": None},
         "store": asked.is_kept,
         "temperature": temperature,
@@ -562,14 +479,17 @@ def _outcome(head: Body, completion: Completion) -> Body:
     }
 
 
+def _stem(response: Body) -> str:
+    return str(response["id"]).removeprefix("resp_")
+
+
 def _message(head: Body, text: str, status: str, likelihoods: tuple[Likelihood, ...] | None) -> Body:
-    stem = str(head["id"]).removeprefix("resp_")
-    content: list[JSON] = [_part(text, likelihoods)]
-    return {"id": f"msg_{stem}", "type": "message", "status": status, "role": "assistant", "content": content}
+    item: Body = {"id": f"msg_{_stem(head)}", "type": "message", "status": status, "role": "assistant"}
+    return item | {"content": [_part(text, likelihoods)]}
 
 
 def _calls(head: Body, choice: Choice) -> list[Body]:
-    stem = str(head["id"]).removeprefix("resp_")
+    stem = _stem(head)
     return [
         {
             "id": f"fc_{stem}_{at}",
@@ -584,24 +504,15 @@ def _calls(head: Body, choice: Choice) -> list[Body]:
 
 
 def _part(text: str, likelihoods: tuple[Likelihood, ...] | None) -> Body:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": _logprobs(likelihoods)}
-
-
-def _logprobs(likelihoods: tuple[Likelihood, ...] | None) -> list[JSON]:
-    return [_token(one) | {"top_logprobs": [_token(rival) for rival in one.top]} for one in likelihoods or ()]
-
-
-def _token(one: Likelihood) -> Body:
-    return {"token": one.token, "logprob": one.logprob, "bytes": [*one.bytes]}
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs(likelihoods or ())}
 
 
 def _kept(item: Item, stem: str) -> Body:
     """An input item as it is shown later."""
     if isinstance(item, MessageItem):
-        kind = "output_text" if item.role == "assistant" else "input_text"
-        part: Body = {"type": kind, "text": item.content} | (
-            {"annotations": []} if kind == "output_text" else {}
-        )
+        part: Body = {"type": "input_text", "text": item.content}
+        if item.role == "assistant":
+            part |= {"type": "output_text", "annotations": []}
         shown: Body = {"id": f"msg_{stem}", "role": item.role, "content": [part]}
     elif isinstance(item, CallItem):
         shown = {"id": f"fc_{stem}", "call_id": item.call_id, "name": item.name, "arguments": item.arguments}

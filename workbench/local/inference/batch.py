@@ -3,17 +3,16 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from workbench.local.inference.grammar import Constraint
-from workbench.local.inference.kernels import use_grouped
+from workbench.local.chat_protocol import Sampling
 from workbench.local.inference.kv_cache import KVCache, States, copied, first_tokens, states_of
-from workbench.local.inference.multi_lora import Adapters
-from workbench.local.inference.sampling import GREEDY, Chances, Sampler, Sampling, draw
+from workbench.local.inference.layers import Adapters, use_grouped
+from workbench.local.inference.sampling import GREEDY, Chances, Constraint, Sampler, draw
 from workbench.local.models.model import Base, logits
 
 # Starts of prompts that were read lately: the next prompt with the same start is read from there.
@@ -24,12 +23,15 @@ BLOCK = 16  # starts are shared in whole blocks of so many tokens, so that many 
 KEPT = 4096  # tokens in all; 92 MiB for SmolLM2
 
 
+_Key: TypeAlias = tuple[str | None, tuple[int, ...]]  # adapter, tokens
+
+
 class PrefixCache:
     """What is remembered of starts, least recently used first; one with each adapter."""
 
     def __init__(self) -> None:
         """Keep at most ``KEPT`` tokens."""
-        self._held: OrderedDict[tuple[str | None, tuple[int, ...]], States] = OrderedDict()
+        self._held: OrderedDict[_Key, States] = OrderedDict()
 
     def longest(self, adapter: str | None, prompt: Sequence[int]) -> int:
         """How many first tokens of ``prompt`` are remembered; at least one is always left to read."""
@@ -54,9 +56,7 @@ class PrefixCache:
         for key in [key for key in self._held if key[0] == adapter]:
             del self._held[key]
 
-    def _matches(
-        self, adapter: str | None, prompt: Sequence[int]
-    ) -> list[tuple[int, tuple[str | None, tuple[int, ...]]]]:
+    def _matches(self, adapter: str | None, prompt: Sequence[int]) -> list[tuple[int, _Key]]:
         return [(shared(key[1], prompt), key) for key in self._held if key[0] == adapter]
 
 
@@ -129,9 +129,8 @@ class Prefill:
 # A step writes one token of every answer and reads some of the prompts that wait. Starts that prompts
 # share are read once; rows of tuned models use their own adapters.
 
-READ_AT_ONCE = (
-    512  # tokens of prompts between two steps: products are at full speed, answers wait half a second
-)
+# Tokens of prompts between two steps: products are at full speed, answers wait half a second.
+READ_AT_ONCE = 512
 WORTH_A_START = 64  # tokens of reading that must be saved for a shared start to be read on its own
 WORTH_KEEPING = 64  # tokens read anew from which on a prompt is remembered for the next
 
@@ -177,7 +176,7 @@ class Batch:
         use_grouped(base.model)
         self._base = base
         self._adapters = adapters
-        self._slots = KVCache(base.model.config)
+        self.slots = KVCache(base.model.config)
         self._prefixes = PrefixCache()
         self._waiting: list[_Row] = []
         self._stint: _Stint | None = None
@@ -188,16 +187,6 @@ class Batch:
     def live(self) -> list[int]:
         """The rows not yet ended, those still to be read too."""
         return sorted(row.number for row in self._all() if not row.gone)
-
-    @property
-    def remembered_tokens(self) -> int:
-        """For how many tokens memory is held by rows being answered, all rows as long as the longest."""
-        return self._slots.rows * self._slots.capacity
-
-    @property
-    def allocated_tokens(self) -> int:
-        """For how many tokens memory is allocated, by rows that have left too."""
-        return self._slots.allocated
 
     def join(
         self,
@@ -249,7 +238,7 @@ class Batch:
         self._waiting = [row for row in self._waiting if not row.gone]
         for index in range(len(self._running) - 1, -1, -1):
             if self._running[index].gone:
-                self._slots.leave(index)
+                self.slots.leave(index)
                 self._running[index] = self._running[-1]
                 self._running.pop()
 
@@ -260,10 +249,10 @@ class Batch:
         output = self._base.decode(
             torch.tensor([[row.next] for row in self._running], device=device),
             torch.tensor([[row.position] for row in self._running], device=device),
-            self._slots,
-            self._slots.visible(device),
+            self.slots,
+            self.slots.visible(device),
         )
-        self._slots.written()
+        self.slots.written()
         for row in self._running:
             row.position += 1
         return output[:, -1]
@@ -288,7 +277,7 @@ class Batch:
         joining = [(index, row) for index, row in enumerate(stint.rows) if not row.gone]
         if not joining:
             return []
-        self._slots.join(reading.states, [(index, len(row.prompt)) for index, row in joining])
+        self.slots.join(reading.states, [(index, len(row.prompt)) for index, row in joining])
         for _, row in joining:
             row.cached, row.position = reading.known, len(row.prompt)
             self._running.append(row)
@@ -301,9 +290,8 @@ class Batch:
             return None
         first = self._waiting[0]
         known = self._prefixes.longest(first.adapter, first.prompt)
-        same = [
-            (shared(first.prompt, row.prompt), row) for row in self._waiting if row.adapter == first.adapter
-        ]
+        like = [row for row in self._waiting if row.adapter == first.adapter]
+        same = [(shared(first.prompt, row.prompt), row) for row in like]
         starts = [length for length, row in same if row is not first and length >= known + BLOCK]
         if starts and (min(starts) - known) * len(starts) >= WORTH_A_START:
             return self._stint_of([], first.adapter, first.prompt[: min(starts)], known)

@@ -1,5 +1,6 @@
 """The process that answers chats: base models in memory, adapters beside them, answers in batches.
 
+Apart because the forkserver loads it by its name, with torch, which its caller ``workers`` must not load.
 Models take turns, one token of each answer a turn, so none waits for another's to end. Large requests
 are prepared one after the other in a thread beside that, so small ones do not wait for them. It ends
 by itself when nobody has asked for a while.
@@ -20,7 +21,7 @@ from pathlib import Path
 from transformers.utils import logging
 
 from workbench.errors import SetupError
-from workbench.local.chat_protocol import ChatError, ChatRequest
+from workbench.local.chat_protocol import ChatRequest, Refusal
 from workbench.local.inference.scheduler import Piece, Prepared, Scheduler
 from workbench.local.models.bases import base_folder
 from workbench.local.models.model import load_base, use_threads
@@ -44,7 +45,7 @@ class _Large:
     number: int
     request: ChatRequest
     scheduler: Scheduler
-    outcome: Prepared | ChatError | None = None
+    outcome: Prepared | Refusal | None = None
     thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -59,7 +60,7 @@ class _Large:
     def _prepare(self) -> None:
         try:
             self.outcome = self.scheduler.prepare(self.request)
-        except ChatError as error:
+        except Refusal as error:
             self.outcome = error
 
 
@@ -110,7 +111,7 @@ class ChatWorker:
                 self._large.append(_Large(kind, number, request, scheduler))
             else:
                 scheduler.take(number, request, streamed=kind == "stream")
-        except ChatError as error:
+        except Refusal as error:
             self._send((number, error))
 
     def _look_at_large(self) -> None:
@@ -124,8 +125,8 @@ class ChatWorker:
             self._large.popleft()
             if first.outcome is None:  # the thread has ended with a traceback
                 message = "This request could not be prepared; the service's log says why."
-                first.outcome = ChatError(500, "internalFailure", message)
-            if isinstance(first.outcome, ChatError):
+                first.outcome = Refusal(500, "internalFailure", message)
+            if isinstance(first.outcome, Refusal):
                 self._send((first.number, first.outcome))
             elif first.kind != "leave":
                 streamed = first.kind == "stream"
@@ -142,7 +143,7 @@ class ChatWorker:
             try:
                 self._schedulers[name] = Scheduler(load_base(name, base_folder(name, self._models)))
             except SetupError as error:
-                raise ChatError(503, "modelNotReady", str(error)) from None
+                raise Refusal(503, "modelNotReady", str(error)) from None
         return self._schedulers[name]
 
 

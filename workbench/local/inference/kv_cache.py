@@ -27,10 +27,8 @@ class KVCache(Cache):
         """Allocate nothing yet; ``SetupError`` if the model remembers otherwise than by keys and values."""
         kinds = set(getattr(config.get_text_config(), "layer_types", None) or ())
         if kinds - KNOWN_LAYERS:
-            raise SetupError(
-                f"This service answers with attention models only; this one has layers of the kind "
-                f"{', '.join(sorted(kinds - KNOWN_LAYERS))}."
-            )
+            found = ", ".join(sorted(kinds - KNOWN_LAYERS))
+            raise SetupError(f"This service answers with attention models only; this one has {found} layers.")
         super().__init__(layers=[])
         self._held: list[_Layer] = []
         self.starts: list[int] = []
@@ -161,9 +159,8 @@ def first_tokens(states: States, length: int) -> States:
 
 def copied(states: States, row: int, length: int) -> States:
     """The first ``length`` tokens of one row, on their own."""
-    return tuple(
-        (k[row : row + 1, :, :length].clone(), v[row : row + 1, :, :length].clone()) for k, v in states
-    )
+    one = ((keys[row : row + 1], values[row : row + 1]) for keys, values in first_tokens(states, length))
+    return tuple((keys.clone(), values.clone()) for keys, values in one)
 
 
 def bytes_per_token(config: PretrainedConfig, dtype: torch.dtype) -> int:

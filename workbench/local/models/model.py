@@ -1,6 +1,11 @@
-"""A base model in memory: weights in the type this machine multiplies fastest, tokenizer, limits."""
+"""A base model in memory, and conversations as it reads them: token ids, and which of them are learnt.
+
+Weights have the type that this machine multiplies fastest. The text of a conversation and its learnt
+stretches are the chat template's (``dataset.chat_template``); here they become tokens.
+"""
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -12,10 +17,10 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, Cache, PreTrainedModel, PreTrainedTokenizerFast
 
-from workbench.dataset.dataset import Message
+from workbench.dataset.chat_template import prompt, tools_in, written
+from workbench.dataset.dataset import JSON, Dataset, Message
 from workbench.errors import DataError, SetupError
-from workbench.local.training import lora
-from workbench.local.training.encoding import encode
+from workbench.local.models import lora
 
 
 @dataclass(frozen=True)
@@ -60,9 +65,8 @@ def load_base(name: str, folder: Path, *, dtype: torch.dtype | None = None) -> B
     for what is no causal language model with a chat template and linear layers.
     """
     try:
-        tokenizer = cast(
-            PreTrainedTokenizerFast, AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        )
+        found = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = cast(PreTrainedTokenizerFast, found)
         model = _model_in(folder, dtype or best_type())
         if getattr(model.config.get_text_config(), "attn_logit_softcapping", None):
             model.set_attn_implementation("eager")  # transformers 5.20's fused kernel leaves the caps out
@@ -146,3 +150,97 @@ def logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
 def use_threads() -> None:
     """Use the machine's cores, at most eight: models this small gain nothing from more."""
     torch.set_num_threads(min(torch.get_num_threads(), 8))
+
+
+# Conversations as the model reads them.
+
+PIECE = 16 * 1024  # characters of a long text that are tokenised at once, to see whether it is too long
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """One conversation: ``tokens``, and ``learnt`` true where the token is trained on."""
+
+    tokens: tuple[int, ...]
+    learnt: tuple[bool, ...]
+
+
+def encode_dataset(tokenizer: PreTrainedTokenizerFast, dataset: Dataset, context: int) -> list[TokenRow]:
+    """Every example of ``dataset`` as a row, with its tools.
+
+    ``DataError`` names the line that is longer than ``context`` tokens, or that cannot be written.
+    """
+    rows = []
+    for example in dataset:
+        try:
+            row = encode(tokenizer, example.messages, tools_in(example.more), context)
+        except DataError as error:
+            raise DataError(f"{example.origin}: {error}") from None
+        if len(row.tokens) > context:
+            found = f"{len(row.tokens)} tokens, but the model reads at most {context}"
+            raise DataError(f"{example.origin}: {found}; shorten or split the conversation.")
+        rows.append(row)
+    return rows
+
+
+def exceeds(tokenizer: PreTrainedTokenizerFast, text: str, limit: int) -> bool:
+    """Whether a long ``text`` has far more than ``limit`` tokens, found without tokenising it whole.
+
+    A token may lie across the border of two pieces, and then counts more than once; so only what
+    counts twice the limit is called too long. ``False`` says nothing.
+    """
+    if len(text) <= 2 * PIECE:
+        return False
+    # Such a token takes all the blanks beside it, however many.
+    strips = any(token.lstrip or token.rstrip for token in tokenizer.added_tokens_decoder.values())
+    backend = tokenizer.backend_tokenizer
+    counted = 0
+    for begin in range(0, len(text), PIECE):
+        piece = text[begin : begin + PIECE]
+        piece = piece.strip() if strips else piece
+        counted += len(backend.encode_batch_fast([piece], add_special_tokens=False)[0])
+        if counted > 2 * limit:
+            return True
+    return False
+
+
+class TooManyTokensError(DataError):
+    """A conversation that has far more tokens than the model reads, so that nobody counted them."""
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerFast,
+    messages: Sequence[Message],
+    tools: Sequence[JSON] = (),
+    context: int | None = None,
+) -> TokenRow:
+    """One conversation as the chat template writes it, with the assistant's turns marked.
+
+    ``TooManyTokensError`` if it has far more than ``context`` tokens, before all are made.
+    """
+    conversation = written(tokenizer, messages, tools)
+    _check_length(tokenizer, conversation.text, context)
+    encoded = tokenizer(conversation.text, add_special_tokens=False, return_offsets_mapping=True)
+    return TokenRow(tuple(encoded["input_ids"]), conversation.learns(encoded["offset_mapping"]))
+
+
+def encode_prompt(
+    tokenizer: PreTrainedTokenizerFast,
+    messages: Sequence[Message],
+    tools: Sequence[JSON] = (),
+    context: int | None = None,
+) -> list[int]:
+    """The tokens of a conversation that waits for the assistant's answer, up to its first word or call.
+
+    ``TooManyTokensError`` if it has far more than ``context`` tokens, before all are made.
+    """
+    text = prompt(tokenizer, messages, tools)
+    _check_length(tokenizer, text, context)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _check_length(tokenizer: PreTrainedTokenizerFast, text: str, context: int | None) -> None:
+    if context is not None and exceeds(tokenizer, text, context):
+        raise TooManyTokensError(
+            f"more than {context} tokens, all that the model reads; shorten or split it."
+        )

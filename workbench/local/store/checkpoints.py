@@ -7,16 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from workbench.local.store.database import (
-    Database,
-    Tidied,
-    derived_id,
-    discard,
-    hold_reserve,
-    read_note,
-    set_aside,
-    write_note,
-)
+from workbench.local.store import database
+from workbench.local.store.database import Database, Tidied
 from workbench.local.store.jobs import DELETED, UNFINISHED, Jobs, finite
 from workbench.local.store.rows import Checkpoint
 
@@ -37,19 +29,27 @@ CREATE TABLE IF NOT EXISTS checkpoints (
 ) STRICT;
 CREATE TRIGGER IF NOT EXISTS forget_checkpoint AFTER DELETE ON checkpoints
     BEGIN INSERT OR IGNORE INTO forgotten VALUES (old.folder); END;
+CREATE TABLE IF NOT EXISTS safety (
+    job_id TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+    data TEXT NOT NULL,                     -- harm types, in JSON
+    model TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 """
 # What lies in an adapter's folder for a database that has never heard of it.
 NOTE = {"job_id": str, "step": int, "created_at": int, "model": str, "base_model": str, "metrics": dict}
 
 
-class TunedModel(NamedTuple):
-    """A model this store can serve: a base model and the folder of the adapter that changes it."""
+BASES_SINCE = 1730332800  # 31 October 2024, when SmolLM2 appeared
+
+
+class Model(NamedTuple):
+    """A model that can answer and be tuned: a base model, or one with the adapter in a folder."""
 
     name: str
     base_model: str
-    path: Path
-    job_id: str
-    created_at: int
+    adapter: Path | None = None
+    job_id: str | None = None
+    created_at: int = BASES_SINCE
 
 
 class Checkpoints:
@@ -78,7 +78,7 @@ class Checkpoints:
             "metrics": {"step": step, **finite(metrics)},
         }
         if path.is_dir():
-            write_note(path / "checkpoint.json", note)
+            database.write_note(path / "checkpoint.json", note)
         with self._db.change() as db:
             self._insert(db, note, path)
 
@@ -97,18 +97,16 @@ class Checkpoints:
 
     def forget(self, job_id: str, step: int) -> None:
         """Take a checkpoint away, and its adapter; nothing happens when there is none."""
-        self._db.remove(
-            lambda db: db.execute("DELETE FROM checkpoints WHERE job_id = ? AND step = ?", (job_id, step))
-        )
-        discard(self.folder(job_id, step))
-        hold_reserve(self._root)
+        self._db.delete("checkpoints", "job_id = ? AND step = ?", job_id, step)
+        database.discard(self.folder(job_id, step))
+        database.hold_reserve(self._root)
 
-    def model(self, name: str) -> TunedModel | None:
+    def model(self, name: str) -> Model | None:
         """The tuned model or checkpoint of this name, upper and lower case alike, or ``None``."""
         row = self._db.one("SELECT * FROM checkpoints WHERE model = ?", (name,))
         return self._show_model(row) if row else None
 
-    def models(self) -> list[TunedModel]:
+    def models(self) -> list[Model]:
         """All tuned models and checkpoints, oldest first."""
         return [self._show_model(row) for row in self._db.all("SELECT * FROM checkpoints ORDER BY n")]
 
@@ -130,24 +128,21 @@ class Checkpoints:
             if row := known.get(folder):
                 if not (folder / "checkpoint.json").exists():  # of an earlier workbench, which wrote none
                     note = {name: row[name] for name in NOTE} | {"metrics": json.loads(row["metrics"])}
-                    write_note(folder / "checkpoint.json", note)
+                    database.write_note(folder / "checkpoint.json", note)
             elif folder.parent.name in going_on:
                 continue
             elif folder.suffix == ".new":
-                discard(folder)
+                database.discard(folder)
             elif found := self._read_note(folder):
                 taken_up.append((found, folder))
             else:
-                set_aside(folder, self._root)
+                database.set_aside(folder, self._root)
                 aside += 1
         with self._db.change() as db:
             for note, folder in sorted(taken_up, key=lambda pair: (pair[0]["created_at"], pair[0]["step"])):
                 # Unless its job was taken up before, nobody sees that any more, as if it were deleted.
                 body = json.dumps({"id": note["job_id"], "status": DELETED})
-                db.execute(
-                    "INSERT INTO jobs (id, body) VALUES (?, ?) ON CONFLICT (id) DO NOTHING",
-                    (note["job_id"], body),
-                )
+                self._db.insert("jobs", {"id": note["job_id"], "body": body}, known="IGNORE")
                 self._insert(db, note, folder)
         for folder in (self._root / "adapters").iterdir():
             if folder.name not in going_on and folder.is_dir() and not any(folder.iterdir()):
@@ -162,7 +157,7 @@ class Checkpoints:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_id, step) DO UPDATE"
             " SET model = excluded.model, folder = excluded.folder, metrics = excluded.metrics",
             (
-                derived_id("ftchkpt", note["job_id"], str(note["step"])),
+                database.derived_id("ftchkpt", note["job_id"], str(note["step"])),
                 *(note[name] for name in ("job_id", "step", "created_at", "model", "base_model")),
                 folder,
                 json.dumps(note["metrics"]),
@@ -171,17 +166,19 @@ class Checkpoints:
 
     def _read_note(self, folder: Path) -> dict[str, Any] | None:
         """What is known about an adapter that the database does not know, if that is true."""
-        note = read_note(folder / "checkpoint.json", NOTE)
-        whole = all(
-            (folder / name).is_file() for name in ("adapter_config.json", "adapter_model.safetensors")
-        )
-        if note is None or not whole or folder != self.folder(note["job_id"], note["step"]):
+        note = database.read_note(folder / "checkpoint.json", NOTE)
+        parts = (folder / name for name in ("adapter_config.json", "adapter_model.safetensors"))
+        if (
+            note is None
+            or not all(part.is_file() for part in parts)
+            or folder != self.folder(note["job_id"], note["step"])
+        ):
             return None
         return note if self.model(note["model"]) is None else None
 
-    def _show_model(self, row: sqlite3.Row) -> TunedModel:
+    def _show_model(self, row: sqlite3.Row) -> Model:
         path = self._root / row["folder"]
-        return TunedModel(row["model"], row["base_model"], path, row["job_id"], row["created_at"])
+        return Model(row["model"], row["base_model"], path, row["job_id"], row["created_at"])
 
 
 def _show(row: sqlite3.Row) -> Checkpoint:
@@ -200,14 +197,6 @@ def _show(row: sqlite3.Row) -> Checkpoint:
 #
 # Nothing is ever found that was not asked for: the local service has no check of its own.
 
-SAFETY_TABLES = """
-CREATE TABLE IF NOT EXISTS safety (
-    job_id TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
-    data TEXT NOT NULL,                     -- harm types, in JSON
-    model TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-"""
-
 
 class Safety:
     """The findings that one service is to have."""
@@ -218,9 +207,8 @@ class Safety:
 
     def expect(self, job_id: str, *, data: Iterable[str], model: Iterable[str]) -> None:
         """Let a job's data, its model or both fail with these harm types."""
-        findings = (json.dumps(list(data)), json.dumps(list(model)))
-        with self._db.change() as db:
-            db.execute("INSERT OR REPLACE INTO safety VALUES (?, ?, ?)", (job_id, *findings))
+        findings = {"data": json.dumps(list(data)), "model": json.dumps(list(model))}
+        self._db.insert("safety", {"job_id": job_id, **findings}, known="REPLACE")
 
     def data_problem(self, job_id: str) -> str | None:
         """What is wrong with a job's data, in Azure's words."""

@@ -1,13 +1,15 @@
-"""Stored completions and responses: answers that are kept, with the conversation that led to them."""
+"""Stored completions and responses: answers that are kept, with the conversation that led to them.
+
+Apart because each subject of the store has a module with its tables; ``store`` only opens them.
+"""
 
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from workbench.local.emulation import DAY, Clock
 from workbench.local.store.database import Database
-from workbench.local.store.rows import JSON
+from workbench.local.store.rows import JSON, Order, Pairs
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS completions (
@@ -35,11 +37,8 @@ class Completions:
 
     def add(self, body: Mapping[str, JSON], messages: Sequence[Mapping[str, JSON]]) -> None:
         """Keep an answer; it is on the disk when this returns."""
-        with self._db.change() as db:
-            db.execute(
-                "INSERT INTO completions (id, body, messages) VALUES (?, ?, ?)",
-                (body["id"], json.dumps(body), json.dumps(list(messages))),
-            )
+        said = json.dumps(list(messages))
+        self._db.insert("completions", {"id": body["id"], "body": json.dumps(body), "messages": said})
 
     def get(self, completion_id: str) -> dict[str, JSON] | None:
         """One answer, or ``None``."""
@@ -47,18 +46,11 @@ class Completions:
         return _read(row) if row else None
 
     def page(
-        self,
-        *,
-        after: str | None,
-        limit: int,
-        order: Literal["asc", "desc"],
-        model: str | None = None,
-        metadata: Mapping[str, str] | None = None,
+        self, *, after: str | None, limit: int, order: Order, model: str | None, metadata: Pairs
     ) -> tuple[list[dict[str, JSON]], bool]:
         """A page of answers and whether more follow; only those of ``model`` and with all of ``metadata``."""
         one = "EXISTS (SELECT 1 FROM json_each(body, '$.metadata') WHERE key = ? AND value = ?)"
-        wanted = list((metadata or {}).items())
-        clauses, values = [one] * len(wanted), [part for pair in wanted for part in pair]
+        clauses, values = [one] * len(metadata), [part for pair in metadata.items() for part in pair]
         if model is not None:
             clauses.append("json_extract(body, '$.model') = ? COLLATE NOCASE")
             values.append(model)
@@ -74,17 +66,14 @@ class Completions:
 
     def set_metadata(self, completion_id: str, metadata: Mapping[str, str]) -> dict[str, JSON] | None:
         """Replace the metadata of an answer; ``None`` when there is no such answer."""
-        with self._db.change() as db:
-            db.execute(
-                "UPDATE completions SET body = json_set(body, '$.metadata', json(?)) WHERE id = ?",
-                (json.dumps(dict(metadata)), completion_id),
-            )
+        change = "UPDATE completions SET body = json_set(body, '$.metadata', json(?)) WHERE id = ?"
+        with self._db.change():
+            self._db.write(change, (json.dumps(dict(metadata)), completion_id))
             return self.get(completion_id)
 
     def delete(self, completion_id: str) -> bool:
         """Forget an answer; ``False`` when there was none."""
-        with self._db.change() as db:
-            return db.execute("DELETE FROM completions WHERE id = ?", (completion_id,)).rowcount > 0
+        return self._db.delete("completions", "id = ?", completion_id) > 0
 
 
 class Responses:
@@ -96,11 +85,8 @@ class Responses:
 
     def add(self, body: Mapping[str, JSON], items: Sequence[Mapping[str, JSON]]) -> None:
         """Keep a response and its input items; it is on the disk when this returns."""
-        with self._db.change() as db:
-            db.execute(
-                "INSERT INTO responses (id, created_at, body, input) VALUES (?, ?, ?, ?)",
-                (body["id"], self._clock.now(), json.dumps(body), json.dumps(list(items))),
-            )
+        kept = {"id": body["id"], "created_at": self._clock.now(), "body": json.dumps(body)}
+        self._db.insert("responses", {**kept, "input": json.dumps(list(items))})
 
     def get(self, response_id: str) -> dict[str, JSON] | None:
         """One response, or ``None``."""
@@ -128,14 +114,12 @@ class Responses:
 
     def delete(self, response_id: str) -> bool:
         """Forget a response; ``False`` when there was none."""
-        with self._db.change() as db:
-            return db.execute("DELETE FROM responses WHERE id = ?", (response_id,)).rowcount > 0
+        return self._db.delete("responses", "id = ?", response_id) > 0
 
     def tidy(self) -> None:
         """Forget those that were kept long enough."""
-        with self._db.change() as db:
-            oldest = self._clock.now() - self._clock.takes(KEEP_RESPONSES)
-            db.execute("DELETE FROM responses WHERE created_at < ?", (oldest,))
+        oldest = self._clock.now() - self._clock.takes(KEEP_RESPONSES)
+        self._db.delete("responses", "created_at < ?", oldest)
 
 
 def _read(row: sqlite3.Row) -> dict[str, JSON]:

@@ -10,10 +10,12 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedWriter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import IO, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from workbench.errors import DataError, SetupError
+from workbench.local.store.rows import Order
 
 # What the store asks of the disk: that something stays, that room is left, that nothing unknown is lost.
 
@@ -35,29 +37,38 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def flush(stream: IO[Any]) -> None:
+    """Return when what was written to ``stream`` survives a power cut."""
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[BufferedWriter]:
+    """A new file at ``path`` to write to; gone afterwards unless somebody moved it away."""
+    try:
+        with path.open("xb") as incoming:
+            yield incoming
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Whether this, or what it came from, says that no space is left: SQLite, the system, or a library.
 
     torch says that the file it wrote is not the one it meant, and keeps the system's error as the
     context; safetensors has the system's number in its text only.
     """
-    return any(_says_full(link) for link in _chain(error))
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _says_full(error: BaseException) -> bool:
     if isinstance(error, sqlite3.Error):
         # The second: the index of the log, a file beside it, cannot grow.
         known = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
-        return getattr(error, "sqlite_errorcode", None) in known
-    if isinstance(error, OSError):
-        return error.errno in NO_ROOM
-    return any(f"(os error {number})" in str(error) for number in NO_ROOM)
+        says_so = getattr(error, "sqlite_errorcode", None) in known
+    elif isinstance(error, OSError):
+        says_so = error.errno in NO_ROOM
+    else:
+        says_so = any(f"(os error {number})" in str(error) for number in NO_ROOM)
+    earlier = error.__cause__ or error.__context__
+    return says_so or (earlier is not None and is_disk_full(earlier))
 
 
 def has_room(folder: Path, size: int) -> bool:
@@ -117,8 +128,7 @@ def write_note(path: Path, note: Mapping[str, object]) -> None:
     fresh = path.with_name(f"{path.name}.new")
     with fresh.open("w", encoding="utf-8") as stream:
         json.dump(note, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
+        flush(stream)
     fresh.replace(path)
 
 
@@ -128,11 +138,8 @@ def read_note(path: Path, kinds: Mapping[str, type | tuple[type, ...]]) -> dict[
         note = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    if not isinstance(note, dict) or not all(
-        isinstance(note.get(name), kind) for name, kind in kinds.items()
-    ):
-        return None
-    return note
+    fits = isinstance(note, dict) and all(isinstance(note.get(name), kind) for name, kind in kinds.items())
+    return note if fits else None
 
 
 def set_aside(path: Path, root: Path) -> None:
@@ -156,12 +163,13 @@ def discard(path: Path) -> None:
 
 VERSION = 1
 Result = TypeVar("Result")
+Values: TypeAlias = tuple[object, ...]
 
 
 class Database:
     """One open connection, usable from several threads, one at a time."""
 
-    def __init__(self, path: Path, tables: Iterable[str] = ()) -> None:
+    def __init__(self, path: Path, tables: tuple[str, ...] = ()) -> None:
         """Open the file, making it first if need be.
 
         ``tables`` are each subject's own: ``CREATE TABLE IF NOT EXISTS …`` statements, each ended by ``;``
@@ -174,7 +182,6 @@ class Database:
         self._undo: list[Callable[[], object]] = []
         self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
-        tables = tuple(tables)
         try:
             try:
                 version = self._prepare(tables)
@@ -184,9 +191,8 @@ class Database:
                 version = self._prepare(tables)
         except sqlite3.OperationalError as error:  # full, locked, not allowed: the file itself may be fine
             self.close()
-            raise SetupError(
-                f"{path} cannot be opened: {error}. Look at the disk's free space and rights."
-            ) from error
+            message = f"{path} cannot be opened: {error}. Look at the disk's free space and rights."
+            raise SetupError(message) from error
         except sqlite3.DatabaseError as error:
             self.close()
             raise SetupError(self._damaged(error)) from error
@@ -229,6 +235,18 @@ class Database:
             finally:
                 self._undo.clear()
 
+    def write(self, statement: str, values: Iterable[object] = ()) -> int:
+        """One statement as a transaction, or as a part of the one that is open; how many rows it changed."""
+        with self.change() as db:
+            return db.execute(statement, tuple(values)).rowcount
+
+    def insert(
+        self, table: str, row: Mapping[str, object], *, known: Literal["ABORT", "IGNORE", "REPLACE"] = "ABORT"
+    ) -> None:
+        """Add a row; ``known`` is what becomes of one that is there already."""
+        marks = ", ".join("?" * len(row))
+        self.write(f"INSERT OR {known} INTO {table} ({', '.join(row)}) VALUES ({marks})", row.values())
+
     def on_rollback(self, undo: Callable[[], object]) -> None:
         """Call ``undo`` when the transaction that is open comes to nothing."""
         self._undo.append(undo)
@@ -246,6 +264,10 @@ class Database:
             with self.change() as db:
                 return action(db)
 
+    def delete(self, table: str, where: str, *values: object) -> int:
+        """Delete rows, also on a full disk; how many there were."""
+        return self.remove(lambda db: db.execute(f"DELETE FROM {table} WHERE {where}", values).rowcount)
+
     def all(self, query: str, values: Iterable[object] = ()) -> list[sqlite3.Row]:
         """All rows that ``query`` finds."""
         with self._lock:
@@ -253,18 +275,10 @@ class Database:
 
     def one(self, query: str, values: Iterable[object] = ()) -> sqlite3.Row | None:
         """The first row that ``query`` finds, if any."""
-        rows = self.all(query, values)
-        return rows[0] if rows else None
+        return next(iter(self.all(query, values)), None)
 
     def page(
-        self,
-        table: str,
-        where: str,
-        values: tuple[object, ...],
-        *,
-        after: str | None,
-        limit: int,
-        order: Literal["asc", "desc"] = "desc",
+        self, table: str, where: str, values: Values, *, after: str | None, limit: int, order: Order = "desc"
     ) -> tuple[list[sqlite3.Row], bool]:
         """Up to ``limit`` rows in order of arrival, the newest first, and whether more follow.
 
@@ -273,9 +287,7 @@ class Database:
         if after is not None:
             last = self.one(f"SELECT n FROM {table} WHERE id = ? AND {where}", (after, *values))
             if last is None:
-                raise DataError(
-                    f"There is no {after[:80]!r} in this list; give the last id of the page before."
-                )
+                raise DataError(f"There is no {after[:80]!r} in this list; give a page's last id.")
             where, values = f"{where} AND n {'<' if order == 'desc' else '>'} ?", (*values, last["n"])
         query = f"SELECT * FROM {table} WHERE {where} ORDER BY n {order} LIMIT ?"
         rows = self.all(query, (*values, limit + 1))
@@ -287,8 +299,7 @@ class Database:
         with self.change() as connection:
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
             if version == 0:
-                connection.execute(f"PRAGMA user_version = {VERSION}")
-                version = VERSION
+                connection.execute(f"PRAGMA user_version = {(version := VERSION)}")
             for group in tables:
                 # One by one: executescript would commit the transaction first.
                 for statement in group.split(";\n"):

@@ -20,6 +20,7 @@ PROVISIONING = 5.0  # seconds; Azure does not document its own figure; it takes 
 UNUSED = 15 * DAY
 DEVELOPER = DAY
 DEVELOPER_SKU = "DeveloperTier"
+APART = ("name", "created_at", "called_at")  # what has a column of its own
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS deployments (
@@ -64,9 +65,8 @@ class Deployment:
 
     def is_over(self, clock: Clock) -> bool:
         """Whether the service has taken it away: the Developer tier after a day, an unused one after 15."""
-        if self.sku == DEVELOPER_SKU and clock.since(self.created_at) >= DEVELOPER:
-            return True
-        return self.tuned and clock.since(self.called_at or self.created_at) >= UNUSED
+        is_old = self.sku == DEVELOPER_SKU and clock.since(self.created_at) >= DEVELOPER
+        return is_old or (self.tuned and clock.since(self.called_at or self.created_at) >= UNUSED)
 
 
 class Deployments:
@@ -78,17 +78,11 @@ class Deployments:
 
     def put(self, deployment: Deployment) -> None:
         """Keep a new deployment, or an old one's new settings."""
-        with self._db.change() as db:
-            db.execute(
-                "INSERT INTO deployments (name, created_at, called_at, body) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (name) DO UPDATE SET body = excluded.body",
-                (
-                    deployment.name,
-                    deployment.created_at,
-                    deployment.called_at,
-                    json.dumps(_body(deployment)),
-                ),
-            )
+        self._db.write(
+            "INSERT INTO deployments (name, created_at, called_at, body) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET body = excluded.body",
+            (*(getattr(deployment, name) for name in APART), json.dumps(_body(deployment))),
+        )
 
     def get(self, name: str) -> Deployment | None:
         """The deployment of this name, upper and lower case alike."""
@@ -108,20 +102,16 @@ class Deployments:
 
     def delete(self, name: str) -> bool:
         """Forget a deployment; ``False`` when there was none."""
-        with self._db.change() as db:
-            return db.execute("DELETE FROM deployments WHERE name = ?", (name,)).rowcount > 0
+        return self._db.delete("deployments", "name = ?", name) > 0
 
     def note_answer(self, name: str) -> None:
         """Remember that a deployment answered now."""
-        with self._db.change() as db:
-            db.execute("UPDATE deployments SET called_at = ? WHERE name = ?", (self._clock.now(), name))
+        self._db.write("UPDATE deployments SET called_at = ? WHERE name = ?", (self._clock.now(), name))
 
 
 def _body(deployment: Deployment) -> dict[str, object]:
-    apart = ("name", "created_at", "called_at")
-    return {name: value for name, value in asdict(deployment).items() if name not in apart}
+    return {name: value for name, value in asdict(deployment).items() if name not in APART}
 
 
 def _deployment(row: sqlite3.Row) -> Deployment:
-    body = json.loads(row["body"])
-    return Deployment(name=row["name"], created_at=row["created_at"], called_at=row["called_at"], **body)
+    return Deployment(**{name: row[name] for name in APART}, **json.loads(row["body"]))

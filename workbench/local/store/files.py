@@ -4,27 +4,18 @@ import hashlib
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from io import BufferedWriter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from workbench.errors import DataError
 from workbench.local.emulation import Clock
-from workbench.local.store.database import (
-    Database,
-    Tidied,
-    discard,
-    hold_reserve,
-    new_id,
-    read_note,
-    set_aside,
-    sync,
-    write_note,
-)
+from workbench.local.store import database
+from workbench.local.store.database import Database, Tidied
 from workbench.local.store.jobs import UNFINISHED, Metrics
-from workbench.local.store.rows import StoredFile, Upload, UploadPart
+from workbench.local.store.rows import JSON, Order, StoredFile, Upload
 
 # The files of the service: what was uploaded, and the result files that jobs write.
 #
@@ -51,6 +42,27 @@ CREATE TABLE IF NOT EXISTS forgotten (
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER IF NOT EXISTS forget_file AFTER DELETE ON files WHEN old.job_id IS NULL
     BEGIN INSERT OR IGNORE INTO forgotten VALUES ('files/' || old.id); END;
+CREATE TABLE IF NOT EXISTS uploads (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    filename TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    bytes INTEGER NOT NULL,                 -- announced, and checked when the upload is completed
+    expires_after INTEGER,                  -- seconds that the file will live; NULL: for good
+    status TEXT NOT NULL,
+    file_id TEXT
+) STRICT;
+CREATE TABLE IF NOT EXISTS upload_parts (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    upload_id TEXT NOT NULL REFERENCES uploads (id),
+    created_at INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS parts_by_upload ON upload_parts (upload_id, n);
+CREATE TRIGGER IF NOT EXISTS forget_part AFTER DELETE ON upload_parts
+    BEGIN INSERT OR IGNORE INTO forgotten VALUES ('parts/' || old.id); END;
 """
 NOTE = {"id": str, "filename": str, "purpose": str, "created_at": int, "bytes": int}
 WITH_EXPIRY = "files LEFT JOIN expiries ON file_id = id"
@@ -58,13 +70,6 @@ WITH_EXPIRY = "files LEFT JOIN expiries ON file_id = id"
 
 class LostContentError(DataError):
     """A file that the store knows has lost its bytes, by somebody else's doing."""
-
-
-class Holdings(NamedTuple):
-    """How much is stored for one purpose."""
-
-    files: int
-    bytes: int
 
 
 class Files:
@@ -83,23 +88,16 @@ class Files:
                 incoming.write(chunk)
             return self.keep(incoming, filename, purpose)
 
-    @contextmanager
-    def receive(self) -> Iterator[BufferedWriter]:
+    def receive(self) -> AbstractContextManager[BufferedWriter]:
         """A place on the store's disk to write an upload to; gone afterwards unless ``keep`` took it."""
-        path = self._root / "incoming" / uuid.uuid4().hex
-        try:
-            with path.open("xb") as incoming:
-                yield incoming
-        finally:
-            path.unlink(missing_ok=True)
+        return database.scratch(self._root / "incoming" / uuid.uuid4().hex)
 
     def keep(
         self, incoming: BufferedWriter, filename: str, purpose: str, *, expires_after: int | None = None
     ) -> StoredFile:
         """Turn what was received into a file of the store, for ``expires_after`` seconds or for good."""
-        incoming.flush()
-        os.fsync(incoming.fileno())
-        file_id = new_id("file")
+        database.flush(incoming)
+        file_id = database.new_id("file")
         note = {
             "id": file_id,
             "filename": filename,
@@ -109,12 +107,12 @@ class Files:
             "expires_after": expires_after,
         }
         try:
-            write_note(self._note(file_id), note)
+            database.write_note(self._note(file_id), note)
             os.replace(incoming.name, self.path(file_id))
-            sync(self._root / "files")
-            with self._db.change() as db:
+            database.sync(self._root / "files")
+            with self._db.change():
                 self._db.on_rollback(lambda: self._discard(file_id))
-                self._insert(db, note)
+                self._insert(note)
         except BaseException:
             self._discard(file_id)
             raise
@@ -129,12 +127,7 @@ class Files:
         return self._show(row) if row else None
 
     def page(
-        self,
-        purpose: str | None = None,
-        *,
-        after: str | None,
-        limit: int,
-        order: Literal["asc", "desc"] = "desc",
+        self, purpose: str | None = None, *, after: str | None, limit: int, order: Order = "desc"
     ) -> tuple[list[StoredFile], bool]:
         """A page of files and whether more follow; ``DataError`` when ``after`` is none of them."""
         self._remove_expired()
@@ -166,14 +159,12 @@ class Files:
 
     def delete(self, file_id: str) -> bool:
         """Forget a file, also on a full disk; a job that still needs it keeps its content until it ends."""
-        deleted = self._db.remove(
-            lambda db: db.execute("DELETE FROM files WHERE id = ?", (file_id,)).rowcount > 0
-        )
+        deleted = self._db.delete("files", "id = ?", file_id) > 0
         if deleted:
             self._note(file_id).unlink(missing_ok=True)
             if file_id not in self.in_use():
                 self.path(file_id).unlink(missing_ok=True)
-            hold_reserve(self._root)
+            database.hold_reserve(self._root)
         return deleted
 
     def job_of(self, file_id: str) -> str | None:
@@ -181,12 +172,12 @@ class Files:
         row = self._db.one("SELECT job_id FROM files WHERE id = ?", (file_id,))
         return row["job_id"] if row else None
 
-    def holdings(self, purpose: str) -> Holdings:
+    def holdings(self, purpose: str) -> tuple[int, int]:
         """How many files there are for ``purpose``, and their bytes together."""
         self._remove_expired()
         query = "SELECT count(*) AS files, coalesce(sum(bytes), 0) AS bytes FROM files WHERE purpose = ?"
         row = self._db.all(query, (purpose,))[0]
-        return Holdings(row["files"], row["bytes"])
+        return row["files"], row["bytes"]
 
     def in_use(self) -> set[str]:
         """The files whose content a job that has not ended needs, also deleted ones."""
@@ -201,7 +192,7 @@ class Files:
         What no note speaks of is set aside.
         """
         for leftover in (self._root / "incoming").iterdir():
-            discard(leftover)
+            database.discard(leftover)
         rows = {row["id"]: row for row in self._db.all(f"SELECT * FROM {WITH_EXPIRY} WHERE job_id IS NULL")}
         needed = rows.keys() | self.in_use()
         there = {path.name: path for path in (self._root / "files").iterdir()}
@@ -216,19 +207,16 @@ class Files:
             elif note := self._read_note(path):
                 taken_up.append(note)
             else:
-                set_aside(path, self._root)
+                database.set_aside(path, self._root)
                 aside += 1
                 self._root.joinpath("files", f"{name}.json").unlink(missing_ok=True)
-        with self._db.change() as db:
+        with self._db.change():
             for note in sorted(taken_up, key=lambda note: (note["created_at"], note["id"])):
-                self._insert(db, note)
+                self._insert(note)
         for file_id in rows.keys() & there.keys():
             if f"{file_id}.json" not in there:  # of an earlier workbench, which wrote none
-                row = rows[file_id]
-                write_note(
-                    self._note(file_id),
-                    {name: row[name] for name in NOTE} | {"expires_after": row["seconds"]},
-                )
+                note = {name: rows[file_id][name] for name in NOTE}
+                database.write_note(self._note(file_id), note | {"expires_after": rows[file_id]["seconds"]})
         return Tidied(len(taken_up), aside)
 
     def _remove_expired(self) -> None:
@@ -236,21 +224,19 @@ class Files:
             if self._clock.since(row["created_at"]) >= row["seconds"]:
                 self.delete(row["id"])
 
-    def _insert(self, db: sqlite3.Connection, note: Mapping[str, object]) -> None:
+    def _insert(self, note: Mapping[str, object]) -> None:
         # Known already: a start took the file up between its arrival and this transaction of a worker.
-        db.execute(
-            f"INSERT INTO files ({', '.join(NOTE)}) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-            tuple(note[name] for name in NOTE),
-        )
+        self._db.insert("files", {name: note[name] for name in NOTE}, known="IGNORE")
         if note.get("expires_after") is not None:
-            db.execute("INSERT OR IGNORE INTO expiries VALUES (?, ?)", (note["id"], note["expires_after"]))
+            expiry = {"file_id": note["id"], "seconds": note["expires_after"]}
+            self._db.insert("expiries", expiry, known="IGNORE")
 
     def _note(self, file_id: str) -> Path:
         return self.path(file_id).with_name(f"{file_id}.json")
 
     def _read_note(self, content: Path) -> dict[str, Any] | None:
         """What is known about a content that the database does not know, if that is true."""
-        note = read_note(content.with_name(f"{content.name}.json"), NOTE)
+        note = database.read_note(content.with_name(f"{content.name}.json"), NOTE)
         if note is None or note["id"] != content.name or note["bytes"] != content.stat().st_size:
             return None
         return note if isinstance(note.get("expires_after"), int | None) else None
@@ -281,30 +267,6 @@ class Files:
 LIFETIME = 7_200  # seconds
 CHUNK = 1024 * 1024  # bytes in memory at a time
 
-UPLOAD_TABLES = """
-CREATE TABLE IF NOT EXISTS uploads (
-    n INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    created_at INTEGER NOT NULL,
-    filename TEXT NOT NULL,
-    purpose TEXT NOT NULL,
-    bytes INTEGER NOT NULL,                 -- announced, and checked when the upload is completed
-    expires_after INTEGER,                  -- seconds that the file will live; NULL: for good
-    status TEXT NOT NULL,
-    file_id TEXT
-) STRICT;
-CREATE TABLE IF NOT EXISTS upload_parts (
-    n INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    upload_id TEXT NOT NULL REFERENCES uploads (id),
-    created_at INTEGER NOT NULL,
-    bytes INTEGER NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS parts_by_upload ON upload_parts (upload_id, n);
-CREATE TRIGGER IF NOT EXISTS forget_part AFTER DELETE ON upload_parts
-    BEGIN INSERT OR IGNORE INTO forgotten VALUES ('parts/' || old.id); END;
-"""
-
 
 class Uploads:
     """The uploads of one service."""
@@ -317,13 +279,10 @@ class Uploads:
 
     def add(self, filename: str, purpose: str, size: int, *, expires_after: int | None = None) -> Upload:
         """Announce a file of ``size`` bytes."""
-        upload_id = new_id("upload", joint="_")
-        with self._db.change() as db:
-            db.execute(
-                "INSERT INTO uploads (id, created_at, filename, purpose, bytes, expires_after, status)"
-                " VALUES (?, ?, ?, ?, ?, ?, 'pending')",
-                (upload_id, int(self._clock.now()), filename, purpose, size, expires_after),
-            )
+        upload_id = database.new_id("upload", joint="_")
+        announced = {"filename": filename, "purpose": purpose, "bytes": size, "expires_after": expires_after}
+        now = int(self._clock.now())
+        self._db.insert("uploads", {"id": upload_id, "created_at": now, **announced, "status": "pending"})
         return self._need(upload_id)
 
     def get(self, upload_id: str) -> Upload | None:
@@ -337,37 +296,24 @@ class Uploads:
         query = "SELECT coalesce(sum(bytes), 0) AS bytes FROM upload_parts WHERE upload_id = ?"
         return int(self._db.all(query, (upload_id,))[0]["bytes"])
 
-    @contextmanager
-    def receive(self) -> Iterator[BufferedWriter]:
+    def receive(self) -> AbstractContextManager[BufferedWriter]:
         """A place on the store's disk to write a part to; gone afterwards unless ``keep`` took it."""
-        path = self._parts / f"{uuid.uuid4().hex}.new"
-        try:
-            with path.open("xb") as incoming:
-                yield incoming
-        finally:
-            path.unlink(missing_ok=True)
+        return database.scratch(self._parts / f"{uuid.uuid4().hex}.new")
 
-    def keep(self, upload_id: str, incoming: BufferedWriter) -> UploadPart | None:
+    def keep(self, upload_id: str, incoming: BufferedWriter) -> dict[str, JSON] | None:
         """Add what was received as a part; ``None``, and nothing kept, when no more parts are wanted."""
-        incoming.flush()
-        os.fsync(incoming.fileno())
-        part: UploadPart = {
-            "id": f"part_{Path(incoming.name).stem}",
-            "object": "upload.part",
-            "created_at": int(self._clock.now()),
-            "upload_id": upload_id,
-        }
-        sync(self._parts)
-        with self._db.change() as db:
-            wanted = db.execute(
-                "INSERT INTO upload_parts (id, upload_id, created_at, bytes)"
-                " SELECT ?, id, ?, ? FROM uploads WHERE id = ? AND status = 'pending'",
-                (part["id"], part["created_at"], incoming.tell(), upload_id),
-            )
-        if not wanted.rowcount:
+        database.flush(incoming)
+        part_id, now = f"part_{Path(incoming.name).stem}", int(self._clock.now())
+        database.sync(self._parts)
+        wanted = self._db.write(
+            "INSERT INTO upload_parts (id, upload_id, created_at, bytes)"
+            " SELECT ?, id, ?, ? FROM uploads WHERE id = ? AND status = 'pending'",
+            (part_id, now, incoming.tell(), upload_id),
+        )
+        if not wanted:
             return None
-        os.replace(incoming.name, self._parts / part["id"])  # after a kill just before, ``tidy`` does it
-        return part
+        os.replace(incoming.name, self._parts / part_id)  # after a kill just before, ``tidy`` does it
+        return {"id": part_id, "object": "upload.part", "created_at": now, "upload_id": upload_id}
 
     def complete(
         self,
@@ -391,47 +337,35 @@ class Uploads:
             digest = hashlib.md5(usedforsecurity=False)
             for part_id in part_ids:
                 if not (self._parts / part_id).exists():
-                    raise DataError(
-                        f"The bytes of {part_id} are gone from the disk of the local service, by nothing "
-                        "that it did itself; send that part again, and complete the upload with the new id."
-                    )
+                    found = f"The bytes of {part_id} are gone from the disk of the local service"
+                    raise DataError(f"{found}; send that part again, and complete with the new id.")
                 with (self._parts / part_id).open("rb") as part:
                     while chunk := part.read(CHUNK):
                         whole.write(chunk)
                         digest.update(chunk)
             if whole.tell() != upload["bytes"]:
-                raise DataError(
-                    f"The parts have {whole.tell():,} bytes, but {upload['bytes']:,} were announced; "
-                    "list every part once, in order, or start the upload anew."
-                )
+                found = f"The parts have {whole.tell():,} bytes, but {upload['bytes']:,} were announced"
+                raise DataError(f"{found}; list every part once, in order, or start the upload anew.")
             if md5 is not None and md5.lower() != digest.hexdigest():
-                raise DataError(
-                    f"The parts arrived with the md5 {digest.hexdigest()}, not {md5[:40]}; "
-                    "check the order of part_ids and send the damaged part again."
-                )
+                found = f"The parts arrived with the md5 {digest.hexdigest()}, not {md5[:40]}"
+                raise DataError(f"{found}; check the order of part_ids and send the damaged part again.")
             if examine is not None:
                 examine(whole, upload["filename"], upload["purpose"])
-            whole.flush()
-            os.fsync(whole.fileno())  # now, because nobody can use the database below
+            database.flush(whole)  # now, because nobody can use the database below
             with self._db.change() as db:
                 row = db.execute("SELECT * FROM uploads WHERE id = ?", (upload_id,)).fetchone()
                 if row["status"] != "pending":
                     raise DataError(f"{upload_id} is {row['status']} already.")
-                file = self._files.keep(
-                    whole, upload["filename"], upload["purpose"], expires_after=row["expires_after"]
-                )
-                db.execute(
-                    "UPDATE uploads SET status = 'completed', file_id = ? WHERE id = ?",
-                    (file["id"], upload_id),
-                )
+                name, purpose = upload["filename"], upload["purpose"]
+                file = self._files.keep(whole, name, purpose, expires_after=row["expires_after"])
+                change = "UPDATE uploads SET status = 'completed', file_id = ? WHERE id = ?"
+                db.execute(change, (file["id"], upload_id))
         self._drop_parts(upload_id)
         return self._need(upload_id)
 
     def cancel(self, upload_id: str) -> Upload | None:
         """Take no more parts and forget those that came; ``None`` when the upload is not open any more."""
-        if not self._end(upload_id, "cancelled"):
-            return None
-        return self._need(upload_id)
+        return self._need(upload_id) if self._end(upload_id, "cancelled") else None
 
     def tidy(self) -> Tidied:
         """Remove parts that a killed service left half done; set those aside of which nobody knows."""
@@ -439,18 +373,16 @@ class Uploads:
         ended = "SELECT DISTINCT upload_id FROM upload_parts JOIN uploads ON upload_id = uploads.id"
         for row in self._db.all(f"{ended} WHERE status != 'pending'"):  # killed before this was done
             self._drop_parts(row["upload_id"])
-        rows = self._db.all(
-            "SELECT upload_parts.id FROM upload_parts JOIN uploads ON upload_id = uploads.id"
-            " WHERE status = 'pending'"
-        )
-        needed, aside = {row["id"] for row in rows}, 0
+        parts = "SELECT upload_parts.id FROM upload_parts JOIN uploads ON upload_id = uploads.id"
+        needed = {row["id"] for row in self._db.all(f"{parts} WHERE status = 'pending'")}
+        aside = 0
         for part in sorted(self._parts.iterdir()):
             if part.suffix == ".new" and f"part_{part.stem}" in needed:
                 part.replace(self._parts / f"part_{part.stem}")
             elif part.suffix == ".new":
-                discard(part)
+                database.discard(part)
             elif part.name not in needed:
-                set_aside(part, self._root)
+                database.set_aside(part, self._root)
                 aside += 1
         return Tidied(set_aside=aside)
 
@@ -468,10 +400,10 @@ class Uploads:
 
     def _drop_parts(self, upload_id: str) -> None:
         part_ids = self._part_ids(upload_id)
-        self._db.remove(lambda db: db.execute("DELETE FROM upload_parts WHERE upload_id = ?", (upload_id,)))
+        self._db.delete("upload_parts", "upload_id = ?", upload_id)
         for part_id in part_ids:
             (self._parts / part_id).unlink(missing_ok=True)
-        hold_reserve(self._root)
+        database.hold_reserve(self._root)
 
     def _part_ids(self, upload_id: str) -> set[str]:
         rows = self._db.all("SELECT id FROM upload_parts WHERE upload_id = ?", (upload_id,))

@@ -12,18 +12,9 @@ from typing import Any, TypeVar, Unpack
 
 from workbench.catalog.methods import METHODS
 from workbench.errors import DataError
-from workbench.local.store.database import (
-    Database,
-    Tidied,
-    derived_id,
-    discard,
-    hold_reserve,
-    new_id,
-    read_note,
-    set_aside,
-    write_note,
-)
-from workbench.local.store.rows import JSON, Event, Job, JobChanges, JobError
+from workbench.local.store import database
+from workbench.local.store.database import Database, Tidied
+from workbench.local.store.rows import JSON, Event, Job, JobChanges, JobError, Pairs
 
 # What jobs report, line by line; a page of a long log reads no more than itself.
 
@@ -34,16 +25,6 @@ from workbench.local.store.rows import JSON, Event, Job, JobChanges, JobError
 # metrics and its log), for the day on which that is lost.
 
 Value = TypeVar("Value")
-
-EVENT_TABLES = """
-CREATE TABLE IF NOT EXISTS events (
-    n INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    job_id TEXT NOT NULL REFERENCES jobs (id),
-    body TEXT NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS events_by_job ON events (job_id, n);
-"""
 
 
 class Events:
@@ -59,26 +40,26 @@ class Events:
         message: str,
         *,
         level: str = "info",
-        type: str = "message",
         data: Mapping[str, JSON] | None = None,
         key: str | None = None,
     ) -> None:
         """Write a line into the job's log; one with the same ``key`` (or else text) is written only once."""
         event: Event = {
-            "id": derived_id("ftevent", job_id, key or message),
+            "id": database.derived_id("ftevent", job_id, key or message),
             "created_at": int(time.time()),
             "level": level,
             "message": message,
             "object": "fine_tuning.job.event",
-            "type": type,
+            "type": "message" if data is None else "metrics",
         }
         if data is not None:
             event["data"] = finite(data)
-        with self._db.change() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO events (id, job_id, body) VALUES (?, ?, ?)",
-                (event["id"], job_id, json.dumps(event)),
-            )
+        self.take_up(job_id, event)
+
+    def take_up(self, job_id: str, event: Event) -> None:
+        """Write a line as it is, unless it stands there."""
+        row = {"id": event["id"], "job_id": job_id, "body": json.dumps(event)}
+        self._db.insert("events", row, known="IGNORE")
 
     def page(self, job_id: str, *, after: str | None, limit: int) -> tuple[list[Event], bool]:
         """A page of the job's log, newest first, and whether more follow."""
@@ -88,43 +69,28 @@ class Events:
 
 def finite(values: Mapping[str, Value]) -> dict[str, Value]:
     """Without the numbers that JSON cannot say; a curve shows them as a gap."""
-    return {
-        name: value for name, value in values.items() if not isinstance(value, float) or math.isfinite(value)
-    }
+    bad = {name for name, value in values.items() if isinstance(value, float) and not math.isfinite(value)}
+    return {name: value for name, value in values.items() if name not in bad}
 
 
 # A job's result file: its metrics as CSV, one line a step, in the columns of its method.
 
 
-def render_csv(steps: Iterable[tuple[int, Mapping[str, float]]], columns: Sequence[str]) -> bytes:
-    """The file's content; a cell stays blank where nothing was measured."""
+def render_csv(
+    steps: Iterable[tuple[int, Mapping[str, float]]], columns: Sequence[str], *, header: bool = True
+) -> bytes:
+    """The file's content, or lines of it without ``header``; a cell is blank where nothing was measured."""
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    table.writeheader()
+    if header:
+        table.writeheader()
     table.writerows({"step": step, **metrics} for step, metrics in steps)
-    return text.getvalue().encode()
-
-
-def render_line(step: int, metrics: Mapping[str, float], columns: Sequence[str]) -> bytes:
-    """The one line of a step in that file."""
-    text = io.StringIO(newline="")
-    table = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    table.writerow({"step": step, **metrics})
     return text.getvalue().encode()
 
 
 # What a job measured, step by step, and the result file that shows it.
 #
 # The size of a result file is kept with every step, so that listing files reads no curve.
-
-METRIC_TABLES = """
-CREATE TABLE IF NOT EXISTS metrics (
-    job_id TEXT NOT NULL REFERENCES jobs (id),
-    step INTEGER NOT NULL,
-    body TEXT NOT NULL,
-    PRIMARY KEY (job_id, step)
-) STRICT, WITHOUT ROWID;
-"""
 
 
 class Metrics:
@@ -136,33 +102,28 @@ class Metrics:
 
     def open_results(self, job_id: str) -> str:
         """The id of the job's result file, which is made when it has none yet."""
-        file_id = derived_id("file", job_id, "results")
-        with self._db.change() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO files (id, filename, purpose, created_at, bytes, job_id)"
-                " VALUES (?, 'results.csv', 'fine-tune-results', ?, ?, ?)",
-                (file_id, int(time.time()), len(self.csv(job_id)), job_id),
-            )
+        file_id = database.derived_id("file", job_id, "results")
+        row: dict[str, object] = {"id": file_id, "filename": "results.csv", "purpose": "fine-tune-results"}
+        with self._db.change():
+            row |= {"created_at": int(time.time()), "bytes": len(self.csv(job_id)), "job_id": job_id}
+            self._db.insert("files", row, known="IGNORE")
         return file_id
 
     def add(self, job_id: str, step: int, metrics: Mapping[str, float]) -> None:
         """Write what was measured at a step; a number that stands there already stays as it is."""
         columns = self._columns(job_id)
         with self._db.change() as db:
-            row = db.execute(
-                "SELECT body FROM metrics WHERE job_id = ? AND step = ?", (job_id, step)
-            ).fetchone()
+            query = "SELECT body FROM metrics WHERE job_id = ? AND step = ?"
+            row = self._db.one(query, (job_id, step))
             known = json.loads(row["body"]) if row else {}
             merged = {**finite(metrics), **known}
             if row and merged == known:
                 return
-            db.execute(
-                "INSERT INTO metrics (job_id, step, body) VALUES (?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET body = excluded.body",
-                (job_id, step, json.dumps(merged)),
-            )
-            grown = len(render_line(step, merged, columns))
-            grown -= len(render_line(step, known, columns)) if row else 0
+            body = json.dumps(merged)
+            self._db.insert("metrics", {"job_id": job_id, "step": step, "body": body}, known="REPLACE")
+            before, after = ([(step, one)] for one in (known, merged))
+            grown = len(render_csv(after, columns, header=False))
+            grown -= len(render_csv(before, columns, header=False)) if row else 0
             db.execute("UPDATE files SET bytes = bytes + ? WHERE job_id = ?", (grown, job_id))
 
     def last_step(self, job_id: str) -> int:
@@ -178,9 +139,8 @@ class Metrics:
 
     def _columns(self, job_id: str) -> tuple[str, ...]:
         """Those of the job's method; a job without one is supervised."""
-        row = self._db.one(
-            "SELECT json_extract(body, '$.method') AS method FROM jobs WHERE id = ?", (job_id,)
-        )
+        query = "SELECT json_extract(body, '$.method') AS method FROM jobs WHERE id = ?"
+        row = self._db.one(query, (job_id,))
         asked: dict[str, Any] = json.loads(row["method"]) if row and row["method"] else {"type": "supervised"}
         settings = asked.get(asked["type"]) or {}
         return METHODS.get(asked["type"], METHODS["supervised"]).columns(graded=bool(settings.get("grader")))
@@ -199,6 +159,19 @@ CREATE TABLE IF NOT EXISTS jobs (
     status TEXT NOT NULL AS (json_extract(body, '$.status'))
 ) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, n);
+CREATE TABLE IF NOT EXISTS events (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    job_id TEXT NOT NULL REFERENCES jobs (id),
+    body TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS events_by_job ON events (job_id, n);
+CREATE TABLE IF NOT EXISTS metrics (
+    job_id TEXT NOT NULL REFERENCES jobs (id),
+    step INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (job_id, step)
+) STRICT, WITHOUT ROWID;
 """
 
 
@@ -214,14 +187,14 @@ class Jobs:
     def add(self, body: Mapping[str, JSON]) -> Job:
         """Queue a job; ``body`` is its request in the words of the API, already checked."""
         job: dict[str, JSON] = {
-            "id": new_id("ftjob"),
+            "id": database.new_id("ftjob"),
             "created_at": int(time.time()),
             "object": "fine_tuning.job",
             "status": "pending",
             **{name: value for name, value in body.items() if value is not None},
         }
-        with self._db.change() as db:
-            db.execute("INSERT INTO jobs (id, body) VALUES (?, ?)", (job["id"], json.dumps(job)))
+        with self._db.change():
+            self._db.insert("jobs", {"id": job["id"], "body": json.dumps(job)})
             self._events.add(str(job["id"]), ENQUEUED)
         return self.need(str(job["id"]))
 
@@ -237,9 +210,7 @@ class Jobs:
             raise DataError(f"There is no job {job_id[:80]!r} on this service.")
         return found
 
-    def page(
-        self, *, after: str | None, limit: int, metadata: Mapping[str, str] | None = None
-    ) -> tuple[list[Job], bool]:
+    def page(self, *, after: str | None, limit: int, metadata: Pairs | None = None) -> tuple[list[Job], bool]:
         """A page of jobs, newest first, and whether more follow; only those with all of ``metadata``."""
         one = "EXISTS (SELECT 1 FROM json_each(body, '$.metadata') WHERE key = ? AND value = ?)"
         wanted = list((metadata or {}).items())
@@ -262,11 +233,11 @@ class Jobs:
         ``None`` as a value takes a field away. Hyperparameters also change where ``method``
         repeats them. A running job has a result file; one that ended has ``finished_at``.
         """
-        with self._db.change() as db:
-            row = db.execute("SELECT body, status FROM jobs WHERE id = ?", (job_id,)).fetchone()
-            if row is None or row["status"] == DELETED or (expect and row["status"] not in expect):
+        with self._db.change():
+            known = self.get(job_id)
+            if known is None or (expect is not None and known["status"] not in expect):
                 return None
-            job: dict[str, Any] = json.loads(row["body"]) | changes
+            job: dict[str, Any] = {**known, **changes}
             if "hyperparameters" in changes and "method" in job:
                 job["method"][job["method"]["type"]]["hyperparameters"] = job["hyperparameters"]
             if job["status"] == "running" and "result_files" not in job:
@@ -274,7 +245,7 @@ class Jobs:
             if job["status"] in FINISHED:
                 job.setdefault("finished_at", int(time.time()))
             body = json.dumps({name: value for name, value in job.items() if value is not None})
-            db.execute("UPDATE jobs SET body = ? WHERE id = ?", (body, job_id))
+            self._db.write("UPDATE jobs SET body = ? WHERE id = ?", (body, job_id))
             return self.need(job_id)
 
     def fail(self, job_id: str, *, code: str, message: str, param: str | None = None) -> Job | None:
@@ -289,20 +260,12 @@ class Jobs:
         """
 
         def forget(db: sqlite3.Connection) -> bool:
-            marks = ", ".join("?" * len(FINISHED))
-            db.execute(
-                "DELETE FROM files WHERE id IN"
-                " (SELECT value FROM jobs, json_each(jobs.body, '$.result_files')"
-                f" WHERE jobs.id = ? AND status IN ({marks}))",
-                (job_id, *FINISHED),
-            )
-            gone = db.execute(
-                f"UPDATE jobs SET body = json_object('id', id, 'status', ?)"
-                f" WHERE id = ? AND status IN ({marks})",
-                (DELETED, job_id, *FINISHED),
-            )
-            if not gone.rowcount:
+            if (job := self.get(job_id)) is None or job["status"] not in FINISHED:
                 return False
+            results = ((file_id,) for file_id in job.get("result_files", ()))
+            db.executemany("DELETE FROM files WHERE id = ?", results)
+            body = json.dumps({"id": job_id, "status": DELETED})
+            db.execute("UPDATE jobs SET body = ? WHERE id = ?", (body, job_id))
             for table in ("events", "metrics", "files"):
                 db.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
             return True
@@ -311,7 +274,7 @@ class Jobs:
             return False
         self._record(job_id).unlink(missing_ok=True)
         self.forget_state(job_id)
-        hold_reserve(self._root)
+        database.hold_reserve(self._root)
         return True
 
     def keep_record(self, job_id: str) -> None:
@@ -326,7 +289,7 @@ class Jobs:
             "metrics": [[line["step"], json.loads(line["body"])] for line in metrics],
             "events": [json.loads(line["body"]) for line in events],
         }
-        write_note(self._record(job_id), record)
+        database.write_note(self._record(job_id), record)
 
     def folder(self, job_id: str) -> Path:
         """The folder in which the workers of this job keep their own state."""
@@ -336,7 +299,7 @@ class Jobs:
 
     def forget_state(self, job_id: str) -> None:
         """Remove what the workers of a job kept, which will never go on."""
-        discard(self._root / "jobs" / job_id)
+        database.discard(self._root / "jobs" / job_id)
 
     def tidy(self) -> Tidied:
         """Take up jobs that a lost database knew; remove the state of those that will never go on.
@@ -347,17 +310,17 @@ class Jobs:
         taken_up, aside = [], 0
         for path in sorted((self._root / "ended").iterdir()):
             if path.suffix == ".new" or status.get(path.stem) == DELETED:
-                discard(path)
+                database.discard(path)
             elif status.get(path.stem) in FINISHED:
                 continue
             elif record := _read_record(path):
                 taken_up.append(record)
             else:
-                set_aside(path, self._root)
+                database.set_aside(path, self._root)
                 aside += 1
-        with self._db.change() as db:
+        with self._db.change():
             for record in sorted(taken_up, key=lambda record: record["job"]["created_at"]):
-                self._take_up(db, record)
+                self._take_up(record)
         for job_id in (name for name, state in status.items() if state in FINISHED):
             if not self._record(job_id).exists():  # of an earlier workbench, or of a moment ago
                 self.keep_record(job_id)
@@ -365,30 +328,25 @@ class Jobs:
         known = status.keys() | {record["job"]["id"] for record in taken_up}
         for folder in (self._root / "jobs").iterdir():
             if folder.name not in known:
-                set_aside(folder, self._root)
+                database.set_aside(folder, self._root)
                 aside += 1
             elif folder.name not in going_on:
                 self.forget_state(folder.name)
         return Tidied(len(taken_up), aside)
 
-    def _take_up(self, db: sqlite3.Connection, record: dict[str, Any]) -> None:
+    def _take_up(self, record: dict[str, Any]) -> None:
         """Add a job that has ended; an older copy of the database may think that it goes on."""
         job_id = record["job"]["id"]
-        for table in ("events", "metrics"):
-            db.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
-        db.execute(
+        for table in ("events", "metrics", "files"):
+            self._db.write(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+        self._db.write(
             "INSERT INTO jobs (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
             (job_id, json.dumps(record["job"])),
         )
-        db.executemany(
-            "INSERT INTO metrics (job_id, step, body) VALUES (?, ?, ?)",
-            ((job_id, step, json.dumps(body)) for step, body in record["metrics"]),
-        )
-        db.executemany(
-            "INSERT OR IGNORE INTO events (id, job_id, body) VALUES (?, ?, ?)",
-            ((event["id"], job_id, json.dumps(event)) for event in record["events"]),
-        )
-        db.execute("DELETE FROM files WHERE job_id = ?", (job_id,))
+        for step, body in record["metrics"]:
+            self._db.insert("metrics", {"job_id": job_id, "step": step, "body": json.dumps(body)})
+        for event in record["events"]:
+            self._events.take_up(job_id, event)
         if "result_files" in record["job"]:
             self._metrics.open_results(job_id)
 
@@ -397,22 +355,18 @@ class Jobs:
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:
-    record = read_note(path, {"job": dict, "metrics": list, "events": list})
-    job = record["job"] if record else {}
-    steps = all(
-        isinstance(line, list) and len(line) == 2 and isinstance(line[0], int) and isinstance(line[1], dict)
-        for line in (record["metrics"] if record else ())
-    )
-    events = all(
-        isinstance(event, dict) and isinstance(event.get("id"), str)
-        for event in (record or {}).get("events", ())
-    )
+    record = database.read_note(path, {"job": dict, "metrics": list, "events": list})
+    if record is None:
+        return None
+    job, steps, events = record["job"], record["metrics"], record["events"]
     fits = (
         job.get("id") == path.stem
         and job.get("status") in FINISHED
         and isinstance(job.get("created_at"), int)
+        and all(isinstance(line, list) and [*map(type, line)] == [int, dict] for line in steps)
+        and all(isinstance(event, dict) and isinstance(event.get("id"), str) for event in events)
     )
-    return record if steps and events and fits else None
+    return record if fits else None
 
 
 def _read(row: sqlite3.Row) -> Job:

@@ -1,8 +1,13 @@
 """The shapes that the API shows: what files, uploads, jobs, events and checkpoints look like in JSON."""
 
-from typing import NotRequired, TypeAlias, TypedDict
+from collections.abc import Mapping
+from typing import Literal, NotRequired, TypeAlias, TypedDict
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+
+
+Pairs: TypeAlias = Mapping[str, str]  # of metadata
+Order: TypeAlias = Literal["asc", "desc"]  # of arrival
 
 
 class StoredFile(TypedDict):
@@ -30,15 +35,6 @@ class Upload(TypedDict):
     status: str  # pending, completed, cancelled, expired
     expires_at: int
     file: NotRequired[StoredFile]
-
-
-class UploadPart(TypedDict):
-    """One part of an upload."""
-
-    id: str
-    object: str
-    created_at: int
-    upload_id: str
 
 
 class JobError(TypedDict):

@@ -14,17 +14,7 @@ from workbench.local.log import note
 from workbench.local.store import checkpoints, completions, deployments, files, jobs
 from workbench.local.store.database import Database, Tidied, discard, hold_reserve, is_disk_full
 
-TABLES = (
-    *(
-        jobs.TABLES,
-        files.TABLES,
-        files.UPLOAD_TABLES,
-        jobs.EVENT_TABLES,
-        jobs.METRIC_TABLES,
-        checkpoints.TABLES,
-    ),
-    *(deployments.TABLES, completions.TABLES, checkpoints.SAFETY_TABLES),
-)
+TABLES = tuple(part.TABLES for part in (jobs, files, checkpoints, deployments, completions))
 
 
 class Store:

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AttentionInterface, PreTrainedModel
 
-from workbench.local.models.model import logits
-from workbench.local.training.encoding import IGNORED, Row
+from workbench.local.models.model import TokenRow, logits
 
 NAME = "workbench-packed"
+IGNORED = -100  # the label that cross-entropy passes over
 LONG = 512  # tokens; longer conversations would store more scores than activations
 
 
 @dataclass(frozen=True)
-class Layout:
+class PackedLayout:
     """Where each conversation of a line begins and ends; lengths in tokens, in the order of the line."""
 
     lengths: tuple[int, ...]
@@ -80,10 +80,10 @@ class Packed:
 
     ids: Tensor
     targets: Tensor
-    layout: Layout
+    layout: PackedLayout
 
 
-def pack(rows: Sequence[Row], device: torch.device) -> Packed:
+def pack(rows: Sequence[TokenRow], device: torch.device) -> Packed:
     """Lay ``rows`` end to end."""
     tokens = [token for row in rows for token in row.tokens]
     targets = [
@@ -92,19 +92,15 @@ def pack(rows: Sequence[Row], device: torch.device) -> Packed:
         for token, learnt in zip((*row.tokens[1:], IGNORED), (*row.learnt[1:], False), strict=True)
     ]
     lengths = tuple(len(row.tokens) for row in rows)
-    return Packed(
-        torch.tensor([tokens], device=device), torch.tensor(targets, device=device), Layout(lengths, device)
-    )
+    ids, wanted = (torch.tensor(numbers, device=device) for numbers in ([tokens], targets))
+    return Packed(ids, wanted, PackedLayout(lengths, device))
 
 
 def hidden_states(model: PreTrainedModel, packed: Packed) -> Tensor:
     """The decoder's last layer for every token of the line: (tokens, hidden)."""
     with _attention_of_lines(model):
         output: Tensor = model.get_decoder()(
-            input_ids=packed.ids,
-            position_ids=packed.layout.positions,
-            use_cache=False,
-            layout=packed.layout,
+            input_ids=packed.ids, position_ids=packed.layout.positions, use_cache=False, layout=packed.layout
         ).last_hidden_state
     return output[0]
 
@@ -115,7 +111,7 @@ def keeps_apart(model: PreTrainedModel) -> bool:
 
     Layers that carry a state from token to token instead of attending would not.
     """
-    rows = [Row(tuple(range(first, first + 6)), (True,) * 6) for first in (1, 3)]
+    rows = [TokenRow(tuple(range(first, first + 6)), (True,) * 6) for first in (1, 3)]
     together = logits(model, hidden_states(model, pack(rows, model.device)))[6:]
     alone = model(torch.tensor([rows[1].tokens], device=model.device), use_cache=False).logits[0].float()
     return bool((together - alone).norm() < 0.1 * alone.norm())  # bfloat16 rounds to 0.01
@@ -138,7 +134,7 @@ def _attention(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    layout: Layout,
+    layout: PackedLayout,
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
@@ -167,14 +163,14 @@ def _attention(
     return _unblock(shares.flatten(1, 2) @ v, layout, sides), None
 
 
-def _block(states: Tensor, layout: Layout, sides: int) -> Tensor:
+def _block(states: Tensor, layout: PackedLayout, sides: int) -> Tensor:
     """(1, heads, tokens, width) to (conversations * sides, heads / sides * longest, width)."""
     tokens = states[0].transpose(0, 1).flatten(1).index_select(0, layout.places)
     block = tokens.view(len(layout.lengths), -1, sides, states.shape[1] // sides, states.shape[3])
     return block.permute(0, 2, 3, 1, 4).flatten(2, 3).flatten(0, 1)
 
 
-def _unblock(block: Tensor, layout: Layout, sides: int) -> Tensor:
+def _unblock(block: Tensor, layout: PackedLayout, sides: int) -> Tensor:
     """What ``_block`` did, back: to (1, tokens, heads, width)."""
     rows, longest = len(layout.lengths), max(layout.lengths)
     tokens = block.view(rows, sides, -1, longest, block.shape[-1]).permute(0, 3, 1, 2, 4)
@@ -182,7 +178,7 @@ def _unblock(block: Tensor, layout: Layout, sides: int) -> Tensor:
 
 
 def _one_by_one(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, layout: Layout, scale: float
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, layout: PackedLayout, scale: float
 ) -> Tensor:
     """The same for long conversations, with the kernel that stores no scores."""
     parts = zip(*(states.split(layout.lengths, 2) for states in (query, key, value)), strict=True)

@@ -8,7 +8,8 @@ from a row, and how that is measured, is the method's own: a ``Trainer``, such a
 import math
 import os
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self, cast
@@ -22,10 +23,9 @@ from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import WorkbenchError
 from workbench.evaluation.graders.grading import grade
 from workbench.local.inference.batch import answers
-from workbench.local.models.model import Base
+from workbench.local.models import lora
+from workbench.local.models.model import Base, TokenRow, encode, encode_prompt
 from workbench.local.store.rows import Job
-from workbench.local.training import lora
-from workbench.local.training.encoding import Row, batches, encode, encode_prompt
 
 LEARNING_RATE = 2e-3  # for a multiplier of 1; measured on SmolLM2 with LoRA rank 8 on all linear layers
 WARM_UP_STEPS = 6
@@ -37,7 +37,7 @@ ADAPTER = "training"
 # How each training example fared: its loss whenever it was visited, which costs nothing to know.
 #
 # Before the first step and after the last a sample of the examples is measured besides, so that the
-# losses of all can be told from the base model's; the sample is small enough to cost little.
+# losses of all can be compared with the base model's; the sample is small enough to cost little.
 
 LARGEST_SAMPLE = 2000  # examples
 EXTRA_SHARE = 0.05  # of the training: a look forward costs half a step forward and back, and there are two
@@ -49,7 +49,7 @@ class Trace:
 
     visits: list[list[float]]
     """One loss an epoch, each just before the step that learns from it."""
-    sample: tuple[int, ...]
+    sample: Sequence[int]
     """The examples that ``before`` and ``after`` tell of, evenly spread over the file."""
     before: dict[int, float] = field(default_factory=dict)
     after: dict[int, float] = field(default_factory=dict)
@@ -66,21 +66,12 @@ class Trace:
         for row, loss in zip(rows, losses, strict=True):
             self.visits[row].append(loss)
 
-    def as_state(self) -> dict[str, Any]:
-        """What a stopped run needs to go on noting."""
-        return {"visits": self.visits, "sample": list(self.sample), "before": self.before}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """The trace that ``as_state`` was taken of."""
-        return cls(state["visits"], tuple(state["sample"]), state["before"])
-
 
 # The settings of a run, and what is measured in it.
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunSettings:
     """The resolved settings of one run; ``eval_interval`` in steps, ``eval_samples`` in examples."""
 
     n_epochs: int
@@ -98,7 +89,7 @@ class Plan:
         return {**{name: value for name, value in vars(self).items() if name != "more"}, **self.more}
 
 
-def resolve(job: Job, rows: int, held_out: int) -> Plan:
+def resolve(job: Job, rows: int, held_out: int) -> RunSettings:
     """The job's settings with every ``auto`` replaced by what suits ``rows`` training examples.
 
     Batches of 8 (4 below 32 rows) use a CPU well; enough epochs, at most 10, for about 120 steps,
@@ -112,7 +103,7 @@ def resolve(job: Job, rows: int, held_out: int) -> Plan:
     batch_size = int(asked.get("batch_size", 8 if rows >= 32 else 4))
     n_epochs = int(asked.get("n_epochs", min(10, max(1, math.ceil(120 * batch_size / rows)))))
     steps = math.ceil(rows * n_epochs / batch_size)
-    plan = Plan(
+    plan = RunSettings(
         n_epochs=n_epochs,
         batch_size=batch_size,
         learning_rate_multiplier=asked.get("learning_rate_multiplier", 1.0),
@@ -139,9 +130,9 @@ class InTrainingEvaluation:
 
     def score(self, base: Base) -> float:
         """The mean grade of the model's likeliest answers, 0 to 1."""
-        said = answers(base, self.prompts, max_tokens=self.max_tokens)
-        grades = [grade(self.grader, text.strip(), item) for text, item in zip(said, self.items, strict=True)]
-        return sum(grades) / len(grades)
+        written = answers(base, self.prompts, max_tokens=self.max_tokens)
+        pairs = zip(written, self.items, strict=True)
+        return sum(grade(self.grader, text.strip(), item) for text, item in pairs) / len(written)
 
 
 def evaluation_of(job: Job, base: Base, validation: Dataset, samples: int) -> InTrainingEvaluation | None:
@@ -155,15 +146,9 @@ def evaluation_of(job: Job, base: Base, validation: Dataset, samples: int) -> In
     asked = [encode_prompt(base.tokenizer, example.prompt, tools_in(example.more)) for example in chosen]
     wanted = [_as_said(base, *pair) for pair in zip(chosen, asked, strict=True)]
     longest = max(len(base.tokenizer(answer)["input_ids"]) for answer in wanted)
-    return InTrainingEvaluation(
-        prompts=tuple(map(tuple, asked)),
-        items=tuple(
-            {"question": example.question, "answer": answer}
-            for example, answer in zip(chosen, wanted, strict=True)
-        ),
-        grader=grader,
-        max_tokens=longest + longest // 2,
-    )
+    pairs = zip(chosen, wanted, strict=True)
+    items = tuple({"question": example.question, "answer": answer} for example, answer in pairs)
+    return InTrainingEvaluation(tuple(map(tuple, asked)), items, grader, longest + longest // 2)
 
 
 def _as_said(base: Base, example: Example, prompt: Sequence[int]) -> str:
@@ -178,7 +163,7 @@ class DamagedStateError(WorkbenchError):
     """A saved state of a run that cannot be read."""
 
 
-class Step(NamedTuple):
+class TrainingStep(NamedTuple):
     """One optimiser step: its number from 1, what was measured, and the epoch it completed, if one."""
 
     number: int
@@ -186,7 +171,7 @@ class Step(NamedTuple):
     epoch: int | None
 
 
-class Measured(NamedTuple):
+class BatchLoss(NamedTuple):
     """What some rows cost: the mean over their learnt tokens, and the mean of each row (nan: none learnt)."""
 
     loss: Tensor
@@ -200,13 +185,13 @@ class Measured(NamedTuple):
 class Trainer(Protocol):
     """A method: how its examples become rows, and what is learnt from them."""
 
-    def encode(self, base: Base, dataset: Dataset) -> list[Row]:
+    def encode(self, base: Base, dataset: Dataset) -> list[TokenRow]:
         """One row for each example, ``DataError`` for one that cannot be one; a subclass may hold more."""
 
-    def has_loss(self, row: Row) -> bool:
+    def has_loss(self, row: TokenRow) -> bool:
         """Whether anything is learnt from it, or measured on it where it is held out."""
 
-    def loss(self, base: Base, rows: Sequence[Row], plan: Plan) -> Measured:
+    def loss(self, base: Base, rows: Sequence[TokenRow], plan: RunSettings) -> BatchLoss:
         """The loss of some rows, ready for ``backward``."""
 
 
@@ -217,9 +202,9 @@ class TrainingRun:
         self,
         trainer: Trainer,
         base: Base,
-        plan: Plan,
-        training: Sequence[Row],
-        validation: Sequence[Row] = (),
+        plan: RunSettings,
+        training: Sequence[TokenRow],
+        validation: Sequence[TokenRow] = (),
         evaluation: InTrainingEvaluation | None = None,
     ) -> None:
         """Attach a fresh adapter; nothing is trained before the first step is asked for."""
@@ -227,18 +212,16 @@ class TrainingRun:
         self.training, self.validation, self.evaluation = training, validation, evaluation
         self.parameters = lora.add_adapter(base.model, ADAPTER, seed=plan.seed)
         self.optimizer = torch.optim.AdamW(self.parameters, lr=0.0, weight_decay=0.0, fused=True)
-        lengths = [len(row.tokens) for row in training]
-        self.schedule = batches(lengths, batch_size=plan.batch_size, n_epochs=plan.n_epochs, seed=plan.seed)
+        self.schedule = batches([len(row.tokens) for row in training], plan)
+        self.epoch_ends = {  # the last step of each epoch
+            math.ceil(len(training) * epoch / plan.batch_size): epoch for epoch in range(1, plan.n_epochs + 1)
+        }
         self.trace = Trace.of(len(training), plan.n_epochs)
         self.done = 0
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[TrainingStep]:
         """Train from where the run stands to its end, one step at a time."""
         plan, total = self.plan, len(self.schedule)
-        epoch_ends = {
-            math.ceil(len(self.training) * epoch / plan.batch_size): epoch
-            for epoch in range(1, plan.n_epochs + 1)
-        }
         for number in range(self.done + 1, total + 1):
             for group in self.optimizer.param_groups:
                 group["lr"] = LEARNING_RATE * plan.learning_rate_multiplier * schedule_share(number, total)
@@ -247,10 +230,8 @@ class TrainingRun:
             measured.loss.backward()
             loss = measured.loss.item()
             if not math.isfinite(loss):
-                raise WorkbenchError(
-                    f"The training loss became {loss} at step {number}; "
-                    "lower learning_rate_multiplier (a tenth is a good next try)."
-                )
+                way_out = "lower learning_rate_multiplier (a tenth is a good next try)"
+                raise WorkbenchError(f"The training loss became {loss} at step {number}; {way_out}.")
             torch.nn.utils.clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM, foreach=True)
             self.optimizer.step()
             self.optimizer.zero_grad()
@@ -258,14 +239,14 @@ class TrainingRun:
             self.done = number
 
             metrics = {"train_loss": loss} | _named("train", measured.metrics)
-            epoch = epoch_ends.get(number)
+            epoch = self.epoch_ends.get(number)
             if self.validation and (number == 1 or number % LOG_INTERVAL == 0 or number == total):
                 metrics |= self._validate(self._validation_batch(number), prefix="valid")
             if self.validation and epoch:
                 metrics |= self._validate(self.validation, prefix="full_valid")
             if self.evaluation and (number % plan.eval_interval == 0 or number == total):
                 metrics["full_valid_mean_reward"] = self.evaluation.score(self.base)
-            yield Step(number, metrics, epoch)
+            yield TrainingStep(number, metrics, epoch)
 
     def save(self, file: Path) -> None:
         """Keep everything the run needs to go on, atomically: 28 MB and 0.1 s for SmolLM2."""
@@ -273,7 +254,7 @@ class TrainingRun:
             "done": self.done,
             "parameters": [parameter.detach() for parameter in self.parameters],
             "optimizer": self.optimizer.state_dict(),
-            "trace": self.trace.as_state(),
+            "trace": vars(self.trace),
         }
         fresh = file.with_suffix(".new")
         with fresh.open("wb") as stream:
@@ -295,35 +276,37 @@ class TrainingRun:
             for parameter, kept in zip(self.parameters, state["parameters"], strict=True):
                 parameter.copy_(kept)
         self.optimizer.load_state_dict(state["optimizer"])
-        self.trace = Trace.from_state(state["trace"])
+        self.trace = Trace(**state["trace"])
         self.done = state["done"]
 
+    @torch.no_grad()
     def look(self) -> dict[int, float]:
         """The loss of each example of the trace's sample, as the model stands."""
-        sample = sorted(self.trace.sample, key=lambda row: len(self.training[row].tokens))
         found: dict[int, float] = {}
-        with torch.no_grad():
-            for start in range(0, len(sample), self.plan.batch_size):
-                part = sample[start : start + self.plan.batch_size]
-                measured = self._measured([self.training[row] for row in part])
-                found |= dict(zip(part, measured.of_rows, strict=True))
+        for part in self._parts({row: self.training[row] for row in self.trace.sample}):
+            found |= dict(zip(part, self._measured(part.values()).of_rows, strict=True))
         return found
 
     @torch.no_grad()
-    def _validate(self, rows: Sequence[Row], prefix: str) -> dict[str, float]:
+    def _validate(self, rows: Sequence[TokenRow], prefix: str) -> dict[str, float]:
         sums, weight = dict[str, float](), 0
-        by_length = sorted(rows, key=lambda row: len(row.tokens))
-        for start in range(0, len(by_length), self.plan.batch_size):
-            found = self._measured(by_length[start : start + self.plan.batch_size])
+        for part in self._parts(dict(enumerate(rows))):
+            found = self._measured(part.values())
             for name, mean in {"loss": found.loss.item(), **found.metrics}.items():
                 sums[name] = sums.get(name, 0.0) + mean * found.weight
             weight += found.weight
         return _named(prefix, {name: total / weight for name, total in sums.items()})
 
-    def _measured(self, rows: Sequence[Row]) -> Measured:
-        return self.trainer.loss(self.base, rows, self.plan)
+    def _parts(self, rows: Mapping[int, TokenRow]) -> Iterator[dict[int, TokenRow]]:
+        """The numbered rows in batches of like length."""
+        ordered = sorted(rows.items(), key=lambda pair: len(pair[1].tokens))
+        for start in range(0, len(ordered), self.plan.batch_size):
+            yield dict(ordered[start : start + self.plan.batch_size])
 
-    def _validation_batch(self, number: int) -> Sequence[Row]:
+    def _measured(self, rows: Iterable[TokenRow]) -> BatchLoss:
+        return self.trainer.loss(self.base, list(rows), self.plan)
+
+    def _validation_batch(self, number: int) -> Sequence[TokenRow]:
         """A small validation batch, another one each time, the same one when a step is repeated."""
         size = self.plan.batch_size
         start = (number // LOG_INTERVAL) * size % len(self.validation)
@@ -338,3 +321,20 @@ def schedule_share(number: int, total: int) -> float:
     """The share of the full learning rate at step ``number`` of ``total``: warm-up, then linear decay."""
     warm = min(1.0, number / min(WARM_UP_STEPS, total))
     return warm * (1 - (1 - FINAL_SHARE) * (number - 1) / total)
+
+
+def batches(lengths: Sequence[int], plan: RunSettings) -> list[list[int]]:
+    """The whole schedule of a job: row numbers for each step, ``ceil(rows * n_epochs / batch_size)`` steps.
+
+    Every epoch is a fresh shuffle of all rows; an epoch may end inside a batch. Within a window
+    of eight batches rows of like length go together, so that attention meets little padding.
+    """
+    batch_size, draw = plan.batch_size, random.Random(plan.seed)
+    order = [row for _ in range(plan.n_epochs) for row in draw.sample(range(len(lengths)), len(lengths))]
+    schedule = []
+    for start in range(0, len(order), 8 * batch_size):
+        window = sorted(order[start : start + 8 * batch_size], key=lambda row: lengths[row])
+        chunks = [window[at : at + batch_size] for at in range(0, len(window), batch_size)]
+        draw.shuffle(chunks)
+        schedule += chunks
+    return schedule

@@ -1,11 +1,13 @@
 """The process that trains one job: reads it from the store, writes every step back, ends with it.
 
+Apart because the forkserver loads it by its name, with torch, which its caller ``workers`` must not load.
 It may be killed or paused at any moment. State is saved every few steps and at each epoch's
 end; a successor starts from there, repeats the steps in between bit for bit, and the store
 ignores what it knows already, so the curve has no gap and no double step.
 """
 
 import errno
+import json
 import math
 import multiprocessing
 import os
@@ -14,7 +16,8 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from types import FrameType
 from typing import Literal
@@ -28,41 +31,31 @@ from workbench.dataset.check.check import check
 from workbench.dataset.dataset import Dataset
 from workbench.dataset.read import parse_jsonl
 from workbench.errors import DataError, SetupError, WorkbenchError
+from workbench.local.models import lora
 from workbench.local.models.bases import base_folder
-from workbench.local.models.model import Base, load_base, use_threads
+from workbench.local.models.model import Base, TokenRow, load_base, use_threads
 from workbench.local.store.database import is_disk_full, sync
 from workbench.local.store.rows import Job
 from workbench.local.store.store import Store
-from workbench.local.training import example_losses, lora
+from workbench.local.training import run as runs
 from workbench.local.training.packing import keeps_apart
-from workbench.local.training.run import (
-    ADAPTER,
-    LOG_INTERVAL,
-    DamagedStateError,
-    Plan,
-    Step,
-    Trainer,
-    TrainingRun,
-    evaluation_of,
-    method_name,
-    resolve,
-)
 from workbench.local.training.supervised import Supervised
 
-TRAINERS: Mapping[str, Trainer] = {"supervised": Supervised()}
+TRAINERS: Mapping[str, runs.Trainer] = {"supervised": Supervised()}
 """How each method of ``catalog.methods`` trains, by the API's names."""
 
 SAVE_INTERVAL = 10  # steps; saving takes less than a tenth of a step
-QUEUED = "Job queued, waiting for GPUs."  # said by every real job, and rehearsed with the rest
+QUEUED = "Job queued, waiting for GPUs."  # reported by every job on Azure
 NICENESS = 10  # training yields to whoever waits for an answer
 
 
-class TooFewExamplesError(DataError):
-    """The training file is shorter than the service allows."""
+class RefusedDataError(DataError):
+    """Training data that the service does not train on, with Azure's code for the reason."""
 
-
-class UnsafeDataError(DataError):
-    """The training data failed the safety check, because somebody rehearses that."""
+    def __init__(self, code: str, message: str) -> None:
+        """``message`` is a sentence for the user."""
+        super().__init__(message)
+        self.code = code
 
 
 class StoppedEarly(Exception):  # noqa: N818 - nothing went wrong
@@ -94,12 +87,9 @@ def _train(home: Path, models: Path, job_id: str) -> None:
             _Training(store, models, job).run()
         except StoppedEarly:
             return
-        except TooFewExamplesError as error:
-            store.jobs.fail(job_id, code="invalid_n_examples", message=str(error), param="training_file")
-        except UnsafeDataError as error:
-            store.jobs.fail(job_id, code="contentFilter", message=str(error), param="training_file")
         except DataError as error:
-            store.jobs.fail(job_id, code="invalid_training_file", message=str(error), param="training_file")
+            code = error.code if isinstance(error, RefusedDataError) else "invalid_training_file"
+            store.jobs.fail(job_id, code=code, message=str(error), param="training_file")
         except WorkbenchError as error:
             if is_disk_full(error):
                 raise
@@ -110,7 +100,7 @@ class _Training:
     def __init__(self, store: Store, models: Path, job: Job) -> None:
         self._store, self._models, self._job = store, models, job
         self._id: str = job["id"]
-        self._trainer = TRAINERS[method_name(job)]
+        self._trainer = TRAINERS[runs.method_name(job)]
         self._state = store.jobs.folder(self._id) / "state.pt"
         self._previous = self._state.with_name("state.previous.pt")
         self._adapter: Path | None = None  # where continued training starts from
@@ -121,15 +111,15 @@ class _Training:
         training, validation = self._read("training_file"), self._read("validation_file")
         problem = self._store.safety.data_problem(self._id)
         if problem:
-            raise UnsafeDataError(problem)
+            raise RefusedDataError("contentFilter", problem)
         base = self._load()
         rows = self._trainer.encode(base, training)
         held_out = [row for row in self._trainer.encode(base, validation) if self._trainer.has_loss(row)]
-        plan = resolve(self._job, len(rows), len(held_out))
+        plan = runs.resolve(self._job, len(rows), len(held_out))
         if self._start(plan) is None:
             return
-        evaluation = evaluation_of(self._job, base, validation, plan.eval_samples)
-        run = TrainingRun(self._trainer, base, plan, rows, held_out, evaluation)
+        evaluation = runs.evaluation_of(self._job, base, validation, plan.eval_samples)
+        run = runs.TrainingRun(self._trainer, base, plan, rows, held_out, evaluation)
         if self._adapter:
             self._continue_from(self._adapter, base)
         self._restore(run)
@@ -149,7 +139,7 @@ class _Training:
             if wanted not in ("running", "pausing"):
                 raise StoppedEarly
         run.trace.after = run.look()
-        self._finish(run, example_losses.lines(run, sha256=training.sha256))
+        self._finish(run, training.sha256)
 
     def _read(self, key: Literal["training_file", "validation_file"]) -> Dataset:
         """The dataset behind ``training_file`` or ``validation_file``; empty without a validation file."""
@@ -159,16 +149,14 @@ class _Training:
         words = key.replace("_", " ")
         if key == "training_file":  # a real job tells the beginning of this one only
             self._say(f"Preprocessing running for file {words}.")
-        row = self._store.files.get(
-            file_id
-        )  # None: deleted meanwhile; the store keeps its content for this job
-        name = row["filename"] if row else file_id
+        file = self._store.files.get(file_id)  # None: deleted meanwhile; its content is kept for this job
+        name = file["filename"] if file else file_id
         dataset = parse_jsonl(self._store.files.content(file_id).read_bytes(), name)
         least = of_provider("azure").min_examples or 1
         if key == "training_file" and len(dataset) < least:
-            found = f"Training file has {len(dataset)} example(s)"
-            raise TooFewExamplesError(f"{found}, but must have at least {least} examples")
-        report = check(dataset, method=method_name(self._job), only=("format",))
+            message = f"Training file has {len(dataset)} example(s), but must have at least {least} examples"
+            raise RefusedDataError("invalid_n_examples", message)
+        report = check(dataset, method=runs.method_name(self._job), only=("format",))
         unusable = [problem for problem in report.errors if problem.rule != "too_few"]
         if unusable:
             first = unusable[0]
@@ -179,7 +167,7 @@ class _Training:
 
     def _load(self) -> Base:
         tuned = self._store.checkpoints.model(self._job["model"])
-        name, self._adapter = (tuned.base_model, tuned.path) if tuned else (self._job["model"], None)
+        name, self._adapter = (tuned.base_model, tuned.adapter) if tuned else (self._job["model"], None)
         base = load_base(name, base_folder(name, self._models))
         if not keeps_apart(base.model):
             raise SetupError(
@@ -188,20 +176,16 @@ class _Training:
             )
         return base
 
-    def _start(self, plan: Plan) -> Job | None:
+    def _start(self, plan: runs.RunSettings) -> Job | None:
         """Mark the job running with its resolved settings; ``None`` when it was cancelled meanwhile.
 
         One that was to pause when its process died takes one more step, and pauses then.
         """
-        settings = {
-            name: value
-            for name, value in plan.hyperparameters.items()
-            if name in self._job["hyperparameters"]
-        }
-        to_run = {"pending", "running", "resuming"}
-        job = self._store.jobs.update(
-            self._id, expect=to_run, status="running", hyperparameters=settings
-        ) or self._store.jobs.update(self._id, expect={"pausing"}, hyperparameters=settings)
+        asked = self._job["hyperparameters"]
+        settings = {name: value for name, value in plan.hyperparameters.items() if name in asked}
+        update, to_run = self._store.jobs.update, {"pending", "running", "resuming"}
+        job = update(self._id, expect=to_run, status="running", hyperparameters=settings)
+        job = job or update(self._id, expect={"pausing"}, hyperparameters=settings)
         if job is not None:
             self._job = job
             for message in ("Job started.", "Data Import started.", "Finetuning started.", QUEUED):
@@ -210,40 +194,36 @@ class _Training:
 
     def _continue_from(self, adapter: Path, base: Base) -> None:
         try:
-            lora.copy_adapter(base.model, ADAPTER, adapter)
+            lora.copy_adapter(base.model, runs.ADAPTER, adapter)
         except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
             raise WorkbenchError(
                 f"The model {self._job['model']} cannot be trained further: its adapter in {adapter} is "
                 f"damaged ({error}). Continue from another checkpoint, or train it again."
             ) from error
 
-    def _keep(self, step: Step, run: TrainingRun, estimated_finish: float) -> None:
+    def _keep(self, step: runs.TrainingStep, run: runs.TrainingRun, estimated_finish: float) -> None:
         """Write one step to the store: what a successor repeats is ignored there."""
         total = len(run.schedule)
         self._store.metrics.add(self._id, step.number, step.metrics)
         full = any(name.startswith("full_valid") for name in step.metrics)
-        if step.number == 1 or step.number % LOG_INTERVAL == 0 or step.number == total or full:
-            loss = str(step.metrics["train_loss"]).upper()
-            self._say(
-                f"Step {step.number}: training loss={loss}",
-                key=f"step-{step.number}",
-                data={"step": step.number, **step.metrics},
-            )
+        if step.number == 1 or step.number % runs.LOG_INTERVAL == 0 or step.number == total or full:
+            message = f"Step {step.number}: training loss={str(step.metrics['train_loss']).upper()}"
+            self._say(message, key=f"step-{step.number}", data={"step": step.number, **step.metrics})
             self._store.jobs.update(self._id, estimated_finish=int(estimated_finish))
         if step.epoch:
             part = "" if step.number == total else f":ckpt-step-{step.number}"
             self._offer(step, run.base, f"{self._tuned_model}{part}")
-            ends = {math.ceil(len(run.training) * n / run.plan.batch_size) for n in range(1, step.epoch + 1)}
+            ends = [end for end in run.epoch_ends if end <= step.number]
             kept = of_provider("azure").checkpoints_kept or len(ends)  # beside those that a pause left
-            for end in sorted(ends)[:-kept]:
+            for end in ends[:-kept]:
                 self._store.checkpoints.forget(self._id, end)
 
-    def _offer(self, step: Step, base: Base, model: str) -> None:
+    def _offer(self, step: runs.TrainingStep, base: Base, model: str) -> None:
         """Make what the run has learnt by this step usable as ``model``."""
         folder = self._store.checkpoints.folder(self._id, step.number)
         fresh = folder.with_name(f"{folder.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
-        lora.save_adapter(base.model, ADAPTER, fresh, base_model=base.name)
+        lora.save_adapter(base.model, runs.ADAPTER, fresh, base_model=base.name)
         for path in (*fresh.iterdir(), fresh):
             sync(path)
         if folder.exists():
@@ -253,18 +233,18 @@ class _Training:
             sync(folder.parent)
         self._store.checkpoints.add(self._id, step.number, model, step.metrics, folder)
 
-    def _pause(self, step: Step, base: Base) -> None:
+    def _pause(self, step: runs.TrainingStep, base: Base) -> None:
         """Leave a usable checkpoint, say that the job has paused, and end."""
         self._offer(step, base, f"{self._tuned_model}:ckpt-step-{step.number}")
         self._store.jobs.update(self._id, expect={"pausing"}, status="paused")
         raise StoppedEarly
 
-    def _save(self, run: TrainingRun) -> None:
+    def _save(self, run: runs.TrainingRun) -> None:
         if self._state.exists():
             self._state.replace(self._previous)
         run.save(self._state)
 
-    def _restore(self, run: TrainingRun) -> None:
+    def _restore(self, run: runs.TrainingRun) -> None:
         """Go on from the newest state that can be read; from the first step when there is none."""
         for file in (self._state, self._previous):
             try:
@@ -272,10 +252,10 @@ class _Training:
                 return
             except FileNotFoundError:
                 continue
-            except DamagedStateError as error:
+            except runs.DamagedStateError as error:
                 print(f"Job {self._id}: {error} The job goes on from an earlier step.", file=sys.stderr)
 
-    def _finish(self, run: TrainingRun, told: Iterable[bytes]) -> None:
+    def _finish(self, run: runs.TrainingRun, sha256: str) -> None:
         trained_tokens = sum(len(row.tokens) for row in run.training) * run.plan.n_epochs
         with self._store.together():
             ended = self._store.jobs.update(
@@ -288,7 +268,7 @@ class _Training:
             )
             if ended is None:  # cancelled at the last moment
                 return
-            file = self._store.files.add(example_losses.NAME, "fine-tune-results", told)
+            file = self._store.files.add(LOSSES_FILE, "fine-tune-results", example_losses(run, sha256))
             self._store.jobs.update(self._id, result_files=[*self._job["result_files"], file["id"]])
             self._say("Job succeeded.")
             self._say(self._store.safety.model_problem(self._id) or "Model Evaluation Passed.")
@@ -302,8 +282,7 @@ class _Training:
         return f"{base}.ft-{self._id.removeprefix('ftjob-')}{suffix}"
 
     def _say(self, message: str, *, key: str | None = None, data: Mapping[str, float] | None = None) -> None:
-        kind = "message" if data is None else "metrics"
-        self._store.events.add(self._id, message, type=kind, data=data, key=key)
+        self._store.events.add(self._id, message, data=data, key=key)
 
     def _wanted(self) -> str:
         """The state in which the job is wanted; ``"stopped"`` when this process is to end."""
@@ -314,3 +293,54 @@ class _Training:
 
     def _stop(self, signal_number: int, frame: FrameType | None) -> None:
         self._asked_to_stop = True
+
+
+# What a run knows of its training examples once it has ended, as the lines of ``lessons.jsonl``: the first
+# batch as the model read it, with its mask, and the loss of every example whenever it was visited. The
+# client puts it beside the user's own rows.
+
+LOSSES_FILE = "lessons.jsonl"
+
+
+def example_losses(run: runs.TrainingRun, sha256: str) -> Iterator[bytes]:
+    """The file, line by line; ``sha256`` is the training file's, so that nobody matches it with another.
+
+    First what it is about, then the examples of the first step as ``[text, learnt]`` pieces, then one
+    line for each example: its line in the training file from 1, its learnt tokens, and its losses (nats
+    per learnt token; ``null`` where nothing is learnt or measured).
+    """
+    trace = run.trace
+    yield _line(
+        "about",
+        model=run.base.name,
+        training_sha256=sha256,
+        examples=len(run.training),
+        n_epochs=run.plan.n_epochs,
+        batch_size=run.plan.batch_size,
+        looked_at=len(trace.sample),
+    )
+    for row in run.schedule[0]:
+        yield _line("first_batch", line=row + 1, pieces=_pieces(run.base, run.training[row]))
+    for row, example in enumerate(run.training):
+        yield _line(
+            "example",
+            line=row + 1,
+            learnt_tokens=sum(example.learnt),
+            losses=[_number(loss) for loss in trace.visits[row]],
+            before=_number(trace.before.get(row)),
+            after=_number(trace.after.get(row)),
+        )
+
+
+def _pieces(base: Base, row: TokenRow) -> list[tuple[str, bool]]:
+    """The text of a row in stretches that are learnt or not, special tokens and all."""
+    runs = groupby(zip(row.tokens, row.learnt, strict=True), key=lambda pair: pair[1])
+    return [(str(base.tokenizer.decode([token for token, _ in run])), learnt) for learnt, run in runs]
+
+
+def _number(loss: float | None) -> float | None:
+    return round(loss, 6) if loss is not None and math.isfinite(loss) else None
+
+
+def _line(kind: str, **content: object) -> bytes:
+    return json.dumps({"kind": kind, **content}, ensure_ascii=False).encode() + b"\n"
