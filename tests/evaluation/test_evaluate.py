@@ -484,3 +484,14 @@ def test_none_is_paid_for_twice(tmp_path):
 def test_answers_that_could_not_differ_are_refused(wrong: dict[str, float]):
     with pytest.raises(DataError, match="pairs need two different answers to a question"):
         samples(Model().client, "m", questions("2 + 2?"), EXACT, **wrong)
+
+
+def test_thinking_text_is_neither_graded_nor_kept():
+    evaluation = evaluate(
+        Service(lambda question: f"<think>{question}</think>{double(question)}").client,
+        "nano",
+        dataset(2),
+        EXACT,
+    )
+    assert [item.answer for item in evaluation.items] == ["0", "2"]
+    assert evaluation.score == 1.0

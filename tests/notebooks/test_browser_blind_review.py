@@ -23,7 +23,7 @@ from workbench.evaluation.prompts import Prompt
 from workbench.evaluation.pareto import field
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.requests import Answer
-from workbench.evaluation.graders import grader
+from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.records import open_ratings
 from workbench.widgets.blind_review import blind_review
 from workbench.widgets.item_browser import browse

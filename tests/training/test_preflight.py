@@ -21,7 +21,7 @@ from workbench.local.api.app import create_app
 from workbench.local.store.store import Store
 from workbench.project import open_project
 from workbench.training.cost import CostCap, token_findings
-from workbench.training.preflight import Preflight, launch, preflight
+from workbench.training.preflight import Preflight, grader_in_training, launch, preflight
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -426,9 +426,37 @@ def test_a_grader_in_a_supervised_job_reads_what_it_is_given(local):
     other = preflight(
         local, spec(DOGS, model="nano", validation=CATS, grader=exact | {"reference": "{{item.total}}"})
     )
-    assert found(other, "grader")[0][1].startswith("the grader reads item.total")
+    assert found(other, "grader")[0][1].startswith("it reads item.total")
     alone = preflight(local, spec(DOGS, model="nano", grader=exact))
     assert found(alone, "grader") == [("error", "a grader needs held-out questions to be asked")]
+
+
+def test_the_task_s_grader_grades_in_training_where_the_service_and_the_grader_allow_it(local, azure):
+    own = {
+        "type": "python",
+        "name": "mine",
+        "source": "def grade(sample, item):\n    return item['answer'] == ''",
+    }
+    assert grader_in_training(local, own) == (
+        own,
+        "Answers to validation questions are graded by mine while it trains.",
+    )
+    assert grader_in_training(azure.client(), own) == (
+        None,
+        "azure takes no grader in a supervised job; 06_evaluate grades by mine afterwards.",
+    )
+    judge = {"type": "score_model", "name": "worth", "model": "gpt-4o", "input": []}
+    assert grader_in_training(local, judge) == (
+        None,
+        "Nothing is graded while it trains, as grader.type is 'score_model', which asks a model, and local "
+        "training asks none; 06_evaluate grades by worth afterwards.",
+    )
+    team = own | {"source": "def grade(sample, item):\n    return item['team'] == ''"}
+    assert grader_in_training(local, team) == (
+        None,
+        "Nothing is graded while it trains, as grader reads item.team, and an item has question and answer "
+        "while a model trains; 06_evaluate grades by mine afterwards.",
+    )
 
 
 def test_azure_takes_no_grader_in_a_supervised_job(azure):

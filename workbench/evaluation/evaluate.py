@@ -21,7 +21,7 @@ from workbench.dataset.preference_pairs import Scored
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders.grader_types import needs, type_of
-from workbench.evaluation.graders.grades import Grade, Grader
+from workbench.evaluation.graders.grades import Grade, Grader, final_answer
 from workbench.evaluation.graders.grading import check_grader, graded
 from workbench.evaluation.graders.judges import Ask
 from workbench.evaluation.graders.sandbox import SandboxLimits
@@ -96,7 +96,8 @@ def evaluate(
 ) -> Evaluation:
     """Ask ``model`` every question of ``dataset`` and grade what it says.
 
-    Answers and references lose the white space around them before grading. Each of several ``samples`` has
+    Answers lose their thinking text (``<think>…</think>``, a harmony analysis channel), and answers and
+    references the white space around them, before grading. Each of several ``samples`` has
     a seed of its own; they need a ``temperature`` above 0. ``cluster`` names the column that says which
     items belong together (a document, a template); without it, repeated questions do. A grader that asks a
     model asks ``judge``, else ``client``; one in Python may use as much time and memory as ``limits`` say,
@@ -179,7 +180,7 @@ def _scoring(
 
     def scored(place: int, answer: Answer) -> Answer:
         nonlocal hung
-        said = answer.text.strip()
+        said = final_answer(answer.text).strip()
         if answer.problem:
             return replace(answer, text=said, seconds=math.nan)
         if hung >= _PATIENCE:

@@ -21,8 +21,8 @@ from workbench.dataset.check.sources import DatasetSource
 from workbench.dataset.dataset import Dataset, counted
 from workbench.display import table
 from workbench.errors import SetupError
-from workbench.evaluation.graders.grader_types import check_in_training, item_fields
-from workbench.evaluation.graders.grades import BadGraderError
+from workbench.evaluation.graders.grader_types import check_in_training
+from workbench.evaluation.graders.grades import BadGraderError, Grader
 from workbench.project import JSON
 from workbench.training.cost import CostCap, Estimate, Rates, cost_findings, token_findings
 from workbench.training.jobs import known_job, start_or_find, uploaded
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 # (``catalog.limits``); the model's limits are ``model_findings``' business.
 
 BOLD = 2.0  # of learning rates: one that ruined a Llama 3.3 (Microsoft's fine-tuning skill, 2026-08-20)
-
-_GRADED_LOCALLY = frozenset({("question",), ("answer",)})
 
 
 def data_findings(spec: JobSpec, service: Provider) -> Iterator[Finding]:
@@ -208,11 +206,24 @@ def _grader(spec: JobSpec, service: Provider) -> Iterator[Finding]:
         if not wrong:
             finding, _, fix = error.finding.partition("; ")
             yield Finding("error", "grader", error.path, f"it {finding}", fix)
-    for path in sorted(item_fields(grader) - _GRADED_LOCALLY):
-        message = (
-            f"the grader reads item.{'.'.join(path)}, and an item has question and answer while it trains"
-        )
-        yield Finding("error", "grader", "grader", message, "name one of these")
+
+
+def grader_in_training(client: "OpenAI", grader: Grader) -> tuple[Grader | None, str]:
+    """The grader, if a supervised job can grade held-out answers by it while it trains; and a sentence.
+
+    None where the service takes none in such a job, and where the grader asks a model or reads more of an
+    item than question and answer; the sentence says which.
+    """
+    service, name = provider_of(client), grader["name"]
+    afterwards = f"06_evaluate grades by {name} afterwards"
+    if not service.grades_while_training:
+        return None, f"{service.name} takes no grader in a supervised job; {afterwards}."
+    try:
+        check_in_training(grader)
+    except BadGraderError as error:
+        finding = error.finding.partition("; ")[0]
+        return None, f"Nothing is graded while it trains, as {error.path} {finding}; {afterwards}."
+    return grader, f"Answers to validation questions are graded by {name} while it trains."
 
 
 _LEVELS = ("error", "warning", "info")

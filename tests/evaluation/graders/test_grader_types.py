@@ -18,7 +18,7 @@ from workbench.evaluation.graders.grader_types import (
     models_asked,
     needs,
 )
-from workbench.evaluation.graders.grades import BadGraderError, Case, Grade, Grader
+from workbench.evaluation.graders.grades import AnswerToGrade, BadGraderError, Grade, Grader
 from workbench.evaluation.graders.grading import grade, graded
 
 MINE = {"type": "starts_with", "name": "mine", "text": "{{sample.output_text}}", "start": "{{item.answer}}"}
@@ -26,8 +26,8 @@ ITEM = {"answer": "Yes", "origin": "faq.csv:2"}
 ROW = b'{"messages": [{"role": "user", "content": "Is it?"}, {"role": "assistant", "content": "Yes"}]}\n'
 
 
-def starts_with(grader: Grader, case: Case, resources: Resources) -> Grade:
-    text, start = case.fill(str(grader["text"])), case.fill(str(grader["start"]))
+def starts_with(grader: Grader, answer: AnswerToGrade, using: Resources) -> Grade:
+    text, start = answer.fill(str(grader["text"])), answer.fill(str(grader["start"]))
     return Grade(float(text.startswith(start)), f"{text!r} against {start!r}")
 
 
@@ -68,8 +68,11 @@ def test_a_new_type_grades_alone_and_inside_a_multi_grader():
 def test_error_messages_list_a_new_type():
     with pytest.raises(BadGraderError, match=r"there are string_check, .*, starts_with"):
         check_shape({"type": "magic"})
-    with pytest.raises(BadGraderError, match="use string_check, text_similarity, multi, starts_with, or"):
-        check_in_training({"type": "python", "name": "p", "source": "x"})
+    label = {"type": "label_model", "name": "l", "model": "m"}
+    with pytest.raises(
+        BadGraderError, match="use string_check, text_similarity, python, multi, starts_with, or"
+    ):
+        check_in_training(label)
     (finding,) = grader_findings({"type": "start_with"})
     assert finding.fix == "did you mean 'starts_with'"
 
@@ -109,7 +112,7 @@ def test_a_supervised_job_takes_no_type_that_needs_more_than_computing(
     assert needs(oracle) == {"model"}
     assert list(models_asked(oracle)) == [("grader.model", "nano")]
     with pytest.raises(
-        BadRequestError, match="is 'oracle', which is not run during local training"
+        BadRequestError, match="is 'oracle', which asks a model, and local training asks none"
     ) as refused:
         client.fine_tuning.jobs.create(
             model="nano",

@@ -321,3 +321,10 @@ def test_a_score_passes_from_the_threshold_on():
 def test_without_a_threshold_only_the_full_score_passes():
     assert threshold(string_check()) is None
     assert [passes(string_check(), score) for score in (0.99, 1.0)] == [False, True]
+
+
+def test_an_answer_is_graded_without_its_thinking_text():
+    said = "<think>40? No, 43?</think>42"
+    assert graded(string_check(), said, ITEM).score == 1.0
+    assert graded(python("return sample['output_text'] == '42'"), said, ITEM).score == 1.0
+    assert graded(string_check(), "<think>42", ITEM).reason == "'' is not '42'"

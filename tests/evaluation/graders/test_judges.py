@@ -286,3 +286,8 @@ def test_a_broken_judge_is_told_with_its_place(broken, told):
 def test_the_items_are_checked_for_the_messages_to_a_judge():
     with pytest.raises(DataError, match=r"\{\{item.answer\}\} finds nothing in item faq.csv:3"):
         check_grader(score_model(), [{"origin": "faq.csv:3"}])
+
+
+def test_a_judge_s_thinking_text_is_not_read():
+    ask = saying("<think>Maybe 2, maybe 3.</think>Score: 4")
+    assert graded(score_model(range=[1, 5]), "41", ITEM, ask=ask).score == 4.0

@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
+from workbench.evaluation.graders.sandbox import SandboxLimits
 from workbench.local.models import lora
 from workbench.local.models.built_in import build_nano
 from workbench.local.models.model import (
@@ -19,8 +20,16 @@ from workbench.local.models.model import (
     load_base,
     logits,
 )
+from workbench.local.training import run
 from workbench.local.training.packing import IGNORED, hidden_states, pack
-from workbench.local.training.run import ADAPTER, RunSettings, TrainingRun, batches, schedule_share
+from workbench.local.training.run import (
+    ADAPTER,
+    InTrainingEvaluation,
+    RunSettings,
+    TrainingRun,
+    batches,
+    schedule_share,
+)
 from workbench.local.training.supervised import Supervised, learnt_loss
 
 WORDS = ("red", "blue", "green", "pink", "gold", "gray", "teal", "lime", "rose", "navy", "plum", "mint")
@@ -276,3 +285,32 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(folder: Path, t
     second.restore(tmp_path / "state.pt")
     assert half + [step.metrics for step in second] == whole
     assert second.trace.visits == uninterrupted.trace.visits
+
+
+# Evaluation on the way
+
+
+def evaluated(base: Base, body: str) -> tuple[float | None, str]:
+    source = f"def grade(sample, item):\n    {body}\n"
+    asked = tuple(tuple(encode_prompt(base.tokenizer, conversation(word)[:2])) for word in WORDS[:3])
+    items = tuple({"question": f"say {word}", "answer": word.upper()} for word in WORDS[:3])
+    mine = {"type": "python", "name": "mine", "source": source}
+    return InTrainingEvaluation(asked, items, mine, max_tokens=2).score(base)
+
+
+def test_a_grader_in_python_grades_on_the_way(base: Base) -> None:
+    assert evaluated(base, "return item['answer'] == 'RED'") == (pytest.approx(1 / 3), "")
+
+
+def test_answers_that_a_grader_fails_on_do_not_count(base: Base) -> None:
+    score, note = evaluated(base, "return {'RED': 1}[item['answer']]")
+    assert score == 1.0
+    assert note.startswith("The grader gave 2 of 3 answers no score: KeyError: 'BLUE'")
+
+
+def test_a_grader_that_hangs_is_not_waited_for_again(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "GRADER_LIMITS", SandboxLimits(seconds=0.5))
+    assert evaluated(base, "while True: pass") == (
+        None,
+        "The grader gave 3 of 3 answers no score: it ran longer than 0.5 seconds",
+    )

@@ -33,8 +33,8 @@ from workbench.dataset.check.row import Finding, Row, Source
 from workbench.dataset.check.tools import calls, pairing, schema_of, tools_of
 from workbench.dataset.dataset import JSON, OUTPUTS, text_of
 from workbench.evaluation.graders.grader_types import TYPES, item_fields, python_sources, template_texts
+from workbench.evaluation.graders.grades import Place, item_reads, places
 from workbench.evaluation.graders.sandboxed import READABLE
-from workbench.evaluation.graders.templates import Place, item_reads, places
 
 METHODS = short_names()
 

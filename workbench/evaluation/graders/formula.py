@@ -1,7 +1,7 @@
 """The formula of a multi grader: ``0.3 * exact + 0.7 * min(close, 1)``.
 
-It knows numbers, the names of the graders, ``+ - * / ^``, brackets and eight functions, nothing else. Apart
-from ``grader_types``, its one caller, because a small language is a subject of its own.
+It knows numbers, the names of the graders, ``+ - * / ^``, brackets and eight functions, nothing else. A
+file apart because a small language is a subject of its own; its one caller is ``grader_types``.
 Source: Microsoft Learn, "Reinforcement fine-tuning" (10/05/2026), multi graders.
 """
 

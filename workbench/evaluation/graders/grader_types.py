@@ -1,48 +1,42 @@
 """The table of grader types: for each its fields, how it grades, and what it needs for that.
 
 ``TYPES`` is the one place that lists them. Evaluation, the check of training data, jobs and the local service
-read it, so a new type is one entry here. Which fields are required is said by ``openai.types.graders``.
+read it, so a new type is one entry here. Which fields are required is said by ``openai.types.graders``. Types
+that ask a model grade in ``judges``.
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
-from workbench.errors import DataError
 from workbench.evaluation.graders.formula import FormulaError, formula
 from workbench.evaluation.graders.grades import (
+    AnswerToGrade,
     BadGraderError,
-    Case,
     Grade,
     Grader,
+    NoScoreError,
     UnansweredError,
-    UnfilledError,
     flagged,
+    item_reads,
+    known_places,
+    misplaced,
+    places,
     together,
     ungraded,
 )
 from workbench.evaluation.graders.judges import (
     Ask,
-    Judged,
-    JudgeError,
-    RefusalError,
-    Reply,
-    ReplyError,
-    judged,
-    label_form,
-    label_of,
-    numbers,
+    check_label_model,
+    check_score_model,
+    label_by_model,
     range_of,
-    score_form,
-    score_of,
-    text_of,
-    texts,
+    score_by_model,
 )
 from workbench.evaluation.graders.sandbox import SandboxLimits, run_python
-from workbench.evaluation.graders.similarity import METRICS, TooLongError, similarity
-from workbench.evaluation.graders.templates import known_places, misplaced, places
 
 Need: TypeAlias = Literal["nothing", "sandbox", "model"]
 """What grading waits for: only this processor, a process for foreign code, or the reply of a model."""
@@ -71,8 +65,8 @@ class GraderType:
     """Fields with templates: a text, or messages."""
     check: Callable[[Grader, str], None] = lambda grader, path: None
     """Raises ``BadGraderError`` for what ``texts`` and ``choices`` cannot say."""
-    grade: Callable[[Grader, Case, Resources], Grade] | None = None
-    """Grades one answer; may raise what ``grade_case`` understands."""
+    grade: Callable[[Grader, AnswerToGrade, Resources], Grade] | None = None
+    """Grades one answer; may raise what ``grade_answer`` understands."""
     needs: Need = "nothing"
     range: Callable[[Grader], tuple[float, float]] = lambda grader: (0.0, 1.0)
     """Its lowest and highest score."""
@@ -171,36 +165,40 @@ def check_shape(grader: Grader, path: str = "grader") -> None:
                 raise BadGraderError(place_of_text, f"has the template {wrong}")
 
 
+_ITEM_IN_TRAINING = frozenset({("question",), ("answer",)})
+
+
 def check_in_training(grader: Grader) -> None:
-    """The same for a grader of held-out answers in a local supervised job, which may only compute."""
+    """The same for a grader of held-out answers in a local supervised job, which asks no model."""
     for path, one in with_inner(grader):
-        if type_of(one).needs != "nothing":
-            here = [name for name, each in TYPES.items() if each.grade and each.needs == "nothing"]
+        if type_of(one).needs == "model":
+            here = [name for name, each in TYPES.items() if each.grade and each.needs != "model"]
             raise BadGraderError(
                 f"{path}.type",
-                f"is {one['type']!r}, which is not run during local training; "
+                f"is {one['type']!r}, which asks a model, and local training asks none; "
                 f"use {', '.join(here)}, or grade afterwards",
             )
     check_shape(grader)
+    reads = item_fields(grader).union(*(item_reads(source) for _, source in python_sources(grader)))
+    for read in sorted(reads - _ITEM_IN_TRAINING):
+        finding = f"reads item.{'.'.join(read)}, and an item has question and answer while a model trains"
+        raise BadGraderError("grader", f"{finding}; name one of these, or grade afterwards")
     for path, one in with_inner(grader):
         known = type_of(one)
         for field in one:
             if field not in ("type", "pass_threshold", *known.texts, *known.more):
-                raise BadGraderError(
-                    f"{path}.{field}", f"is no field of a {one['type']} grader; leave it out"
-                )
+                finding = f"is no field of a {one['type']} grader; leave it out"
+                raise BadGraderError(f"{path}.{field}", finding)
 
 
-def grade_case(grader: Grader, case: Case, resources: Resources) -> Grade:
+def grade_answer(grader: Grader, answer: AnswerToGrade, using: Resources) -> Grade:
     """Grade one answer by a grader whose shape was checked; what keeps it from a score is in the grade."""
     kind = type_of(grader)
     assert kind.grade is not None
     try:
-        return kind.grade(grader, case, resources)
-    except UnfilledError as error:
-        return ungraded(str(error), "invalid_variable_error")
-    except TooLongError as error:
-        return ungraded(str(error))
+        return kind.grade(grader, answer, using)
+    except NoScoreError as error:
+        return ungraded(str(error), *error.flags)
     except UnansweredError as error:
         return Grade(kind.range(grader)[0], str(error), errors=flagged("sample_parse_error"))
 
@@ -220,11 +218,102 @@ _OPERATIONS: Mapping[str, tuple[Callable[[str, str], bool], str, str]] = {
 _SHOWN = 80  # characters of a text in a reason
 
 
-def _string_check(grader: Grader, case: Case, resources: Resources) -> Grade:
-    text, reference = case.fill(str(grader["input"])), case.fill(str(grader["reference"]))
+def _string_check(grader: Grader, answer: AnswerToGrade, using: Resources) -> Grade:
+    text, reference = answer.fill(str(grader["input"])), answer.fill(str(grader["reference"]))
     holds, yes, no = _OPERATIONS[str(grader["operation"])]
     right = holds(text, reference)
     return Grade(float(right), (yes if right else no).format(_short(text), _short(reference)))
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+# Text similarity, by the measures that the service names. It documents names and packages, not settings; ours
+# are the packages' defaults. All give 0 to 1, and all cut a text into words, so they say little about
+# languages written without spaces.
+
+_LONGEST = 200_000  # characters
+_MOST_PAIRS = 16_000_000  # of words, one from each text: 128 MB and some seconds for ROUGE-L
+_ROUGE = ("rouge_1", "rouge_2", "rouge_3", "rouge_4", "rouge_5", "rouge_l")
+_COMPARE_ALL = ("meteor", "rouge_l")  # each word with each
+
+
+def similarity(metric: str, text: str, reference: str) -> float:
+    """How alike they are by one of ``METRICS``: 0 is not at all, 1 is the same; raises ``NoScoreError``."""
+    if max(len(text), len(reference)) > _LONGEST:
+        raise NoScoreError(f"{metric} compares texts of at most {_LONGEST:,} characters")
+    words, wanted = text.split(), reference.split()
+    if metric in _COMPARE_ALL and len(words) * len(wanted) > _MOST_PAIRS:
+        raise NoScoreError(f"{metric} compares texts of at most {_MOST_PAIRS:,} pairs of words")
+    if not words or not wanted:
+        return float(words == wanted)  # not every package takes an empty text
+    return min(max(METRICS[metric](text, reference), 0.0), 1.0)
+
+
+def _fuzzy_match(text: str, reference: str) -> float:
+    """The share of letters that need no insertion or deletion: RapidFuzz's ``fuzz.ratio``."""
+    from rapidfuzz import fuzz
+
+    return fuzz.ratio(text, reference) / 100
+
+
+def _bleu(text: str, reference: str) -> float:
+    """Sentence BLEU with SacreBLEU's tokenizer and exponential smoothing (Post, 2018)."""
+    from sacrebleu import sentence_bleu
+
+    return float(sentence_bleu(text, [reference]).score) / 100
+
+
+def _gleu(text: str, reference: str) -> float:
+    """The smaller of precision and recall over 1- to 4-grams (Wu and others, 2016), words as they stand."""
+    from nltk.translate.gleu_score import sentence_gleu  # type: ignore[import-untyped]
+
+    return float(sentence_gleu([reference.split()], text.split()))
+
+
+def _meteor(text: str, reference: str) -> float:
+    """METEOR (Banerjee and Lavie, 2005) by equal words and equal Porter stems.
+
+    Its third step, synonyms from WordNet, is left out: that is a corpus to be downloaded. Where an answer
+    uses other words for the same, the service's number may be higher.
+    """
+    from nltk.translate.meteor_score import single_meteor_score  # type: ignore[import-untyped]
+
+    return float(single_meteor_score(reference.split(), text.split(), wordnet=_NoSynonyms()))
+
+
+def _rouge(metric: str) -> Callable[[str, str], float]:
+    def f_measure(text: str, reference: str) -> float:
+        name = metric.replace("_l", "L").replace("_", "")
+        return float(_scorer(name).score(reference, text)[name].fmeasure)
+
+    return f_measure
+
+
+@lru_cache(maxsize=8)
+def _scorer(name: str):  # type: ignore[no-untyped-def]
+    """Google's rouge-score, F1, without stemming; it keeps only letters a to z and digits."""
+    from rouge_score.rouge_scorer import RougeScorer  # type: ignore[import-untyped]
+
+    return RougeScorer([name])
+
+
+class _NoSynonyms:
+    """A WordNet in which no word has a synonym."""
+
+    def synsets(self, word: str) -> Sequence[object]:
+        """Nothing, for any word."""
+        return ()
+
+
+METRICS: Mapping[str, Callable[[str, str], float]] = {
+    "fuzzy_match": _fuzzy_match,
+    "bleu": _bleu,
+    "gleu": _gleu,
+    "meteor": _meteor,
+    **{metric: _rouge(metric) for metric in _ROUGE},
+}
 
 
 def _check_text_similarity(grader: Grader, path: str) -> None:
@@ -236,22 +325,18 @@ def _check_text_similarity(grader: Grader, path: str) -> None:
         )
 
 
-def _text_similarity(grader: Grader, case: Case, resources: Resources) -> Grade:
-    text, reference = case.fill(str(grader["input"])), case.fill(str(grader["reference"]))
+def _text_similarity(grader: Grader, answer: AnswerToGrade, using: Resources) -> Grade:
+    text, reference = answer.fill(str(grader["input"])), answer.fill(str(grader["reference"]))
     metric = str(grader["evaluation_metric"])
     score = similarity(metric, text, reference)
     return Grade(score, f"{metric} of {_short(text)} and {_short(reference)} is {score:.2f}")
 
 
-def _short(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
-
-
 # Foreign code.
 
 
-def _python(grader: Grader, case: Case, resources: Resources) -> Grade:
-    ran = run_python(str(grader["source"]), case.output_text, case.item, resources.limits)
+def _python(grader: Grader, answer: AnswerToGrade, using: Resources) -> Grade:
+    ran = run_python(str(grader["source"]), answer.output_text, answer.item, using.limits)
     if not ran.problem:
         return Grade(ran.score, ran.reason or f"{grader['name']} gave {ran.score:g}")
     if ran.kind == "code":
@@ -259,102 +344,6 @@ def _python(grader: Grader, case: Case, resources: Resources) -> Grade:
             ran.problem, "python_grader_runtime_error", python_grader_runtime_error_details=ran.problem
         )
     return ungraded(ran.problem, "python_grader_server_error", python_grader_server_error_type=ran.kind)
-
-
-# Models as judges.
-
-ROLES = ("system", "developer", "user", "assistant")
-
-
-def _check_judge(grader: Grader, path: str) -> None:
-    messages = grader.get("input")
-    if not isinstance(messages, list | tuple) or not messages:
-        raise BadGraderError(f"{path}.input", "is the list of messages to the judge, at least one")
-    for number, message in enumerate(messages):
-        place = f"{path}.input[{number}]"
-        if not isinstance(message, Mapping) or message.get("role") not in ROLES:
-            raise BadGraderError(f"{place}.role", f"is one of {', '.join(ROLES)}")
-        if text_of(message.get("content")) is None:
-            raise BadGraderError(
-                f"{place}.content", "is a text or a list of text parts; judges here read text only"
-            )
-    sampling = grader.get("sampling_params")
-    if sampling is not None and not isinstance(sampling, Mapping):
-        raise BadGraderError(f"{path}.sampling_params", 'is an object such as {"temperature": 0}')
-
-
-def _check_score_model(grader: Grader, path: str) -> None:
-    _check_judge(grader, path)
-    value = grader.get("range")
-    if value is None:
-        return
-    ends = numbers(value)
-    if not isinstance(value, list | tuple) or len(value) != 2 or len(ends) != 2 or not ends[0] < ends[1]:
-        raise BadGraderError(f"{path}.range", f"is {value!r}; write [lowest, highest]")
-
-
-def _check_label_model(grader: Grader, path: str) -> None:
-    _check_judge(grader, path)
-    labels, passing = texts(grader.get("labels")), texts(grader.get("passing_labels"))
-    if len({label.strip().casefold() for label in labels}) < max(2, len(labels)) or not all(
-        map(str.strip, labels)
-    ):
-        raise BadGraderError(
-            f"{path}.labels", "is a list of two or more texts that differ by more than capitals"
-        )
-    strange = sorted(set(passing) - set(labels))
-    if not passing or strange:
-        finding = f"has {strange[0]!r}, which is no label" if strange else "is empty"
-        raise BadGraderError(
-            f"{path}.passing_labels", f"{finding}; name those of {', '.join(labels)} that pass"
-        )
-
-
-def _score_model(grader: Grader, case: Case, resources: Resources) -> Grade:
-    return _asked(grader, judged(grader, case, score_form(grader)), resources.ask, _score)
-
-
-def _label_model(grader: Grader, case: Case, resources: Resources) -> Grade:
-    return _asked(grader, judged(grader, case, label_form(grader)), resources.ask, _label)
-
-
-def _asked(
-    grader: Grader, question: Judged, ask: Ask | None, read: Callable[[Grader, Reply], Grade]
-) -> Grade:
-    model = str(grader["model"])
-    if ask is None:
-        raise DataError(
-            f"grader {grader['name']!r} asks {model}, and there is nobody to ask it; give ask=, a function "
-            "that takes what the judge is asked and returns its reply."
-        )
-    try:
-        reply = ask(question)
-    except JudgeError as error:
-        details = str(error)
-        return ungraded(
-            details, "model_grader_server_error", model=model, model_grader_server_error_details=details
-        )
-    try:
-        grade = read(grader, reply)
-    except RefusalError as error:
-        grade = ungraded(str(error), "model_grader_refusal_error")
-    except ReplyError as error:
-        grade = ungraded(str(error), "model_grader_parse_error")
-    return replace(grade, tokens={model: reply.tokens}, model=model)
-
-
-def _score(grader: Grader, reply: Reply) -> Grade:
-    score = score_of(grader, reply)
-    low, high = range_of(grader)
-    return Grade(score, f"{grader['model']} gave {score:g}, on a scale from {low:g} to {high:g}")
-
-
-def _label(grader: Grader, reply: Reply) -> Grade:
-    label = label_of(grader, reply)
-    passing = label in texts(grader["passing_labels"])
-    return Grade(
-        float(passing), f"{grader['model']} chose {label!r}, which {'passes' if passing else 'fails'}"
-    )
 
 
 # Several graders and a formula.
@@ -382,10 +371,10 @@ def _check_multi(grader: Grader, path: str) -> None:
         )
 
 
-def _multi(grader: Grader, case: Case, resources: Resources) -> Grade:
+def _multi(grader: Grader, answer: AnswerToGrade, using: Resources) -> Grade:
     inner = grader["graders"]
     assert isinstance(inner, Mapping)
-    grades = {str(name): grade_case(one, case, resources) for name, one in inner.items()}
+    grades = {str(name): grade_answer(one, answer, using) for name, one in inner.items()}
     tokens: Counter[str] = Counter()
     for one in grades.values():
         tokens.update(one.tokens)
@@ -439,8 +428,8 @@ TYPES: dict[str, GraderType] = {
         "asks a model for a score",
         texts=("name", "model"),
         more=("input", "range", "sampling_params"),
-        check=_check_score_model,
-        grade=_score_model,
+        check=check_score_model,
+        grade=lambda grader, answer, using: score_by_model(grader, answer, using.ask),
         needs="model",
         range=range_of,
     ),
@@ -448,8 +437,8 @@ TYPES: dict[str, GraderType] = {
         "asks a model for a label",
         texts=("name", "model"),
         more=("input", "labels", "passing_labels", "sampling_params"),
-        check=_check_label_model,
-        grade=_label_model,
+        check=check_label_model,
+        grade=lambda grader, answer, using: label_by_model(grader, answer, using.ask),
         needs="model",
     ),
     "multi": GraderType(

@@ -1,19 +1,24 @@
 """What is graded, and what grading gives: an answer with its item, a score with its reason or its problem.
 
-Also the template texts filled for one answer. How each type of grader grades is in ``grader_types``.
+An answer is graded without the thinking text that a reasoning model put before it (``final_answer``). Here
+too the templates of graders, ``{{item.answer}}`` and ``{{ sample.output_json.total }}``: a template names a
+place with dots, in ``item`` (the line of the file) or in ``sample`` (the model's answer), with or without
+spaces and without indexes, as the service's documents advise. How each type grades is in ``grader_types``.
 """
 
+import ast
 import json
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from workbench.display import table
 from workbench.errors import DataError
-from workbench.evaluation.graders.sandboxed import sample_of
-from workbench.evaluation.graders.templates import filled, known_places, value_at
+from workbench.evaluation.graders.sandboxed import READABLE, sample_of
 
 Grader: TypeAlias = Mapping[str, object]
 """OpenAI's grader JSON, for example ``{"type": "string_check", "name": …, …}``."""
@@ -29,16 +34,47 @@ class BadGraderError(DataError):
         self.finding = finding
 
 
-class UnfilledError(ValueError):
-    """A template finds nothing in the item."""
+class NoScoreError(ValueError):
+    """What keeps an answer from a score; ``flags`` are the service's ``metadata.errors`` that it sets."""
+
+    def __init__(self, problem: str, *flags: str) -> None:
+        """``problem`` is one clause: ``the judge refused``."""
+        super().__init__(problem)
+        self.flags = flags
 
 
 class UnansweredError(ValueError):
     """A template finds nothing in the answer, which is not the JSON that it should be."""
 
 
+# Thinking text in an answer's own text, which the hosted reasoning models keep to themselves: DeepSeek's and
+# Qwen's tags (whose first one some chat templates write into the prompt), and the channels of gpt-oss
+# (OpenAI's harmony format, also as it looks once the special tokens were left out).
+_THINKING = re.compile(
+    r"\s*<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)|(?:(?!<think).)*?</think(?:ing)?>", re.DOTALL
+)
+_FINAL_CHANNEL = re.compile(
+    r".*<\|channel\|>final(?:(?!<\|message\|>).)*<\|message\|>|analysis.*?assistantfinal", re.DOTALL
+)
+_END_OF_MESSAGE = re.compile(r"<\|(?:return|end|call)\|>.*", re.DOTALL)
+
+
+def final_answer(text: str) -> str:
+    """What a model said when it had thought: the text without ``<think>…</think>`` or an analysis channel.
+
+    Empty when it was cut off while it thought. A text without thinking comes back as it is.
+    """
+    if "<|channel|>" in text or text.startswith("analysis"):
+        final = _FINAL_CHANNEL.match(text)
+        if final:
+            return _END_OF_MESSAGE.sub("", text[final.end() :])
+        return "" if "<|channel|>analysis" in text else text
+    thought = _THINKING.match(text) if "think" in text else None
+    return text[thought.end() :].lstrip() if thought else text
+
+
 @dataclass(frozen=True)
-class Case:
+class AnswerToGrade:
     """One answer with its item, as templates see them."""
 
     output_text: str
@@ -46,20 +82,21 @@ class Case:
     values: Mapping[str, object]
 
     @classmethod
-    def of(cls, output_text: str, item: Mapping[str, object]) -> "Case":
-        """Put both together."""
-        return cls(output_text, item, {"item": item, "sample": sample_of(output_text)})
+    def of(cls, output_text: str, item: Mapping[str, object]) -> "AnswerToGrade":
+        """Put both together; thinking text is left out."""
+        said = final_answer(output_text)
+        return cls(said, item, {"item": item, "sample": sample_of(said)})
 
     def fill(self, text: str) -> str:
         """Fill every template of ``text``, once: what is filled in is not read again.
 
-        Raises ``UnfilledError`` for an item without the field, ``UnansweredError`` for an answer without it.
+        Raises ``NoScoreError`` for an item without the field, ``UnansweredError`` for an answer without it.
         """
         found: dict[str, str] = {}
         for shown, path in known_places(text):
             value = value_at(path, self.values)
             if value is None and path[0] == "item":
-                raise UnfilledError(unfilled(shown, self.item))
+                raise NoScoreError(unfilled(shown, self.item), "invalid_variable_error")
             if value is None:
                 raise UnansweredError(f"{shown} finds nothing in the answer")
             found[shown] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -150,3 +187,109 @@ def together(grades: Iterable[Grade]) -> Errors:
     for grade in grades:
         errors.update({name: value for name, value in grade.errors.items() if value and not errors[name]})
     return errors
+
+
+# Templates.
+
+_TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_PLACE = re.compile(r"\s*(item|sample)((?:\.\w+)+)\s*")
+
+
+class Place(NamedTuple):
+    """One template of a text."""
+
+    shown: str
+    """As it stands there: ``{{ item.meta.answer }}``."""
+    path: tuple[str, ...]
+    """``("item", "meta", "answer")``; empty for a template that names no place."""
+
+
+def places(text: str) -> tuple[Place, ...]:
+    """Which templates does this text have, in order?"""
+    return tuple(_place(match) for match in _TEMPLATE.finditer(text, 0, _end(text)))
+
+
+@lru_cache(maxsize=512)
+def known_places(text: str) -> tuple[Place, ...]:
+    """The same, kept for the texts of 512 graders."""
+    return places(text)
+
+
+def misplaced(place: Place) -> str:
+    """What is wrong with a template, whatever the items hold; empty when nothing is."""
+    if not place.path:
+        return (
+            f"{place.shown}; write {{{{item.field}}}} or {{{{sample.output_text}}}}, deeper fields with dots"
+        )
+    if place.path[0] == "sample" and place.path[1] not in READABLE:
+        return f"{place.shown}; a sample has {', '.join(READABLE)}"
+    if place.path[0] == "sample" and len(place.path) > 2 and place.path[1] != "output_json":
+        return f"{place.shown}; only output_json has named fields below it"
+    return ""
+
+
+def filled(text: str, written: Callable[[str], str]) -> str:
+    """The text with each template replaced by what ``written`` gives for it."""
+    end = _end(text)
+    return _TEMPLATE.sub(lambda match: written(match[0]), text[:end]) + text[end:]
+
+
+def value_at(path: tuple[str, ...], values: Mapping[str, object]) -> object:
+    """What stands at a path; ``None`` where there is nothing."""
+    value: object = values
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+@lru_cache(maxsize=64)
+def item_reads(source: str) -> frozenset[tuple[str, ...]]:
+    """The places of an item that a python grader's source reads: ``item["meta"]["answer"]``.
+
+    ``item.get("answer")`` counts, ``item.get("answer", "")`` does not: it has a value for its absence.
+    A source that does not compile reads nothing; graders that do not load are told elsewhere.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return frozenset()
+    reads: set[tuple[str, ...]] = set()
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef) and function.name == "grade":
+            arguments = [argument.arg for argument in function.args.args]
+            item = arguments[1] if len(arguments) > 1 else "item"
+            reads.update(filter(None, (_read(node, item) for node in ast.walk(function))))
+    # Of item["meta"]["answer"] only the whole is told, not item["meta"] again.
+    return frozenset(read for read in reads if not any(o[: len(read)] == read and o != read for o in reads))
+
+
+def _end(text: str) -> int:
+    """Where the last template ends; a million brackets that nothing closes are not tried one by one."""
+    return text.rfind("}}") + 2 if "}}" in text else 0
+
+
+def _place(match: re.Match[str]) -> Place:
+    place = _PLACE.fullmatch(match[1])
+    return Place(match[0], (place[1], *place[2].split(".")[1:]) if place else ())
+
+
+def _read(node: ast.AST, item: str) -> tuple[str, ...]:
+    """The path that an expression reads of the item; empty when it reads none."""
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+        before, key = node.value, node.slice
+    elif (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "get"
+        and len(node.args) == 1
+        and not node.keywords
+    ):
+        before, key = node.func.value, node.args[0]
+    else:
+        return ()
+    if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
+        return ()
+    if isinstance(before, ast.Name) and before.id == item:
+        return (key.value,)
+    above = _read(before, item)
+    return (*above, key.value) if above else ()

@@ -12,15 +12,23 @@ from workbench.errors import DataError
 from workbench.evaluation.graders.grader_types import (
     Resources,
     check_shape,
-    grade_case,
+    grade_answer,
     python_sources,
     template_texts,
     type_of,
 )
-from workbench.evaluation.graders.grades import BadGraderError, Case, Grade, Grader, name_of, unfilled
+from workbench.evaluation.graders.grades import (
+    AnswerToGrade,
+    BadGraderError,
+    Grade,
+    Grader,
+    known_places,
+    name_of,
+    unfilled,
+    value_at,
+)
 from workbench.evaluation.graders.judges import Ask
 from workbench.evaluation.graders.sandbox import LIMITS, SandboxLimits, load_problem
-from workbench.evaluation.graders.templates import known_places, value_at
 
 
 def check_grader(grader: Grader, items: Iterable[Mapping[str, object]] = ()) -> None:
@@ -52,6 +60,7 @@ def graded(
 ) -> Grade:
     """Grade one answer against its item, with the reason, or with what kept it from a score.
 
+    Thinking text (``<think>…</think>``, harmony's analysis channel) is no part of the answer and is left out.
     A template that reads JSON from an answer which is none (``{{sample.output_json.total}}``) makes that
     answer wrong: the lowest score. ``limits`` are those of python graders, for each answer.
 
@@ -60,7 +69,7 @@ def graded(
     """
     check_shape(grader)
     start = time.perf_counter()
-    grade = grade_case(grader, Case.of(output_text, item), Resources(ask, limits))
+    grade = grade_answer(grader, AnswerToGrade.of(output_text, item), Resources(ask, limits))
     return replace(grade, seconds=time.perf_counter() - start)
 
 

@@ -1,18 +1,26 @@
 """Graders that ask another model: a score from a range, or one of several labels.
 
 The model is asked through an ``Ask`` of the caller's, so the same grader works with any client and inside
-the service. What it replies is read leniently in form and strictly in substance: one number within the
-range or one of the labels, else there is no score. Nothing is clamped or guessed.
+the service. What it replies, thinking text left out, is read leniently in form and strictly in substance:
+one number within the range or one of the labels, else there is no score. Nothing is clamped or guessed.
 """
 
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from workbench.errors import WorkbenchError
-from workbench.evaluation.graders.grades import Case
+from workbench.errors import DataError, WorkbenchError
+from workbench.evaluation.graders.grades import (
+    AnswerToGrade,
+    BadGraderError,
+    Grade,
+    Grader,
+    NoScoreError,
+    final_answer,
+    ungraded,
+)
 
 JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
 
@@ -47,13 +55,7 @@ class JudgeError(WorkbenchError):
     """A judge could not be asked this time: too many requests, a failing service."""
 
 
-class RefusalError(ValueError):
-    """The judge would not judge."""
-
-
-class ReplyError(ValueError):
-    """The judge's reply has no score, or more than one."""
-
+_REFUSED, _UNREADABLE = "model_grader_refusal_error", "model_grader_parse_error"
 
 # Added below the last message, because the service gets the form by structured output, and a model that is
 # merely asked does not.
@@ -73,36 +75,118 @@ _REFUSAL = re.compile(
 )
 
 
-def judged(grader: Mapping[str, object], case: Case, form: str) -> Judged:
-    """What the judge of this grader is asked about this answer; ``form`` says how the reply should end."""
-    messages = [{"role": role, "content": case.fill(text)} for role, text in messages_of(grader)]
-    if messages[-1]["role"] == "user":
-        messages[-1] = {"role": "user", "content": f"{messages[-1]['content']}\n\n{form}"}
-    else:
-        messages.append({"role": "user", "content": form})
+ROLES = ("system", "developer", "user", "assistant")
+
+
+def check_score_model(grader: Grader, path: str) -> None:
+    """Raise ``BadGraderError`` for messages, sampling or a range that are none."""
+    _check_judge(grader, path)
+    value = grader.get("range")
+    if value is None:
+        return
+    ends = _numbers(value)
+    if not isinstance(value, list | tuple) or len(value) != 2 or len(ends) != 2 or not ends[0] < ends[1]:
+        raise BadGraderError(f"{path}.range", f"is {value!r}; write [lowest, highest]")
+
+
+def check_label_model(grader: Grader, path: str) -> None:
+    """Raise ``BadGraderError`` for messages, sampling or labels that are none."""
+    _check_judge(grader, path)
+    labels, passing = _texts(grader.get("labels")), _texts(grader.get("passing_labels"))
+    different = {label.strip().casefold() for label in labels}
+    if len(different) < max(2, len(labels)) or "" in different:
+        finding = "is a list of two or more texts that differ by more than capitals"
+        raise BadGraderError(f"{path}.labels", finding)
+    strange = sorted(set(passing) - set(labels))
+    if not passing or strange:
+        finding = f"has {strange[0]!r}, which is no label" if strange else "is empty"
+        finding += f"; name those of {', '.join(labels)} that pass"
+        raise BadGraderError(f"{path}.passing_labels", finding)
+
+
+def _check_judge(grader: Grader, path: str) -> None:
+    messages = grader.get("input")
+    if not isinstance(messages, list | tuple) or not messages:
+        raise BadGraderError(f"{path}.input", "is the list of messages to the judge, at least one")
+    for number, message in enumerate(messages):
+        place = f"{path}.input[{number}]"
+        if not isinstance(message, Mapping) or message.get("role") not in ROLES:
+            raise BadGraderError(f"{place}.role", f"is one of {', '.join(ROLES)}")
+        if _text_of(message.get("content")) is None:
+            finding = "is a text or a list of text parts; judges here read text only"
+            raise BadGraderError(f"{place}.content", finding)
     sampling = grader.get("sampling_params")
-    return Judged(str(grader["model"]), tuple(messages), sampling if isinstance(sampling, Mapping) else {})
+    if sampling is not None and not isinstance(sampling, Mapping):
+        raise BadGraderError(f"{path}.sampling_params", 'is an object such as {"temperature": 0}')
 
 
-def score_form(grader: Mapping[str, object]) -> str:
-    """How a reply with a score should end."""
-    low, high = range_of(grader)
-    return _ASK_SCORE.format(low=low, high=high)
+def score_by_model(grader: Grader, answer: AnswerToGrade, ask: Ask | None) -> Grade:
+    """The number that the grader's model gives: the only one in its reply, or the one in its "Score:" line.
 
-
-def label_form(grader: Mapping[str, object]) -> str:
-    """How a reply with a label should end."""
-    return _ASK_LABEL.format(labels=", ".join(texts(grader["labels"])))
-
-
-def score_of(grader: Mapping[str, object], reply: Reply) -> float:
-    """The one number in a reply, or the one in its "Score:" line; ``result`` or ``score`` of a JSON object.
-
-    Raises ``RefusalError``, or ``ReplyError`` for no number, several, or one outside the range.
+    In a reply that is a JSON object, ``result`` or ``score``. No number, several, or one outside the range
+    is no score.
     """
     low, high = range_of(grader)
-    if reply.refused:
-        raise RefusalError(_refused(reply))
+
+    def read(reply: Reply) -> Grade:
+        score = _score(reply, low, high)
+        return Grade(score, f"{grader['model']} gave {score:g}, on a scale from {low:g} to {high:g}")
+
+    return _asked(grader, answer, ask, _ASK_SCORE.format(low=low, high=high), read)
+
+
+def label_by_model(grader: Grader, answer: AnswerToGrade, ask: Ask | None) -> Grade:
+    """Whether the label that the judge chooses passes: its reply, or the first, last or "Label:" line.
+
+    A label in the middle of a sentence does not count: "not correct" holds the word, too.
+    """
+    labels = _texts(grader["labels"])
+
+    def read(reply: Reply) -> Grade:
+        label = _label(reply, labels)
+        passing = label in _texts(grader["passing_labels"])
+        passes = "passes" if passing else "fails"
+        return Grade(float(passing), f"{grader['model']} chose {label!r}, which {passes}")
+
+    return _asked(grader, answer, ask, _ASK_LABEL.format(labels=", ".join(labels)), read)
+
+
+def _asked(
+    grader: Grader, answer: AnswerToGrade, ask: Ask | None, form: str, read: Callable[[Reply], Grade]
+) -> Grade:
+    """Ask the judge; ``form`` says how the reply should end, ``read`` makes a grade of it."""
+    model = str(grader["model"])
+    if ask is None:
+        raise DataError(
+            f"grader {grader['name']!r} asks {model}, and there is nobody to ask it; give ask=, a function "
+            "that takes what the judge is asked and returns its reply."
+        )
+    messages = grader["input"]
+    assert isinstance(messages, list | tuple)
+    asked = [
+        {"role": str(message["role"]), "content": answer.fill(_text_of(message["content"]) or "")}
+        for message in messages
+    ]
+    if asked[-1]["role"] == "user":
+        asked[-1] = {"role": "user", "content": f"{asked[-1]['content']}\n\n{form}"}
+    else:
+        asked.append({"role": "user", "content": form})
+    sampling = grader.get("sampling_params")
+    try:
+        reply = ask(Judged(model, tuple(asked), sampling if isinstance(sampling, Mapping) else {}))
+    except JudgeError as error:
+        why = str(error)
+        return ungraded(why, "model_grader_server_error", model=model, model_grader_server_error_details=why)
+    try:
+        if reply.refused:
+            raise _refused(reply.text)
+        grade = read(replace(reply, text=final_answer(reply.text)))
+    except NoScoreError as error:
+        grade = ungraded(str(error), *error.flags)
+    return replace(grade, tokens={model: reply.tokens}, model=model)
+
+
+def _score(reply: Reply, low: float, high: float) -> float:
     # "4 out of 5" is 4 where 5 is the most there is; "8/10" is not, where 1 is.
     text = re.sub(rf"[ \t]?(?:/|out of)[ \t]?{high:g}(?![\w.]*\d)", "", reply.text).strip()
     said = _said(text, ("result", "score"))
@@ -114,26 +198,19 @@ def score_of(grader: Mapping[str, object], reply: Reply) -> float:
     else:
         found = {_number(match[1]) for match in _SCORE_LINE.finditer(text)}
     if not found and _REFUSAL.search(text):
-        raise RefusalError(_refused(reply))
+        raise _refused(reply.text)
     found = found or {_number(match[0]) for match in _NUMBER.finditer(text)}
     if len(found) != 1:
         many = f"{len(found)} different numbers" if found else "no number"
-        raise ReplyError(f"the judge's reply has {many}: {_short(reply.text)}")
+        raise NoScoreError(f"the judge's reply has {many}: {_short(reply.text)}", _UNREADABLE)
     (score,) = found
     if not low <= score <= high:
-        raise ReplyError(f"the judge gave {score:g}, which is outside {low:g} to {high:g}")
+        raise NoScoreError(f"the judge gave {score:g}, which is outside {low:g} to {high:g}", _UNREADABLE)
     return score
 
 
-def label_of(grader: Mapping[str, object], reply: Reply) -> str:
-    """The label that a reply is, or that its first, its last or its "Label:" line is.
-
-    A label in the middle of a sentence does not count: "not correct" holds the word, too.
-    Raises ``RefusalError``, or ``ReplyError`` for none or several.
-    """
-    if reply.refused:
-        raise RefusalError(_refused(reply))
-    labels = {_bare(label): label for label in texts(grader["labels"])}
+def _label(reply: Reply, known: Sequence[str]) -> str:
+    labels = {_bare(label): label for label in known}
     text = reply.text.strip()
     lines = text.splitlines() or [""]
     said = _said(text, ("label", "result"))
@@ -141,49 +218,39 @@ def label_of(grader: Mapping[str, object], reply: Reply) -> str:
     candidates += _LABEL_LINE.findall(text) or [lines[0], lines[-1]]
     found = {labels[_bare(line)] for line in candidates if _bare(line) in labels}
     if not found and _REFUSAL.search(text):
-        raise RefusalError(_refused(reply))
+        raise _refused(reply.text)
     if len(found) != 1:
-        many = f"{len(found)} labels" if found else f"none of the labels {', '.join(labels.values())}"
-        raise ReplyError(f"the judge's reply has {many}: {_short(reply.text)}")
+        many = f"{len(found)} labels" if found else f"none of the labels {', '.join(known)}"
+        raise NoScoreError(f"the judge's reply has {many}: {_short(reply.text)}", _UNREADABLE)
     return found.pop()
 
 
 def range_of(grader: Mapping[str, object]) -> tuple[float, float]:
     """The lowest and the highest score; 0 to 1 when the grader does not say."""
-    low, high = numbers(grader.get("range") or (0, 1))
+    low, high = _numbers(grader.get("range") or (0, 1))
     return low, high
 
 
-def text_of(content: object) -> str | None:
+def _text_of(content: object) -> str | None:
     """The text of a message's content; None when there is anything but text in it."""
     if isinstance(content, str):
         return content
     if isinstance(content, Mapping):
-        text = content.get("text")
-        return (
-            text
-            if content.get("type") in ("input_text", "output_text", "text") and isinstance(text, str)
-            else None
-        )
+        text, kind = content.get("text"), content.get("type")
+        is_text = kind in ("input_text", "output_text", "text") and isinstance(text, str)
+        return text if is_text else None
     if isinstance(content, list | tuple) and content:
-        parts = [text_of(part) for part in content]
+        parts = [_text_of(part) for part in content]
         return None if None in parts else "".join(part for part in parts if part)
     return None
 
 
-def messages_of(grader: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    """Role and text of each message to the judge, templates as they stand."""
-    messages = grader["input"]
-    assert isinstance(messages, list | tuple)
-    return tuple((str(message["role"]), text_of(message["content"]) or "") for message in messages)
-
-
-def texts(value: object) -> tuple[str, ...]:
+def _texts(value: object) -> tuple[str, ...]:
     """A list of texts, whatever else is in it left out."""
     return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list | tuple) else ()
 
 
-def numbers(value: object) -> tuple[float, ...]:
+def _numbers(value: object) -> tuple[float, ...]:
     """A list of numbers, whatever else is in it left out."""
     every = value if isinstance(value, list | tuple) else ()
     return tuple(float(one) for one in every if isinstance(one, int | float) and not isinstance(one, bool))
@@ -207,8 +274,9 @@ def _bare(text: str) -> str:
     return text.strip(" \t*_`'\".,;:!()[]").casefold()
 
 
-def _refused(reply: Reply) -> str:
-    return f"the judge refused: {_short(reply.text)}" if reply.text.strip() else "the judge refused"
+def _refused(text: str) -> NoScoreError:
+    finding = f"the judge refused: {_short(text)}" if text.strip() else "the judge refused"
+    return NoScoreError(finding, _REFUSED)
 
 
 def _short(text: str) -> str:

@@ -20,8 +20,9 @@ from torch import Tensor
 from workbench.catalog.methods import METHODS
 from workbench.dataset.chat_template import tools_in
 from workbench.dataset.dataset import Dataset, Example
-from workbench.errors import WorkbenchError
-from workbench.evaluation.graders.grading import grade
+from workbench.errors import SetupError, WorkbenchError
+from workbench.evaluation.graders.grading import graded
+from workbench.evaluation.graders.sandbox import SandboxLimits, close_sandboxes
 from workbench.local.inference.batch import answers
 from workbench.local.models import lora
 from workbench.local.models.model import Base, TokenRow, encode, encode_prompt
@@ -33,6 +34,7 @@ FINAL_SHARE = 0.05  # of the learning rate, reached linearly at the last step
 MAX_GRADIENT_NORM = 1.0
 LOG_INTERVAL = 10  # steps; validation on one batch happens at the first step and then at each of these
 ADAPTER = "training"
+GRADER_LIMITS = SandboxLimits(seconds=10.0)  # an answer; a grader in Python that takes longer hangs
 
 # How each training example fared: its loss whenever it was visited, which costs nothing to know.
 #
@@ -128,11 +130,27 @@ class InTrainingEvaluation:
     grader: Mapping[str, object]
     max_tokens: int
 
-    def score(self, base: Base) -> float:
-        """The mean grade of the model's likeliest answers, 0 to 1."""
+    def score(self, base: Base) -> tuple[float | None, str]:
+        """The mean grade of the model's likeliest answers, 0 to 1, and what kept some from a grade.
+
+        Answers without a grade do not count. A grader that hangs on one answer is not waited for again.
+        """
         written = answers(base, self.prompts, max_tokens=self.max_tokens)
-        pairs = zip(written, self.items, strict=True)
-        return sum(grade(self.grader, text.strip(), item) for text, item in pairs) / len(written)
+        scores, problem = list[float](), ""
+        try:
+            for text, item in zip(written, self.items, strict=True):
+                found = graded(self.grader, text.strip(), item, limits=GRADER_LIMITS)
+                if found.graded:
+                    scores.append(found.score)
+                problem = problem or found.problem
+                if found.errors["python_grader_server_error_type"] == "timeout":
+                    break
+        except SetupError as error:
+            problem = str(error)
+        finally:
+            close_sandboxes()  # none waits through the steps in between
+        note = f"The grader gave {len(written) - len(scores)} of {len(written)} answers no score: {problem}"
+        return (sum(scores) / len(scores) if scores else None), note if problem else ""
 
 
 def evaluation_of(job: Job, base: Base, validation: Dataset, samples: int) -> InTrainingEvaluation | None:
@@ -169,6 +187,8 @@ class TrainingStep(NamedTuple):
     number: int
     metrics: dict[str, float]
     epoch: int | None
+    note: str = ""
+    """What went wrong with grading, in words; empty where nothing did."""
 
 
 class BatchLoss(NamedTuple):
@@ -238,15 +258,16 @@ class TrainingRun:
             self.trace.visit(chosen, measured.of_rows)
             self.done = number
 
-            metrics = {"train_loss": loss} | _named("train", measured.metrics)
+            metrics, note = {"train_loss": loss} | _named("train", measured.metrics), ""
             epoch = self.epoch_ends.get(number)
             if self.validation and (number == 1 or number % LOG_INTERVAL == 0 or number == total):
                 metrics |= self._validate(self._validation_batch(number), prefix="valid")
             if self.validation and epoch:
                 metrics |= self._validate(self.validation, prefix="full_valid")
             if self.evaluation and (number % plan.eval_interval == 0 or number == total):
-                metrics["full_valid_mean_reward"] = self.evaluation.score(self.base)
-            yield TrainingStep(number, metrics, epoch)
+                score, note = self.evaluation.score(self.base)
+                metrics |= {} if score is None else {"full_valid_mean_reward": score}
+            yield TrainingStep(number, metrics, epoch, note)
 
     def save(self, file: Path) -> None:
         """Keep everything the run needs to go on, atomically: 28 MB and 0.1 s for SmolLM2."""

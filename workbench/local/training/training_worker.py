@@ -205,6 +205,8 @@ class _Training:
         """Write one step to the store: what a successor repeats is ignored there."""
         total = len(run.schedule)
         self._store.metrics.add(self._id, step.number, step.metrics)
+        if step.note:
+            self._say(step.note, key=f"note-{step.number}")
         full = any(name.startswith("full_valid") for name in step.metrics)
         if step.number == 1 or step.number % runs.LOG_INTERVAL == 0 or step.number == total or full:
             message = f"Step {step.number}: training loss={str(step.metrics['train_loss']).upper()}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.evaluation.graders.similarity import METRICS, similarity
+from workbench.evaluation.graders.grader_types import METRICS, similarity
 
 SAID, WANTED = "the cat sat on the mat", "the cat is on the mat"  # one of six words differs
 

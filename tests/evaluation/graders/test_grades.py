@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.evaluation.graders.grader_types import item_fields, python_sources, template_texts
-from workbench.evaluation.graders.templates import filled, item_reads, places, value_at
+from workbench.evaluation.graders.grades import filled, final_answer, item_reads, places, value_at
 
 CHECK = {"type": "string_check", "input": "{{sample.output_text}}", "reference": "{{ item.meta.answer }}"}
 SCORE = {
@@ -107,3 +107,32 @@ def test_the_item_may_have_any_name_and_only_grade_has_one():
 def test_no_text_makes_templates_raise(text):
     assert all(place.shown in text for place in places(text))
     assert filled(text, lambda shown: shown) == text
+
+
+# Thinking text
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("42", "42"),
+        ("<think>Six times seven.</think>\n\n42", "42"),
+        ("\n<thinking>\nSix\ntimes seven.\n</thinking> 42", "42"),
+        ("Six times seven.</think>\n42", "42"),  # the template of the chat opened it
+        ("<think>Six times", ""),  # cut off
+        ("<think></think>", ""),
+        (
+            "<|channel|>analysis<|message|>6 x 7<|end|>"
+            "<|start|>assistant<|channel|>final<|message|>42<|return|>",
+            "42",
+        ),
+        ("<|channel|>analysis<|message|>6 x", ""),
+        ('<|channel|>final <|constrain|>json<|message|>{"x": 42}<|end|>', '{"x": 42}'),
+        ("analysisSix times seven.assistantfinal42", "42"),
+        ("analysis of variance", "analysis of variance"),
+        ("I think <b>42</b>.", "I think <b>42</b>."),
+        ("Write <think> before it.", "Write <think> before it."),
+    ],
+)
+def test_thinking_text_is_no_part_of_the_answer(text: str, answer: str):
+    assert final_answer(text) == answer
