@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from workbench.settings import setting
 
@@ -108,3 +108,29 @@ def _cell(value: object) -> str:
     text = str(value)
     shown = text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…"
     return escape(shown.encode("utf-8", "replace").decode())  # half a surrogate pair is no UTF-8
+
+
+Table: TypeAlias = tuple[str, Sequence[str], Iterable[Sequence[object]]]
+"""What ``table`` takes: the caption, the columns, the rows."""
+
+
+class Shown:
+    """A value that is a sentence as text, and in a notebook tables; a table after the first needs rows."""
+
+    @property
+    def verdict(self) -> str:
+        """It in a sentence or two, with the numbers."""
+        raise NotImplementedError
+
+    def tables(self) -> Iterable[Table]:
+        """What a notebook shows, the most important first."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        """Show the verdict."""
+        return f"<{type(self).__name__}: {self.verdict}>"
+
+    def _repr_html_(self) -> str:
+        first, *more = self.tables()
+        with_rows = ((caption, columns, list(rows)) for caption, columns, rows in more)
+        return "".join(table(*each) for each in (first, *(each for each in with_rows if each[2])))

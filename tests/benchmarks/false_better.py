@@ -19,6 +19,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy.stats import binom, norm
 
+from workbench.evaluation.compare import JudgedDifference
 from workbench.evaluation.power import exact_power, items_needed, power_table
 from workbench.evaluation.statistics import (
     Difference,
@@ -29,7 +30,6 @@ from workbench.evaluation.statistics import (
     mean_of,
     resample,
 )
-from workbench.evaluation.verdicts import Verdict
 
 EXPERIMENTS = 500
 MINIMUM = 0.02
@@ -67,7 +67,9 @@ def drawn(world: World, random: Generator) -> tuple[Difference, ...]:
 def called_better(found: Sequence[Difference]) -> bool:
     """Whether any checkpoint is called better, corrected for all of them."""
     corrected = holm([each.p_value for each in found])
-    verdicts = (Verdict(each, p, MINIMUM, len(found)) for each, p in zip(found, corrected, strict=True))
+    verdicts = (
+        JudgedDifference(each, p, MINIMUM, len(found)) for each, p in zip(found, corrected, strict=True)
+    )
     return any(verdict.outcome == "better" for verdict in verdicts)
 
 
@@ -177,9 +179,9 @@ def _sizes(world: World, random: Generator) -> "np.ndarray[tuple[int], np.dtype[
     return np.full(world.clusters, 10)
 
 
-def _verdict(flips: "np.ndarray[tuple[int], np.dtype[np.int64]]", comparisons: int) -> Verdict:
+def _verdict(flips: "np.ndarray[tuple[int], np.dtype[np.int64]]", comparisons: int) -> JudgedDifference:
     found = difference((flips < 0).astype(float).tolist(), (flips > 0).astype(float).tolist())
-    return Verdict(found, min(1.0, comparisons * found.p_value), MINIMUM, comparisons)
+    return JudgedDifference(found, min(1.0, comparisons * found.p_value), MINIMUM, comparisons)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from workbench.errors import DataError
-from workbench.evaluation.compare import compare, noninferior
+from workbench.evaluation.compare import compare
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.prompts import AS_TRAINED
@@ -224,77 +224,11 @@ def test_other_checkpoints_are_compared_and_corrected_together():
     assert (result.p_value, *(each.p_value for each in result.also)) == pytest.approx(expected)
     assert [each.outcome for each in result.also] == ["better", "inconclusive"]
     # 0.846 standard errors, each sqrt(0.15 x 0.85 / 59)
-    assert result.judged.optimism == pytest.approx(0.8463 * 0.04649, rel=1e-3)
+    assert result.optimism == pytest.approx(0.8463 * 0.04649, rel=1e-3)
     assert result.verdict.endswith("If it was picked as the best of 3, up to 3.9 of these points are luck.")
     page = result._repr_html_()
     assert "All 3 against base; p after Holm&#x27;s correction for 3 comparisons" in page
     assert ">second</th>" in page
-
-
-def test_p_values_from_elsewhere_count_as_looks():
-    base, tuned = evaluation("0" * 60), evaluation("1" * 7 + "0" * 53, "tuned")
-    result = compare(base, tuned, p_values=[0.5, 0.001])
-    # Holm: 3 x 0.001, then 2 x 0.015625, then 0.5
-    assert result.p_value == pytest.approx(2 * 0.015625)
-
-
-def test_leaked_items_do_not_count_and_the_score_with_them_is_told():
-    base, tuned = evaluation("0000110000"), evaluation("1111110000", "tuned")
-    result = compare(base, tuned, contaminated=["id0", "faq.csv:3"])
-    assert (result.items, result.fixed) == (8, 2)
-    assert result.verdict.endswith(
-        "2 items are left out (contaminated: also in the training data): id0, id1. "
-        "With the contaminated ones: 6 of 10 items right against 2."
-    )
-
-
-def test_leaked_items_that_nobody_knows_are_named():
-    with pytest.raises(
-        DataError, match=r"None of the 1 contaminated items .* \(row7\); .* such as id0 \(faq.csv:2\)"
-    ):
-        compare(evaluation("01"), evaluation("11", "tuned"), contaminated=["row7"])
-    with pytest.raises(DataError, match="Every item is contaminated"):
-        compare(evaluation("01"), evaluation("11", "tuned"), contaminated=["id0", "id1"])
-
-
-def test_items_without_a_score_are_left_out_and_cannot_change_the_verdict_unseen():
-    base = evaluation("0" * 30)
-    stands = compare(base, evaluation("1" * 20 + "x" + "0" * 9, "tuned"))
-    assert (stands.items, stands.outcome) == (29, "better")
-    assert stands.verdict.endswith(
-        "1 item is left out (not scored for both models): id20. "
-        "The verdict is the same if those without a score all count against the tuned model."
-    )
-    falls = compare(evaluation("0" * 9 + "1" * 9), evaluation("1" * 9 + "x" * 9, "tuned"))
-    assert falls.outcome == "better"
-    assert falls.verdict.endswith("against the tuned model, the verdict would be: inconclusive.")
-
-
-def test_nothing_that_could_be_graded_is_nothing_to_compare():
-    with pytest.raises(DataError, match=r"none has a score from both models \(the judge refused\)"):
-        compare(evaluation("11"), evaluation("xx", "tuned"))
-
-
-def test_items_that_one_model_did_not_answer_are_named():
-    with pytest.raises(DataError, match=r"tuned model did not answer 2 .* items: id2 \(faq.csv:4\), id3"):
-        compare(evaluation("1111"), evaluation("11", "tuned"))
-    with pytest.raises(DataError, match=r"base model did not answer 1 of the tuned model's items: id2"):
-        compare(evaluation("11"), evaluation("111", "tuned"))
-
-
-def test_a_partial_run_is_compared_on_what_both_have_when_told_so():
-    result = compare(evaluation("0011"), evaluation("11", "tuned"), missing="leave out")
-    assert (result.items, result.fixed) == (2, 2)
-    assert result.verdict.endswith("2 items are left out (not answered by the tuned model): id2, id3.")
-    with pytest.raises(DataError, match="the two have no item in common"):
-        compare(evaluation(""), evaluation("11", "tuned"), missing="leave out")
-
-
-def test_an_id_that_stands_for_two_items_is_refused():
-    base = evaluation("01")
-    twice = replace(base, items=(*base.items, base.items[0]))
-    with pytest.raises(DataError, match="The base evaluation has 1 ids more than once: id0"):
-        compare(twice, evaluation("01", "tuned"))
 
 
 def test_two_graders_cannot_be_compared():
@@ -313,8 +247,6 @@ def test_what_cannot_be_meant_is_refused():
         compare(base, base, minimum=2)
     with pytest.raises(DataError, match="comparisons_made is 0; count this one too: at least 1"):
         compare(base, base, comparisons_made=0)
-    with pytest.raises(DataError, match=r"p_values has 1.5"):
-        compare(base, base, p_values=[1.5])
 
 
 def test_a_comparison_shows_verdict_both_models_and_flips_escaped():
@@ -366,67 +298,3 @@ def test_importing_compare_loads_no_numbers():
     code = "import sys, workbench.evaluation.compare; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"numpy", "scipy", "pandas"} & set(loaded.stdout.split()) == set()
-
-
-# Non-inferiority: the burden of proof is on the tuned model.
-
-
-def test_a_model_that_lost_little_on_many_items_is_not_worse():
-    scores = "1" * 1000
-    result = noninferior(evaluation(scores), evaluation("0" * 5 + scores[5:], "tuned"))
-    assert result.outcome == "not worse"
-    # Newcombe's method 10 at 90 %: -0.01014
-    assert result.verdict == (
-        "Not worse: 995 of 1,000 items right against 1,000 (−0.5 points, with 95 % confidence above −1.0); "
-        "a loss of up to 2 points was acceptable."
-    )
-    assert result.more_items == 0
-
-
-def test_equal_scores_on_few_items_do_not_show_that_nothing_was_lost():
-    result = noninferior(evaluation("1" * 20), evaluation("1" * 20, "tuned"))
-    assert result.outcome == "inconclusive"
-    assert result.verdict.startswith("Not shown to be no worse: 20 of 20 items right against 20")
-    # (1.64485 + 0.84162)^2 x (1/20) / 0.02^2 = 772.8
-    assert result.more_items == 773 - 20
-    assert result.verdict.endswith(
-        "About 753 more items would show it, if it is as good as it looks (80 % power)."
-    )
-
-
-def test_a_certain_loss_beyond_the_margin_is_worse():
-    result = noninferior(evaluation("1" * 200), evaluation("0" * 40 + "1" * 160, "tuned"))
-    assert result.outcome == "worse"
-    assert "; 2 points were acceptable." in result.verdict
-
-
-def test_a_loss_beyond_the_margin_is_not_cured_by_more_items():
-    result = noninferior(evaluation("1" * 20), evaluation("0" + "1" * 19, "tuned"))
-    assert (result.outcome, result.more_items) == ("inconclusive", 0)
-    assert result.verdict.endswith("the loss seen is beyond the 2 points acceptable.")
-
-
-def test_the_margin_decides():
-    base, tuned = evaluation("1" * 400), evaluation("0" * 12 + "1" * 388, "tuned")
-    assert noninferior(base, tuned, margin=0.1).outcome == "not worse"
-    assert noninferior(base, tuned, margin=0.03).outcome == "inconclusive"
-    with pytest.raises(DataError, match="margin is 5; give a share"):
-        noninferior(base, tuned, margin=5)
-
-
-def test_one_cluster_shows_nothing():
-    base, tuned = (in_clusters(evaluation("1" * 50, name), ["doc"] * 50) for name in ("base", "tuned"))
-    result = noninferior(base, tuned)
-    assert (result.lower, result.upper, result.outcome) == (-0.95, 0.95, "inconclusive")
-    assert result.more_items > 0
-
-
-def test_it_is_json_for_a_gate():
-    facts = noninferior(evaluation("11"), evaluation("11", "tuned")).facts
-    assert (facts["outcome"], facts["margin"], facts["items"]) == ("inconclusive", 0.02, 2)
-
-
-def test_it_shows_both_scores_and_the_bound():
-    page = noninferior(evaluation("1" * 20), evaluation("1" * 20, "<tuned>"))._repr_html_()
-    assert "tuned: &lt;tuned&gt;" in page
-    assert "−2.0 points" in page

@@ -175,7 +175,8 @@ def compare_files(
     as_json: AsJson = False,
 ) -> None:
     """Is the tuned model better than the base model? Exit code 1: it is not shown to be what it --must be."""
-    from workbench.evaluation.compare import NonInferiority, compare
+    from workbench.evaluation.compare import compare
+    from workbench.evaluation.probes import NonInferiority
     from workbench.evaluation.scores import read_scores
 
     comparison = compare(

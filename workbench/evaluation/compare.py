@@ -1,31 +1,189 @@
 """Compare two models on the same items: is the tuned one really better, or was it luck?
 
 The comparison is paired by item and takes clusters together; p-values are corrected for everything that was
-tried on these items. Also non-inferiority: is the tuned model not worse by more than a margin? The tests are
-in ``statistics``, the words of a verdict in ``verdicts``.
+tried on these items. A difference counts when chance alone would rarely bring it (p at most 0.05); it matters
+from a size on that is chosen before; an inconclusive comparison says how many more items are needed. The
+tests are in ``statistics``; whether a model is not worse is asked in ``probes``.
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from workbench.dataset.dataset import Dataset
-from workbench.display import table
+from workbench.dataset.dataset import Dataset, counted
+from workbench.display import Shown, Table
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation, Item
-from workbench.evaluation.power import POWER
+from workbench.evaluation.power import LEVEL, POWER, items_needed, items_needed_for_scores
 from workbench.evaluation.scores import LeftOut, Missing, Pairs, contaminated_among, pair, ungraded
-from workbench.evaluation.statistics import Difference, Interval, difference, holm, quantile, superiority
-from workbench.evaluation.verdicts import Outcome, Verdict, both_scores, points, shown_p
+from workbench.evaluation.statistics import (
+    Difference,
+    Interval,
+    difference,
+    holm,
+    optimism,
+    quantile,
+    superiority,
+)
 from workbench.project import JSON
 
 if TYPE_CHECKING:
     import pandas
 
-# Changed items, the largest losses first: an average hides them.
+Outcome = Literal[
+    "better", "better, but below what matters", "no meaningful difference", "inconclusive", "worse"
+]
+
+
+@dataclass(frozen=True, repr=False)
+class JudgedDifference:
+    """What a difference comes to, given what matters and how many comparisons were made on these items."""
+
+    found: Difference
+    p_value: float
+    """How often chance alone gives such a difference, two-sided and corrected for all comparisons."""
+    minimum: float
+    """The smallest difference that matters, a share."""
+    comparisons: int
+    """Models, checkpoints and prompts that were compared with the base on these items."""
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        """Better or worse when p is at most 0.05; else equal if the 90 % interval lies within what matters.
+
+        The latter are two one-sided tests at 5 % (Schuirmann 1987, Journal of Pharmacokinetics and
+        Biopharmaceutics 15:657): a difference that matters is overlooked at most one time in twenty.
+        """
+        value = self.found.value
+        if self.p_value <= LEVEL and value:
+            if value < 0:
+                return "worse"
+            return "better" if value >= self.minimum else "better, but below what matters"
+        low, high = self.found.interval(0.9)
+        equal = -self.minimum < low and high < self.minimum
+        return "no meaningful difference" if equal else "inconclusive"
+
+    @cached_property
+    def more_items(self) -> int:
+        """How many more items are needed when it is inconclusive, with 80 % power; else 0.
+
+        So many that a difference as large as the one seen would show, but at least one that matters. The
+        comparison of all of them is a second one: ``comparisons_made=2``.
+        """
+        if self.outcome != "inconclusive":
+            return 0
+        now = self.found.items
+        needed = self._needed(self._shown_by_more)
+        if needed <= now:
+            needed = self._to_settle()
+        if not self.found.testable:
+            needed = max(needed, math.ceil(now * 6 / self.found.clusters))
+        return max(needed - now, 1)
+
+    @property
+    def optimism(self) -> float:
+        """By how much at most the best of so many equal models scores too high: a share, 0 for one."""
+        error = self.found.standard_error
+        return 0.0 if self.comparisons < 2 or math.isnan(error) else optimism(self.comparisons) * error
+
+    def __str__(self) -> str:
+        """Say it in a few sentences, the verdict first."""
+        found = self.found
+        changed = f"{found.fixed:,} items scored higher and {found.broken:,} lower."
+        if found.right_or_wrong:
+            changed = f"It fixed {found.fixed:,} and broke {found.broken:,}."
+        subject = "The tuned model is " if self.outcome.startswith(("better", "worse")) else ""
+        clusters = f", {counted(found.clusters, 'cluster')}" if found.clustered else ""
+        p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.2g}"
+        if self.comparisons > 1:
+            p += f" after Holm's correction for {self.comparisons} comparisons"
+        numbers = (
+            f"{both_scores(found)} ({points(found.value)} points, "
+            f"95 % interval {_span(found.interval())}{clusters}, {found.test} {p})"
+        )
+        said = f"{subject}{self.outcome}: {numbers}. {changed} {self._why}".strip()
+        return said[0].upper() + said[1:]
+
+    @property
+    def _why(self) -> str:
+        """What the verdict rests on, where the numbers alone do not say it."""
+        least = f"{100 * self.minimum:g} points"
+        match self.outcome:
+            case "better" if self.comparisons > 1:
+                luck = f"up to {100 * self.optimism:.1f} of these points are luck"
+                return f"If it was picked as the best of {self.comparisons}, {luck}."
+            case "better, but below what matters":
+                return f"A gain matters from {least} on."
+            case "no meaningful difference":
+                within = f"(90 % interval {_span(self.found.interval(0.9))})"
+                return f"The true difference is smaller than the {least} that matter {within}."
+            case "inconclusive":
+                # The interval alone may exclude 0: few changed items, or several comparisons.
+                low, high = self.found.interval()
+                stricter = "The interval alone excludes 0; the test, which is stricter, decides. "
+                return (stricter if low > 0 or high < 0 else "") + self._more(least)
+            case "worse" if -self.found.value < self.minimum:
+                return f"The loss is below the {least} that matter."
+        return ""
+
+    def _more(self, least: str) -> str:
+        found, more = self.found, counted(self.more_items, "more item")
+        if not found.testable and not found.clustered:
+            return f"Fewer than 6 items prove nothing: add {more}."
+        if not found.testable:
+            clusters = "one cluster" if found.clusters == 1 else f"{found.clusters} clusters"
+            return f"All items are from {clusters}, and fewer than 6 prove nothing: add {more} from others."
+        others = " from other clusters" if found.clustered else ""
+        settled = self._needed(self._shown_by_more) <= found.items
+        if settled or abs(found.value) >= self.minimum:
+            would = "settle" if settled else "show"
+            return (
+                f"If the difference is truly this large, about {more}{others} would {would} it (80 % power)."
+            )
+        return f"About {more}{others} would show {least}, the least that matters (80 % power)."
+
+    @property
+    def _shown_by_more(self) -> float:
+        """The difference that more items should show."""
+        return max(abs(self.found.value), self.minimum)
+
+    def _needed(self, size: float) -> int:
+        """Items that show a difference of this size, if they vary and come in clusters as these do."""
+        found, level = self.found, LEVEL / self.comparisons
+        if found.right_or_wrong and not found.clustered:
+            return items_needed(size, (found.fixed + found.broken) / found.items, level=level)
+        if not found.variance > 0:  # nothing varied, or there is one cluster: as if no item ever changed
+            return items_needed(size, 0.0, level=level)
+        return items_needed_for_scores(size, found.variance, level=level)
+
+    def _to_settle(self) -> int:
+        """Items that show either a difference as large as the one seen or that it does not matter."""
+        seen = abs(self.found.value)
+        either = [self._needed(seen)] if seen else []
+        if seen < self.minimum:
+            z = quantile(0.9) + NormalDist().inv_cdf(POWER)
+            either.append(math.ceil(self.found.variance * (z / (self.minimum - seen)) ** 2))
+        return min(either)
+
+
+def both_scores(found: Difference) -> str:
+    """Both scores in a few words: items right, or mean scores in percent."""
+    if found.right_or_wrong:
+        return f"{sum(found.tuned):,.0f} of {found.items:,} items right against {sum(found.base):,.0f}"
+    tuned, base = 100 * fmean(found.tuned), 100 * fmean(found.base)
+    return f"a mean score of {tuned:.1f} % against {base:.1f} % on {found.items:,} items"
+
+
+def points(share: float) -> str:
+    """``+12.0`` for 0.12."""
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def _span(interval: Interval) -> str:
+    return f"{points(interval.low)} to {points(interval.high)}"
 
 
 class ChangedItem(NamedTuple):
@@ -40,44 +198,15 @@ class ChangedItem(NamedTuple):
     tuned_answer: str
 
 
-def _changed_items(pairs: Iterable[tuple[Item, Item]]) -> tuple[ChangedItem, ...]:
-    """The items that changed, base and tuned: the largest losses first, the largest gains last."""
-    changed = [(base, tuned) for base, tuned in pairs if base.score != tuned.score]
-    changed.sort(key=lambda pair: pair[1].score - pair[0].score)
-    return tuple(
-        ChangedItem(
-            f"{_told(base.score)} → {_told(tuned.score)}",
-            base.origin,
-            base.question,
-            base.reference,
-            base.answer,
-            tuned.answer,
-        )
-        for base, tuned in changed
-    )
-
-
-def _told(score: float) -> str:
-    if score in (0, 1):
-        return "right" if score else "wrong"
-    return f"{100 * score:.0f} %"
-
-
-# A comparison: two models on the same items, the verdict and what it rests on.
-#
-# Its verdict is a few sentences; the items that got worse come first. ``compare`` makes one.
-
 _SHOWN = 5  # changed items of each kind under a summary; all of them are in .changed_items
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(JudgedDifference, Shown):
     """Two models on the same items, in the same order; what does not count is in ``left_out``."""
 
     base: Evaluation
     tuned: Evaluation
-    judged: Verdict
-    """The difference, and what it comes to."""
     left_out: tuple[LeftOut, ...] = ()
     with_contaminated: Difference | None = None
     """The difference with the items that the model may have seen in training."""
@@ -89,37 +218,32 @@ class Comparison:
     @property
     def items(self) -> int:
         """How many items are compared."""
-        return self.judged.difference.items
+        return self.found.items
 
     @property
     def clusters(self) -> int:
         """How many groups of items there are; as many as items where none belong together."""
-        return self.judged.difference.clusters
+        return self.found.clusters
 
     @property
     def fixed(self) -> int:
         """Items that the tuned model does better: wrong before, right now."""
-        return self.judged.difference.fixed
+        return self.found.fixed
 
     @property
     def broken(self) -> int:
         """Items that the tuned model does worse: right before, wrong now."""
-        return self.judged.difference.broken
+        return self.found.broken
 
     @property
     def difference(self) -> float:
         """The tuned score less the base score, from -1 to 1."""
-        return self.judged.difference.value
+        return self.found.value
 
     @cached_property
     def interval(self) -> Interval:
-        """The difference's 95 % interval; which method fits is said in ``statistics.differences``."""
-        return self.judged.difference.interval()
-
-    @property
-    def p_value(self) -> float:
-        """How often chance alone gives such a difference, two-sided and corrected for all comparisons."""
-        return self.judged.p_value
+        """The difference's 95 % interval; which method fits is said in ``statistics.difference``."""
+        return self.found.interval()
 
     @property
     def probability_better(self) -> float | None:
@@ -127,24 +251,13 @@ class Comparison:
 
         Only for right-or-wrong items without clusters, and not corrected for several comparisons; else None.
         """
-        found = self.judged.difference
-        independent = found.right_or_wrong and not found.clustered
+        independent = self.found.right_or_wrong and not self.found.clustered
         return superiority(self.broken, self.fixed) if independent else None
-
-    @property
-    def outcome(self) -> Outcome:
-        """The verdict in a few words."""
-        return self.judged.outcome
-
-    @property
-    def more_items(self) -> int:
-        """How many more items an inconclusive comparison needs; else 0."""
-        return self.judged.more_items
 
     @property
     def verdict(self) -> str:
         """Say it in a few sentences: the verdict with the numbers, then what does not count."""
-        return " ".join((str(self.judged), *self._notes))
+        return " ".join((str(self), *self._notes()))
 
     @property
     def changed_items(self) -> "pandas.DataFrame":
@@ -156,7 +269,6 @@ class Comparison:
     @property
     def facts(self) -> dict[str, JSON]:
         """The same as JSON, for a shell and for CI."""
-        found = self.judged.difference
         return {
             "outcome": self.outcome,
             "verdict": self.verdict,
@@ -171,68 +283,76 @@ class Comparison:
             "difference": self.difference,
             "low": self.interval.low,
             "high": self.interval.high,
-            "minimum": self.judged.minimum,
-            "test": found.test,
+            "minimum": self.minimum,
+            "test": self.found.test,
             "p_value": self.p_value,
-            "uncorrected_p_value": found.p_value,
+            "uncorrected_p_value": self.found.p_value,
             "probability_better": self.probability_better,
-            "looks": self.judged.comparisons,
-            "optimism": self.judged.optimism,
+            "looks": self.comparisons,
+            "optimism": self.optimism,
             "more_items": self.more_items,
             "left_out": [{"why": each.why, "ids": list(each.ids)} for each in self.left_out],
             "also": [each.facts for each in self.also],
         }
 
-    def __repr__(self) -> str:
-        """Show the verdict."""
-        return f"<Comparison: {self.verdict}>"
-
-    def _repr_html_(self) -> str:
+    def tables(self) -> Iterator[Table]:
+        """Both models, then those that were compared besides, then what changed."""
         columns = ("", "model", "prompt", "score (95 %)", "right", "prompt tokens", "median time")
-        sides = [_side(name, side) for name, side in (("base", self.base), ("tuned", self.tuned))]
-        page = table(self.verdict, columns, sides)
-        if self.also:
-            page += table(
-                f"All {len(self.also) + 1} against {self.base.model}; p after Holm's correction for "
-                f"{self.judged.comparisons} comparisons",
-                ("model", "prompt", "points", "95 % interval", "p", "outcome"),
-                [_row(each) for each in (self, *self.also)],
-            )
-        changed = self._changed
-        shown = changed[: min(self.broken, _SHOWN)] + changed[self.broken :][-_SHOWN:]
-        if not changed:
-            return page
-        return page + table(
-            f"{len(shown)} of {len(changed)} changed items, what got worse first; all are in .changed_items",
-            ("change", "origin", "question", "reference", "base answer", "tuned answer"),
-            shown,
+        yield self.verdict, columns, [_side("base", self.base), _side("tuned", self.tuned)]
+        correction = f"p after Holm's correction for {self.comparisons} comparisons"
+        yield (
+            f"All {len(self.also) + 1} against {self.base.model}; {correction}",
+            ("model", "prompt", "points", "95 % interval", "p", "outcome"),
+            [each._row for each in (self, *self.also)] if self.also else (),
         )
+        shown = self._changed[: min(self.broken, _SHOWN)] + self._changed[self.broken :][-_SHOWN:]
+        of_all = f"{len(shown)} of {len(self._changed)} changed items"
+        columns = ("change", "origin", "question", "reference", "base answer", "tuned answer")
+        yield f"{of_all}, what got worse first; all are in .changed_items", columns, shown
+
+    @property
+    def _row(self) -> tuple[str, ...]:
+        p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.2g}"
+        tuned = self.tuned
+        return tuned.model, tuned.prompt.name, points(self.difference), _span(self.interval), p, self.outcome
 
     @cached_property
     def _changed(self) -> tuple[ChangedItem, ...]:
-        return _changed_items(zip(self.base.items, self.tuned.items, strict=True))
+        """The items that changed: the largest losses first, the largest gains last."""
+        pairs = zip(self.base.items, self.tuned.items, strict=True)
+        changed = [(base, tuned) for base, tuned in pairs if base.score != tuned.score]
+        changed.sort(key=lambda pair: pair[1].score - pair[0].score)
+        return tuple(
+            ChangedItem(
+                f"{_score(base)} → {_score(tuned)}",
+                *(base.origin, base.question, base.reference, base.answer, tuned.answer),
+            )
+            for base, tuned in changed
+        )
 
-    @property
-    def _notes(self) -> list[str]:
-        notes = [str(each) for each in self.left_out]
+    def _notes(self) -> Iterator[str]:
+        yield from map(str, self.left_out)
         base, tuned = ((side.temperature, side.max_tokens) for side in (self.base, self.tuned))
         if base != tuned:
-            notes.append(
+            yield (
                 f"They were asked differently: the base model at temperature {base[0]:g} for up to {base[1]} "
                 f"tokens, the tuned one at {tuned[0]:g} for {tuned[1]}."
             )
         if self.with_contaminated is not None:
-            notes.append(f"With the contaminated ones: {both_scores(self.with_contaminated)}.")
+            yield f"With the contaminated ones: {both_scores(self.with_contaminated)}."
         if self.if_ungraded_were_lost == self.outcome:
-            notes.append(
-                "The verdict is the same if those without a score all count against the tuned model."
-            )
+            yield "The verdict is the same if those without a score all count against the tuned model."
         elif self.if_ungraded_were_lost is not None:
-            notes.append(
+            yield (
                 "If those without a score all counted against the tuned model, the verdict would be: "
                 f"{self.if_ungraded_were_lost}."
             )
-        return notes
+
+
+def _score(item: Item) -> str:
+    if item.score in (0, 1):
+        return "right" if item.score else "wrong"
+    return f"{100 * item.score:.0f} %"
 
 
 def _side(name: str, side: Evaluation) -> tuple[object, ...]:
@@ -248,18 +368,6 @@ def _side(name: str, side: Evaluation) -> tuple[object, ...]:
     )
 
 
-def _row(each: Comparison) -> tuple[object, ...]:
-    low, high = each.interval
-    return (
-        each.tuned.model,
-        each.tuned.prompt.name,
-        points(each.difference),
-        f"{points(low)} to {points(high)}",
-        shown_p(each.p_value),
-        each.outcome,
-    )
-
-
 MINIMUM = 0.02
 """The smallest difference that matters unless you say otherwise: 2 points."""
 
@@ -271,7 +379,6 @@ def compare(
     also: Sequence[Evaluation] = (),
     minimum: float = MINIMUM,
     comparisons_made: int = 1,
-    p_values: Sequence[float] = (),
     contaminated: Collection[str] = (),
     missing: Missing = "refuse",
 ) -> Comparison:
@@ -281,42 +388,39 @@ def compare(
     scores.
 
     Everything that was tried on these items counts as a comparison, and the p-value is corrected for all of
-    them (Holm): further evaluations in ``also``, which are compared with ``base`` too; ``p_values`` of
-    comparisons made elsewhere; or just how many there were, ``comparisons_made``.
+    them (Holm): further evaluations in ``also``, which are compared with ``base`` too, and ``comparisons_made``,
+    how many there were in all.
 
     ``contaminated`` are ids or origins of items that the model may have seen in training: they do not count,
-    and the score with them is told. Items that cannot be graded do not count either. Items that only one
+    and the score with them is given. Items that cannot be graded do not count either. Items that only one
     of the two answered are refused unless ``missing="leave out"``.
 
     Raises ``DataError`` when there is nothing to compare, or when it would not be fair.
     """
-    _check(minimum, comparisons_made, p_values)
-    found = [_measured(base, each, contaminated, missing) for each in (tuned, *also)]
-    comparisons = max(comparisons_made, len(found) + len(p_values))
+    if not 0 < minimum < 1:
+        raise DataError(f"minimum is {minimum:g}; give a share between 0 and 1, such as 0.02 for 2 points.")
+    if comparisons_made < 1:
+        raise DataError(f"comparisons_made is {comparisons_made}; count this one too: at least 1.")
+    pairs = [_graded(base, each, contaminated, missing) for each in (tuned, *also)]
+    differences = [_difference(counted) for counted, _, _ in pairs]
+    comparisons = max(comparisons_made, len(pairs))
     # Comparisons of which only the number is known count as if they had found nothing.
-    family = [each.counted.p_value for each in found] + list(p_values)
-    corrected = holm(family + [1.0] * (comparisons - len(family)))
-    first, *others = (
-        _compared(each, Verdict(each.counted, p, minimum, comparisons))
-        for each, p in zip(found, corrected, strict=False)
-    )
-    return replace(first, also=tuple(others))
+    family = [found.p_value for found in differences] + [1.0] * (comparisons - len(pairs))
+    compared = []
+    for found, p, (kept, whole, worst) in zip(differences, holm(family), pairs, strict=False):
+        plain = Comparison(found, p, minimum, comparisons, kept.base, kept.tuned, kept.left_out)
+        lost = None
+        if worst is not None:
+            p_if_lost = min(1.0, worst.p_value * comparisons)
+            lost = replace(plain, found=worst, p_value=p_if_lost).outcome
+        compared.append(replace(plain, with_contaminated=whole, if_ungraded_were_lost=lost))
+    return replace(compared[0], also=tuple(compared[1:]))
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """One pair of evaluations, down to the items that count."""
-
-    pairs: Pairs
-    counted: Difference
-    with_contaminated: Difference | None
-    worst: Difference | None
-    """With the items that have no score, as if all had gone against the tuned model."""
-
-
-def _measured(
+def _graded(
     base: Evaluation, tuned: Evaluation, contaminated: Collection[str], missing: Missing
-) -> _Measured:
+) -> tuple[Pairs, Difference | None, Difference | None]:
+    """The items that count; the difference with contaminated ones; and that if those without score were lost."""
     pairs = pair(base, tuned, missing=missing)
     seen, unknown = contaminated_among(pairs, contaminated), ungraded(pairs)
     if len(unknown | seen) == len(pairs.base.items):
@@ -326,10 +430,8 @@ def _measured(
             f"{f' ({problems[0]})' if problems else ''}. Evaluate again."
         )
     graded = pairs.without(unknown, "not scored for both models")
-    kept = graded.without(seen - unknown, "contaminated: also in the training data")
-    return _Measured(
-        kept,
-        _difference(kept),
+    return (
+        graded.without(seen - unknown, "contaminated: also in the training data"),
         _difference(graded) if seen - unknown else None,
         _difference(_lost(pairs.without(seen, "contaminated"))) if unknown - seen else None,
     )
@@ -353,25 +455,6 @@ def _difference(pairs: Pairs) -> Difference:
     return difference(base, tuned, pairs.clusters)
 
 
-def _compared(found: _Measured, judged: Verdict) -> Comparison:
-    worst = None
-    if found.worst is not None:
-        p = min(1.0, found.worst.p_value * judged.comparisons)
-        worst = replace(judged, difference=found.worst, p_value=p).outcome
-    pairs = found.pairs
-    return Comparison(pairs.base, pairs.tuned, judged, pairs.left_out, found.with_contaminated, worst)
-
-
-def _check(minimum: float, comparisons_made: int, p_values: Sequence[float]) -> None:
-    if not 0 < minimum < 1:
-        raise DataError(f"minimum is {minimum:g}; give a share between 0 and 1, such as 0.02 for 2 points.")
-    if comparisons_made < 1:
-        raise DataError(f"comparisons_made is {comparisons_made}; count this one too: at least 1.")
-    wrong = [p for p in p_values if not 0 <= p <= 1]
-    if wrong:
-        raise DataError(f"p_values has {wrong[0]:g}; a p-value lies between 0 and 1.")
-
-
 # Test items that the model has seen in training: their score is memorisation.
 
 
@@ -386,113 +469,3 @@ def contaminated(test: Dataset, training: Dataset) -> frozenset[str]:
     return frozenset(
         problem.origin for rule in ("overlap", "near_overlap") for problem in found.of(rule) if problem.origin
     )
-
-
-# Non-inferiority: a model is not worse when the most it may have lost is less than a margin, chosen before.
-# "No significant difference" does not show that: with few items nothing is ever significant.
-
-_ONE_SIDED = 0.9  # both ends of a 90 % interval are one-sided 95 % bounds
-
-
-@dataclass(frozen=True)
-class NonInferiority:
-    """Whether the tuned model lost no more than a margin."""
-
-    comparison: Comparison
-    margin: float
-    """The loss that is still acceptable, a share."""
-
-    @cached_property
-    def lower(self) -> float:
-        """With 95 % confidence the true difference is above this."""
-        return self.comparison.judged.difference.interval(_ONE_SIDED).low
-
-    @cached_property
-    def upper(self) -> float:
-        """With 95 % confidence the true difference is below this."""
-        return self.comparison.judged.difference.interval(_ONE_SIDED).high
-
-    @property
-    def outcome(self) -> Literal["not worse", "worse", "inconclusive"]:
-        """``not worse`` when even the lower bound loses less than the margin."""
-        if self.lower > -self.margin:
-            return "not worse"
-        return "worse" if self.upper <= -self.margin else "inconclusive"
-
-    @property
-    def more_items(self) -> int:
-        """How many more items would show that it is not worse, if it is as good as it looks; else 0.
-
-        A gain that was seen is not counted on. n = (1.645 + 0.842)^2 variance / (margin + difference)^2.
-        Also 0 where the loss seen is beyond the margin, as more items would hardly help.
-        """
-        found = self.comparison.judged.difference
-        room = self.margin + min(found.value, 0.0)
-        if self.outcome != "inconclusive" or room <= 0:
-            return 0
-        # Where nothing varied, take it that the next item is lost.
-        variance = found.variance if found.variance > 0 else 1 / found.items
-        z = quantile(_ONE_SIDED) + NormalDist().inv_cdf(POWER)
-        return max(math.ceil(variance * (z / room) ** 2) - found.items, 1)
-
-    @property
-    def verdict(self) -> str:
-        """Say it in a sentence or two."""
-        found = self.comparison.judged.difference
-        margin = f"{100 * self.margin:g} points"
-        above = f"with 95 % confidence above {points(self.lower)}"
-        numbers = f"{both_scores(found)} ({points(found.value)} points, {above})"
-        if self.outcome == "not worse":
-            return f"Not worse: {numbers}; a loss of up to {margin} was acceptable."
-        if self.outcome == "worse":
-            return f"Worse: {numbers}, and below {points(self.upper)}; {margin} were acceptable."
-        if not self.more_items:
-            return (
-                f"Not shown to be no worse: {numbers}, and the loss seen is beyond the {margin} acceptable."
-            )
-        return (
-            f"Not shown to be no worse: {numbers}; {margin} were acceptable. About {self.more_items:,} more "
-            "items would show it, if it is as good as it looks (80 % power)."
-        )
-
-    @property
-    def facts(self) -> dict[str, JSON]:
-        """The same as JSON."""
-        return {
-            "outcome": self.outcome,
-            "verdict": self.verdict,
-            "items": self.comparison.items,
-            "difference": self.comparison.difference,
-            "lower": self.lower,
-            "upper": self.upper,
-            "margin": self.margin,
-            "more_items": self.more_items,
-        }
-
-    def __repr__(self) -> str:
-        """Show the verdict."""
-        return f"<NonInferiority: {self.verdict}>"
-
-    def _repr_html_(self) -> str:
-        base, tuned = self.comparison.base, self.comparison.tuned
-        rows = [
-            (f"base: {base.model}", f"{100 * base.score:.1f} %"),
-            (f"tuned: {tuned.model}", f"{100 * tuned.score:.1f} %"),
-            ("difference", f"{points(self.comparison.difference)} points"),
-            ("with 95 % confidence above", f"{points(self.lower)} points"),
-            ("acceptable", f"{points(-self.margin)} points"),
-        ]
-        return table(self.verdict, ("measure", "value"), rows)
-
-
-def noninferior(base: Evaluation, tuned: Evaluation, *, margin: float = MINIMUM) -> NonInferiority:
-    """Ask whether the tuned model lost no more than ``margin`` (a share) on items that both answered.
-
-    For several probe sets that must all be not worse, no correction is needed: each has to pass at 5 %, so
-    all together pass by luck even less often (Berger 1982, Technometrics 24:295).
-
-    Raises ``DataError`` as ``compare`` does.
-    """
-    if not 0 < margin < 1:
-        raise DataError(f"margin is {margin:g}; give a share between 0 and 1, such as 0.02 for 2 points.")
-    return NonInferiority(compare(base, tuned), margin)

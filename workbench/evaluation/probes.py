@@ -2,31 +2,137 @@
 
 The set in ``data/probes`` has five categories of 24: format, instructions, general knowledge, refusing harm
 (and nothing else), and neighbouring tasks. Your own table has the columns ``category``, ``question`` and
-``check``. Base and tuned model are compared by category.
+``check``. Base and tuned model are compared by category, and the question is whether the tuned one is not
+worse by more than a margin (non-inferiority).
 """
 
 import inspect
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
 from workbench.dataset.check.texts import REFUSAL_PATTERN
 from workbench.dataset.dataset import Dataset, Example, Message
 from workbench.dataset.read import read
-from workbench.display import table
+from workbench.display import Shown, Table
 from workbench.errors import DataError
-from workbench.evaluation.compare import NonInferiority, noninferior
+from workbench.evaluation.compare import MINIMUM, Comparison, both_scores, compare, points
 from workbench.evaluation.evaluate import evaluate
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.graders.sources import probe_checks
+from workbench.evaluation.power import POWER
 from workbench.evaluation.prompts import AS_TRAINED, Prompt
+from workbench.evaluation.statistics import Interval, quantile
 from workbench.project import JSON
 from workbench.settings import DATA
 
 if TYPE_CHECKING:
     from openai import OpenAI
+
+# Non-inferiority: a model is not worse when the most it may have lost is less than a margin, chosen before.
+# "No significant difference" does not show that: with few items nothing is ever significant.
+
+_ONE_SIDED = 0.9  # both ends of a 90 % interval are one-sided 95 % bounds
+
+
+@dataclass(frozen=True, repr=False)
+class NonInferiority(Shown):
+    """Whether the tuned model lost no more than a margin."""
+
+    comparison: Comparison
+    margin: float
+    """The loss that is still acceptable, a share."""
+
+    @cached_property
+    def bounds(self) -> Interval:
+        """With 95 % confidence the true difference is above the one, and as surely below the other."""
+        return self.comparison.found.interval(_ONE_SIDED)
+
+    @property
+    def outcome(self) -> Literal["not worse", "worse", "inconclusive"]:
+        """``not worse`` when even the lower bound loses less than the margin."""
+        if self.bounds.low > -self.margin:
+            return "not worse"
+        return "worse" if self.bounds.high <= -self.margin else "inconclusive"
+
+    @property
+    def more_items(self) -> int:
+        """How many more items would show that it is not worse, if it is as good as it looks; else 0.
+
+        A gain that was seen is not counted on. n = (1.645 + 0.842)^2 variance / (margin + difference)^2.
+        Also 0 where the loss seen is beyond the margin, as more items would hardly help.
+        """
+        found = self.comparison.found
+        left = self.margin + min(found.value, 0.0)
+        if self.outcome != "inconclusive" or left <= 0:
+            return 0
+        # Where nothing varied, take it that the next item is lost.
+        variance = found.variance if found.variance > 0 else 1 / found.items
+        z = quantile(_ONE_SIDED) + NormalDist().inv_cdf(POWER)
+        return max(math.ceil(variance * (z / left) ** 2) - found.items, 1)
+
+    @property
+    def verdict(self) -> str:
+        """Say it in a sentence or two."""
+        found, margin = self.comparison.found, f"{100 * self.margin:g} points"
+        above = f"with 95 % confidence above {points(self.bounds.low)}"
+        numbers = f"{both_scores(found)} ({points(found.value)} points, {above})"
+        if self.outcome == "not worse":
+            return f"Not worse: {numbers}; a loss of up to {margin} was acceptable."
+        if self.outcome == "worse":
+            return f"Worse: {numbers}, and below {points(self.bounds.high)}; {margin} were acceptable."
+        unshown = f"Not shown to be no worse: {numbers}"
+        if not self.more_items:
+            return f"{unshown}, and the loss seen is beyond the {margin} acceptable."
+        return (
+            f"{unshown}; {margin} were acceptable. About {self.more_items:,} more items would show it, if it "
+            "is as good as it looks (80 % power)."
+        )
+
+    @property
+    def facts(self) -> dict[str, JSON]:
+        """The same as JSON."""
+        return {
+            "outcome": self.outcome,
+            "verdict": self.verdict,
+            "items": self.comparison.items,
+            "difference": self.comparison.difference,
+            "lower": self.bounds.low,
+            "upper": self.bounds.high,
+            "margin": self.margin,
+            "more_items": self.more_items,
+        }
+
+    def tables(self) -> Iterator[Table]:
+        """The scores, the difference with its bound, and the margin."""
+        base, tuned = self.comparison.base, self.comparison.tuned
+        rows = [
+            (f"base: {base.model}", f"{100 * base.score:.1f} %"),
+            (f"tuned: {tuned.model}", f"{100 * tuned.score:.1f} %"),
+            ("difference", f"{points(self.comparison.difference)} points"),
+            ("with 95 % confidence above", f"{points(self.bounds.low)} points"),
+            ("acceptable", f"{points(-self.margin)} points"),
+        ]
+        yield self.verdict, ("measure", "value"), rows
+
+
+def noninferior(base: Evaluation, tuned: Evaluation, *, margin: float = MINIMUM) -> NonInferiority:
+    """Ask whether the tuned model lost no more than ``margin`` (a share) on items that both answered.
+
+    For several probe sets that must all be not worse, no correction is needed: each has to pass at 5 %, so
+    all together pass by luck even less often (Berger 1982, Technometrics 24:295).
+
+    Raises ``DataError`` as ``compare`` does.
+    """
+    if not 0 < margin < 1:
+        raise DataError(f"margin is {margin:g}; give a share between 0 and 1, such as 0.02 for 2 points.")
+    return NonInferiority(compare(base, tuned), margin)
+
 
 # Forgetting: base and tuned model on the same probes, by category.
 #
@@ -39,7 +145,7 @@ SHOWN = 10
 
 
 @dataclass(frozen=True, repr=False)
-class Forgetting:
+class Forgetting(Shown):
     """Two models on the same probes, as a whole and by category."""
 
     whole: NonInferiority
@@ -48,8 +154,8 @@ class Forgetting:
     @property
     def outcome(self) -> Literal["not worse", "worse", "inconclusive"]:
         """``worse`` when all or any category are; ``not worse`` when that is shown of all together."""
-        worse = [*self.categories.values(), self.whole]
-        return "worse" if any(found.outcome == "worse" for found in worse) else self.whole.outcome
+        outcomes = {found.outcome for found in (*self.categories.values(), self.whole)}
+        return "worse" if "worse" in outcomes else self.whole.outcome
 
     @property
     def lost(self) -> tuple[str, ...]:
@@ -66,15 +172,16 @@ class Forgetting:
     def facts(self) -> dict[str, JSON]:
         """The same as JSON."""
         by_category = {name: found.facts for name, found in self.categories.items()}
-        told: dict[str, JSON] = {"outcome": self.outcome, "verdict": self.verdict}
-        return {**self.whole.facts, **told, "categories": by_category}
+        as_whole: dict[str, JSON] = {"outcome": self.outcome, "verdict": self.verdict}
+        return {**self.whole.facts, **as_whole, "categories": by_category}
 
     def __repr__(self) -> str:
         """The verdict, then each category."""
         lines = [f"{name}: {found.verdict}" for name, found in self.categories.items()]
         return "\n".join((self.verdict, *lines))
 
-    def _repr_html_(self) -> str:
+    def tables(self) -> Iterator[Table]:
+        """What each category lost and gained, then probes that were lost."""
         rows = [
             (
                 name,
@@ -87,17 +194,15 @@ class Forgetting:
             for name, found in (*self.categories.items(), ("all", self.whole))
         ]
         columns = ("probes", "base right", "tuned right", "lost", "gained", "within the margin")
+        yield self.verdict, columns, rows
         pairs = zip(self.whole.comparison.base.items, self.whole.comparison.tuned.items, strict=True)
         lost = [
             (str(base.more.get("category")), base.question, base.answer, tuned.answer)
             for base, tuned in pairs
             if tuned.score < base.score
         ]
-        if not lost:
-            return table(self.verdict, columns, rows)
         caption = f"{min(SHOWN, len(lost))} of {len(lost)} probes that were lost"
-        shown = table(caption, ("probes", "question", "base answer", "tuned answer"), lost[:SHOWN])
-        return table(self.verdict, columns, rows) + shown
+        yield caption, ("probes", "question", "base answer", "tuned answer"), lost[:SHOWN]
 
 
 def forgotten(base: Evaluation, tuned: Evaluation, *, margin: float = MARGIN) -> Forgetting:
@@ -179,5 +284,5 @@ def _checked(example: Example) -> Example:
     if "refuses" in wanted:
         wanted["refusal"] = REFUSAL_PATTERN
     answer: Message = {**example.messages[-1], "content": json.dumps(wanted, ensure_ascii=False)}
-    told = {**example.more, "category": example.metadata["category"]}
-    return replace(example, messages=(*example.prompt, answer), more=told)
+    more = {**example.more, "category": example.metadata["category"]}
+    return replace(example, messages=(*example.prompt, answer), more=more)

@@ -7,7 +7,7 @@ is checked was chosen before the results were there: the smallest gain that matt
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from workbench.display import table
+from workbench.display import Shown, Table
 from workbench.evaluation.compare import Comparison
 from workbench.evaluation.grader_trial import Trial
 from workbench.evaluation.probes import Forgetting
@@ -29,7 +29,7 @@ class Check:
 
 
 @dataclass(frozen=True, repr=False)
-class ReleaseCheck:
+class ReleaseCheck(Shown):
     """All checks of a model before it is deployed."""
 
     checks: tuple[Check, ...]
@@ -63,9 +63,10 @@ class ReleaseCheck:
         """The verdict, then each check."""
         return "\n".join((self.verdict, *(f"{c.result}: {c.name}: {c.why}" for c in self.checks)))
 
-    def _repr_html_(self) -> str:
+    def tables(self) -> list[Table]:
+        """Each check with its result."""
         rows = [(check.name, check.result, check.why) for check in self.checks]
-        return table(self.verdict, ("check", "result", "why"), rows)
+        return [(self.verdict, ("check", "result", "why"), rows)]
 
 
 def release_check(

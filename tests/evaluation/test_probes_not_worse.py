@@ -1,0 +1,105 @@
+"""Non-inferiority: the burden of proof is on the tuned model."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from workbench.errors import DataError
+from workbench.evaluation.evaluation import Evaluation, Item
+from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.probes import noninferior
+from workbench.evaluation.prompts import AS_TRAINED
+from workbench.evaluation.requests import Answer
+
+
+def evaluation(scores: "str | list[float]", model: str = "base", **changes: object) -> Evaluation:
+    """One item for each score; in a text 1 is right, 0 is wrong and x could not be graded."""
+    items = tuple(
+        Item(
+            f"id{n}",
+            f"faq.csv:{n + 2}",
+            f"Q{n} <?>",
+            f"A{n}",
+            (
+                Answer(
+                    f"{model} {n}",
+                    "stop",
+                    0.5,
+                    30,
+                    5,
+                    problem="the judge refused" if score == "x" else "",
+                    score=math.nan if score == "x" else float(score),
+                ),
+            ),
+        )
+        for n, score in enumerate(scores)
+    )
+    plain = Evaluation(model, AS_TRAINED, grader("exact"), items, max_tokens=64, temperature=0.0)
+    return replace(plain, **changes)
+
+
+def in_clusters(of: Evaluation, clusters: list[str]) -> Evaluation:
+    items = zip(of.items, clusters, strict=True)
+    return replace(of, items=tuple(replace(item, cluster=cluster) for item, cluster in items))
+
+
+def test_a_model_that_lost_little_on_many_items_is_not_worse():
+    scores = "1" * 1000
+    result = noninferior(evaluation(scores), evaluation("0" * 5 + scores[5:], "tuned"))
+    assert result.outcome == "not worse"
+    # Newcombe's method 10 at 90 %: -0.01014
+    assert result.verdict == (
+        "Not worse: 995 of 1,000 items right against 1,000 (−0.5 points, with 95 % confidence above −1.0); "
+        "a loss of up to 2 points was acceptable."
+    )
+    assert result.more_items == 0
+
+
+def test_equal_scores_on_few_items_do_not_show_that_nothing_was_lost():
+    result = noninferior(evaluation("1" * 20), evaluation("1" * 20, "tuned"))
+    assert result.outcome == "inconclusive"
+    assert result.verdict.startswith("Not shown to be no worse: 20 of 20 items right against 20")
+    # (1.64485 + 0.84162)^2 x (1/20) / 0.02^2 = 772.8
+    assert result.more_items == 773 - 20
+    assert result.verdict.endswith(
+        "About 753 more items would show it, if it is as good as it looks (80 % power)."
+    )
+
+
+def test_a_certain_loss_beyond_the_margin_is_worse():
+    result = noninferior(evaluation("1" * 200), evaluation("0" * 40 + "1" * 160, "tuned"))
+    assert result.outcome == "worse"
+    assert "; 2 points were acceptable." in result.verdict
+
+
+def test_a_loss_beyond_the_margin_is_not_cured_by_more_items():
+    result = noninferior(evaluation("1" * 20), evaluation("0" + "1" * 19, "tuned"))
+    assert (result.outcome, result.more_items) == ("inconclusive", 0)
+    assert result.verdict.endswith("the loss seen is beyond the 2 points acceptable.")
+
+
+def test_the_margin_decides():
+    base, tuned = evaluation("1" * 400), evaluation("0" * 12 + "1" * 388, "tuned")
+    assert noninferior(base, tuned, margin=0.1).outcome == "not worse"
+    assert noninferior(base, tuned, margin=0.03).outcome == "inconclusive"
+    with pytest.raises(DataError, match="margin is 5; give a share"):
+        noninferior(base, tuned, margin=5)
+
+
+def test_one_cluster_shows_nothing():
+    base, tuned = (in_clusters(evaluation("1" * 50, name), ["doc"] * 50) for name in ("base", "tuned"))
+    result = noninferior(base, tuned)
+    assert (*result.bounds, result.outcome) == (-0.95, 0.95, "inconclusive")
+    assert result.more_items > 0
+
+
+def test_it_is_json_for_a_gate():
+    facts = noninferior(evaluation("11"), evaluation("11", "tuned")).facts
+    assert (facts["outcome"], facts["margin"], facts["items"]) == ("inconclusive", 0.02, 2)
+
+
+def test_it_shows_both_scores_and_the_bound():
+    page = noninferior(evaluation("1" * 20), evaluation("1" * 20, "<tuned>"))._repr_html_()
+    assert "tuned: &lt;tuned&gt;" in page
+    assert "−2.0 points" in page
