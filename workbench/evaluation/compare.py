@@ -388,8 +388,8 @@ def compare(
     scores.
 
     Everything that was tried on these items counts as a comparison, and the p-value is corrected for all of
-    them (Holm): further evaluations in ``also``, which are compared with ``base`` too, and ``comparisons_made``,
-    how many there were in all.
+    them (Holm): further evaluations in ``also``, which are compared with ``base`` too, and whatever else
+    ``comparisons_made`` counts, which is how many there were in all.
 
     ``contaminated`` are ids or origins of items that the model may have seen in training: they do not count,
     and the score with them is given. Items that cannot be graded do not count either. Items that only one
@@ -420,7 +420,7 @@ def compare(
 def _graded(
     base: Evaluation, tuned: Evaluation, contaminated: Collection[str], missing: Missing
 ) -> tuple[Pairs, Difference | None, Difference | None]:
-    """The items that count; the difference with contaminated ones; and that if those without score were lost."""
+    """The items that count; the difference with contaminated ones, and if those without a score were lost."""
     pairs = pair(base, tuned, missing=missing)
     seen, unknown = contaminated_among(pairs, contaminated), ungraded(pairs)
     if len(unknown | seen) == len(pairs.base.items):

@@ -9,7 +9,7 @@ import math
 import os
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from workbench import catalog
 from workbench.catalog.models import base_name
 from workbench.catalog.providers import runs_here
 from workbench.dataset.dataset import counted
-from workbench.display import table
+from workbench.display import Shown, Table
 from workbench.errors import DataError, SetupError
 from workbench.evaluation.graders.grades import Grader
 from workbench.evaluation.graders.grading import passes
@@ -142,32 +142,7 @@ _HEADER = b"workbench.evaluation"
 _PARQUET = b"PAR1"  # what such a file begins with, whatever it is called
 
 
-def lines(header: Mapping[str, JSON], items: Sequence[Item]) -> bytes:
-    """Write JSON lines: what was held fixed, then an item a line."""
-    first = {"evaluation": _LAYOUT, **header, "items": len(items)}
-    written = [first, *(item.facts for item in items)]
-    return "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in written).encode()
-
-
-def save_lines(path: Path, header: Mapping[str, JSON], items: Sequence[Item]) -> Path:
-    """Keep it as JSON lines, whole or not at all."""
-    content = lines(header, items)
-    return _whole(path, lambda half: half.write_bytes(content))
-
-
-def save_parquet(path: Path, header: Mapping[str, JSON], items: Sequence[Item]) -> Path:
-    """Keep it as Parquet, whole or not at all; ``more`` is JSON, all else has a column of its own kind."""
-    import pyarrow
-    from pyarrow import parquet
-
-    rows = [{**_EMPTY, **item.facts, "more": json.dumps(item.more)} for item in items]
-    told = json.dumps({"evaluation": _LAYOUT, **header, "items": len(items)}, ensure_ascii=False)
-    columns = _columns().with_metadata({_HEADER: told.encode()})
-    written = pyarrow.Table.from_pylist(rows, schema=columns)
-    return _whole(path, lambda half: parquet.write_table(written, half))
-
-
-def read(path: Path) -> tuple[dict[str, Any], tuple[Item, ...]]:
+def _read(path: Path) -> tuple[dict[str, Any], tuple[Item, ...]]:
     """Read either kind; the content tells which it is."""
     if not path.is_file():
         raise DataError(f"There is no evaluation {path}; run the notebook that makes it.")
@@ -175,13 +150,16 @@ def read(path: Path) -> tuple[dict[str, Any], tuple[Item, ...]]:
         binary = file.read(len(_PARQUET)) == _PARQUET
     try:
         header, rows = _from_parquet(path) if binary else _from_lines(path)
-        items = tuple(item_from(row) for row in rows)
-        expected = header["items"]
+        items, expected = tuple(item_from(row) for row in rows), header["items"]
     except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path} is not a saved evaluation ({error}); evaluate again.") from error
+        raise _unreadable(path, error) from error
     if len(items) != expected:
         raise DataError(f"{path} has {len(items)} of its {expected} items; evaluate again.")
     return header, items
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} is not a saved evaluation ({error}); evaluate again.")
 
 
 def _from_lines(path: Path) -> tuple[dict[str, Any], Iterable[Mapping[str, JSON]]]:
@@ -226,8 +204,8 @@ _COLUMNS = tuple(_NONE.facts)
 _SHOWN = 5  # failures under a summary; all of them are in .failures
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Shown):
     """A model's answers to one dataset with one prompt, graded."""
 
     model: str
@@ -315,23 +293,20 @@ class Evaluation:
     @property
     def failures(self) -> "pandas.DataFrame":
         """The items that are not wholly right, worst first."""
+        import pandas
+
         columns = ["origin", "question", "reference", "answer", "score"]
         wrong = sorted(self._wrong, key=lambda item: item.score)
-        return self._listed(wrong, columns)
+        rows = [[getattr(item, name) for name in columns] for item in wrong]
+        return pandas.DataFrame(rows, columns=columns)
 
     @property
     def facts(self) -> dict[str, JSON]:
         """The numbers as JSON; what is not known is ``None``."""
-        numbers = {
-            "score": self.score,
-            "low": self.interval.low,
-            "high": self.interval.high,
-            "prompt_tokens": self.prompt_tokens,
-            "cached_tokens": self.cached_tokens,
-            "completion_tokens": self.completion_tokens,
-            "seconds_p50": self.seconds_p50,
-            "seconds_p95": self.seconds_p95,
-        }
+        low, high = self.interval
+        numbers = {"score": self.score, "low": low, "high": high}
+        names = ("prompt_tokens", "cached_tokens", "completion_tokens", "seconds_p50", "seconds_p95")
+        numbers |= {name: getattr(self, name) for name in names}
         return {
             "model": self.model,
             "prompt": self.prompt.name,
@@ -345,36 +320,47 @@ class Evaluation:
 
     def to_jsonl(self) -> bytes:
         """Write it as JSON lines: first what was held fixed, then an item a line."""
-        return lines(self._header, self.items)
+        lines = [self._header, *(item.facts for item in self.items)]
+        written = (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
+        return "".join(written).encode()
 
     def save(self, path: str | Path) -> Path:
         """Keep it as JSON lines, whole or not at all; ``Evaluation.load`` reads it back."""
-        return save_lines(Path(path), self._header, self.items)
+        content = self.to_jsonl()
+        return _whole(Path(path), lambda half: half.write_bytes(content))
 
     def to_parquet(self, path: str | Path) -> Path:
-        """Keep it as Parquet, whole or not at all; ``Evaluation.load`` reads it back, and so does pandas."""
-        return save_parquet(Path(path), self._header, self.items)
+        """Keep it as Parquet, whole or not at all; ``Evaluation.load`` reads it back, and so does pandas.
+
+        ``more`` is JSON, all else has a column of its own kind.
+        """
+        import pyarrow
+        from pyarrow import parquet
+
+        rows = [{**_EMPTY, **item.facts, "more": json.dumps(item.more)} for item in self.items]
+        header = json.dumps(self._header, ensure_ascii=False)
+        columns = _columns().with_metadata({_HEADER: header.encode()})
+        written = pyarrow.Table.from_pylist(rows, schema=columns)
+        return _whole(Path(path), lambda half: parquet.write_table(written, half))
 
     @classmethod
     def load(cls, path: str | Path) -> "Evaluation":
         """Read one that was saved, of either kind."""
-        header, items = read(Path(path))
+        header, items = _read(Path(path))
         try:
-            prompt = prompt_from(header["prompt"])
-            return cls(
-                header["model"], prompt, header["grader"], items, header["max_tokens"], header["temperature"]
-            )
+            prompt, fixed = prompt_from(header["prompt"]), (header["max_tokens"], header["temperature"])
+            return cls(header["model"], prompt, header["grader"], items, *fixed)
         except (ValueError, TypeError, KeyError) as error:
-            raise DataError(f"{path} is not a saved evaluation ({error}); evaluate again.") from error
+            raise _unreadable(Path(path), error) from error
 
     def __repr__(self) -> str:
         """Show the score."""
-        return f"<Evaluation of {self.model}: {self._told()}>"
+        return f"<Evaluation of {self.model}: {self.verdict}>"
 
-    def _repr_html_(self) -> str:
-        cut = sum(answer.finish_reason == "length" for answer in self._answers)
+    def tables(self) -> Iterator[Table]:
+        """The score and what it was measured with, then some failures."""
         rows = [
-            ("score", self._told()),
+            ("score", self.verdict),
             ("prompt", f"{self.prompt.name}, {self.prompt_tokens:.0f} tokens a question"),
             ("grader", str(self.grader["name"])),
         ]
@@ -384,46 +370,39 @@ class Evaluation:
         if len(self._answers) > len(self.items):
             asked = f"{len(self._answers):,} answers, at temperature {self.temperature:g}"
             rows.append(("samples", f"{asked}; an item's score is the mean of its answers'"))
-        if self._clusters:
-            rows.append(("clusters", f"{self._clusters:,}; items of one are counted as alike as they are"))
+        sizes = Counter(item.cluster for item in self.items if item.cluster)
+        if max(sizes.values(), default=1) > 1:
+            rows.append(("clusters", f"{len(sizes):,}; items of one are counted as alike as they are"))
+        cut = sum(answer.finish_reason == "length" for answer in self._answers)
         if cut:
             rows.append(("cut short", f"{counted(cut, 'answer')}, at {self.max_tokens} tokens"))
         rows += [("not graded", f"{counted(n, 'item')}: {problem}") for problem, n in self.problems.items()]
-        summary = table(f"{self.model} on {counted(len(self.items), 'item')}", ("measure", "value"), rows)
-        wrong = [(item.origin, item.question, item.reference, item.answer) for item in self._wrong]
-        if not wrong:
-            return summary
-        caption = f"{min(_SHOWN, len(wrong))} of {len(wrong)} failures; all of them are in .failures"
-        return summary + table(caption, ("origin", "question", "reference", "answer"), wrong[:_SHOWN])
+        yield f"{self.model} on {counted(len(self.items), 'item')}", ("measure", "value"), rows
+        columns = ("origin", "question", "reference", "answer")
+        wrong = [[getattr(item, name) for name in columns] for item in self._wrong[:_SHOWN]]
+        caption = f"{len(wrong)} of {len(self._wrong)} failures; all of them are in .failures"
+        yield caption, columns, wrong
 
-    def _told(self) -> str:
+    @property
+    def verdict(self) -> str:
         """The score with its interval, and what could not be graded."""
-        without = len(self.items) - len(self.graded)
+        items, without = counted(len(self.items), "item"), len(self.items) - len(self.graded)
         if not self.graded:
-            why = next(iter(self.problems), "")
-            return f"none of {counted(len(self.items), 'item')} could be graded; {why}"
-        told = (
-            f"{100 * self.score:.1f} % (95 % interval {self.interval}), "
-            f"{self.correct} of {len(self.graded)} right"
-        )
-        return told + (
-            f"; {without} of {counted(len(self.items), 'item')} could not be graded" * bool(without)
-        )
-
-    def _listed(self, items: Iterable[Item], columns: Sequence[str]) -> "pandas.DataFrame":
-        import pandas
-
-        rows = [[getattr(item, name) for name in columns] for item in items]
-        return pandas.DataFrame(rows, columns=list(columns))
+            return f"none of {items} could be graded; {next(iter(self.problems), '')}"
+        score = f"{100 * self.score:.1f} % (95 % interval {self.interval})"
+        right = f"{self.correct} of {len(self.graded)} right"
+        return f"{score}, {right}" + f"; {without} of {items} could not be graded" * bool(without)
 
     @property
     def _header(self) -> dict[str, JSON]:
         return {
+            "evaluation": _LAYOUT,
             "model": self.model,
             "prompt": self.prompt.facts,
             "grader": json.loads(json.dumps(self.grader)),
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
+            "items": len(self.items),
         }
 
     @cached_property
@@ -441,12 +420,6 @@ class Evaluation:
     def _seconds(self) -> list[float]:
         return sorted(answer.seconds for answer in self._answers if not math.isnan(answer.seconds))
 
-    @property
-    def _clusters(self) -> int:
-        """How many groups of items there are that have something in common; 0 where none has."""
-        sizes = Counter(item.cluster for item in self.items if item.cluster)
-        return len(sizes) if max(sizes.values(), default=1) > 1 else 0
-
 
 def _numbers(facts: Mapping[str, JSON]) -> dict[str, JSON]:
     """A table has ``nan`` where JSON has ``null``."""
@@ -457,6 +430,32 @@ def _mean(numbers: Iterable[float]) -> float:
     """``nan`` of none."""
     found = list(numbers)
     return statistics.fmean(found) if found else math.nan
+
+
+# Several evaluations side by side.
+
+
+def row_of(measured: Evaluation, cost: float | None) -> dict[str, str]:
+    """The numbers of an evaluation by column; what was not measured is empty. ``cost``: dollars a request."""
+    cached, p50, p95 = measured.cached_tokens, measured.seconds_p50, measured.seconds_p95
+    return {
+        "model": measured.model,
+        "prompt": measured.prompt.name,
+        "score": f"{100 * measured.score:.1f} %",
+        "95 % interval": f"{measured.interval} %",
+        "prompt tokens": f"{measured.prompt_tokens:,.0f}",
+        "of them cached": f"{cached:,.0f}" if cached else "",
+        "answer tokens": f"{measured.completion_tokens:,.0f}",
+        "1,000 requests cost": "" if cost is None else f"${1_000 * cost:,.2f}",
+        "median wait": "" if math.isnan(p50) else f"{p50:.2f} s",
+        "95 % within": "" if math.isnan(p95) else f"{p95:.2f} s",
+    }
+
+
+def side_by_side(caption: str, rows: Sequence[Mapping[str, str]]) -> Table:
+    """A table of them, without the columns that are empty in every row."""
+    columns = [name for name in rows[0] if any(row[name] for row in rows)]
+    return caption, columns, [[row[name] for name in columns] for row in rows]
 
 
 # What a request costs: its tokens at the prices of the catalogue; ``None`` where one is not known.

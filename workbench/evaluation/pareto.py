@@ -1,7 +1,7 @@
 """Quality against cost: which of several models, each with its best prompt, are on the Pareto frontier.
 
 A candidate is dominated when another scores as well for less, or better for as much. All have answered the
-same questions.
+same questions. A file apart because notebooks set candidates side by side without the chart of them.
 """
 
 import math
@@ -11,9 +11,9 @@ from itertools import pairwise
 from typing import Literal, TypeAlias, get_args
 
 from workbench.dataset.dataset import counted
-from workbench.display import table
+from workbench.display import Shown, Table
 from workbench.errors import DataError
-from workbench.evaluation.evaluation import Evaluation, cost_per_request
+from workbench.evaluation.evaluation import Evaluation, cost_per_request, row_of, side_by_side
 
 Against: TypeAlias = Literal["cost", "seconds", "tokens"]
 AGAINST: tuple[Against, ...] = get_args(Against)
@@ -51,8 +51,8 @@ class Candidate:
         return mine <= theirs and better >= 0 and (mine < theirs or better > 0)
 
 
-@dataclass(frozen=True)
-class Field:
+@dataclass(frozen=True, repr=False)
+class Field(Shown):
     """All candidates, and which of them are worth a choice."""
 
     candidates: tuple[Candidate, ...]
@@ -77,11 +77,8 @@ class Field:
     def told_price(self, candidate: Candidate) -> str:
         """``$0.42 for 1,000``, ``0.8 s``, ``310 tokens``."""
         price = candidate.price(self.against)
-        if math.isnan(price):
-            return "not known"
-        return {"cost": f"${price:,.2f}", "seconds": f"{price:.2f} s", "tokens": f"{price:,.0f} tokens"}[
-            self.against
-        ]
+        shown = {"cost": f"${price:,.2f}", "seconds": f"{price:.2f} s", "tokens": f"{price:,.0f} tokens"}
+        return "not known" if math.isnan(price) else shown[self.against]
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -92,29 +89,17 @@ class Field:
         """The sentences."""
         return "\n".join(self.told)
 
-    def _repr_html_(self) -> str:
-        columns = (
-            "candidate",
-            "model",
-            "prompt",
-            "score",
-            "95 % interval",
-            "prompt tokens",
-            "answer tokens",
-            "1,000 requests",
-            "median wait",
-            "95 % within",
-            "verdict",
-        )
+    def tables(self) -> Iterator[Table]:
+        """The numbers of each candidate, then the sentences."""
         on = {candidate.name for candidate in self.frontier}
-        rows = [(*_measured(each), self._verdict(each, on)) for each in self.candidates]
-        caption = f"Quality against {AXES[self.against]}, {counted(self._items, 'question')}"
-        told = table("In words", ("", ""), enumerate(self.told, start=1))
-        return table(caption, columns, rows) + told
-
-    @property
-    def _items(self) -> int:
-        return len(self.candidates[0].evaluation.items)
+        rows = []
+        for each in self.candidates:
+            row = row_of(each.evaluation, each.cost)
+            row["prompt"] += f", best of {each.tried}" if each.tried > 1 else ""
+            rows.append({"candidate": each.name, **row, "verdict": self._verdict(each, on)})
+        questions = counted(len(self.candidates[0].evaluation.items), "question")
+        yield side_by_side(f"Quality against {AXES[self.against]}, {questions}", rows)
+        yield "In words", ("", ""), enumerate(self.told, start=1)
 
     def _verdict(self, candidate: Candidate, on: set[str]) -> str:
         if candidate.name in on:
@@ -215,18 +200,3 @@ def _axis(candidates: Sequence[Candidate]) -> Against:
     """
     costs = [candidate.cost for candidate in candidates]
     return "cost" if all(cost is not None for cost in costs) and any(costs) else "tokens"
-
-
-def _measured(candidate: Candidate) -> tuple[str, ...]:
-    measured, cost = candidate.evaluation, candidate.cost
-    return (
-        candidate.name,
-        measured.model,
-        measured.prompt.name + (f", best of {candidate.tried}" if candidate.tried > 1 else ""),
-        f"{100 * measured.score:.1f} %",
-        f"{measured.interval} %",
-        f"{measured.prompt_tokens:,.0f}",
-        f"{measured.completion_tokens:,.0f}",
-        "not known" if cost is None else f"${1_000 * cost:,.2f}",
-        *(("–" if math.isnan(s) else f"{s:.2f} s") for s in (measured.seconds_p50, measured.seconds_p95)),
-    )

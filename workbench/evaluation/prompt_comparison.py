@@ -5,14 +5,14 @@ Each was evaluated on the same questions. The best of them is what a tuned model
 candidates: one with the right passage in the prompt, and one of a larger model.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 from statistics import fmean
 
-from workbench.display import table
+from workbench.display import Shown, Table
 from workbench.errors import DataError
-from workbench.evaluation.evaluation import Evaluation, cost_per_request
+from workbench.evaluation.evaluation import Evaluation, cost_per_request, row_of, side_by_side
 from workbench.evaluation.graders.grades import Grader
 from workbench.evaluation.graders.grading import grade
 from workbench.evaluation.prompts import Gold
@@ -30,27 +30,11 @@ class PromptScore:
     @property
     def facts(self) -> dict[str, JSON]:
         """What the project's record keeps of it."""
-        measured = self.evaluation
-        return {
-            "prompt": measured.prompt.name,
-            "model": measured.model,
-            "score": measured.score,
-            "low": measured.interval.low,
-            "high": measured.interval.high,
-            "correct": measured.correct,
-            "items": len(measured.items),
-            "valid": self.valid,
-            "prompt_tokens": measured.prompt_tokens,
-            "cached_tokens": measured.cached_tokens,
-            "completion_tokens": measured.completion_tokens,
-            "seconds_p50": measured.seconds_p50,
-            "seconds_p95": measured.seconds_p95,
-            "cost": self.cost,
-        }
+        return {**self.evaluation.facts, "valid": self.valid, "cost": self.cost}
 
 
-@dataclass(frozen=True)
-class PromptComparison:
+@dataclass(frozen=True, repr=False)
+class PromptComparison(Shown):
     """All prompts that were tried on one base model, in the order they were tried."""
 
     scores: tuple[PromptScore, ...]
@@ -87,29 +71,16 @@ class PromptComparison:
         shown = (f"{one.evaluation.prompt.name} {100 * one.evaluation.score:.1f} %" for one in self.scores)
         return f"<Prompts of {self.best.model}: {', '.join(shown)}>"
 
-    def _repr_html_(self) -> str:
-        columns = {title: values for title, values in self._columns() if any(values)}
+    def tables(self) -> list[Table]:
+        """Each prompt with what was measured of it."""
         caption = f"{self.best.model} on {len(self.best.items)} questions; best: {self.best.prompt.name}"
-        return table(caption, tuple(columns), zip(*columns.values(), strict=True))
-
-    def _columns(self) -> Iterator[tuple[str, list[str]]]:
-        """Each column with its cells; those that nobody measured are empty."""
-        measured = [one.evaluation for one in self.all]
-        costs = [one.cost for one in self.all]
-        yield "prompt", [self._named(one) for one in self.all]
-        yield "right", [f"{100 * e.score:.1f} %" for e in measured]
-        yield "95 % interval", [f"{e.interval} %" for e in measured]
-        yield "valid", ["" if r.valid is None else f"{100 * r.valid:.0f} %" for r in self.all]
-        yield "prompt tokens", [f"{e.prompt_tokens:.0f}" for e in measured]
-        yield "of them cached", [f"{e.cached_tokens:.0f}" if e.cached_tokens else "" for e in measured]
-        yield "answer tokens", [f"{e.completion_tokens:.0f}" for e in measured]
-        yield "median wait", [f"{e.seconds_p50:.2f} s" for e in measured]
-        yield "95 % within", [f"{e.seconds_p95:.2f} s" for e in measured]
-        yield "1,000 requests cost", ["" if cost is None else f"${1_000 * cost:,.2f}" for cost in costs]
-
-    def _named(self, one: PromptScore) -> str:
-        name = one.evaluation.prompt.name
-        return f"{name}, {one.evaluation.model}" if one is self.teacher else name
+        rows = []
+        for one in self.all:
+            row = row_of(one.evaluation, one.cost)
+            model = f", {row.pop('model')}"
+            row["prompt"] += model if one is self.teacher else ""
+            rows.append({**row, "valid": "" if one.valid is None else f"{100 * one.valid:.0f} %"})
+        return [side_by_side(caption, rows)]
 
 
 def compare_prompts(
@@ -130,9 +101,10 @@ def compare_prompts(
     measured = tuple(filter(None, evaluations))
     if not measured:
         raise DataError("There is no evaluation to compare; evaluate one prompt first.")
-    if len({_questions(e) for e in (*measured, *filter(None, (gold, teacher)))}) > 1 or (
-        len({e.model for e in (*measured, *filter(None, (gold,)))}) > 1
-    ):
+    of_the_model = [*measured, *filter(None, (gold,))]
+    everything = [*of_the_model, *filter(None, (teacher,))]
+    questions = {tuple(item.id for item in each.items) for each in everything}
+    if len(questions) > 1 or len({each.model for each in of_the_model}) > 1:
         raise DataError(
             "These evaluations differ in model or questions; compare prompts on one model and one test set."
         )
@@ -146,19 +118,10 @@ def compare_prompts(
             )
 
     def scored(evaluation: Evaluation) -> PromptScore:
-        share = None if valid is None else _share(evaluation, valid)
+        share = None
+        if valid is not None:
+            share = fmean(grade(valid, item.answer, item.fields) for item in evaluation.items)
         return PromptScore(evaluation, share, cost_per_request(evaluation, service))
 
-    return PromptComparison(
-        tuple(scored(evaluation) for evaluation in measured),
-        None if gold is None else scored(gold),
-        None if teacher is None else scored(teacher),
-    )
-
-
-def _questions(evaluation: Evaluation) -> tuple[str, ...]:
-    return tuple(item.id for item in evaluation.items)
-
-
-def _share(evaluation: Evaluation, valid: Grader) -> float:
-    return fmean(grade(valid, item.answer, item.fields) for item in evaluation.items)
+    beside = (None if each is None else scored(each) for each in (gold, teacher))
+    return PromptComparison(tuple(map(scored, measured)), *beside)
