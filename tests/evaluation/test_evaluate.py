@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from workbench.dataset.dataset import Dataset, Example
 from workbench.dataset.preference_pairs import pairs_from_samples
 from workbench.errors import DataError
-from workbench.evaluation.evaluate import evaluate, samples
+from workbench.evaluation.evaluate import evaluate, scored_answers
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.graders.sandbox import SandboxLimits
@@ -456,9 +456,14 @@ def questions(*asked: str) -> Dataset:
     )
 
 
+def sampled(model: Model, n: int, *asked: str, **options: object) -> Evaluation:
+    options = {"temperature": 1.0, **options}
+    return evaluate(model.client, "m", questions(*asked), EXACT, samples=n, **options)
+
+
 def test_every_question_is_answered_so_often_and_every_answer_scored():
-    model = Model()
-    found = samples(model.client, "m", questions("2 + 2?", "1 + 3?"), EXACT, n=3)
+    model, asked = Model(), ("2 + 2?", "1 + 3?")
+    found = scored_answers(sampled(model, 3, *asked), questions(*asked))
     assert [(scored.answer, scored.score) for scored in found] == [("0?", 0), ("4", 1), ("2?", 0)] * 2
     assert [scored.origin for scored in found] == ["sums.csv:2"] * 3 + ["sums.csv:3"] * 3
     assert sorted(body["seed"] for body in model.asked) == [0, 0, 1, 1, 2, 2]
@@ -466,24 +471,18 @@ def test_every_question_is_answered_so_often_and_every_answer_scored():
 
 
 def test_they_make_preference_pairs():
-    found = samples(Model().client, "m", questions("2 + 2?"), EXACT, n=2)
+    found = scored_answers(sampled(Model(), 2, "2 + 2?"), questions("2 + 2?"))
     (pair,) = pairs_from_samples(found, name="pairs")
     assert pair.method == "dpo"
     assert (pair.answer, pair.more["non_preferred_output"][0]["content"]) == ("4", "0?")
     assert pair.origin == "sums.csv:2"
 
 
-def test_none_is_paid_for_twice(tmp_path):
+def test_no_sample_is_paid_for_twice(tmp_path):
     model, cache = Model(), tmp_path / "answers.jsonl"
-    samples(model.client, "m", questions("2 + 2?"), EXACT, n=2, cache=cache)
-    again = samples(model.client, "m", questions("2 + 2?"), EXACT, n=3, cache=cache)
-    assert (len(again), len(model.asked)) == (3, 3)
-
-
-@pytest.mark.parametrize("wrong", [{"n": 1}, {"temperature": 0.0}])
-def test_answers_that_could_not_differ_are_refused(wrong: dict[str, float]):
-    with pytest.raises(DataError, match="pairs need two different answers to a question"):
-        samples(Model().client, "m", questions("2 + 2?"), EXACT, **wrong)
+    sampled(model, 2, "2 + 2?", cache=cache)
+    [item] = sampled(model, 3, "2 + 2?", cache=cache).items
+    assert (len(item.answers), len(model.asked)) == (3, 3)
 
 
 def test_thinking_text_is_neither_graded_nor_kept():

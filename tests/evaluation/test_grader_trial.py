@@ -7,7 +7,7 @@ import pytest
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation, Item
-from workbench.evaluation.grader_trial import Case, beside_people, known_cases, try_grader
+from workbench.evaluation.grader_trial import KnownAnswer, beside_people, known_answers, try_grader
 from workbench.evaluation.graders.judges import Judged, Reply
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.prompts import AS_TRAINED
@@ -43,7 +43,7 @@ JUDGE = {
 
 
 def test_the_cases_of_a_row_are_right_wrong_and_tricks():
-    cases = [case for case in known_cases(CAPITALS) if case.example.origin == "faq.csv:4"]
+    cases = [case for case in known_answers(CAPITALS) if case.example.origin == "faq.csv:4"]
     assert [(case.kind, case.name, case.answer[:30]) for case in cases] == [
         ("right", "the reference", "There are 24 cities"),
         ("wrong", "another question's reference", "It lies in France"),
@@ -62,7 +62,7 @@ def test_the_cases_of_a_row_are_right_wrong_and_tricks():
 
 def test_one_answer_for_all_questions_leaves_nothing_to_try():
     with pytest.raises(DataError, match="1 different answers"):
-        known_cases(faq(("A?", "yes"), ("B?", "yes")))
+        known_answers(faq(("A?", "yes"), ("B?", "yes")))
 
 
 def test_a_strict_grader_is_trusted():
@@ -88,7 +88,7 @@ def test_a_grader_that_asks_for_the_reference_within_the_answer_falls_for_all_re
 
 
 def test_cases_of_ones_own_are_tried_too():
-    own = Case(CAPITALS[0], "right", "with a full stop", "It lies in Italy.")
+    own = KnownAnswer(CAPITALS[0], "right", "with a full stop", "It lies in Italy.")
     trial = try_grader(grader("exact"), CAPITALS, more=[own])
     assert [surprise.case.name for surprise in trial.surprises] == ["with a full stop"]
 
@@ -111,7 +111,7 @@ def test_a_judge_that_answers_nonsense_judges_nothing_as_it_deserves():
 
 
 def test_what_looks_like_html_is_shown_as_text():
-    own = Case(CAPITALS[0], "right", "markup", "<script>alert(1)</script>")
+    own = KnownAnswer(CAPITALS[0], "right", "markup", "<script>alert(1)</script>")
     assert "<script>" not in try_grader(grader("exact"), CAPITALS, more=[own])._repr_html_()
 
 

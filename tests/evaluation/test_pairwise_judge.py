@@ -51,7 +51,7 @@ def test_a_win_counts_when_it_wins_in_both_orders():
     judge = Judge("large")
     judged = ask_judge_pairs(judge.client, "critic", BASE, TUNED)
     assert len(judge.asked) == 20
-    assert (judged.win_rate, judged.consistency, judged.position.share) == (1.0, 1.0, 0.5)
+    assert (judged.wins.rate, judged.consistency, judged.position.share) == (1.0, 1.0, 0.5)
     assert judged.findings == ()
     assert judged.verdict == (
         "critic prefers the tuned model on 10 questions, the base model on 0 and neither on 0: 100.0 % with "
@@ -61,7 +61,7 @@ def test_a_win_counts_when_it_wins_in_both_orders():
 
 def test_a_judge_that_takes_whatever_comes_first_finds_no_winner_and_is_found_out():
     judged = ask_judge_pairs(Judge("A").client, "critic", BASE, TUNED)
-    assert (judged.win_rate, judged.consistency, judged.position.share) == (0.5, 0.0, 1.0)
+    assert (judged.wins.rate, judged.consistency, judged.position.share) == (0.5, 0.0, 1.0)
     assert judged.position.p_value == pytest.approx(0.001953125)  # 2 / 2**10, a vote each question
     contradicts, first = judged.findings
     assert contradicts.startswith("It contradicts itself: only 0.0 % of its verdicts")
@@ -70,7 +70,7 @@ def test_a_judge_that_takes_whatever_comes_first_finds_no_winner_and_is_found_ou
 
 def test_a_judge_that_calls_all_a_tie_is_consistent_and_decides_nothing():
     judged = ask_judge_pairs(Judge("C").client, "critic", BASE, TUNED)
-    assert (judged.win_rate, judged.consistency, str(judged.position)) == (0.5, 1.0, "no pick yet")
+    assert (judged.wins.rate, judged.consistency, str(judged.position)) == (0.5, 1.0, "no pick yet")
 
 
 def test_the_judge_is_told_no_models_name():
@@ -142,6 +142,7 @@ def test_replies_without_a_verdict_are_left_out_and_counted():
         ("[[A]]", "tuned"),
         ("[[B]]", "base"),
         ("[[C]]", "tie"),
+        ("<think>[[A]]?</think>[[B]]", "base"),
         ("One could say [[A]], but no:\n[[B]]", "base"),
         ("A", None),
         ("", None),
@@ -153,7 +154,7 @@ def test_the_last_verdict_of_a_reply_counts(reply, choice):
 
 def test_a_tie_in_one_order_and_a_win_in_the_other_is_a_tie():
     judgement = Judgement(Match("f:1", "?", "", "a", "b"), "tuned", "tie")
-    assert (judgement.choice, judgement.consistent, judgement.leaning) == ("tie", False, -1)
+    assert (judgement.choice, judgement.picks) == ("tie", (0, 1))
 
 
 def test_models_that_answered_alike_leave_nothing_to_judge():

@@ -6,29 +6,22 @@ is good.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from workbench.errors import DataError
-from workbench.evaluation.ratings import Match
 from workbench.evaluation.statistics import Interval, resample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     from numpy.typing import NDArray
 
-if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
-Rating: TypeAlias = str | float | None
-Ratings: TypeAlias = Sequence[Sequence[Rating]]
-Level: TypeAlias = Literal["nominal", "ordinal", "interval"]
+Ratings: TypeAlias = Sequence[Sequence[str | None]]
 
 RESAMPLES = 2_000
-MOST_STEPS = 100  # of an ordinal scale; its table has as many columns, squared
 
 
 class Agreement(NamedTuple):
@@ -48,16 +41,14 @@ class Agreement(NamedTuple):
 
 def percent_agreement(ratings: Ratings) -> Agreement:
     """How often two raters of a unit say the same, from 0 to 1; by chance alone that is well above 0."""
-    rows = _agreeing(_counts(ratings)[0])
+    rows = _agreeing(_counts(ratings))
     return _measured(rows[rows[:, 1] == 1], lambda sums: sums[:, 0] / sums[:, 1])
 
 
-def kappa(ratings: Ratings, *, weights: Literal["equal", "quadratic"] = "equal") -> Agreement:
+def kappa(ratings: Ratings) -> Agreement:
     """Cohen's kappa of two raters, over the units that both rated.
 
-    Cohen 1960, Educational and Psychological Measurement 20:37. ``quadratic`` weights (Cohen 1968) are for
-    scales: a disagreement counts by the square of how many steps apart the values are, in the order of
-    all values that were given. The same as scikit-learn's ``cohen_kappa_score``.
+    Cohen 1960, Educational and Psychological Measurement 20:37; scikit-learn's ``cohen_kappa_score``.
     """
     import numpy as np
 
@@ -65,52 +56,44 @@ def kappa(ratings: Ratings, *, weights: Literal["equal", "quadratic"] = "equal")
         raise DataError(
             f"Cohen's kappa is for 2 raters and these are {len(ratings)}; alpha takes any number."
         )
-    both = [
-        (one, other) for one, other in zip(*ratings, strict=True) if one is not None and other is not None
-    ]
-    values = _scale([value for pair in both for value in pair])
-    steps = len(values)
-    rows = np.zeros((len(both), steps * steps))
+    both = [pair for pair in zip(*ratings, strict=True) if None not in pair]
+    places = _places([value for pair in both for value in pair if value is not None])
+    # Of each unit: whether the two agree, and what each of them said.
+    rows = np.zeros((len(both), 1 + 2 * len(places)))
     for row, (one, other) in enumerate(both):
-        rows[row, values[one] * steps + values[other]] = 1
-    places = np.arange(steps)
-    apart = (places[:, None] - places) ** 2 if weights == "quadratic" else 1 - np.eye(steps)
+        rows[row, 0] = one == other
+        rows[row, 1 + places[one]] = rows[row, 1 + len(places) + places[other]] = 1
 
     def coefficient(sums: "Floats") -> "Floats":
-        tables = sums.reshape(-1, steps, steps)
-        chance = tables.sum(axis=2)[:, :, None] * tables.sum(axis=1)[:, None, :]
-        expected = (chance * apart).sum(axis=(1, 2)) / tables.sum(axis=(1, 2))
-        found: Floats = 1 - (tables * apart).sum(axis=(1, 2)) / expected
+        first, second = sums[:, 1 : 1 + len(places)], sums[:, 1 + len(places) :]
+        units = first.sum(axis=1)
+        chance = (first * second).sum(axis=1) / units**2
+        found: Floats = (sums[:, 0] / units - chance) / (1 - chance)
         return found
 
     return _measured(rows, coefficient)
 
 
-def alpha(ratings: Ratings, *, level: Level = "nominal") -> Agreement:
-    """Krippendorff's alpha: any number of raters, missing ratings, names or scales.
+def alpha(ratings: Ratings) -> Agreement:
+    """Krippendorff's alpha for names: any number of raters, and missing ratings.
 
-    Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability". ``nominal`` is for names, ``ordinal``
-    for a scale whose steps have an order only, ``interval`` for numbers. As the ``krippendorff`` package.
+    Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"; as the ``krippendorff`` package.
     """
     import numpy as np
 
-    counts, values = _counts(ratings)
+    counts = _counts(ratings)
     raters = counts.sum(axis=1, keepdims=True)
     counts, raters = counts[raters[:, 0] > 1], raters[raters[:, 0] > 1]
-    steps = len(values)
-    if level == "nominal":
-        # Of each unit: how far its pairs differ, and how often each value was given.
-        differ = (raters**2 - (counts**2).sum(axis=1, keepdims=True)) / (raters - 1)
-        return _measured(np.hstack([differ, counts]), _alpha_of_names)
-    if level == "interval":
-        numbers = np.array([_number(value) for value in values])
-        total, squares = counts @ numbers[:, None], counts @ numbers[:, None] ** 2
-        differ = 2 * (raters * squares - total**2) / (raters - 1)
-        return _measured(np.hstack([differ, raters, total, squares]), _alpha_of_numbers)
-    if steps > MOST_STEPS:
-        raise DataError(f'A scale of {steps} steps is a scale of numbers; use level="interval".')
-    pairs = counts[:, :, None] * counts[:, None, :] - np.eye(steps) * counts[:, :, None]
-    return _measured((pairs / (raters[:, :, None] - 1)).reshape(len(counts), -1), _alpha_of_ranks)
+    # Of each unit: how far its pairs differ, and how often each value was given.
+    differ = (raters**2 - (counts**2).sum(axis=1, keepdims=True)) / (raters - 1)
+
+    def coefficient(sums: "Floats") -> "Floats":
+        given = sums[:, 1:].sum(axis=1)
+        pairs = given**2 - (sums[:, 1:] ** 2).sum(axis=1)
+        found: Floats = 1 - (given - 1) * sums[:, 0] / pairs
+        return found
+
+    return _measured(np.hstack([differ, counts]), coefficient)
 
 
 def ac1(ratings: Ratings) -> Agreement:
@@ -121,44 +104,17 @@ def ac1(ratings: Ratings) -> Agreement:
     """
     import numpy as np
 
-    counts, values = _counts(ratings)
+    counts = _counts(ratings)
     shares = counts / counts.sum(axis=1, keepdims=True)
     rows = np.hstack([_agreeing(counts), np.ones((len(counts), 1)), shares])
 
     def coefficient(sums: "Floats") -> "Floats":
         agreed, prevalence = sums[:, 0] / sums[:, 1], sums[:, 3:] / sums[:, 2:3]
-        chance = (prevalence * (1 - prevalence)).sum(axis=1) / (len(values) - 1)
+        chance = (prevalence * (1 - prevalence)).sum(axis=1) / (counts.shape[1] - 1)
         found: Floats = (agreed - chance) / (1 - chance)
         return found
 
     return _measured(rows, coefficient, units=int((counts.sum(axis=1) > 1).sum()))
-
-
-def _alpha_of_names(sums: "Floats") -> "Floats":
-    given = sums[:, 1:]
-    pairs = given.sum(axis=1) ** 2 - (given**2).sum(axis=1)
-    found: Floats = 1 - (given.sum(axis=1) - 1) * sums[:, 0] / pairs
-    return found
-
-
-def _alpha_of_numbers(sums: "Floats") -> "Floats":
-    differ, given, total, squares = sums.T
-    pairs = 2 * (given * squares - total**2)
-    found: Floats = 1 - (given - 1) * differ / pairs
-    return found
-
-
-def _alpha_of_ranks(sums: "Floats") -> "Floats":
-    import numpy as np
-
-    steps = round(sums.shape[1] ** 0.5)
-    tables = sums.reshape(-1, steps, steps)
-    given = tables.sum(axis=2)
-    ranks = np.cumsum(given, axis=1) - given / 2
-    apart = (ranks[:, :, None] - ranks[:, None, :]) ** 2
-    pairs = (given[:, :, None] * given[:, None, :] * apart).sum(axis=(1, 2))
-    found: Floats = 1 - (given.sum(axis=1) - 1) * (tables * apart).sum(axis=(1, 2)) / pairs
-    return found
 
 
 def _agreeing(counts: "Floats") -> "Floats":
@@ -170,8 +126,8 @@ def _agreeing(counts: "Floats") -> "Floats":
     return np.stack([(counts * (counts - 1)).sum(axis=1) / pairs, raters > 1], axis=1)
 
 
-def _counts(ratings: Ratings) -> "tuple[Floats, list[str | float]]":
-    """How often each value was given, for each unit that has any; and the values in order."""
+def _counts(ratings: Ratings) -> "Floats":
+    """How often each value was given, for each unit that has any."""
     import numpy as np
 
     if len({len(row) for row in ratings}) != 1:
@@ -179,26 +135,17 @@ def _counts(ratings: Ratings) -> "tuple[Floats, list[str | float]]":
             f"The raters have {[len(row) for row in ratings]} ratings; give None where one is missing."
         )
     units = [[value for value in unit if value is not None] for unit in zip(*ratings, strict=True)]
-    values = _scale([value for unit in units for value in unit])
-    counts = np.zeros((len(units), len(values)))
+    places = _places([value for unit in units for value in unit])
+    counts = np.zeros((len(units), len(places)))
     for row, unit in enumerate(units):
         for value in unit:
-            counts[row, values[value]] += 1
-    return counts[counts.sum(axis=1) > 0], list(values)
+            counts[row, places[value]] += 1
+    return counts[counts.sum(axis=1) > 0]
 
 
-def _scale(given: "list[str | float]") -> "dict[str | float, int]":
+def _places(given: Sequence[str]) -> dict[str | None, int]:
     """Each value's place in the order of all."""
-    if len({isinstance(value, str) for value in given}) > 1:
-        raise DataError("Some ratings are texts and some are numbers; give all as one of them.")
-    ordered: list[str | float] = sorted(set(given))
-    return {value: place for place, value in enumerate(ordered)}
-
-
-def _number(value: str | float) -> float:
-    if isinstance(value, str):
-        raise DataError(f'level="interval" needs numbers, and {value!r} is a text; use "nominal".')
-    return float(value)
+    return {value: place for place, value in enumerate(sorted(set(given)))}
 
 
 def _measured(
@@ -215,8 +162,11 @@ def _measured(
 
 # Agreement on which answer is better: among raters, and of a judge with people.
 
-TRUSTED, GOOD = 0.6, 0.8  # of the agreement beyond chance
-ENOUGH = 50  # questions that two or more rated
+TRUSTED, GOOD = 0.6, 0.8
+"""Agreement beyond chance that can be worked with, and a good one (Landis and Koch 1977, Biometrics
+33:159-174, call them substantial and almost perfect)."""
+ENOUGH = 50
+"""Units that two rated, below which agreement is too uncertain to act on; our choice."""
 
 
 @dataclass(frozen=True)
@@ -257,12 +207,11 @@ class Accord:
         )
 
 
-def accord(said: Mapping[str, Mapping[Match, str]]) -> Accord | None:
-    """Compare what each rater said of each question; None where no two rated the same one."""
-    questions = list(dict.fromkeys(match for answers in said.values() for match in answers))
-    ratings = [[answers.get(match) for match in questions] for answers in said.values()]
-    shared = [sum(rating is not None for rating in given) > 1 for given in zip(*ratings, strict=True)]
-    if not any(shared):
+def accord(choices: Mapping[str, Mapping[Hashable, str]]) -> Accord | None:
+    """Compare what each rater chose at each question; None where no two rated the same one."""
+    questions = dict.fromkeys(question for chosen in choices.values() for question in chosen)
+    ratings = [[chosen.get(question) for question in questions] for chosen in choices.values()]
+    if not any(sum(rating is not None for rating in given) > 1 for given in zip(*ratings, strict=True)):
         return None
     two = kappa(ratings) if len(ratings) == 2 else None
-    return Accord(tuple(said), alpha(ratings), ac1(ratings), percent_agreement(ratings), two)
+    return Accord(tuple(choices), alpha(ratings), ac1(ratings), percent_agreement(ratings), two)

@@ -25,6 +25,7 @@ from workbench.evaluation.statistics import (
     difference,
     holm,
     optimism,
+    p_in_words,
     quantile,
     superiority,
 )
@@ -97,7 +98,7 @@ class JudgedDifference:
             changed = f"It fixed {found.fixed:,} and broke {found.broken:,}."
         subject = "The tuned model is " if self.outcome.startswith(("better", "worse")) else ""
         clusters = f", {counted(found.clusters, 'cluster')}" if found.clustered else ""
-        p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.2g}"
+        p = p_in_words(self.p_value)
         if self.comparisons > 1:
             p += f" after Holm's correction for {self.comparisons} comparisons"
         numbers = (
@@ -312,8 +313,7 @@ class Comparison(JudgedDifference, Shown):
 
     @property
     def _row(self) -> tuple[str, ...]:
-        p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.2g}"
-        tuned = self.tuned
+        tuned, p = self.tuned, p_in_words(self.p_value)
         return tuned.model, tuned.prompt.name, points(self.difference), _span(self.interval), p, self.outcome
 
     @cached_property

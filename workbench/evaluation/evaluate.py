@@ -1,6 +1,6 @@
 """Evaluate: ask a model every question of a dataset, grade the answers, keep both.
 
-Also ``samples``: several graded answers to each question, of which preference pairs are made. What an
+Also ``scored_answers``: several graded answers to each question, of which preference pairs are made. What an
 evaluation is, and how it is saved, is in ``evaluation``; sending requests is in ``requests``.
 """
 
@@ -224,53 +224,16 @@ def _graded(
     return [found[place] for place in range(total)]
 
 
-# Several answers to each question, scored by a grader: what preference pairs are made of.
-#
-# The best and the worst of a model's own answers teach it more than somebody else's would: draw them from
-# the model that is going to be tuned (Zephyr, arXiv 2310.16944, and Azure's guide to direct preference
-# optimization, 5 Oct 2026).
+def scored_answers(evaluation: Evaluation, dataset: Dataset) -> Sequence[Scored]:
+    """The graded answers of an evaluation of ``dataset``; ``pairs_from_samples`` makes pairs of them.
 
-
-def samples(
-    client: "OpenAI",
-    model: str,
-    dataset: Dataset,
-    grader: Grader,
-    *,
-    n: int = 4,
-    prompt: Prompt = AS_TRAINED,
-    temperature: float = 1.0,
-    max_tokens: int = 256,
-    judge: "OpenAI | None" = None,
-    concurrency: int = 20,
-    cache: str | Path | None = None,
-) -> Sequence[Scored]:
-    """Draw ``n`` answers to each question and score them; ``pairs_from_samples`` makes pairs of them.
-
-    Each sample has a seed of its own, so an interrupted run goes on, and none is paid for twice. An answer
-    that could not be graded makes no pair, and is left out.
+    The best and the worst of a model's own answers teach it more than somebody else's would: evaluate the
+    model that is going to be tuned with several ``samples`` (Zephyr, arXiv 2310.16944, and Azure's guide to
+    direct preference optimization, 5 Oct 2026). An answer that could not be graded makes no pair.
     """
-    if n < 2 or temperature <= 0:
-        raise DataError(
-            f"n is {n} and temperature {temperature:g}; pairs need two different answers to a question: "
-            "draw 2 or more, at a temperature above 0."
-        )
-    found = evaluate(
-        client,
-        model,
-        dataset,
-        grader,
-        prompt=prompt,
-        samples=n,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        judge=judge,
-        concurrency=concurrency,
-        cache=cache,
-    )
     return [
         Scored(example.prompt, answer.text, answer.score, example.origin, example.metadata)
-        for example, item in zip(dataset, found.items, strict=True)
+        for example, item in zip(dataset, evaluation.items, strict=True)
         for answer in item.answers
         if not math.isnan(answer.score)
     ]

@@ -1,11 +1,12 @@
 """An LLM judge that reads two models' answers side by side, and its biases.
 
 It reads each pair in both orders, and a win counts only if it wins in both. Its consistency, position bias
-and liking for its own model family are reported beside the win rate.
+and liking for its own model family are reported beside the win rate. A file apart because a judge's choices
+are a measurement of their own: blind ratings by people do without it.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,13 +16,14 @@ from typing import TYPE_CHECKING
 
 from workbench.catalog.models import base_name
 from workbench.dataset.dataset import counted
-from workbench.display import table
+from workbench.display import Shown, Table
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation
-from workbench.evaluation.preferences import Position, Wins, p_told, percent
+from workbench.evaluation.graders.grades import final_answer
+from workbench.evaluation.preferences import Position, Wins, percent
 from workbench.evaluation.ratings import SIDES, Choice, Match, Matches, Ratings, Side, matches
 from workbench.evaluation.requests import Request, ask, progress_bar
-from workbench.evaluation.statistics import sign_test
+from workbench.evaluation.statistics import p_in_words, sign_test
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -31,12 +33,11 @@ CONSISTENT = 0.8  # of the pairs judged; below it, warn
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the judge said of one match, once in each order; None where a reply had no verdict."""
+    """What the judge chose of one match, the base answer shown first and the tuned one; None: no verdict."""
 
     match: Match
     base_first: Choice | None
     tuned_first: Choice | None
-    why: tuple[str, str] = ("", "")
 
     @property
     def readable(self) -> bool:
@@ -44,59 +45,41 @@ class Judgement:
         return self.base_first is not None and self.tuned_first is not None
 
     @property
-    def consistent(self) -> bool:
-        """Whether both orders got the same verdict."""
-        return self.readable and self.base_first == self.tuned_first
-
-    @property
     def choice(self) -> Choice:
         """A win in both orders, else a tie (Zheng et al. 2023, arXiv 2306.05685)."""
-        return self.base_first or "tie" if self.consistent else "tie"
+        return self.base_first or "tie" if self.base_first == self.tuned_first else "tie"
 
     @property
-    def leaning(self) -> int:
-        """How many more of its picks were shown first than second, from -2 to 2."""
-        return (
-            (self.base_first == "base")
-            - (self.base_first == "tuned")
-            + (self.tuned_first == "tuned")
-            - (self.tuned_first == "base")
-        )
+    def picks(self) -> tuple[int, int]:
+        """How many of its two choices fell on the answer shown first, and how many on the second."""
+        first = (self.base_first == "base") + (self.tuned_first == "tuned")
+        return first, (self.base_first == "tuned") + (self.tuned_first == "base")
 
 
-@dataclass(frozen=True)
-class Judged:
+@dataclass(frozen=True, repr=False)
+class JudgedPairs(Shown):
     """A judge's verdict on two models, and what speaks against the judge."""
 
     judge: str
     matches: Matches
     judgements: tuple[Judgement, ...]
 
-    @property
+    @cached_property
     def readable(self) -> tuple[Judgement, ...]:
         """The judgements with a verdict in both orders."""
         return tuple(judgement for judgement in self.judgements if judgement.readable)
 
     @cached_property
     def wins(self) -> Wins:
-        """Which answer won in both orders, question by question."""
+        """Which answer won in both orders, question by question; its ``rate`` counts ties as half."""
         values = {"tuned": 1.0, "base": 0.0}
-        readable = self.readable
-        return Wins(
-            tuple(values.get(judgement.choice, 0.5) for judgement in readable),
-            tuple(j.match.cluster or j.match.question for j in readable),
-        )
-
-    @property
-    def win_rate(self) -> float:
-        """How often the tuned answer is preferred where the two differ, with ties as half; nan without."""
-        return self.wins.rate
+        clusters = (j.match.cluster or j.match.question for j in self.readable)
+        return Wins(tuple(values.get(j.choice, 0.5) for j in self.readable), tuple(clusters))
 
     @property
     def consistency(self) -> float | None:
         """How often both orders got the same verdict, from 0 to 1."""
-        readable = self.readable
-        return fmean(judgement.consistent for judgement in readable) if readable else None
+        return fmean(j.base_first == j.tuned_first for j in self.readable) if self.readable else None
 
     @cached_property
     def position(self) -> Position:
@@ -105,18 +88,9 @@ class Judged:
         The p is that of a sign test over the questions on which its picks followed the place: the two
         orders of a question are no independent readings.
         """
-        readable = self.readable
-        firsts = sum((j.base_first == "base") + (j.tuned_first == "tuned") for j in readable)
-        picks = sum((j.base_first != "tie") + (j.tuned_first != "tie") for j in readable)
-        leanings = [judgement.leaning for judgement in readable]
-        p = sign_test(sum(leaning > 0 for leaning in leanings), sum(leaning < 0 for leaning in leanings))
-        return Position(firsts, picks, p)
-
-    @property
-    def lengths(self) -> tuple[float, float]:
-        """The mean length of the base model's answers and of the tuned one's, in characters."""
-        asked = [judgement.match for judgement in self.judgements]
-        return fmean(len(match.base) for match in asked), fmean(len(match.tuned) for match in asked)
+        picks = [judgement.picks for judgement in self.readable]
+        p = sign_test(sum(one > two for one, two in picks), sum(one < two for one, two in picks))
+        return Position(sum(first for first, _ in picks), sum(map(sum, picks)), p)
 
     @property
     def findings(self) -> tuple[str, ...]:
@@ -129,30 +103,29 @@ class Judged:
         wins = self.wins
         if not wins.values:
             return f"{self.judge} gave no verdict that can be read."
-        won = sum(value == 1 for value in wins.values)
-        lost = sum(value == 0 for value in wins.values)
+        tuned, base, neither = wins.decided
+        numbers = f"{percent(wins.rate)} with ties as half (95 % interval {wins.interval})"
         return (
-            f"{self.judge} prefers the tuned model on {won} questions, the base model on {lost} and neither "
-            f"on {len(wins.values) - won - lost}: {percent(wins.rate)} with ties as half "
-            f"(95 % interval {wins.interval}), sign test {p_told(wins.p_value)}."
+            f"{self.judge} prefers the tuned model on {tuned} questions, the base model on {base} and "
+            f"neither on {neither}: {numbers}, sign test {p_in_words(wins.p_value)}."
         )
 
-    def __repr__(self) -> str:
-        """Show the verdict."""
-        return f"<Judged: {self.verdict}>"
-
-    def _repr_html_(self) -> str:
-        base, tuned = self.lengths
+    def tables(self) -> list[Table]:
+        """The findings, then how the judge judged."""
+        asked = [judgement.match for judgement in self.judgements]
+        tuned, base = (
+            fmean(map(len, texts)) for texts in zip(*((m.tuned, m.base) for m in asked), strict=True)
+        )
         rows = [("finding", finding) for finding in self.findings]
         rows += [
             ("compared", f"tuned: {self.matches.tuned}; base: {self.matches.base}"),
-            ("judged", f"{counted(len(self.judgements), 'question')}, each in both orders"),
+            ("judged", f"{counted(len(asked), 'question')}, each in both orders"),
             ("answered alike", f"{self.matches.same:,} more, which no judge can tell apart"),
             ("same verdict in both orders", "–" if self.consistency is None else percent(self.consistency)),
             ("place", str(self.position)),
             ("mean length", f"{tuned:,.0f} characters tuned, {base:,.0f} base"),
         ]
-        return table(self.verdict, ("measure", "value"), rows)
+        return [(self.verdict, ("measure", "value"), rows)]
 
     def _findings(self) -> Iterator[str]:
         for side, model in zip(SIDES, (self.matches.base, self.matches.tuned), strict=True):
@@ -218,10 +191,9 @@ def ask_judge_pairs(
     ratings: Ratings | None = None,
     seed: int = 0,
     sample: int | None = None,
-    max_tokens: int = ANSWER_TOKENS,
     concurrency: int = 32,
     cache: str | Path | None = None,
-) -> Judged:
+) -> JudgedPairs:
     """Let ``model`` say which answers are better; each pair is sent twice, once in each order.
 
     It sees the question, the reference and both answers, and no model's name. ``ratings`` keeps its
@@ -235,37 +207,31 @@ def ask_judge_pairs(
             f"{found.base} and {found.tuned} answered every question alike; there is nothing to judge."
         )
     orders = [(match, first) for match in found.asked for first in SIDES]
-    requests = [Request(model, _messages(match, first), max_tokens, 0.0) for match, first in orders]
+    requests = [Request(model, _messages(match, first), ANSWER_TOKENS, 0.0) for match, first in orders]
     with closing(ask(client, requests, concurrency=concurrency, cache=cache)) as answers:
         said = {
             place: answer.text for place, answer in progress_bar(answers, len(requests), f"judged by {model}")
         }
-    judgements = []
-    for number, match in enumerate(found.asked):
-        replies = said[2 * number], said[2 * number + 1]
-        verdicts = [chosen(reply, first) for reply, first in zip(replies, SIDES, strict=True)]
-        judgements.append(Judgement(match, verdicts[0], verdicts[1], replies))
+    judgements = [
+        Judgement(match, chosen(said[2 * number], "base"), chosen(said[2 * number + 1], "tuned"))
+        for number, match in enumerate(found.asked)
+    ]
     if ratings is not None:
-        _keep(ratings, model, judgements)
-    return Judged(model, found, tuple(judgements))
+        # What is not there yet: a rerun from the cache says nothing new.
+        known = {key: rating.choice for (key, rater), rating in ratings.latest.items() if rater == model}
+        for judgement in judgements:
+            if judgement.readable and known.get(judgement.match.key) != judgement.choice:
+                ratings.rate(judgement.match, judgement.choice, first=None, rater=model, by="judge")
+    return JudgedPairs(model, found, tuple(judgements))
 
 
 def chosen(reply: str, first: Side) -> Choice | None:
     """What a reply says, given whose answer was A; the last verdict in it counts, and None is none at all."""
-    verdicts = _VERDICT.findall(reply)
+    verdicts = _VERDICT.findall(final_answer(reply))
     if not verdicts:
         return None
     second: Side = "tuned" if first == "base" else "base"
     return {"A": first, "B": second}.get(verdicts[-1], "tie")
-
-
-def _keep(ratings: Ratings, judge: str, judgements: Sequence[Judgement]) -> None:
-    """Write down what is not there yet: a rerun from the cache says nothing new."""
-    known = {key: rating.choice for (key, rater), rating in ratings.latest.items() if rater == judge}
-    for judgement in judgements:
-        match, choice = judgement.match, judgement.choice
-        if judgement.readable and known.get(match.key) != choice:
-            ratings.rate(match, choice, first=None, rater=judge, by="judge")
 
 
 def _messages(match: Match, first: Side) -> list[dict[str, object]]:

@@ -5,7 +5,7 @@ people, never mixed with them. Also preference pairs for direct preference optim
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.dataset.dataset import TOOLS, Dataset, Example, counted
 from workbench.dataset.preference_pairs import Scored, pairs_from_samples
-from workbench.display import table
+from workbench.display import Shown, Table
 from workbench.errors import DataError
 from workbench.evaluation.agreement import Accord, accord
 from workbench.evaluation.evaluation import Evaluation
-from workbench.evaluation.ratings import Match, Matches, Rater, Rating, Ratings, Side, matches
-from workbench.evaluation.statistics import Interval, interval_of, sign_test
+from workbench.evaluation.ratings import RATERS, Match, Matches, Rater, Rating, Ratings, Side, matches
+from workbench.evaluation.statistics import Interval, interval_of, p_in_words, sign_test
 
 if TYPE_CHECKING:
     import pandas
@@ -46,37 +46,23 @@ class Wins:
 
     @property
     def interval(self) -> Interval:
-        """Its 95 % interval: Wilson's, for as many questions as these are worth (``effective``)."""
+        """Its 95 % interval: Wilson's, for as many questions as these are worth (``effective_items``)."""
         return interval_of(self.values, self.clusters or ("",) * len(self.values))
 
     @property
-    def decisive(self) -> "Wins":
-        """Only the questions that were not tied, each for the side that more preferred."""
-        kept = [(float(v > 0.5), c) for v, c in zip(self.values, self._clusters, strict=True) if v != 0.5]
-        return Wins(tuple(value for value, _ in kept), tuple(cluster for _, cluster in kept))
-
-    @property
-    def for_tuned(self) -> int:
-        """Questions on which more preferred the tuned answer."""
-        return sum(value > 0.5 for value in self.values)
-
-    @property
-    def for_base(self) -> int:
-        """Questions on which more preferred the base answer."""
-        return sum(value < 0.5 for value in self.values)
+    def decided(self) -> tuple[int, int, int]:
+        """Questions on which more preferred the tuned answer, more the base answer, and neither."""
+        tuned, base = (sum(value > 0.5 for value in self.values), sum(value < 0.5 for value in self.values))
+        return tuned, base, len(self.values) - tuned - base
 
     @cached_property
     def p_value(self) -> float:
         """The sign test, exact and two-sided: a vote each for question, or for cluster if there are any."""
-        votes: defaultdict[str, float] = defaultdict(float)
-        for value, cluster in zip(self.values, self._clusters, strict=True):
-            votes[cluster] += value - 0.5
+        votes: dict[object, float] = {}
+        clusters = self.clusters or ("",) * len(self.values)
+        for place, (value, cluster) in enumerate(zip(self.values, clusters, strict=True)):
+            votes[cluster or place] = votes.get(cluster or place, 0.0) + value - 0.5
         return sign_test(sum(v > 0 for v in votes.values()), sum(v < 0 for v in votes.values()))
-
-    @property
-    def _clusters(self) -> tuple[str, ...]:
-        given = self.clusters or ("",) * len(self.values)
-        return tuple(cluster or f"question {place}" for place, cluster in enumerate(given))
 
 
 @dataclass(frozen=True)
@@ -106,8 +92,8 @@ class Position:
         """The share with its p."""
         if not self.decisive:
             return "no pick yet"
-        told = f"{percent(self.share)}, {p_told(self.p_value)}"
-        return f"{self.first} of {self.decisive} picks were shown first ({told})"
+        numbers = f"{percent(self.share)}, {p_in_words(self.p_value)}"
+        return f"{self.first} of {self.decisive} picks were shown first ({numbers})"
 
 
 def position(firsts: Sequence[bool]) -> Position:
@@ -121,24 +107,9 @@ def percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
-def p_told(p: float) -> str:
-    """``p = 0.03``."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
-
-
 _SHOWN = 5  # disagreements under a summary; all of them are in .disagreements
-_COLUMNS = (
-    "origin",
-    "question",
-    "base_answer",
-    "tuned_answer",
-    "rater",
-    "by",
-    "choice",
-    "first",
-    "note",
-    "at",
-)
+_COLUMNS = ("origin", "question", "base_answer", "tuned_answer")
+_COLUMNS += ("rater", "by", "choice", "first", "note", "at")
 
 
 class Rated(NamedTuple):
@@ -148,8 +119,8 @@ class Rated(NamedTuple):
     rating: Rating
 
 
-@dataclass(frozen=True)
-class Preferences:
+@dataclass(frozen=True, repr=False)
+class Preferences(Shown):
     """The ratings of two models' answers by people, or by judges."""
 
     matches: Matches
@@ -185,23 +156,23 @@ class Preferences:
 
     @cached_property
     def position(self) -> Position:
-        """Whether people chose what was shown first; a judge's places are in ``Judged``."""
+        """Whether people chose what was shown first; a judge's places are in ``JudgedPairs``."""
         ratings = (rated.rating for rated in self.counted)
         return position([r.choice == r.first for r in ratings if r.first and r.choice in ("base", "tuned")])
 
     @cached_property
     def agreement(self) -> Accord | None:
         """How far the raters agree where two or more rated the same question; None where none did."""
-        return accord({rater: _choices(self._of(rater)) for rater in self.raters})
+        return accord(
+            {rater: {m: _side(r.value) for m, r in self.counted if r.rater == rater} for rater in self.raters}
+        )
 
     @cached_property
     def judge_agreement(self) -> Accord | None:
         """How far judges agree with people on questions that both rated: the majority of each."""
-        sides: dict[Rater, dict[Match, str]] = {"person": {}, "judge": {}}
-        for by, said in sides.items():
-            rated = [each for each in self.ratings if each.rating.by == by]
-            said |= {m: _side(fmean(r.value for r in ratings)) for m, ratings in _by_match(rated).items()}
-        return accord({"people": sides["person"], "the judge": sides["judge"]})
+        people, judge = (replace(self, by=by).values for by in RATERS)
+        sides = {"people": people, "the judge": judge}
+        return accord({who: {m: _side(v) for m, v in values.items()} for who, values in sides.items()})
 
     @property
     def split(self) -> tuple[Match, ...]:
@@ -228,7 +199,8 @@ class Preferences:
             asked = counted(len(self.matches.asked), "question")
             return f"No rating by {who} yet; {asked} answered differently, {self.matches.same:,} alike."
         wins, p = self.wins, self.wins.p_value
-        split = f"{wins.for_tuned} to {wins.for_base}, sign test {p_told(p)}"
+        tuned, base, _ = wins.decided
+        split = f"{tuned} to {base}, sign test {p_in_words(p)}"
         numbers = f"the tuned model wins {percent(wins.rate)} with ties as half, {split}"
         if p > CERTAIN:
             return f"Neither is clearly preferred by {who}: {numbers}."
@@ -237,69 +209,45 @@ class Preferences:
     @property
     def findings(self) -> tuple[str, ...]:
         """What speaks against believing the numbers as they are."""
-        return tuple(self._findings())
+        found = []
+        if self.matches.alone:
+            alone = counted(self.matches.alone, "question")
+            found.append(f"Only one of the two answered {alone}, which nobody can compare.")
+        if self.position.is_biased:
+            again = "Rate again with another seed, or by other people."
+            found.append(f"The place decided: {self.position}. {again}")
+        agreed = filter(None, (self.agreement, self.judge_agreement))
+        return (*found, *(each.finding for each in agreed if each.finding))
 
-    def __repr__(self) -> str:
-        """Show the verdict."""
-        return f"<Preferences: {self.verdict}>"
-
-    def _repr_html_(self) -> str:
-        summary = table(self.verdict, ("measure", "value"), self._rows())
-        split = self.split
-        if not split:
-            return summary
-        shown = [(m.origin, m.question, m.base, m.tuned, self._told(m)) for m in split[:_SHOWN]]
-        caption = (
-            f"{len(shown)} of {counted(len(split), 'question')} that split the raters; see .disagreements"
-        )
+    def tables(self) -> Iterator[Table]:
+        """The numbers, then questions that split the raters."""
+        yield self.verdict, ("measure", "value"), self._rows()
+        by_match = _by_match(self.counted)
+        rows = []
+        for match in self.split[:_SHOWN]:
+            who = ", ".join(f"{r.rater or 'no name'}: {r.choice}" for r in by_match[match])
+            rows.append((match.origin, match.question, match.base, match.tuned, who))
+        of_all = f"{len(rows)} of {counted(len(self.split), 'question')}"
         columns = ("origin", "question", self.matches.base, self.matches.tuned, "who prefers what")
-        return summary + table(caption, columns, shown)
+        yield f"{of_all} that split the raters; see .disagreements", columns, rows
 
     def _rows(self) -> Iterator[tuple[str, str]]:
-        wins, sides = self.wins, (self.matches.tuned, self.matches.base)
-        yield "compared", f"tuned: {sides[0]}; base: {sides[1]}"
-        yield (
-            "rated",
-            f"{len(self.values):,} of {counted(len(self.matches.asked), 'question')} answered differently",
-        )
+        wins, asked = self.wins, counted(len(self.matches.asked), "question")
+        yield "compared", f"tuned: {self.matches.tuned}; base: {self.matches.base}"
+        yield "rated", f"{len(self.values):,} of {asked} answered differently"
         if self.counted:
             choices = Counter(rated.rating.choice for rated in self.counted)
             yield "choices", ", ".join(f"{choice} {number}" for choice, number in choices.most_common())
-            yield (
-                "win rate of the tuned model, ties as half",
-                f"{percent(wins.rate)} (95 % interval {wins.interval})",
-            )
-            decisive = wins.decisive
-            if decisive.values:
-                told = (
-                    f"{percent(decisive.rate)} of {len(decisive.values)} (95 % interval {decisive.interval})"
-                )
-                yield "without ties", told
-            yield "sign test", p_told(wins.p_value)
+            rate = f"{percent(wins.rate)} (95 % interval {wins.interval})"
+            yield "win rate of the tuned model, ties as half", rate
+            yield "sign test", p_in_words(wins.p_value)
             if self.by == "person":
                 yield "place", str(self.position)
         if self.agreement:
             yield f"agreement of {len(self.raters)} raters", str(self.agreement)
         if self.judge_agreement:
             yield "agreement of judge and people", str(self.judge_agreement)
-        yield from (("finding", finding) for finding in self._findings())
-
-    def _findings(self) -> Iterator[str]:
-        if self.matches.alone:
-            alone = counted(self.matches.alone, "question")
-            yield f"Only one of the two answered {alone}, which nobody can compare."
-        if self.position.is_biased:
-            yield f"The place decided: {self.position}. Rate again with another seed, or by other people."
-        for agreed in (self.agreement, self.judge_agreement):
-            if agreed and agreed.finding:
-                yield agreed.finding
-
-    def _of(self, rater: str) -> list[Rated]:
-        return [rated for rated in self.counted if rated.rating.rater == rater]
-
-    def _told(self, match: Match) -> str:
-        said = (r.rating for r in self.counted if r.match == match)
-        return ", ".join(f"{rating.rater or 'no name'}: {rating.choice}" for rating in said)
+        yield from (("finding", finding) for finding in self.findings)
 
 
 def preferences(
@@ -319,10 +267,6 @@ def _by_match(ratings: Sequence[Rated]) -> dict[Match, list[Rating]]:
     return found
 
 
-def _choices(ratings: Sequence[Rated]) -> dict[Match, str]:
-    return {match: _side(rating.value) for match, rating in ratings}
-
-
 def _side(value: float) -> str:
     return "tuned" if value > 0.5 else "base" if value < 0.5 else "neither"
 
@@ -331,7 +275,13 @@ def _frame(ratings: Sequence[Rated]) -> "pandas.DataFrame":
     import pandas
 
     rows = [
-        (m.origin, m.question, m.base, m.tuned, r.rater, r.by, r.choice, r.first, r.note, r.at)
+        {
+            "origin": m.origin,
+            "question": m.question,
+            "base_answer": m.base,
+            "tuned_answer": m.tuned,
+            **vars(r),
+        }
         for m, r in ratings
     ]
     return pandas.DataFrame(rows, columns=list(_COLUMNS))
@@ -350,7 +300,7 @@ def pairs(preferences: Preferences, dataset: Dataset) -> Dataset:
     when a question is not in ``dataset``.
     """
     prompts = {(example.origin, example.question): example for example in dataset}
-    shown = _shown_first(preferences)
+    by_match = _by_match(preferences.counted)
     made: list[Example] = []
     for match, value in preferences.values.items():
         if value != 0.5:
@@ -360,7 +310,8 @@ def pairs(preferences: Preferences, dataset: Dataset) -> Dataset:
                     f"{dataset.name} has no example {match.origin} with the question that was rated; "
                     "give the dataset that was evaluated."
                 )
-            made += _pair(match, value, shown[match], example)
+            firsts = {rating.first for rating in by_match[match]}
+            made += _pair(match, value, firsts.pop() if len(firsts) == 1 else None, example)
     if not made:
         raise DataError(f"No pair: no answer was preferred. {preferences.verdict}")
     undecided = len(preferences.values) - len(made)
@@ -368,16 +319,11 @@ def pairs(preferences: Preferences, dataset: Dataset) -> Dataset:
     return Dataset(f"{dataset.name} (preferred)", tuple(made), notes)
 
 
-def _shown_first(preferences: Preferences) -> dict[Match, Side | None]:
-    """Whose answer was shown first; None where raters saw both orders."""
-    shown: dict[Match, set[Side | None]] = {}
-    for match, rating in preferences.counted:
-        shown.setdefault(match, set()).add(rating.first)
-    return {match: firsts.pop() if len(firsts) == 1 else None for match, firsts in shown.items()}
-
-
 def _pair(match: Match, value: float, first: Side | None, example: Example) -> Iterator[Example]:
-    """One pair; made question by question, as scores of different questions do not compare."""
+    """One pair, question by question, as scores of different questions do not compare.
+
+    ``first`` is None where raters saw both orders.
+    """
     sides = (("base", match.base, 1 - value), ("tuned", match.tuned, value))
     answers = [
         Scored(example.prompt, text, score, match.origin, {**example.metadata, "preferred_from": side})

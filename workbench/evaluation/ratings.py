@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from workbench import jsonl_log
 from workbench.dataset.dataset import counted
@@ -26,7 +26,6 @@ from workbench.evaluation.evaluation import Evaluation, Item
 
 Side: TypeAlias = Literal["base", "tuned"]
 SIDES: tuple[Side, Side] = ("base", "tuned")
-_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -68,15 +67,6 @@ class Matches:
     alone: int = 0
     """Questions that only one of the two answered."""
 
-    def __repr__(self) -> str:
-        """How many."""
-        return f"<Matches: {counted(len(self.asked), 'question')}, {self.same:,} more answered alike>"
-
-    def _repr_html_(self) -> str:
-        rows = [(m.origin, m.question, m.base, m.tuned) for m in self.asked[:_SHOWN]]
-        caption = f"{counted(len(self.asked), 'question')} answered differently, {self.same:,} alike"
-        return table(caption, ("origin", "question", self.base, self.tuned), rows)
-
 
 def matches(base: Evaluation, tuned: Evaluation, *, seed: int = 0, sample: int | None = None) -> Matches:
     """Put two evaluations' answers side by side; ``sample`` draws so many questions, else all are asked.
@@ -92,7 +82,11 @@ def matches(base: Evaluation, tuned: Evaluation, *, seed: int = 0, sample: int |
             f"{base.model} and {tuned.model} have no question in common; evaluate both on one dataset."
         )
     differing = [(one, other) for one, other in both if one.answer.strip() != other.answer.strip()]
-    asked = list({match.key: match for match in (_match(*pair) for pair in differing)}.values())
+    found = [
+        Match(one.origin, one.question, one.reference, one.answer, other.answer, one.cluster or other.cluster)
+        for one, other in differing
+    ]
+    asked = list({match.key: match for match in found}.values())
     random.Random(seed).shuffle(asked)
     return Matches(
         _named(base, tuned),
@@ -106,11 +100,6 @@ def matches(base: Evaluation, tuned: Evaluation, *, seed: int = 0, sample: int |
 def _answered(evaluation: Evaluation) -> dict[str, Item]:
     """The items by their ids; a question that the service refused has no answer to compare."""
     return {item.id: item for item in evaluation.items if item.answer or not item.problem}
-
-
-def _match(base: Item, tuned: Item) -> Match:
-    cluster = base.cluster or tuned.cluster
-    return Match(base.origin, base.question, base.reference, base.answer, tuned.answer, cluster)
 
 
 def _named(one: Evaluation, other: Evaluation) -> str:
@@ -219,16 +208,9 @@ class Ratings:
         text = json.dumps(facts, ensure_ascii=False)
         jsonl_log.append(self.path, text.encode(errors="replace"))
 
-    def _rating(self, line: Mapping[str, object]) -> Rating:
-        first = line.get("first")
+    def _rating(self, line: Mapping[str, Any]) -> Rating:
+        known = {name: line[name] for name in Rating.__dataclass_fields__ if name in line}
         try:
-            return Rating(
-                cast(Choice, line["choice"]),
-                None if first is None else cast(Side, first),
-                str(line.get("rater", "")),
-                cast(Rater, line.get("by", "person")),
-                str(line.get("note", "")),
-                str(line.get("at", "")),
-            )
+            return Rating(**{"first": None, **known})
         except DataError as error:
             raise DataError(f"{self.path} holds a line that is no rating: {error} Remove it.") from error

@@ -1,10 +1,9 @@
 """What evaluations leave in a project: every answer in a file, and the scores in the record.
 
-A later notebook, a report and a check in CI read the record; none of them
-asks a model again.
+A later notebook, a report and a check in CI read the record; none of them asks a model again. A file apart
+because only notebooks call it: nothing else of the package writes into a project what was measured.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -97,7 +96,7 @@ def record_baseline(
         name = f"evaluations/baseline-{number}.jsonl"
         project.save(name, one.evaluation.to_jsonl())
         role = {id(prompts.gold): "gold", id(prompts.teacher): "teacher"}.get(id(one), "rung")
-        kept.append({**_known(one.facts), "role": role, "evaluation": name})
+        kept.append({**one.facts, "role": role, "evaluation": name})
         if one.evaluation is prompts.best:
             best = name
     listed: dict[str, JSON] = {}
@@ -111,7 +110,7 @@ def record_baseline(
         test_sha256=test_sha256,
         rungs=kept,
         best_prompt=prompts.best.prompt.name,
-        best_score=_number(prompts.best.score),
+        best_score=_finite(prompts.best.score),
         best_evaluation=best,
         evidence=evidence(prompts, failures, context_tokens=context_tokens),
         **listed,
@@ -155,34 +154,26 @@ def record_comparison(
     project.save(files["tuned"], tuned.to_jsonl())
     return project.record(
         "comparison",
-        **_known(comparison.facts),
+        **{name: _finite(value) for name, value in comparison.facts.items()},
         base_prompt=base.prompt.name,
-        base_low=_number(base.interval.low),
-        base_high=_number(base.interval.high),
+        base_low=_finite(base.interval.low),
+        base_high=_finite(base.interval.high),
         base_evaluation=files["base"],
         tuned_prompt=tuned.prompt.name,
-        tuned_low=_number(tuned.interval.low),
-        tuned_high=_number(tuned.interval.high),
+        tuned_low=_finite(tuned.interval.low),
+        tuned_high=_finite(tuned.interval.high),
         tuned_evaluation=files["tuned"],
         grader=str(base.grader["name"]),
         job_id=job_id,
         training_seconds=training_seconds,
-        **({} if release is None else {"gate": _known(release.facts)}),
+        **({} if release is None else {"gate": _finite(release.facts)}),
     )
 
 
-def _known(facts: Mapping[str, JSON]) -> dict[str, JSON]:
-    return {name: _finite(value) for name, value in facts.items()}
-
-
 def _finite(value: JSON) -> JSON:
-    """The record is JSON, which has no ``nan``: what nobody knows is ``None``."""
+    """The record is JSON, which has no ``nan``: what is not known is ``None``."""
     if isinstance(value, Mapping):
-        return _known(value)
+        return {name: _finite(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(each) for each in value]
-    return _number(value) if isinstance(value, float) else value
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    return None if value != value else value

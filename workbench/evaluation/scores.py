@@ -10,7 +10,7 @@ Also the pairing of two evaluations by item: which items are compared, and which
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -19,7 +19,6 @@ from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.prompts import Prompt
 from workbench.evaluation.requests import Answer
-from workbench.project import JSON
 
 # Pairing of two evaluations.
 
@@ -157,17 +156,9 @@ def _some(names: Sequence[str]) -> str:
 
 
 IN_THE_FILE = {"type": "file", "name": "as scored in the file"}
-"""Stands for a grader that nobody told; two such files are taken to have the same."""
-_NAMED_COLUMNS = 5  # bad lines in a message
+"""Stands for a grader that is not known; two such files are taken to have the same."""
 _PARQUET = b"PAR1"
-
-
-class _Line(NamedTuple):
-    number: int
-    id: str
-    score: float
-    sample: str
-    texts: Mapping[str, str]
+_TEXTS = ("cluster", "question", "reference", "answer", "origin")
 
 
 def read_scores(path: str | Path) -> Evaluation:
@@ -191,18 +182,32 @@ def read_scores(path: str | Path) -> Evaluation:
         return Evaluation.load(path)
     if not filled:
         raise DataError(f'{path} is empty; write a line such as {{"id": "q1", "score": 1}} for each item.')
-    read, bad = [], []
+    items: dict[str, Item] = {}
+    first: dict[tuple[str, str], int] = {}  # the line of each sample of an item
+    bad = []
     for number, line in filled:
         try:
-            read.append(_line(number, line))
+            id, score, sample, texts = _scored(line)
         except ValueError as error:
             bad.append(f"line {number}: {error}")
-    bad += _repeated(read)
+            continue
+        before = first.setdefault((id, sample), number)
+        if before != number:
+            bad.append(
+                f"line {number}: id {id!r} stands in line {before} already; leave one out, or number several "
+                'answers to one item with "sample".'
+            )
+        problem = "the file has no score for it" if math.isnan(score) else ""
+        answer = Answer(texts["answer"], "", math.nan, 0, 0, score=score, problem=problem)
+        place = texts["origin"] or f"{path.name}:{number}"
+        known = Item(id, place, texts["question"], texts["reference"], cluster=texts["cluster"])
+        known = items.get(id, known)
+        items[id] = replace(known, answers=(*known.answers, answer))
     if bad:
-        more = f" And {len(bad) - _NAMED_COLUMNS} more." if len(bad) > _NAMED_COLUMNS else ""
-        raise DataError(f"{path}: {' '.join(bad[:_NAMED_COLUMNS])}{more}")
-    items = tuple(_items(read, path.name))
-    return Evaluation(path.stem, Prompt("not told"), IN_THE_FILE, items, max_tokens=0, temperature=0.0)
+        more = f" And {len(bad) - _NAMED} more." if len(bad) > _NAMED else ""
+        raise DataError(f"{path}: {' '.join(bad[:_NAMED])}{more}")
+    prompt, found = Prompt("not told"), tuple(items.values())
+    return Evaluation(path.stem, prompt, IN_THE_FILE, found, max_tokens=0, temperature=0.0)
 
 
 def _is_evaluation(line: str) -> bool:
@@ -213,8 +218,8 @@ def _is_evaluation(line: str) -> bool:
     return isinstance(first, dict) and "evaluation" in first and "items" in first
 
 
-def _line(number: int, line: str) -> _Line:
-    """One line's facts; a ``ValueError`` says what is wrong with it and what to do."""
+def _scored(line: str) -> tuple[str, float, str, Mapping[str, str]]:
+    """A line's id, score, sample and texts; a ``ValueError`` says what is wrong with it and what to do."""
     try:
         facts = json.loads(line)
     except ValueError as error:
@@ -225,57 +230,13 @@ def _line(number: int, line: str) -> _Line:
     if missing:
         has = ", ".join(map(repr, facts)) or "nothing"
         raise ValueError(f"has no {' and no '.join(map(repr, missing))}; it has {has}.")
-    if isinstance(facts["id"], bool) or not isinstance(facts["id"], str | int) or facts["id"] == "":
-        raise ValueError(f"id is {facts['id']!r}; give each item a text or a whole number of its own.")
-    texts = {
-        name: "" if facts.get(name) is None else str(facts[name])
-        for name in ("cluster", "question", "reference", "answer", "origin")
-    }
-    sample = "" if facts.get("sample") is None else str(facts["sample"])
-    return _Line(number, str(facts["id"]), _score(facts["score"]), sample, texts)
-
-
-def _score(value: JSON) -> float:
-    if value is None:
-        return math.nan
-    if not isinstance(value, bool | int | float):
+    id, value = facts["id"], facts["score"]
+    if isinstance(id, bool) or not isinstance(id, str | int) or id == "":
+        raise ValueError(f"id is {id!r}; give each item a text or a whole number of its own.")
+    if value is not None and not isinstance(value, bool | int | float):
         raise ValueError(f"score is {value!r}; give a number from 0 to 1, or null if there is none.")
-    score = float(value)
-    if not math.isnan(score) and not 0 <= score <= 1:
+    score = math.nan if value is None else float(value)
+    if score < 0 or score > 1:
         raise ValueError(f"score is {score:g}; give one from 0 to 1: divide by the largest there can be.")
-    return score
-
-
-def _repeated(lines: Iterable[_Line]) -> list[str]:
-    seen: dict[tuple[str, str], int] = {}
-    found = []
-    for line in lines:
-        before = seen.setdefault((line.id, line.sample), line.number)
-        if before != line.number:
-            found.append(
-                f"line {line.number}: id {line.id!r} stands in line {before} already; leave one out, or "
-                'number several answers to one item with "sample".'
-            )
-    return found
-
-
-def _items(lines: Iterable[_Line], name: str) -> Iterator[Item]:
-    """An item of each id, with the mean score of its samples that have one."""
-    by_id: dict[str, list[_Line]] = {}
-    for line in lines:
-        by_id.setdefault(line.id, []).append(line)
-    for id, answers in by_id.items():
-        first = answers[0]
-        yield Item(
-            id=id,
-            origin=first.texts["origin"] or f"{name}:{first.number}",
-            question=first.texts["question"],
-            reference=first.texts["reference"],
-            answers=tuple(map(_answer, answers)),
-            cluster=first.texts["cluster"],
-        )
-
-
-def _answer(line: _Line) -> Answer:
-    problem = "the file has no score for it" if math.isnan(line.score) else ""
-    return Answer(line.texts["answer"], "", math.nan, 0, 0, score=line.score, problem=problem)
+    sample, *texts = ("" if facts.get(name) is None else str(facts[name]) for name in ("sample", *_TEXTS))
+    return str(id), score, sample, dict(zip(_TEXTS, texts, strict=True))

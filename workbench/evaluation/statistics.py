@@ -29,6 +29,11 @@ class Interval(NamedTuple):
         return f"{100 * self.low:.0f}–{100 * self.high:.0f}"
 
 
+def p_in_words(value: float) -> str:
+    """``p = 0.12``, or ``p < 0.001``."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+
+
 def wilson(mean: float, n: int, *, confidence: float = 0.95) -> Interval:
     """Between which values does the true score lie, if I saw this mean on ``n`` items?
 

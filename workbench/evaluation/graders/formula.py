@@ -20,8 +20,8 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
     ast.Pow: math.pow,  # raises where ** would give a complex number
 }
 _FUNCTIONS: Mapping[str, Callable[..., float]] = {
-    "min": min,
-    "max": max,
+    "min": lambda *values: min(values),
+    "max": lambda *values: max(values),
     "abs": abs,
     "floor": math.floor,
     "ceil": math.ceil,
@@ -120,12 +120,7 @@ def _value(node: ast.expr, scores: Mapping[str, float]) -> float:
         case ast.BinOp(left=left, op=op, right=right):
             return _OPERATORS[type(op)](_value(left, scores), _value(right, scores))
         case ast.Call(func=ast.Name(id=name), args=arguments):
-            values = [_value(argument, scores) for argument in arguments]
-            return (
-                _FUNCTIONS[name](*values)
-                if len(values) == 1 and name not in _OF_MANY
-                else _FUNCTIONS[name](values)
-            )
+            return _FUNCTIONS[name](*(_value(argument, scores) for argument in arguments))
     raise AssertionError(node)
 
 
