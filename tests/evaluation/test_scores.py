@@ -50,7 +50,7 @@ def test_two_files_of_another_tool_are_compared(tmp_path):
         "The tuned model is better: 12 of 12 items right against 0 (+100.0 points"
     )
     assert "<td" in result._repr_html_()
-    assert "not told" in result._repr_html_()
+    assert "not known" in result._repr_html_()
 
 
 def test_a_saved_evaluation_is_read_as_one(tmp_path):

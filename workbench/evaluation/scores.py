@@ -206,7 +206,7 @@ def read_scores(path: str | Path) -> Evaluation:
     if bad:
         more = f" And {len(bad) - _NAMED} more." if len(bad) > _NAMED else ""
         raise DataError(f"{path}: {' '.join(bad[:_NAMED])}{more}")
-    prompt, found = Prompt("not told"), tuple(items.values())
+    prompt, found = Prompt("not known"), tuple(items.values())
     return Evaluation(path.stem, prompt, IN_THE_FILE, found, max_tokens=0, temperature=0.0)
 
 

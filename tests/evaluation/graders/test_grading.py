@@ -10,7 +10,7 @@ from openai.types.graders import PythonGraderParam, StringCheckGraderParam, Text
 
 from workbench.errors import DataError
 from workbench.evaluation.graders.grades import NO_ERRORS, BadGraderError
-from workbench.evaluation.graders.grading import check_grader, grade, graded, passes, threshold
+from workbench.evaluation.graders.grading import check_grader, grade, graded, passes
 from workbench.evaluation.graders.sandbox import close_sandboxes
 
 
@@ -314,12 +314,10 @@ def test_the_items_are_checked_for_all_graders_of_a_multi_grader():
 
 def test_a_score_passes_from_the_threshold_on():
     mine = string_check(pass_threshold=0.5)
-    assert threshold(mine) == 0.5
     assert [passes(mine, score) for score in (0.49, 0.5, float("nan"))] == [False, True, False]
 
 
 def test_without_a_threshold_only_the_full_score_passes():
-    assert threshold(string_check()) is None
     assert [passes(string_check(), score) for score in (0.99, 1.0)] == [False, True]
 
 

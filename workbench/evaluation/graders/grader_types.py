@@ -22,7 +22,6 @@ from workbench.evaluation.graders.grades import (
     UnansweredError,
     flagged,
     item_reads,
-    known_places,
     misplaced,
     places,
     together,
@@ -115,12 +114,20 @@ def template_texts(grader: Grader, path: str = "grader") -> Iterator[tuple[str, 
     """The texts that may hold templates, of a grader and of those in it, each with its path."""
     for place, one in with_inner(grader, path):
         for name in type_of(one).templates:
-            value = one.get(name)
-            if isinstance(value, str):
-                yield f"{place}.{name}", value
-            elif isinstance(value, list | tuple):
-                for number, message in enumerate(value):
-                    yield from _said(message, f"{place}.{name}[{number}]")
+            yield from _texts_in(one.get(name), f"{place}.{name}")
+
+
+def _texts_in(value: object, path: str) -> Iterator[tuple[str, str]]:
+    """A text; or those of messages to a model, whose content is a text, a part or a list of parts."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for name in ("content", "text"):
+            yield from _texts_in(value.get(name), f"{path}.{name}")
+    elif isinstance(value, list | tuple):
+        for number, each in enumerate(value):
+            if isinstance(each, Mapping):
+                yield from _texts_in(each, f"{path}[{number}]")
 
 
 def item_fields(grader: Grader) -> frozenset[tuple[str, ...]]:
@@ -159,7 +166,7 @@ def check_shape(grader: Grader, path: str = "grader") -> None:
         if grader[field] not in values:
             raise BadGraderError(f"{path}.{field}", f"is {grader[field]!r}; use {', '.join(values)}")
     for place_of_text, text in template_texts(grader, path):
-        for place in known_places(text):
+        for place in places(text):
             wrong = misplaced(place)
             if wrong:
                 raise BadGraderError(place_of_text, f"has the template {wrong}")
@@ -455,21 +462,6 @@ TYPES: dict[str, GraderType] = {
     ),
 }
 _UNKNOWN = GraderType("is unknown")
-
-
-def _said(message: object, path: str) -> Iterator[tuple[str, str]]:
-    """The texts of one message to a model, whose content is a text, a part or a list of parts."""
-    content = message.get("content") if isinstance(message, Mapping) else None
-    if isinstance(content, str):
-        yield f"{path}.content", content
-    elif isinstance(content, Mapping):
-        if isinstance(content.get("text"), str):
-            yield f"{path}.content.text", content["text"]
-    elif isinstance(content, list | tuple):
-        for number, part in enumerate(content):
-            text = part.get("text") if isinstance(part, Mapping) else None
-            if isinstance(text, str):
-                yield f"{path}.content[{number}].text", text
 
 
 def _is_number(value: object) -> bool:

@@ -93,7 +93,7 @@ class AnswerToGrade:
         Raises ``NoScoreError`` for an item without the field, ``UnansweredError`` for an answer without it.
         """
         found: dict[str, str] = {}
-        for shown, path in known_places(text):
+        for shown, path in places(text):
             value = value_at(path, self.values)
             if value is None and path[0] == "item":
                 raise NoScoreError(unfilled(shown, self.item), "invalid_variable_error")
@@ -204,15 +204,14 @@ class Place(NamedTuple):
     """``("item", "meta", "answer")``; empty for a template that names no place."""
 
 
-def places(text: str) -> tuple[Place, ...]:
-    """Which templates does this text have, in order?"""
-    return tuple(_place(match) for match in _TEMPLATE.finditer(text, 0, _end(text)))
-
-
 @lru_cache(maxsize=512)
-def known_places(text: str) -> tuple[Place, ...]:
-    """The same, kept for the texts of 512 graders."""
-    return places(text)
+def places(text: str) -> tuple[Place, ...]:
+    """Which templates does this text have, in order? Kept for the texts of 512 graders."""
+    found = []
+    for match in _TEMPLATE.finditer(text, 0, _end(text)):
+        place = _PLACE.fullmatch(match[1])
+        found.append(Place(match[0], (place[1], *place[2].split(".")[1:]) if place else ()))
+    return tuple(found)
 
 
 def misplaced(place: Place) -> str:
@@ -268,28 +267,18 @@ def _end(text: str) -> int:
     return text.rfind("}}") + 2 if "}}" in text else 0
 
 
-def _place(match: re.Match[str]) -> Place:
-    place = _PLACE.fullmatch(match[1])
-    return Place(match[0], (place[1], *place[2].split(".")[1:]) if place else ())
-
-
 def _read(node: ast.AST, item: str) -> tuple[str, ...]:
     """The path that an expression reads of the item; empty when it reads none."""
-    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
-        before, key = node.value, node.slice
-    elif (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr == "get"
-        and len(node.args) == 1
-        and not node.keywords
-    ):
-        before, key = node.func.value, node.args[0]
-    else:
-        return ()
-    if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
-        return ()
+    match node:
+        case ast.Subscript(value=before, slice=ast.Constant(value=str(key)), ctx=ast.Load()):
+            pass
+        case ast.Call(
+            func=ast.Attribute(value=before, attr="get"), args=[ast.Constant(value=str(key))], keywords=[]
+        ):
+            pass
+        case _:
+            return ()
     if isinstance(before, ast.Name) and before.id == item:
-        return (key.value,)
+        return (key,)
     above = _read(before, item)
-    return (*above, key.value) if above else ()
+    return (*above, key) if above else ()

@@ -22,8 +22,8 @@ from workbench.evaluation.graders.grades import (
     BadGraderError,
     Grade,
     Grader,
-    known_places,
     name_of,
+    places,
     unfilled,
     value_at,
 )
@@ -42,7 +42,7 @@ def check_grader(grader: Grader, items: Iterable[Mapping[str, object]] = ()) -> 
         problem = load_problem(source)
         if problem:
             raise BadGraderError(path, f"does not load: {problem}")
-    every = {place for _, text in template_texts(grader) for place in known_places(text)}
+    every = {place for _, text in template_texts(grader) for place in places(text)}
     needed = sorted(place for place in every if place.path[0] == "item")
     for item in items:
         for shown, path_in_item in needed:
@@ -90,13 +90,8 @@ def grade(
     return result.score
 
 
-def threshold(grader: Grader) -> float | None:
-    """The lowest score that passes, when the grader names one (``pass_threshold``)."""
-    value = grader.get("pass_threshold")
-    return float(value) if isinstance(value, int | float) else None
-
-
 def passes(grader: Grader, score: float) -> bool:
-    """Whether this score passes; without a threshold only a full one does. No score does not pass."""
-    lowest = threshold(grader)
-    return score >= (type_of(grader).range(grader)[1] if lowest is None else lowest)
+    """Whether this score passes: the lowest that does is the grader's ``pass_threshold``, else a full one."""
+    lowest = grader.get("pass_threshold")
+    full = type_of(grader).range(grader)[1]
+    return score >= (float(lowest) if isinstance(lowest, int | float) else full)

@@ -19,11 +19,7 @@ _SOURCES = Path(__file__).parent / "sources"
 _NAMES = ("exact", "normalised", "contains", "regex", "json_schema", "numeric")
 # A file of the user's own; behind a colon the function that grades, where it is not grade().
 _FILE = re.compile(r"(.+\.(?:py|json))(?::(\w+))?", re.DOTALL)
-_OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "regex": ("pattern",),
-    "json_schema": ("schema",),
-    "numeric": ("tolerance",),
-}
+_OPTIONS = {"regex": "pattern", "json_schema": "schema", "numeric": "tolerance"}
 
 
 def grader(
@@ -65,7 +61,7 @@ def grader(
         )
     given = {"schema": schema, "tolerance": tolerance, "pattern": pattern}
     for option, value in given.items():
-        if value is not None and option not in _OPTIONS.get(name, ()):
+        if value is not None and _OPTIONS.get(str(name)) != option:
             raise DataError(f"The grader {name!r} takes no {option}; leave it out.")
     if name in ("exact", "contains"):
         return {
@@ -75,7 +71,19 @@ def grader(
             "reference": "{{item.answer}}",
             "operation": "eq" if name == "exact" else "like",
         }
-    return {"name": name, "type": "python", "source": _source(str(name), schema, tolerance, pattern)}
+    # The whole text travels in the grader, so that a service far away can run it too.
+    source = (_SOURCES / f"{name}.py").read_text(encoding="utf-8")
+    if name == "regex":
+        source += f"\n\nPATTERN = {_pattern(pattern)!r}\n"
+    if name == "json_schema":
+        source += f"\n\nSCHEMA = json.loads({json.dumps(_schema(schema))!r})\n"
+    if tolerance is not None:
+        if not (math.isfinite(tolerance) and tolerance >= 0):
+            raise DataError(
+                f"tolerance is {tolerance!r}; give the largest difference that is right, 0 or more."
+            )
+        source += f"\n\nTOLERANCE = {float(tolerance)!r}\n"
+    return {"name": name, "type": "python", "source": source}
 
 
 def _of_file(given: str, function: str | None) -> dict[str, object]:
@@ -91,13 +99,13 @@ def _of_file(given: str, function: str | None) -> dict[str, object]:
     found: dict[str, object] = {"name": path.stem, "type": "python", "source": text}
     if path.suffix == ".json":
         found = _object(given, text, function)
-    elif function not in (None, "grade"):
+    else:
+        _need_function(given, text, function or "grade")
+    if function not in (None, "grade"):
         # The last assignment counts; what explains grade() does not explain another function.
         source = f"{text}\n\ngrade, explain = {function}, None\n"
         found |= {"name": f"{path.stem}_{function}", "source": source}
     try:
-        if path.suffix == ".py":
-            _need_function(given, text, function or "grade")
         check_grader(found)
     except BadGraderError as error:
         raise DataError(f"{given}: {error}") from None
@@ -127,29 +135,10 @@ def _need_function(given: str, text: str, function: str) -> None:
         raise DataError(f"{given}{line} is not Python: {error.args[0]}.") from None
     names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     if function not in names:
-        there = ", ".join(names) or "none"
         raise DataError(
-            f"{given} has no function {function}(sample, item); it defines {there}. Add it, or name another "
-            f"one: {Path(given).name}:NAME."
+            f"{given} has no function {function}(sample, item); it defines {', '.join(names) or 'none'}. "
+            f"Add it, or name another one: {Path(given).name}:NAME."
         )
-
-
-def _source(
-    name: str, schema: Mapping[str, object] | None, tolerance: float | None, pattern: str | None
-) -> str:
-    """The whole text travels in the grader, so that a service far away can run it too."""
-    source = (_SOURCES / f"{name}.py").read_text(encoding="utf-8")
-    if name == "regex":
-        return f"{source}\n\nPATTERN = {_pattern(pattern)!r}\n"
-    if name == "json_schema":
-        return f"{source}\n\nSCHEMA = json.loads({json.dumps(_schema(schema))!r})\n"
-    if name == "numeric" and tolerance is not None:
-        if not (math.isfinite(tolerance) and tolerance >= 0):
-            raise DataError(
-                f"tolerance is {tolerance!r}; give the largest difference that is right, 0 or more."
-            )
-        return f"{source}\n\nTOLERANCE = {float(tolerance)!r}\n"
-    return source
 
 
 def _pattern(pattern: str | None) -> str:
