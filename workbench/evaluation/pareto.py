@@ -38,11 +38,12 @@ class Candidate:
     def price(self, against: Against) -> float:
         """Where it stands on the axis: dollars for 1,000 requests, seconds or tokens; nan if not known."""
         measured = self.evaluation
-        if against == "cost":
-            return math.nan if self.cost is None else 1_000 * self.cost
-        if against == "seconds":
-            return measured.seconds_p50
-        return measured.prompt_tokens + measured.completion_tokens
+        prices = {
+            "cost": math.nan if self.cost is None else 1_000 * self.cost,
+            "seconds": measured.seconds_p50,
+            "tokens": measured.prompt_tokens + measured.completion_tokens,
+        }
+        return prices[against]
 
     def dominates(self, other: "Candidate", against: Against) -> bool:
         """Whether it is at least as good and no dearer, and one of the two more."""

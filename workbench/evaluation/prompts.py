@@ -32,7 +32,7 @@ class Nearest:
 
     def shots(self, example: Example) -> tuple[Example, ...]:
         """At most ``k`` of them, the most alike last; never one that asks the very question."""
-        same = self._places.get(plain(example.question), ())
+        same = self._same.get(plain(example.question), ())
         found = self._index.best(example.question, self.k, same)
         return tuple(self.pool[place] for place in reversed(found))
 
@@ -41,7 +41,8 @@ class Nearest:
         return _Index([example.question for example in self.pool])
 
     @cached_property
-    def _places(self) -> dict[str, list[int]]:
+    def _same(self) -> dict[str, list[int]]:
+        """Where the examples with each question stand."""
         places: dict[str, list[int]] = {}
         for place, known in enumerate(self.pool):
             places.setdefault(plain(known.question), []).append(place)
@@ -83,11 +84,6 @@ class Documents:
         """How many of how many."""
         return f"the {self.k} best of {counted(len(self.passages), 'passage')}"
 
-    def _repr_html_(self) -> str:
-        shown = self.passages[:10]
-        caption = f"{counted(len(self.passages), 'passage')}, the first {len(shown)}"
-        return table(caption, ("origin", "text"), [(each.origin, each.text) for each in shown])
-
 
 @dataclass(frozen=True)
 class Gold:
@@ -120,7 +116,7 @@ class _Index:
     def __init__(self, texts: Sequence[str]) -> None:
         import bm25s
 
-        words = self._words(texts)
+        words = _words(texts)
         self._known = {word for each in words for word in each}
         if self._known:
             self._ranking = bm25s.BM25()
@@ -128,23 +124,21 @@ class _Index:
 
     def best(self, text: str, k: int, without: Collection[int]) -> list[int]:
         """The places of the ``k`` best texts that share a word, best first, of equal ones the earlier."""
-        [asked] = self._words([text])
-        wanted = [word for word in asked if word in self._known]
+        wanted = [word for word in _words([text])[0] if word in self._known]
         if not wanted:
             return []
         scores = self._ranking.get_scores(wanted)
-        order = (-scores).argsort(kind="stable")
-        found = (int(place) for place in order if scores[place] > 0 and int(place) not in without)
-        return list(islice(found, k))
+        order = map(int, (-scores).argsort(kind="stable"))
+        return list(islice((place for place in order if scores[place] > 0 and place not in without), k))
 
-    def _words(self, texts: Sequence[str]) -> list[list[str]]:
-        from bm25s import tokenize
 
-        # Stop words differ from language to language; the ranking gives frequent words little weight anyway.
-        words: list[list[str]] = tokenize(
-            list(texts), stopwords=None, token_pattern=_WORD, return_ids=False, show_progress=False
-        )
-        return words
+def _words(texts: Sequence[str]) -> list[list[str]]:
+    from bm25s import tokenize
+
+    # Stop words differ from language to language; the ranking gives frequent words little weight anyway.
+    as_words = {"stopwords": None, "token_pattern": _WORD, "return_ids": False, "show_progress": False}
+    words: list[list[str]] = tokenize(list(texts), **as_words)
+    return words
 
 
 def plain(question: str) -> str:
@@ -176,20 +170,20 @@ def read_documents(source: str | Path, *, column: str | None = None, k: int = 3)
     if k < 1:
         raise DataError(f"{k} passages are none to look up; ask for 1 or more.")
     path = Path(source)
+    kind = path.suffix.lower()
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix.lower() in TEXTS and file.is_file())
         found = [passage for file in files for passage in _of_text(file, str(file.relative_to(path)))]
-    elif path.suffix.lower() in TEXTS:
+    elif kind in TEXTS:
         found = list(_of_text(path, path.name))
-    elif path.suffix.lower() in (*TABLES, *LINES):
+    elif kind in (*TABLES, *LINES):
         found = list(_of_rows(path, column))
     else:
         known = ", ".join((*TEXTS, *TABLES, *LINES))
         raise DataError(f"{path} is neither a folder nor a file that can be read ({known}).")
     if not found:
-        raise DataError(
-            f"{path} holds no text; documents are {' and '.join(TEXTS)} files or rows of a table."
-        )
+        documents = f"documents are {' and '.join(TEXTS)} files or rows of a table"
+        raise DataError(f"{path} holds no text; {documents}.")
     return Documents(tuple(found), k)
 
 
@@ -226,14 +220,15 @@ def _of_rows(path: Path, column: str | None) -> Iterator[Passage]:
     else:
         rows = [(number, json_text.parsed(line, path.name, number)) for number, line in json_text.lines(text)]
     for number, row in rows:
+        place = f"{path.name} line {number}"
         if not isinstance(row, Mapping):
-            raise DataError(f"{path.name} line {number} is no object; each line is one with a text in it.")
-        wanted = column or next((name for name in COLUMNS if name in row), None)
-        if wanted is None or wanted not in row:
+            raise DataError(f"{place} is no object; each line is one with a text in it.")
+        wanted = column or next((name for name in COLUMNS if name in row), "")
+        if wanted not in row:
             asked = column or " or ".join(COLUMNS)
-            raise DataError(f"{path.name} line {number} has no {asked}; it has {', '.join(row)[:300]}.")
+            raise DataError(f"{place} has no {asked}; it has {', '.join(row)[:300]}.")
         if not is_text(row[wanted]):
-            raise DataError(f"{path.name} line {number}: {wanted} is {row[wanted]!r}; it should be a text.")
+            raise DataError(f"{place}: {wanted} is {row[wanted]!r}; it should be a text.")
         yield Passage(str(row[wanted]).strip(), f"{path.name}:{number}")
 
 
@@ -277,14 +272,13 @@ class Prompt:
     @property
     def facts(self) -> dict[str, JSON]:
         """All of it as JSON; ``prompt_from`` makes it a prompt again."""
-        shots: JSON = [_fact(shot) for shot in self.shots]
-        facts: dict[str, JSON] = {"name": self.name, "system": self.system, "shots": shots}
+        facts: dict[str, JSON] = {"name": self.name, "system": self.system, "shots": _facts(self.shots)}
         if self.nearest is not None:
-            facts["nearest"] = {"k": self.nearest.k, "pool": [_fact(known) for known in self.nearest.pool]}
+            facts["nearest"] = {"k": self.nearest.k, "pool": _facts(self.nearest.pool)}
         if isinstance(self.context, Gold):
             facts["gold"] = self.context.column
         elif self.context is not None:
-            passages: JSON = [{"text": each.text, "origin": each.origin} for each in self.context.passages]
+            passages: JSON = [dict(vars(each)) for each in self.context.passages]
             facts["documents"] = {"k": self.context.k, "passages": passages}
         return facts
 
@@ -344,18 +338,15 @@ def gold_context(prompt: Prompt, column: str) -> Prompt:
 def prompt_from(facts: Mapping[str, JSON]) -> Prompt:
     """Make a prompt of its ``facts``; a ``KeyError``, ``TypeError`` or ``ValueError`` if they are none."""
     system, gold = facts["system"], facts.get("gold")
-    nearest, documents = _part(facts, "nearest"), _part(facts, "documents")
     context: Documents | Gold | None = None if gold is None else Gold(str(gold))
-    if documents is not None:
-        passages = (Passage(str(each["text"]), str(each["origin"])) for each in _parts(documents["passages"]))
-        context = Documents(tuple(passages), int(str(documents["k"])))
-    return Prompt(
-        str(facts["name"]),
-        None if system is None else str(system),
-        _examples(facts["shots"]),
-        None if nearest is None else Nearest(_examples(nearest["pool"]), int(str(nearest["k"]))),
-        context,
-    )
+    for known in _objects([facts["documents"]] if "documents" in facts else []):
+        passages = (Passage(str(each["text"]), str(each["origin"])) for each in _objects(known["passages"]))
+        context = Documents(tuple(passages), int(str(known["k"])))
+    nearest = None
+    for known in _objects([facts["nearest"]] if "nearest" in facts else []):
+        nearest = Nearest(_examples(known["pool"]), int(str(known["k"])))
+    system = None if system is None else str(system)
+    return Prompt(str(facts["name"]), system, _examples(facts["shots"]), nearest, context)
 
 
 def _with_passages(sent: Sequence[dict[str, object]], passages: Sequence[str]) -> list[dict[str, object]]:
@@ -370,24 +361,20 @@ def _with_passages(sent: Sequence[dict[str, object]], passages: Sequence[str]) -
     return [*sent[:asked], {**sent[asked], "content": joined}, *sent[asked + 1 :]]
 
 
-def _fact(example: Example) -> dict[str, JSON]:
-    return {"messages": [dict(message) for message in example.messages], "origin": example.origin}
+def _facts(examples: Sequence[Example]) -> JSON:
+    return [{"messages": [dict(message) for message in e.messages], "origin": e.origin} for e in examples]
 
 
 def _examples(facts: JSON) -> tuple[Example, ...]:
-    return tuple(
-        Example(tuple(_parts(each["messages"])), origin=str(each["origin"])) for each in _parts(facts)
-    )
+    found = _objects(facts)
+    return tuple(Example(tuple(_objects(each["messages"])), origin=str(each["origin"])) for each in found)
 
 
-def _part(facts: Mapping[str, JSON], name: str) -> Mapping[str, JSON] | None:
-    return None if name not in facts else _parts([facts[name]])[0]
-
-
-def _parts(facts: JSON) -> list[Mapping[str, JSON]]:
-    if not isinstance(facts, list | tuple) or not all(isinstance(each, Mapping) for each in facts):
+def _objects(facts: JSON) -> list[Mapping[str, JSON]]:
+    found = [each for each in facts if isinstance(each, Mapping)] if isinstance(facts, list | tuple) else None
+    if found is None or len(found) < len(facts):  # type: ignore[arg-type]
         raise TypeError("a list of objects was expected")
-    return [each for each in facts if isinstance(each, Mapping)]
+    return found
 
 
 def _instructs(message: Mapping[str, object]) -> bool:

@@ -148,25 +148,21 @@ def record_comparison(
     release: "ReleaseCheck | None" = None,
 ) -> Entry:
     """Keep both evaluations, those of each job in files of their own, the verdict and the release check's."""
-    base, tuned = comparison.base, comparison.tuned
-    files = {name: f"evaluations/{job_id}/{name}.jsonl" for name in ("base", "tuned")}
-    project.save(files["base"], base.to_jsonl())
-    project.save(files["tuned"], tuned.to_jsonl())
+    facts = comparison.facts
+    for name, side in (("base", comparison.base), ("tuned", comparison.tuned)):
+        file = f"evaluations/{job_id}/{name}.jsonl"
+        project.save(file, side.to_jsonl())
+        low, high = side.interval
+        measured = {"prompt": side.prompt.name, "low": low, "high": high, "evaluation": file}
+        facts |= {f"{name}_{what}": value for what, value in measured.items()}
+    facts |= {} if release is None else {"gate": release.facts}
+    grader = str(comparison.base.grader["name"])
     return project.record(
         "comparison",
-        **{name: _finite(value) for name, value in comparison.facts.items()},
-        base_prompt=base.prompt.name,
-        base_low=_finite(base.interval.low),
-        base_high=_finite(base.interval.high),
-        base_evaluation=files["base"],
-        tuned_prompt=tuned.prompt.name,
-        tuned_low=_finite(tuned.interval.low),
-        tuned_high=_finite(tuned.interval.high),
-        tuned_evaluation=files["tuned"],
-        grader=str(base.grader["name"]),
+        **{name: _finite(value) for name, value in facts.items()},
+        grader=grader,
         job_id=job_id,
         training_seconds=training_seconds,
-        **({} if release is None else {"gate": _finite(release.facts)}),
     )
 
 

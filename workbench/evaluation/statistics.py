@@ -106,11 +106,6 @@ class Resampled:
     left_out: "Floats"
     """Without each cluster in turn."""
 
-    @property
-    def standard_error(self) -> float:
-        """The standard deviation of the resamples."""
-        return float(self.drawn.std(ddof=1))
-
     def interval(self, confidence: float = 0.95) -> Interval:
         """The bias-corrected and accelerated (BCa) interval; a point when all resamples agree.
 
@@ -162,11 +157,6 @@ def resample(
     # Left out in blocks too: the rows of a table may be wide.
     left_out = [statistic(whole - rows[place : place + at_once]) for place in range(0, clusters, at_once)]
     return Resampled(float(statistic(whole)[0]), np.concatenate(drawn), np.concatenate(left_out))
-
-
-def mean_of(sums: "Floats") -> "Floats":
-    """The mean over items: the first column, a sum of values, by the second, a number of items."""
-    return sums[:, 0] / sums[:, 1]
 
 
 # Clusters: items of one document, conversation or template succeed and fail together, so fifty questions
@@ -264,8 +254,6 @@ class Permutation:
 
     totals: "Floats"
     sizes: "Floats"
-    exact: bool
-    """Whether every pattern was tried; otherwise 10,000 were drawn."""
 
     def p_value(self) -> float:
         """The share of patterns whose mean is at least as far from zero as the one seen, two-sided.
@@ -310,7 +298,7 @@ def permute(sums: Sums, *, seed: int = 0) -> Permutation:
         patterns = signed[:1]  # a pattern and its opposite tell the same, so the first sign stays
         for cluster in signed[1:]:
             patterns = np.concatenate([patterns + cluster, patterns - cluster])
-        return Permutation(patterns[:, 0].copy(), patterns[:, 1].copy(), exact=True)
+        return Permutation(patterns[:, 0].copy(), patterns[:, 1].copy())
     random = np.random.default_rng(seed)
     whole = signed.sum(axis=0)
     drawn = [whole[None]]
@@ -321,7 +309,7 @@ def permute(sums: Sums, *, seed: int = 0) -> Permutation:
         kept = np.unpackbits(packed, axis=1, count=len(signed)).astype(float)
         drawn.append(2 * (kept @ signed) - whole)
     patterns = np.concatenate(drawn)
-    return Permutation(patterns[:, 0].copy(), patterns[:, 1].copy(), exact=False)
+    return Permutation(patterns[:, 0].copy(), patterns[:, 1].copy())
 
 
 # The difference of two models on the same items, with the test and the interval that fit the data.
@@ -446,7 +434,7 @@ class Difference:
     def _resampled(self) -> Resampled:
         import numpy as np
 
-        return resample(np.stack(self._sums, axis=1), mean_of)
+        return resample(np.stack(self._sums, axis=1), lambda sums: sums[:, 0] / sums[:, 1])
 
 
 def difference(
