@@ -1,7 +1,7 @@
 """What evaluations leave in a project: every answer in a file, and the scores in the record.
 
-A later notebook, a report and a check in CI read the record; none of them asks a model again. A file apart
-because only notebooks call it: nothing else of the package writes into a project what was measured.
+A later notebook, a report and a check in CI read the record; none of them asks a model again.
+A file apart because only notebooks call it: nothing else writes into a project what was measured.
 """
 
 import re
