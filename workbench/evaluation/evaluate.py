@@ -112,7 +112,13 @@ def evaluate(
     """
     import openai
 
-    check_samples(samples, temperature)
+    if samples < 1:
+        raise DataError(f"samples is {samples}; ask for 1 answer to each question, or more.")
+    if samples > 1 and temperature <= 0:
+        raise DataError(
+            f"samples is {samples} and temperature {temperature:g}; answers to one question differ only at "
+            "a temperature above 0."
+        )
     asked = questions(dataset, cluster)
     check_grader(grader, [item.fields for item in asked])
     check_scale(grader)
@@ -142,17 +148,6 @@ def evaluate(
     return Evaluation(model, prompt, json.loads(json.dumps(grader)), answered, max_tokens, temperature)
 
 
-def check_samples(samples: int, temperature: float) -> None:
-    """Refuse several answers that could not differ, and none."""
-    if samples < 1:
-        raise DataError(f"samples is {samples}; ask for 1 answer to each question, or more.")
-    if samples > 1 and temperature <= 0:
-        raise DataError(
-            f"samples is {samples} and temperature {temperature:g}; answers to one question differ only at "
-            "a temperature above 0."
-        )
-
-
 def check_scale(grader: Grader) -> None:
     """Refuse a judge's scale that is not 0 to 1, before anybody is asked."""
     low, high = type_of(grader).range(grader)
@@ -161,15 +156,6 @@ def check_scale(grader: Grader) -> None:
             f"grader.range is [{low:g}, {high:g}], and an evaluation's scores lie between 0 and 1; put the "
             f'grader into a multi grader that says "calculate_output": "(judge - {low:g}) / {high - low:g}".'
         )
-
-
-def on_scale(score: float, problem: str) -> tuple[float, str]:
-    """The score, if it lies between 0 and 1; else none, and why."""
-    if problem or math.isnan(score):
-        return math.nan, problem or "the grader gave no score"
-    if not 0 <= score <= 1:
-        return math.nan, f"the grader gave {score:g}, and a score lies between 0 and 1"
-    return score, ""
 
 
 def _scoring(
@@ -188,7 +174,9 @@ def _scoring(
         else:
             grade = graded(grader, said, items[place], ask=judges, limits=limits)
             hung += grade.errors["python_grader_server_error_type"] == "timeout"
-        score, problem = on_scale(grade.score, grade.problem)
+        score, problem = grade.score, grade.problem
+        if not problem and not 0 <= score <= 1:
+            score, problem = math.nan, f"the grader gave {score:g}, and a score lies between 0 and 1"
         return replace(answer, text=said, score=score, reason=grade.reason, problem=problem)
 
     return scored

@@ -476,7 +476,7 @@ def cost_per_request(evaluation: Evaluation, service: str | None) -> float | Non
     name, cached = evaluation.model, evaluation.cached_tokens
     try:
         prices = catalog.way_prices(name, service=service, tuned=base_name(name) != name)
-    except SetupError:  # nobody has told us a price
+    except SetupError:  # no price is known
         return None
     if cached and "cached_price" not in prices:
         return None

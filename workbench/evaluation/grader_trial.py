@@ -220,7 +220,7 @@ class Trial(Shown):
 
     @property
     def trusted(self) -> bool:
-        """Whether it can be measured and trained with: right and wrong are told apart, and no trick works."""
+        """Whether it can be measured and trained with: it knows right from wrong, and no trick works."""
         least = min(self.share("right"), self.share("wrong"), self.consistency)
         return least >= LEAST and not self.tricked_by
 

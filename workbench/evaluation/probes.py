@@ -280,7 +280,7 @@ def _checked(example: Example) -> Example:
             f"{example.origin}: there is no check {unknown[0]!r}; there are {', '.join(probe_checks.CHECKS)}."
         )
     if not example.metadata.get("category"):
-        raise DataError(f"{example.origin} has no category; probes are told apart by it.")
+        raise DataError(f"{example.origin} has no category; probes are compared by it.")
     if "refuses" in wanted:
         wanted["refusal"] = REFUSAL_PATTERN
     answer: Message = {**example.messages[-1], "content": json.dumps(wanted, ensure_ascii=False)}

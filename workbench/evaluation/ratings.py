@@ -180,19 +180,17 @@ class Ratings:
 
     def __repr__(self) -> str:
         """How many, by how many."""
-        latest = self.latest
-        raters = {rating.rater for rating in latest.values()}
-        return (
-            f"Ratings({self.path.name}: {counted(len(latest), 'rating')} by {counted(len(raters), 'rater')})"
-        )
+        ratings, raters = len(self.latest), len({rating.rater for rating in self.latest.values()})
+        return f"Ratings({self.path.name}: {counted(ratings, 'rating')} by {counted(raters, 'rater')})"
 
     def _repr_html_(self) -> str:
-        latest = list(self.latest.values())
+        by_rater: dict[tuple[str, str], list[Rating]] = {}
+        for rating in self.latest.values():
+            by_rater.setdefault((rating.rater or "no name given", rating.by), []).append(rating)
         rows = []
-        for rater, by in dict.fromkeys((rating.rater, rating.by) for rating in latest):
-            theirs = [rating for rating in latest if (rating.rater, rating.by) == (rater, by)]
+        for rater, theirs in by_rater.items():
             counts = [sum(rating.choice == choice for rating in theirs) for choice in CHOICES]
-            rows.append((rater or "no name given", by, *counts, theirs[-1].at[:16].replace("T", " ")))
+            rows.append((*rater, *counts, theirs[-1].at[:16].replace("T", " ")))
         return table(repr(self), ("rater", "", *CHOICES, "last (UTC)"), rows)
 
     def _all(self) -> dict[tuple[str, str], Rating]:

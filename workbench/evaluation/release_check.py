@@ -75,7 +75,7 @@ def release_check(
     """Decide whether a model may be deployed, from what was measured of it.
 
     The task has to be done better than by the base model with its best prompt; with ``forgetting``, no more
-    than the margin may be lost elsewhere; with ``trial``, the grader must have told right from wrong.
+    than the margin may be lost elsewhere; with ``trial``, the grader must have known right from wrong.
     What was not measured is not checked.
     """
     checks = [

@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -169,7 +169,8 @@ class ResponseCache:
         for entry in () if self.path is None else jsonl_log.objects(self.path):
             try:
                 # The first stands: its time was measured when it was fetched.
-                self.answers.setdefault(str(entry["key"]), _answer(entry))
+                known = {name: entry[name] for name in Answer.__dataclass_fields__ if name in entry}
+                self.answers.setdefault(str(entry["key"]), Answer(**known))  # type: ignore[arg-type]
             except (KeyError, TypeError):
                 continue  # no answer; it is asked again
 
@@ -180,10 +181,10 @@ class ResponseCache:
         self.answers[key] = answer
         if self.path is None:
             return
-        told = {k: v for k, v in asdict(answer).items() if v != "" and k not in _GRADE}
-        told = {"key": key, "model": model, **told}
+        kept = {k: v for k, v in asdict(answer).items() if (v != "" or k == "text") and k not in _GRADE}
+        line = json.dumps({"key": key, "model": model, **kept}, ensure_ascii=False)
         with self._noting:
-            self._unwritten.append(json.dumps(told | {"text": answer.text}, ensure_ascii=False).encode())
+            self._unwritten.append(line.encode())
         # The disk is slow: who comes first writes for all who wait behind it.
         with self._writing:
             with self._noting:
@@ -193,11 +194,6 @@ class ResponseCache:
 
 
 _GRADE = ("score", "reason")  # of an answer: depends on the grader, and is made anew
-
-
-def _answer(entry: Mapping[str, JSON]) -> Answer:
-    known = {field.name: entry[field.name] for field in fields(Answer) if field.name in entry}
-    return Answer(**known)  # type: ignore[arg-type]
 
 
 # Many requests at once: the synchronous client in threads (tests/benchmarks/evaluate.py measures an asyncio

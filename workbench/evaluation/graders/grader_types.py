@@ -411,7 +411,7 @@ def _calculated(text: str, grades: Mapping[str, Grade]) -> Grade:
 
 TYPES: dict[str, GraderType] = {
     "string_check": GraderType(
-        "compares two texts letter by letter",
+        "compares two texts character by character",
         texts=("name", "input", "reference", "operation"),
         choices={"operation": tuple(_OPERATIONS)},
         grade=_string_check,

@@ -246,7 +246,7 @@ def item_reads(source: str) -> frozenset[tuple[str, ...]]:
     """The places of an item that a python grader's source reads: ``item["meta"]["answer"]``.
 
     ``item.get("answer")`` counts, ``item.get("answer", "")`` does not: it has a value for its absence.
-    A source that does not compile reads nothing; graders that do not load are told elsewhere.
+    A source that does not compile reads nothing; that a grader does not load is said elsewhere.
     """
     try:
         tree = ast.parse(source)
@@ -258,7 +258,7 @@ def item_reads(source: str) -> frozenset[tuple[str, ...]]:
             arguments = [argument.arg for argument in function.args.args]
             item = arguments[1] if len(arguments) > 1 else "item"
             reads.update(filter(None, (_read(node, item) for node in ast.walk(function))))
-    # Of item["meta"]["answer"] only the whole is told, not item["meta"] again.
+    # Of item["meta"]["answer"] only the whole is given, not item["meta"] again.
     return frozenset(read for read in reads if not any(o[: len(read)] == read and o != read for o in reads))
 
 

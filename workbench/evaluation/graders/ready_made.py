@@ -33,9 +33,9 @@ def grader(
 
     The ready-made ones compare the answer with ``item.answer``:
 
-    ``exact``: letter by letter (both without the white space around them, which ``evaluate`` takes away).
+    ``exact``: the same text (both without the white space around them, which ``evaluate`` takes away).
     ``normalised``: the same but for capitals, punctuation, white space and English articles (SQuAD's rule).
-    ``contains``: the reference stands somewhere in the answer, letter by letter.
+    ``contains``: the reference stands somewhere in the answer, word for word.
     ``regex``: the regular expression ``pattern`` is found in the answer.
     ``json_schema``: the answer is JSON and follows ``schema``.
     ``numeric``: the last number of the answer is the reference's, within ``tolerance`` (default: none).

@@ -40,7 +40,9 @@ _DEEPEST = 64  # folders in folders
 _AT_ONCE = max(2, os.cpu_count() or 2)  # of one source; each works as hard as a thread of ours
 _OPEN = 16  # of all sources, some 20 MB each
 _LINUX = sys.platform == "linux"
-_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# Nothing of ours, so no key of ours; sets in the same order in every run.
+_ENVIRONMENT = {"PATH": os.defpath, "PYTHONHASHSEED": "0", "LANG": "C.UTF-8"}
+_ENVIRONMENT |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -154,14 +156,15 @@ class Sandbox:
         """Start it; it is killed when the thread that does this ends. Raises ``OSError``."""
         self._limits = limits
         self._folder = tempfile.mkdtemp(prefix="workbench-grader-")
+        arguments = (str(Path(__file__).parent), str(limits.memory), str(limits.disk))
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-B", "-P", "-s", "-X", "utf8", "-c", _PROGRAM, *_arguments(limits)],
+                [sys.executable, "-B", "-P", "-s", "-X", "utf8", "-c", _PROGRAM, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 cwd=self._folder,
-                env=_environment(self._folder),
+                env={**_ENVIRONMENT, "HOME": self._folder, "TMPDIR": self._folder},
                 start_new_session=True,  # Ctrl-C is for us
             )
         except OSError:
@@ -207,7 +210,7 @@ class Sandbox:
         self._look()
 
     def kill(self) -> None:
-        """End the process at once; whoever waits for its reply is told. From any thread."""
+        """End the process at once; whoever waits for its reply gets an error. From any thread."""
         self._process.kill()
 
     def end(self) -> None:
@@ -358,22 +361,6 @@ def as_line(request: Mapping[str, object]) -> bytes:
     Raises what ``json.dumps`` raises: ``TypeError``, ``ValueError``, ``RecursionError``.
     """
     return json.dumps(request, default=str).encode() + b"\n"
-
-
-def _arguments(limits: SandboxLimits) -> tuple[str, ...]:
-    return str(Path(__file__).parent), str(limits.memory), str(limits.disk)
-
-
-def _environment(folder: str) -> dict[str, str]:
-    """Nothing of ours, so no key of ours; sets in the same order in every run."""
-    return {
-        "PATH": os.defpath,
-        "PYTHONHASHSEED": "0",
-        "HOME": folder,
-        "TMPDIR": folder,
-        "LANG": "C.UTF-8",
-        **_THREADS,
-    }
 
 
 def _mapping(value: object) -> Mapping[str, object]:

@@ -74,7 +74,7 @@ def _load(grader: types.ModuleType, source: str) -> Reply:
     try:
         exec(compile(source, _FILE, "exec"), grader.__dict__)
     except BaseException as error:  # noqa: BLE001 (a stranger's code may raise anything)
-        return {"problem": _told(error)}
+        return {"problem": _in_words(error)}
     if not callable(getattr(grader, "grade", None)):
         return {"problem": "it defines no function grade(sample, item); add one"}
     return {"loaded": True}
@@ -89,7 +89,7 @@ def _grade(grader: types.ModuleType, output_text: str, item: object) -> Reply:
         if not math.isfinite(number):
             return {"problem": f"grade returned {number}; it must return a finite number"}
     except BaseException as error:  # noqa: BLE001 (a stranger's code may raise anything)
-        return {"problem": _told(error)}
+        return {"problem": _in_words(error)}
     return {"score": number, "reason": _reason(grader, output_text, item)}
 
 
@@ -108,11 +108,11 @@ def _shown(value: object) -> str:
     return "None" if value is None else f"{type(value).__name__} {repr(value)[:100]}"
 
 
-def _told(error: BaseException) -> str:
+def _in_words(error: BaseException) -> str:
     """Name an error with its line in the source; an error that cannot even be shown, by its kind."""
     kind = type(error).__name__
     try:
-        told = f"{kind}: {error}".removesuffix(": ")
+        words = f"{kind}: {error}".removesuffix(": ")
         if isinstance(error, SyntaxError):
             line = error.lineno
         else:
@@ -120,7 +120,7 @@ def _told(error: BaseException) -> str:
             line = next((frame.lineno for frame in reversed(frames) if frame.filename == _FILE), None)
     except BaseException:  # noqa: BLE001 (its __str__ is a stranger's code as well)
         return kind
-    return told[:_LONGEST] + (f", line {line} of grader.source" if line else "")
+    return words[:_LONGEST] + (f", line {line} of grader.source" if line else "")
 
 
 def _say(replies: BinaryIO, reply: Reply) -> None:
