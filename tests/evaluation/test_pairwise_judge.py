@@ -126,7 +126,7 @@ def test_replies_are_paid_for_once_and_verdicts_kept_beside_those_of_people(tmp_
     assert {(r.rater, r.by, r.choice, r.first) for r in ratings.latest.values()} == {
         ("critic", "judge", "tuned", None)
     }
-    assert preferences(BASE, TUNED, ratings, by="judge").win_rate == 1.0
+    assert preferences(BASE, TUNED, ratings, by="judge").wins.rate == 1.0
 
 
 def test_replies_without_a_verdict_are_left_out_and_counted():

@@ -217,7 +217,7 @@ def test_the_place_is_suspected_from_a_share_outside_45_to_55_with_a_p_below_5_p
 def test_before_anybody_rated_it_says_so(ratings):
     empty = preferences(BASE, TUNED, ratings)
     assert empty.verdict == "No rating by people yet; 6 questions answered differently, 0 alike."
-    assert math.isnan(empty.win_rate)
+    assert math.isnan(empty.wins.rate)
     assert "small.ft-1" in told(empty)
 
 
@@ -241,7 +241,7 @@ def test_a_preference_beyond_luck_is_called_one(ratings):
 def test_a_skip_is_no_rating_and_both_bad_is_no_preference(ratings):
     rate_all(ratings, "tsxbss")
     found = preferences(BASE, TUNED, ratings)
-    assert (len(found.values), found.win_rate, found.wins.decided) == (3, 0.5, (1, 1, 1))
+    assert (len(found.values), found.wins.rate, found.wins.decided) == (3, 0.5, (1, 1, 1))
 
 
 def test_who_always_takes_the_first_answer_is_found_out(ratings):
@@ -308,10 +308,10 @@ def test_a_judges_ratings_are_set_beside_those_of_people_and_never_mixed(ratings
     for match in matches(BASE, TUNED).asked:
         ratings.rate(match, "tuned", first=None, rater="large", by="judge")
     found = preferences(BASE, TUNED, ratings)
-    assert (found.win_rate, found.raters) == (0.5, ("Ann",))
+    assert (found.wins.rate, found.raters) == (0.5, ("Ann",))
     assert found.judge_agreement is not None
     assert found.judge_agreement.share.value == 0.5
-    assert preferences(BASE, TUNED, ratings, by="judge").win_rate == 1.0
+    assert preferences(BASE, TUNED, ratings, by="judge").wins.rate == 1.0
     assert "agreement of judge and people" in told(found)
 
 

@@ -50,7 +50,7 @@ def test_left_and_right_mean_the_model_that_stood_there(ratings):
         tuned = "first" if match.first_for("", 0) == "tuned" else "second"
         assert shown.row["texts"][tuned == "second"] == match.tuned
         press(shown, "choose", tuned)
-    assert shown.preferences.win_rate == 1.0
+    assert shown.preferences.wins.rate == 1.0
 
 
 def test_every_key_is_kept_and_the_end_is_told(ratings):

@@ -140,7 +140,8 @@ def _counts(ratings: Ratings) -> "Floats":
     for row, unit in enumerate(units):
         for value in unit:
             counts[row, places[value]] += 1
-    return counts[counts.sum(axis=1) > 0]
+    rated: Floats = counts[counts.sum(axis=1) > 0]
+    return rated
 
 
 def _places(given: Sequence[str]) -> dict[str | None, int]:

@@ -308,8 +308,8 @@ class Comparison(JudgedDifference, Shown):
         )
         shown = self._changed[: min(self.broken, _SHOWN)] + self._changed[self.broken :][-_SHOWN:]
         of_all = f"{len(shown)} of {len(self._changed)} changed items"
-        columns = ("change", "origin", "question", "reference", "base answer", "tuned answer")
-        yield f"{of_all}, what got worse first; all are in .changed_items", columns, shown
+        changes = ("change", "origin", "question", "reference", "base answer", "tuned answer")
+        yield f"{of_all}, what got worse first; all are in .changed_items", changes, shown
 
     @property
     def _row(self) -> tuple[str, ...]:

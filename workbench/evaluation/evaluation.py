@@ -272,23 +272,11 @@ class Evaluation(Shown):
 
     @property
     def frame(self) -> "pandas.DataFrame":
-        """All items as a table, one row each; ``answers`` has a row for each answer."""
+        """All items as a table, one row each."""
         import pandas
 
         rows = [item.row for item in self.items]
         return pandas.DataFrame(rows, columns=[*_ASKED, *_COLUMNS, "cluster"])
-
-    @property
-    def answers(self) -> "pandas.DataFrame":
-        """All answers as a table, one row each, with the ``id`` of the item and the number of the sample."""
-        import pandas
-
-        rows = [
-            {"id": item.id, "sample": number, **_numbers(answer.facts)}
-            for item in self.items
-            for number, answer in enumerate(item.answers)
-        ]
-        return pandas.DataFrame(rows, columns=["id", "sample", *_COLUMNS])
 
     @property
     def failures(self) -> "pandas.DataFrame":

@@ -108,8 +108,6 @@ def percent(share: float) -> str:
 
 
 _SHOWN = 5  # disagreements under a summary; all of them are in .disagreements
-_COLUMNS = ("origin", "question", "base_answer", "tuned_answer")
-_COLUMNS += ("rater", "by", "choice", "first", "note", "at")
 
 
 class Rated(NamedTuple):
@@ -146,13 +144,8 @@ class Preferences(Shown):
 
     @cached_property
     def wins(self) -> Wins:
-        """The values of all rated questions, with their clusters."""
+        """The values of all rated questions, with their clusters; ``rate`` counts ties as half."""
         return Wins(tuple(self.values.values()), tuple(m.cluster or m.question for m in self.values))
-
-    @property
-    def win_rate(self) -> float:
-        """How often the tuned answer is preferred where the two differ, with ties as half; nan without."""
-        return self.wins.rate
 
     @cached_property
     def position(self) -> Position:
@@ -182,14 +175,18 @@ class Preferences(Shown):
 
     @property
     def disagreements(self) -> "pandas.DataFrame":
-        """All ratings of the questions that the raters are split on."""
-        split = set(self.split)
-        return _frame([rated for rated in self.counted if rated.match in split])
+        """All ratings of the questions that the raters are split on, one a row."""
+        import pandas
 
-    @property
-    def frame(self) -> "pandas.DataFrame":
-        """All ratings that count, one a row."""
-        return _frame(self.counted)
+        split = set(self.split)
+        rows = [
+            {**vars(match), "base_answer": match.base, "tuned_answer": match.tuned, **vars(rating)}
+            for match, rating in self.counted
+            if match in split
+        ]
+        columns = ["origin", "question", "base_answer", "tuned_answer"]
+        columns += ["rater", "by", "choice", "first", "note", "at"]
+        return pandas.DataFrame(rows, columns=columns)
 
     @property
     def verdict(self) -> str:
@@ -269,22 +266,6 @@ def _by_match(ratings: Sequence[Rated]) -> dict[Match, list[Rating]]:
 
 def _side(value: float) -> str:
     return "tuned" if value > 0.5 else "base" if value < 0.5 else "neither"
-
-
-def _frame(ratings: Sequence[Rated]) -> "pandas.DataFrame":
-    import pandas
-
-    rows = [
-        {
-            "origin": m.origin,
-            "question": m.question,
-            "base_answer": m.base,
-            "tuned_answer": m.tuned,
-            **vars(r),
-        }
-        for m, r in ratings
-    ]
-    return pandas.DataFrame(rows, columns=list(_COLUMNS))
 
 
 # Preference pairs of what people chose, for direct preference optimization (DPO).

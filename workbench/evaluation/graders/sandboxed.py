@@ -391,18 +391,20 @@ def _step(code: int, value: int, if_so: int = 0, if_not: int = 0) -> bytes:
 # Python, on every system; it cannot be taken off, but C code can go around it (PEP 578), and so can code that
 # changes Python's own modules. On Linux the kernel stands behind it; elsewhere it is what there is.
 
-_PROCESSES = frozenset(
-    ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty")
-)
-_SIGNALS = frozenset(("os.kill", "os.killpg"))
-_CHANGES = frozenset(
-    ("os.remove", "os.rmdir", "os.rename", "os.truncate", "os.mkdir", "shutil.rmtree", "shutil.move")
-)
-_ATTRIBUTES = frozenset(
-    ("os.chmod", "os.chown", "os.chflags", "os.utime", "os.setxattr", "os.removexattr", "os.link",
-     "os.symlink")
-)  # fmt: skip
-_READS = frozenset(("os.listdir", "os.scandir", "os.chdir"))
+_REFUSED = {
+    **dict.fromkeys(
+        ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty"),
+        "a grader may start no process",
+    ),
+    **dict.fromkeys(("os.kill", "os.killpg"), "a grader may send no signal"),
+    **dict.fromkeys(
+        ("os.chmod", "os.chown", "os.chflags", "os.utime", "os.setxattr", "os.removexattr", "os.link",
+         "os.symlink"),
+        "a grader may change no permissions, owners or times, and make no links",
+    ),
+}  # fmt: skip
+_CHANGES = ("os.remove", "os.rmdir", "os.rename", "os.truncate", "os.mkdir", "shutil.rmtree", "shutil.move")
+_READS = ("os.listdir", "os.scandir", "os.chdir")
 
 
 def install_hook(readable: Sequence[str], folder: str, *, reading: bool) -> None:
@@ -423,12 +425,8 @@ def install_hook(readable: Sequence[str], folder: str, *, reading: bool) -> None
             pair = event == "socket.__new__" and values[1] == unix
             if not pair:
                 raise PermissionError("a grader has no network")
-        elif event in _PROCESSES:
-            raise PermissionError("a grader may start no process")
-        elif event in _SIGNALS:
-            raise PermissionError("a grader may send no signal")
-        elif event in _ATTRIBUTES:
-            raise PermissionError("a grader may change no permissions, owners or times, and make no links")
+        elif event in _REFUSED:
+            raise PermissionError(_REFUSED[event])
         elif event in _CHANGES and not all(within(path, inside[-1:]) for path in values[:2]):
             raise PermissionError(f"a grader may not change {values[0]!r}")
         elif reading and (event in _READS or event == "open") and not within(values[0], inside):
