@@ -159,13 +159,10 @@ def test_what_means_nothing_is_no_rating(facts, message):
         Rating(**{"choice": "tie", "first": "base", **facts})
 
 
-def test_ratings_are_told_by_rater(ratings, unstyled):
+def test_ratings_say_how_many_they_are(ratings):
     rate_all(ratings, "ttb=", "Ann")
     rate_all(ratings, "xs")
     assert repr(ratings) == "Ratings(ratings.jsonl: 6 ratings by 2 raters)"
-    html = unstyled(ratings._repr_html_())
-    assert '<th scope="row">Ann</th><td>person</td><td>1</td><td>2</td><td>1</td><td>0</td><td>0</td>' in html
-    assert '<th scope="row">no name given</th>' in html
 
 
 def test_a_project_keeps_its_ratings(tmp_path):

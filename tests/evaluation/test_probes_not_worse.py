@@ -97,9 +97,3 @@ def test_one_cluster_shows_nothing():
 def test_it_is_json_for_a_gate():
     facts = noninferior(evaluation("11"), evaluation("11", "tuned")).facts
     assert (facts["outcome"], facts["margin"], facts["items"]) == ("inconclusive", 0.02, 2)
-
-
-def test_it_shows_both_scores_and_the_bound():
-    page = noninferior(evaluation("1" * 20), evaluation("1" * 20, "<tuned>"))._repr_html_()
-    assert "tuned: &lt;tuned&gt;" in page
-    assert "−2.0 points" in page

@@ -41,7 +41,7 @@ _ONE_SIDED = 0.9  # both ends of a 90 % interval are one-sided 95 % bounds
 
 
 @dataclass(frozen=True, repr=False)
-class NonInferiority(Shown):
+class NonInferiority:
     """Whether the tuned model lost no more than a margin."""
 
     comparison: Comparison
@@ -108,17 +108,9 @@ class NonInferiority(Shown):
             "more_items": self.more_items,
         }
 
-    def tables(self) -> Iterator[Table]:
-        """The scores, the difference with its bound, and the margin."""
-        base, tuned = self.comparison.base, self.comparison.tuned
-        rows = [
-            (f"base: {base.model}", f"{100 * base.score:.1f} %"),
-            (f"tuned: {tuned.model}", f"{100 * tuned.score:.1f} %"),
-            ("difference", f"{points(self.comparison.difference)} points"),
-            ("with 95 % confidence above", f"{points(self.bounds.low)} points"),
-            ("acceptable", f"{points(-self.margin)} points"),
-        ]
-        yield self.verdict, ("measure", "value"), rows
+    def __repr__(self) -> str:
+        """The verdict."""
+        return f"<NonInferiority: {self.verdict}>"
 
 
 def noninferior(base: Evaluation, tuned: Evaluation, *, margin: float = MINIMUM) -> NonInferiority:

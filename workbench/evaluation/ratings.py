@@ -17,7 +17,6 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from workbench import jsonl_log
 from workbench.dataset.dataset import counted
-from workbench.display import table
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation, Item
 
@@ -182,16 +181,6 @@ class Ratings:
         """How many, by how many."""
         ratings, raters = len(self.latest), len({rating.rater for rating in self.latest.values()})
         return f"Ratings({self.path.name}: {counted(ratings, 'rating')} by {counted(raters, 'rater')})"
-
-    def _repr_html_(self) -> str:
-        by_rater: dict[tuple[str, str], list[Rating]] = {}
-        for rating in self.latest.values():
-            by_rater.setdefault((rating.rater or "no name given", rating.by), []).append(rating)
-        rows = []
-        for rater, theirs in by_rater.items():
-            counts = [sum(rating.choice == choice for rating in theirs) for choice in CHOICES]
-            rows.append((*rater, *counts, theirs[-1].at[:16].replace("T", " ")))
-        return table(repr(self), ("rater", "", *CHOICES, "last (UTC)"), rows)
 
     def _all(self) -> dict[tuple[str, str], Rating]:
         found: dict[tuple[str, str], Rating] = {}

@@ -14,13 +14,13 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from workbench.evaluation.graders.formula import FormulaError, formula
 from workbench.evaluation.graders.grades import (
+    NO_ERRORS,
     AnswerToGrade,
     BadGraderError,
     Grade,
     Grader,
     NoScoreError,
     UnansweredError,
-    flagged,
     item_reads,
     misplaced,
     places,
@@ -207,7 +207,7 @@ def grade_answer(grader: Grader, answer: AnswerToGrade, using: Resources) -> Gra
     except NoScoreError as error:
         return ungraded(str(error), *error.flags)
     except UnansweredError as error:
-        return Grade(kind.range(grader)[0], str(error), errors=flagged("sample_parse_error"))
+        return Grade(kind.range(grader)[0], str(error), errors={**NO_ERRORS, "sample_parse_error": True})
 
 
 # Texts that are compared. "like" and "ilike" ask whether the input contains the reference.

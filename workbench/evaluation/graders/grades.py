@@ -16,7 +16,6 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-from workbench.display import table
 from workbench.errors import DataError
 from workbench.evaluation.graders.sandboxed import READABLE, sample_of
 
@@ -164,21 +163,11 @@ class Grade:
         """``1: 'a' is 'a'``, or ``not graded: the judge refused``."""
         return f"{self.score:g}: {self.reason}" if self.graded else f"not graded: {self.problem}"
 
-    def _repr_html_(self) -> str:
-        score = f"{self.score:g}" if self.graded else "not graded"
-        rows = [(name, f"{value:g}", "") for name, value in self.sub_scores.items()]
-        return table("Grade", ("", "score", "reason"), [("whole", score, self.problem or self.reason), *rows])
-
 
 def ungraded(problem: str, *flags: str, model: str | None = None, **details: str) -> Grade:
     """An answer without a score; ``flags`` are the errors that are true, ``details`` those that are texts."""
     errors = {**NO_ERRORS, **dict.fromkeys(flags, True), **details}
     return Grade(math.nan, "", problem, errors=errors, model=model)
-
-
-def flagged(*flags: str) -> Errors:
-    """No error but these."""
-    return {**NO_ERRORS, **dict.fromkeys(flags, True)}
 
 
 def together(grades: Iterable[Grade]) -> Errors:
