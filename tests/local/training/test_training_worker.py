@@ -433,3 +433,25 @@ def test_smollm2_learns_in_a_few_steps(client: OpenAI) -> None:
     assert len(losses) == 5
     assert losses.iloc[-1] < 0.7 * losses.iloc[0]
     assert answer(client, str(last.job.fine_tuned_model), "say red")
+
+
+def test_a_grader_in_python_grades_while_a_job_trains(client: OpenAI) -> None:
+    source = (
+        "def grade(sample, item):\n    if item['answer'] == 'RED':\n        raise ValueError('no red')\n"
+        "    return 0.5\n"
+    )
+    job = start(
+        client,
+        shouting(),
+        model=NANO,
+        validation=shouting(COLORS[:4]),
+        n_epochs=1,
+        batch_size=4,
+        suffix="graded",
+        grader={"type": "python", "name": "half", "source": source},
+    )
+    last = ended(client, job.id)
+    assert last.job.status == "succeeded"
+    assert last.curve.frame["full_valid_mean_reward"].dropna().unique().tolist() == [0.5]
+    note = "The grader gave 1 of 4 answers no score: ValueError: no red, line 3 of grader.source"
+    assert note in [event.message for event in last.events]
