@@ -16,7 +16,7 @@ from tests.evaluation.test_preferences import evaluation, numbered
 from workbench.errors import DataError
 from workbench.evaluation.pairwise_judge import Judgement, ask_judge_pairs, chosen, family
 from workbench.evaluation.preferences import preferences
-from workbench.evaluation.ratings import Match, Ratings
+from workbench.evaluation.ratings import AnswerPair, Ratings
 
 BASE, TUNED = numbered("small", 10), numbered("large.ft-1", 10)
 
@@ -153,7 +153,7 @@ def test_the_last_verdict_of_a_reply_counts(reply, choice):
 
 
 def test_a_tie_in_one_order_and_a_win_in_the_other_is_a_tie():
-    judgement = Judgement(Match("f:1", "?", "", "a", "b"), "tuned", "tie")
+    judgement = Judgement(AnswerPair("f:1", "?", "", "a", "b"), "tuned", "tie")
     assert (judgement.choice, judgement.picks) == ("tie", (0, 1))
 
 

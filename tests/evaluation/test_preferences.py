@@ -14,7 +14,7 @@ from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.preferences import Position, Wins, pairs, position, preferences
 from workbench.evaluation.prompts import Prompt
-from workbench.evaluation.ratings import Choice, Match, Rating, Ratings, matches
+from workbench.evaluation.ratings import AnswerPair, Choice, Rating, Ratings, matches
 from workbench.evaluation.records import open_ratings
 from workbench.evaluation.requests import Answer
 from workbench.project import Project
@@ -272,7 +272,7 @@ def test_krippendorffs_alpha_is_that_of_his_worked_example():
     # Krippendorff 2011, Computing Krippendorff's Alpha-Reliability, section B: nominal data, two observers,
     # ten units: alpha = 0.095.
     meg, owen = "0100000010", "1110010000"
-    units = [Match(f"m:{n}", "?", "", "a", "b") for n in range(10)]
+    units = [AnswerPair(f"m:{n}", "?", "", "a", "b") for n in range(10)]
     found = accord({"Meg": dict(zip(units, meg, strict=True)), "Owen": dict(zip(units, owen, strict=True))})
     assert found is not None
     assert found.alpha.value == pytest.approx(0.095, abs=5e-4)

@@ -21,7 +21,7 @@ from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.graders.grades import final_answer
 from workbench.evaluation.preferences import Position, Wins, percent
-from workbench.evaluation.ratings import SIDES, Choice, Match, Matches, Ratings, Side, matches
+from workbench.evaluation.ratings import SIDES, AnswerPair, Choice, Matches, Ratings, Side, matches
 from workbench.evaluation.requests import Request, ask, progress_bar
 from workbench.evaluation.statistics import p_in_words, sign_test
 
@@ -35,7 +35,7 @@ CONSISTENT = 0.8  # of the pairs judged; below it, warn
 class Judgement:
     """What the judge chose of one match, the base answer shown first and the tuned one; None: no verdict."""
 
-    match: Match
+    match: AnswerPair
     base_first: Choice | None
     tuned_first: Choice | None
 
@@ -234,7 +234,7 @@ def chosen(reply: str, first: Side) -> Choice | None:
     return {"A": first, "B": second}.get(verdicts[-1], "tie")
 
 
-def _messages(match: Match, first: Side) -> list[dict[str, object]]:
+def _messages(match: AnswerPair, first: Side) -> list[dict[str, object]]:
     one, other = match.in_order(first)
     reference = f"[Right answer]\n{match.reference}\n\n" if match.reference.strip() else ""
     shown = f"[Question]\n{match.question}\n\n{reference}[Answer A]\n{one}\n\n[Answer B]\n{other}"

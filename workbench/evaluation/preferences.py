@@ -18,7 +18,7 @@ from workbench.display import Shown, Table
 from workbench.errors import DataError
 from workbench.evaluation.agreement import Accord, accord
 from workbench.evaluation.evaluation import Evaluation
-from workbench.evaluation.ratings import RATERS, Match, Matches, Rater, Rating, Ratings, Side, matches
+from workbench.evaluation.ratings import RATERS, AnswerPair, Matches, Rater, Rating, Ratings, Side, matches
 from workbench.evaluation.statistics import Interval, interval_of, p_in_words, sign_test
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ _SHOWN = 5  # disagreements under a summary; all of them are in .disagreements
 class Rated(NamedTuple):
     """A match, and what one rater thinks of it."""
 
-    match: Match
+    match: AnswerPair
     rating: Rating
 
 
@@ -138,7 +138,7 @@ class Preferences(Shown):
         return tuple(dict.fromkeys(rated.rating.rater for rated in self.counted))
 
     @cached_property
-    def values(self) -> Mapping[Match, float]:
+    def values(self) -> Mapping[AnswerPair, float]:
         """What the raters of a question think on average, from 0 for the base answer to 1 for the tuned."""
         return {match: fmean(r.value for r in ratings) for match, ratings in _by_match(self.counted).items()}
 
@@ -168,7 +168,7 @@ class Preferences(Shown):
         return accord({who: {m: _side(v) for m, v in values.items()} for who, values in sides.items()})
 
     @property
-    def split(self) -> tuple[Match, ...]:
+    def split(self) -> tuple[AnswerPair, ...]:
         """Questions on which one rater prefers the base answer and another the tuned one."""
         by_match = _by_match(self.counted)
         return tuple(m for m, ratings in by_match.items() if {"base", "tuned"} <= {r.choice for r in ratings})
@@ -257,8 +257,8 @@ def preferences(
     return Preferences(found, tuple(each for each in rated if each.rating.choice != "skip"), by)
 
 
-def _by_match(ratings: Sequence[Rated]) -> dict[Match, list[Rating]]:
-    found: dict[Match, list[Rating]] = {}
+def _by_match(ratings: Sequence[Rated]) -> dict[AnswerPair, list[Rating]]:
+    found: dict[AnswerPair, list[Rating]] = {}
     for match, rating in ratings:
         found.setdefault(match, []).append(rating)
     return found
@@ -300,7 +300,7 @@ def pairs(preferences: Preferences, dataset: Dataset) -> Dataset:
     return Dataset(f"{dataset.name} (preferred)", tuple(made), notes)
 
 
-def _pair(match: Match, value: float, first: Side | None, example: Example) -> Iterator[Example]:
+def _pair(match: AnswerPair, value: float, first: Side | None, example: Example) -> Iterator[Example]:
     """One pair, question by question, as scores of different questions do not compare.
 
     ``first`` is None where raters saw both orders.

@@ -28,7 +28,7 @@ SIDES: tuple[Side, Side] = ("base", "tuned")
 
 
 @dataclass(frozen=True)
-class Match:
+class AnswerPair:
     """One question, and the two answers to it."""
 
     origin: str
@@ -60,7 +60,7 @@ class Matches:
 
     base: str
     tuned: str
-    asked: tuple[Match, ...]
+    asked: tuple[AnswerPair, ...]
     same: int = 0
     """Questions that both answered with the same words; nobody can prefer one."""
     alone: int = 0
@@ -82,7 +82,9 @@ def matches(base: Evaluation, tuned: Evaluation, *, seed: int = 0, sample: int |
         )
     differing = [(one, other) for one, other in both if one.answer.strip() != other.answer.strip()]
     found = [
-        Match(one.origin, one.question, one.reference, one.answer, other.answer, one.cluster or other.cluster)
+        AnswerPair(
+            one.origin, one.question, one.reference, one.answer, other.answer, one.cluster or other.cluster
+        )
         for one, other in differing
     ]
     asked = list({match.key: match for match in found}.values())
@@ -159,7 +161,7 @@ class Ratings:
 
     def rate(
         self,
-        match: Match,
+        match: AnswerPair,
         choice: Choice,
         *,
         first: Side | None,
@@ -173,7 +175,7 @@ class Ratings:
         self._append({"match": match.key, **asdict(rating)})
         return rating
 
-    def forget(self, match: Match, *, rater: str = "") -> None:
+    def forget(self, match: AnswerPair, *, rater: str = "") -> None:
         """Take a rating back; the file still tells that it was."""
         self._append({"match": match.key, "rater": rater, "choice": None})
 

@@ -12,7 +12,7 @@ from workbench.dataset.dataset import ROWS_SHOWN, counted
 from workbench.display import table
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.preferences import Preferences, preferences
-from workbench.evaluation.ratings import SIDES, Choice, Match, Rating, Ratings, Side, matches
+from workbench.evaluation.ratings import SIDES, AnswerPair, Choice, Rating, Ratings, Side, matches
 from workbench.widgets.row_review import LONGEST, KeyWindow, shown
 
 _PLACES = ("first", "second")
@@ -99,14 +99,14 @@ class BlindReview(KeyWindow):
                 return self._note(self._asked[place], text.strip())
         return ""
 
-    def _choose(self, match: Match, said: str) -> None:
+    def _choose(self, match: AnswerPair, said: str) -> None:
         rated = self._rated()
         first = self._first(match, rated)
         second = SIDES[1 - SIDES.index(first)]
         choices: dict[str, Choice] = {"first": first, "second": second, "tie": "tie", "both bad": "both bad"}
         self._rate(match, Rating(choices.get(said, "skip"), first, note=self._noted(match, rated)))
 
-    def _note(self, match: Match, text: str) -> str:
+    def _note(self, match: AnswerPair, text: str) -> str:
         rating = self._rated().get(match.key)
         if rating is None:
             self._notes[match.key] = text
@@ -114,7 +114,7 @@ class BlindReview(KeyWindow):
         self._rate(match, Rating(rating.choice, rating.first, note=text))
         return "Note saved."
 
-    def _rate(self, match: Match, rating: Rating) -> None:
+    def _rate(self, match: AnswerPair, rating: Rating) -> None:
         self._ratings.rate(match, rating.choice, first=rating.first, rater=self._rater, note=rating.note)
 
     def _rated(self) -> dict[str, Rating]:
@@ -122,18 +122,18 @@ class BlindReview(KeyWindow):
         latest = self._ratings.latest.items()
         return {key: rating for (key, rater), rating in latest if rater == self._rater}
 
-    def _first(self, match: Match, rated: Mapping[str, Rating]) -> Side:
+    def _first(self, match: AnswerPair, rated: Mapping[str, Rating]) -> Side:
         """Whose answer comes first: as it was when it was rated, else as the lot falls."""
         rating = rated.get(match.key)
         return (rating and rating.first) or match.first_for(self._rater, self._seed)
 
-    def _picked(self, match: Match, rated: Mapping[str, Rating]) -> str:
+    def _picked(self, match: AnswerPair, rated: Mapping[str, Rating]) -> str:
         rating = rated.get(match.key)
         if rating is None or rating.choice not in SIDES:
             return rating.choice if rating else ""
         return _PLACES[rating.choice != rating.first]
 
-    def _noted(self, match: Match, rated: Mapping[str, Rating]) -> str:
+    def _noted(self, match: AnswerPair, rated: Mapping[str, Rating]) -> str:
         rating = rated.get(match.key)
         return rating.note if rating else self._notes.get(match.key, "")
 
