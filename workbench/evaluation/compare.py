@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from workbench.dataset.dataset import Dataset, counted
 from workbench.display import Shown, Table
 from workbench.errors import DataError
-from workbench.evaluation.evaluation import Evaluation, Item
+from workbench.evaluation.evaluation import Evaluation, Item, row_of, side_by_side
 from workbench.evaluation.power import LEVEL, POWER, items_needed, items_needed_for_scores
 from workbench.evaluation.scores import LeftOut, Missing, Pairs, contaminated_among, pair, ungraded
 from workbench.evaluation.statistics import (
@@ -298,8 +298,9 @@ class Comparison(JudgedDifference, Shown):
 
     def tables(self) -> Iterator[Table]:
         """Both models, then those that were compared besides, then what changed."""
-        columns = ("", "model", "prompt", "score (95 %)", "right", "prompt tokens", "median time")
-        yield self.verdict, columns, [_side("base", self.base), _side("tuned", self.tuned)]
+        sides = {"base": self.base, "tuned": self.tuned}
+        rows = [{"": name, **row_of(side, None), "right": f"{side.correct}"} for name, side in sides.items()]
+        yield side_by_side(self.verdict, rows)
         correction = f"p after Holm's correction for {self.comparisons} comparisons"
         yield (
             f"All {len(self.also) + 1} against {self.base.model}; {correction}",
@@ -353,19 +354,6 @@ def _score(item: Item) -> str:
     if item.score in (0, 1):
         return "right" if item.score else "wrong"
     return f"{100 * item.score:.0f} %"
-
-
-def _side(name: str, side: Evaluation) -> tuple[object, ...]:
-    tokens, seconds = side.prompt_tokens, side.seconds_p50
-    return (
-        name,
-        side.model,
-        side.prompt.name,
-        f"{100 * side.score:.1f} % ({side.interval})",
-        side.correct,
-        f"{tokens:.0f}" if tokens > 0 else "unknown",
-        f"{seconds:.2f} s" if seconds == seconds else "unknown",
-    )
 
 
 MINIMUM = 0.02

@@ -431,7 +431,7 @@ def row_of(measured: Evaluation, cost: float | None) -> dict[str, str]:
         "prompt": measured.prompt.name,
         "score": f"{100 * measured.score:.1f} %",
         "95 % interval": f"{measured.interval} %",
-        "prompt tokens": f"{measured.prompt_tokens:,.0f}",
+        "prompt tokens": f"{measured.prompt_tokens:,.0f}" if measured.prompt_tokens > 0 else "",
         "of them cached": f"{cached:,.0f}" if cached else "",
         "answer tokens": f"{measured.completion_tokens:,.0f}",
         "1,000 requests cost": "" if cost is None else f"${1_000 * cost:,.2f}",

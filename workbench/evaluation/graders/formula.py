@@ -11,6 +11,7 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias
 
 _OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
@@ -38,29 +39,28 @@ class FormulaError(ValueError):
     """The formula cannot be read or has no value; the message completes "the formula …"."""
 
 
+Scores: TypeAlias = Mapping[str, float]
+
+
 @dataclass(frozen=True)
 class Formula:
     """A formula that was understood."""
 
     text: str
-    tree: ast.expr
+    names: frozenset[str]
+    """The graders that it names."""
+    calculate: Callable[[Scores], float]
 
-    @property
-    def names(self) -> frozenset[str]:
-        """The graders that it names."""
-        called = {id(node.func) for node in ast.walk(self.tree) if isinstance(node, ast.Call)}
-        return frozenset(
-            node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name) and id(node) not in called
-        )
-
-    def value(self, scores: Mapping[str, float]) -> float:
+    def value(self, scores: Scores) -> float:
         """What it gives for these scores; ``FormulaError`` when that is no finite number."""
         try:
-            value = float(_value(self.tree, scores))
+            value = float(self.calculate(scores))
         except ZeroDivisionError:
             raise FormulaError("divides by zero") from None
         except OverflowError:
             raise FormulaError("grows beyond every number") from None
+        except RecursionError:
+            raise FormulaError("is nested too deeply") from None
         except ValueError as error:
             raise FormulaError(f"has no value ({error})") from None
         if not math.isfinite(value):
@@ -78,50 +78,42 @@ def formula(text: str) -> Formula:
     try:
         # A line break inside brackets would be fine, one outside is not; neither means anything here.
         tree = ast.parse(" ".join(text.split()).replace("^", "**"), mode="eval").body
-        _check(tree)
+        names: set[str] = set()
+        calculate = _understood(tree, names)
     except SyntaxError as error:
         raise FormulaError(f"cannot be read: {error.msg}") from None
     except (RecursionError, MemoryError):
         raise FormulaError("is nested too deeply") from None
     except ValueError as error:
         raise error if isinstance(error, FormulaError) else FormulaError(f"cannot be read: {error}") from None
-    return Formula(text, tree)
+    return Formula(text, frozenset(names), calculate)
 
 
-def _check(node: ast.expr) -> None:
+def _understood(node: ast.expr, names: set[str]) -> Callable[[Scores], float]:
+    """What calculates this part of a formula; the graders that it names are added to ``names``."""
     match node:
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
-            _number(number)
-        case ast.Name():
-            pass
-        case ast.UnaryOp(op=ast.UAdd() | ast.USub(), operand=inner):
-            _check(inner)
+            value = _number(number)
+            return lambda scores: value
+        case ast.Name(id=name):
+            names.add(name)
+            return lambda scores: scores[name]
+        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+            return _understood(operand, names)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            inner = _understood(operand, names)
+            return lambda scores: -inner(scores)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            _check(left)
-            _check(right)
+            apply = _OPERATORS[type(op)]
+            one, other = _understood(left, names), _understood(right, names)
+            return lambda scores: apply(one(scores), other(scores))
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
             if not arguments or (len(arguments) > 1 and name not in _OF_MANY):
                 raise FormulaError(f"gives {name} {len(arguments)} values")
-            for argument in arguments:
-                _check(argument)
+            function, given = _FUNCTIONS[name], [_understood(argument, names) for argument in arguments]
+            return lambda scores: function(*[each(scores) for each in given])
         case _:
             raise FormulaError(f"has {ast.unparse(node)[:80]!r}; {_KNOWN}")
-
-
-def _value(node: ast.expr, scores: Mapping[str, float]) -> float:
-    match node:
-        case ast.Constant(value=int() | float() as number):
-            return _number(number)
-        case ast.Name(id=name):
-            return scores[name]
-        case ast.UnaryOp(op=op, operand=inner):
-            value = _value(inner, scores)
-            return -value if isinstance(op, ast.USub) else value
-        case ast.BinOp(left=left, op=op, right=right):
-            return _OPERATORS[type(op)](_value(left, scores), _value(right, scores))
-        case ast.Call(func=ast.Name(id=name), args=arguments):
-            return _FUNCTIONS[name](*(_value(argument, scores) for argument in arguments))
-    raise AssertionError(node)
 
 
 def _number(number: float) -> float:

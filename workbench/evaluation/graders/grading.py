@@ -73,16 +73,9 @@ def graded(
     return replace(grade, seconds=time.perf_counter() - start)
 
 
-def grade(
-    grader: Grader,
-    output_text: str,
-    item: Mapping[str, object],
-    *,
-    ask: Ask | None = None,
-    limits: SandboxLimits = LIMITS,
-) -> float:
-    """Score one answer as ``graded`` does; whatever keeps it from a score is a ``DataError``."""
-    result = graded(grader, output_text, item, ask=ask, limits=limits)
+def grade(grader: Grader, output_text: str, item: Mapping[str, object]) -> float:
+    """Score one answer as ``graded`` does, asking no model; what keeps it from a score is a ``DataError``."""
+    result = graded(grader, output_text, item)
     if not result.graded:
         # A template that finds nothing names its item itself.
         where = "" if result.errors["invalid_variable_error"] else f" stopped at item {name_of(item)}"
