@@ -153,7 +153,7 @@ def record_comparison(
         file = f"evaluations/{job_id}/{name}.jsonl"
         project.save(file, side.to_jsonl())
         low, high = side.interval
-        measured = {"prompt": side.prompt.name, "low": low, "high": high, "evaluation": file}
+        measured: dict[str, JSON] = {"prompt": side.prompt.name, "low": low, "high": high, "evaluation": file}
         facts |= {f"{name}_{what}": value for what, value in measured.items()}
     facts |= {} if release is None else {"gate": release.facts}
     grader = str(comparison.base.grader["name"])

@@ -170,7 +170,7 @@ class ResponseCache:
             try:
                 # The first stands: its time was measured when it was fetched.
                 known = {name: entry[name] for name in Answer.__dataclass_fields__ if name in entry}
-                self.answers.setdefault(str(entry["key"]), Answer(**known))  # type: ignore[arg-type]
+                self.answers.setdefault(str(entry["key"]), Answer(**known))
             except (KeyError, TypeError):
                 continue  # no answer; it is asked again
 
