@@ -14,6 +14,7 @@ from workbench.evaluation.statistics import (
     difference,
     holm,
     mcnemar,
+    mean_of,
     newcombe,
     optimism,
     permute,
@@ -27,11 +28,6 @@ from workbench.evaluation.statistics import (
 # Darwin's maize, cross-fertilised less self-fertilised, in eighths of an inch: Fisher 1935, The Design of
 # Experiments, section 21.
 DARWIN = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
-
-
-def mean_of(sums):
-    """The mean over items: a sum of values by a number of items."""
-    return sums[:, 0] / sums[:, 1]
 
 
 def each_alone(values: list[float]) -> Sums:

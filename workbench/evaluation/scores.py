@@ -54,21 +54,16 @@ class Pairs:
             for base, tuned in zip(self.base.items, self.tuned.items, strict=True)
         )
 
-    def kept(self, ids: Collection[str]) -> "Pairs":
-        """Only these items."""
-        return replace(
-            self,
-            base=replace(self.base, items=tuple(item for item in self.base.items if item.id in ids)),
-            tuned=replace(self.tuned, items=tuple(item for item in self.tuned.items if item.id in ids)),
-        )
-
     def without(self, ids: Collection[str], why: str) -> "Pairs":
         """All but these items, and the reason."""
         if not ids:
             return self
+        base, tuned = (
+            replace(side, items=tuple(item for item in side.items if item.id not in ids))
+            for side in (self.base, self.tuned)
+        )
         gone = tuple(item.id for item in self.base.items if item.id in ids)
-        kept = self.kept({item.id for item in self.base.items} - set(ids))
-        return replace(kept, left_out=(*self.left_out, LeftOut(why, gone)))
+        return Pairs(base, tuned, (*self.left_out, LeftOut(why, gone)))
 
 
 def pair(base: Evaluation, tuned: Evaluation, *, missing: Missing) -> Pairs:
@@ -85,34 +80,30 @@ def pair(base: Evaluation, tuned: Evaluation, *, missing: Missing) -> Pairs:
         )
     answered = {"base": _by_id(base, "base"), "tuned": _by_id(tuned, "tuned")}
     left_out = []
-    for name, other in (("base", "tuned"), ("tuned", "base")):
-        gone = [item for id, item in answered[other].items() if id not in answered[name]]
+    for name, asked in (("base", "tuned"), ("tuned", "base")):
+        gone = [item for id, item in answered[asked].items() if id not in answered[name]]
         if gone and missing == "refuse":
             raise DataError(
-                f"The {name} model did not answer {len(gone)} of the {other} model's items: "
+                f"The {name} model did not answer {len(gone)} of the {asked} model's items: "
                 f"{_some([_placed(item) for item in gone])}. Evaluate both on the same dataset, or compare "
                 'what both have with missing="leave out".'
             )
         if gone:
             left_out.append(LeftOut(f"not answered by the {name} model", tuple(item.id for item in gone)))
-    for id, item in answered["base"].items():
-        two = {item.cluster, answered["tuned"][id].cluster if id in answered["tuned"] else ""} - {""}
-        if len(two) > 1:
+    shared = [
+        (item, answered["tuned"][id]) for id, item in answered["base"].items() if id in answered["tuned"]
+    ]
+    for item, other in shared:
+        if len({item.cluster, other.cluster} - {""}) > 1:
             raise DataError(
                 f"Item {_placed(item)} is of cluster {item.cluster!r} in the base model's evaluation and of "
-                f"{answered['tuned'][id].cluster!r} in the tuned one's; name one cluster column for both."
+                f"{other.cluster!r} in the tuned one's; name one cluster column for both."
             )
-    shared = [item for id, item in answered["base"].items() if id in answered["tuned"]]
     if not shared:
-        raise DataError(
-            "There is no item to compare; "
-            + ("both evaluations are empty." if not left_out else "the two have no item in common.")
-        )
-    return Pairs(
-        replace(base, items=tuple(shared)),
-        replace(tuned, items=tuple(answered["tuned"][item.id] for item in shared)),
-        tuple(left_out),
-    )
+        why = "the two have no item in common" if left_out else "both evaluations are empty"
+        raise DataError(f"There is no item to compare; {why}.")
+    mine, theirs = zip(*shared, strict=True)
+    return Pairs(replace(base, items=mine), replace(tuned, items=theirs), tuple(left_out))
 
 
 def ungraded(pairs: Pairs) -> set[str]:

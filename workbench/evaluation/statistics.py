@@ -159,6 +159,11 @@ def resample(
     return Resampled(float(statistic(whole)[0]), np.concatenate(drawn), np.concatenate(left_out))
 
 
+def mean_of(sums: "Floats") -> "Floats":
+    """The mean over items: the first column, a sum of values, by the second, a number of items."""
+    return sums[:, 0] / sums[:, 1]
+
+
 # Clusters: items of one document, conversation or template succeed and fail together, so fifty questions
 # about ten documents are nearer to ten observations than to fifty.
 
@@ -434,7 +439,7 @@ class Difference:
     def _resampled(self) -> Resampled:
         import numpy as np
 
-        return resample(np.stack(self._sums, axis=1), lambda sums: sums[:, 0] / sums[:, 1])
+        return resample(np.stack(self._sums, axis=1), mean_of)
 
 
 def difference(
