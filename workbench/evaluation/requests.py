@@ -220,20 +220,6 @@ def ask(
     places: dict[str, list[int]] = {}
     for place, request in enumerate(requests):
         places.setdefault(request.key, []).append(place)
-    try:
-        yield from _answers(client, requests, places, kept, concurrency)
-    except (openai.OpenAIError, KeyboardInterrupt) as error:
-        error.add_note(note_of(requests, kept))
-        raise
-
-
-def _answers(
-    client: "OpenAI",
-    requests: Sequence[Request],
-    places: Mapping[str, Sequence[int]],
-    kept: ResponseCache,
-    concurrency: int,
-) -> Generator[tuple[int, Answer], None, None]:
     missing = {key: requests[where[0]] for key, where in places.items() if key not in kept.answers}
     asked = patient(client) if missing else client
 
@@ -251,6 +237,10 @@ def _answers(
         for done in as_completed(sent):
             answer = done.result()
             yield from ((place, answer) for place in places[sent[done]])
+    except (openai.OpenAIError, KeyboardInterrupt) as error:
+        pool.shutdown(wait=True, cancel_futures=True)
+        error.add_note(note_of(requests, kept))
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
