@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from workbench.training.runs import runs as runs
     from workbench.training.spec import JobSpec as JobSpec
     from workbench.widgets.blind_review import blind_review as blind_review
+    from workbench.widgets.catalog_view import ask_customer as ask_customer
     from workbench.widgets.curve_figure import plot as plot
     from workbench.widgets.curve_view import watch as watch
     from workbench.widgets.item_browser import browse as browse
@@ -100,6 +101,7 @@ WORDS = {
         "review": "widgets.row_review",
     },
     "Decision": {
+        "ask_customer": "widgets.catalog_view",
         "criteria": "decide.criteria",
         "decide": "decide.decision",
         "estimate": "training.cost",

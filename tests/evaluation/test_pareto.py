@@ -132,6 +132,13 @@ def test_the_figure_shows_intervals_markers_and_the_frontier(shop):
     assert shown[1].error_y.array[0] == pytest.approx(0.0447, abs=1e-4)  # scipy: Wilson for 90 of 100
 
 
+def test_what_the_cheapest_loses_is_said_beside_its_price(shop):
+    said = quality_cost(shop).figure.layout.title.subtitle.text
+    assert "base costs least and answers worse than tuned: 60.0 % against 90.0 %." in said
+    alone = quality_cost(field({"a": TUNED, "b": BASE}, costs={"a": 0.1, "b": 0.2}))
+    assert "costs least" not in alone.figure.layout.title.subtitle.text
+
+
 def test_prices_far_apart_are_drawn_logarithmically():
     far = field({"base": BASE, "large": TUNED}, costs={"base": 0.0001, "large": 0.01})
     assert quality_cost(far).figure.layout.xaxis.type == "log"

@@ -261,7 +261,8 @@ def test_epochs_left_to_the_service_may_pass_the_cap(azure):
 
 
 def test_a_cap_that_nobody_can_hold_stands_in_the_way(azure):
-    ((level, message),) = found(plan(azure, cost_cap=10), "cost_cap")
+    azure.models.append("Qwen3-32B")
+    ((level, message),) = found(plan(azure, model="Qwen3-32B", cost_cap=10), "cost_cap")
     assert level == "error"
     assert message.startswith("the cap of $10.00 cannot be held, because the cost is not known")
 
@@ -309,8 +310,12 @@ def test_a_model_can_be_trained_until_its_last_day(azure):
 
 
 def test_a_new_customer_is_told_what_is_closed(azure):
-    assert found(plan(azure), "closed")[0][0] == "info"
+    closed = "gpt-4.1-mini is closed to new customers: only a subscription that has deployed this version "
+    closed += "before can train it"
+    assert found(plan(azure), "closed") == [("warning", closed)]  # nobody said what this one is
+    assert found(plan(azure, existing_customer=True), "closed") == [("info", closed)]
     assert found(plan(azure, existing_customer=False), "retired")[0][0] == "error"
+    assert found(plan(azure, model="gpt-oss-20b"), "closed") == []
 
 
 def test_the_name_of_a_deployment_is_recognised(azure):

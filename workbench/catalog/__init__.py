@@ -11,9 +11,9 @@ from workbench.catalog.catalog import Catalogue as Catalogue
 from workbench.catalog.catalog import cheapest_base as cheapest_base
 from workbench.catalog.catalog import find as find
 from workbench.catalog.catalog import model as model
+from workbench.catalog.catalog import models as models
 from workbench.catalog.catalog import offerings as offerings
 from workbench.catalog.catalog import source as source
-from workbench.catalog.catalog import models as models
 from workbench.catalog.catalog import way_prices as way_prices
 from workbench.catalog.limits import Limits as Limits
 from workbench.catalog.models import Conflict as Conflict

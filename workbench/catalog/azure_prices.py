@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -181,7 +182,7 @@ def _impossible(
 ) -> str | None:
     low, high = prices[key][0].usd, prices[key][-1].usd
     least, most = _BOUNDS.get(key.what, _TOKEN_BOUNDS)
-    if low < least or high > most:
+    if not least <= low <= high <= most:
         return f"{prices[key][-1]} is outside {least:g} to {most:g} dollars"
     known = prices.get(key._replace(training_type="globalStandard"))
     if known and key.training_type not in ("", "globalStandard"):
@@ -341,7 +342,7 @@ def refresh_prices(address: str | None = None) -> PriceChanges:
     before = azure_prices(kept_path())
     try:
         meters = meters_in(_items(address))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, HTTPException) as error:
         raise SetupError(
             f"{address} answered something else than prices ({error!r}); {_stays(before)}"
         ) from None

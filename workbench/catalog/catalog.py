@@ -331,7 +331,9 @@ def cheapest_base(
     """
     found = []
     for place, known in enumerate(models()):
-        for where in [service] if service else [each.name for each in PROVIDERS.values() if not each.runs_here]:
+        for where in (
+            [service] if service else [each.name for each in PROVIDERS.values() if not each.runs_here]
+        ):
             life = known.life(where)
             if life and (life.is_retired(on) or (life.stage == "Deprecated" and not existing_customer)):
                 continue
@@ -439,7 +441,10 @@ class Catalogue:
         return "\n".join([self._caption, *(line.rstrip() for line in lines), *also])
 
     def _repr_html_(self) -> str:
-        rows = [(f"{each.service}: {each.name}", each.what, each.ends or "", each.source.url) for each in self.offerings]
+        rows = [
+            (f"{each.service}: {each.name}", each.what, each.ends or "", each.source.url)
+            for each in self.offerings
+        ]
         also = table("What else the services offer, or did", ("", "what", "ends", "source"), rows)
         return table(self._caption, *self._shown()) + (also if rows else "")
 

@@ -165,8 +165,8 @@ def _months_to(ends: list[datetime.date], on: datetime.date) -> float | None:
 
 # Prices, and the files they stand in: the catalogue's and yours, which have the same shape.
 
-TOKENS = ("training", "input", "cached_input", "output", "tuned_input", "tuned_cached_input", "tuned_output")
-TOKENS += ("grader_input", "grader_cached_input", "grader_output")
+_ASKED = ("input", "cached_input", "output")
+TOKENS = ("training", *(f"{whose}{kind}" for whose in ("", "tuned_", "grader_") for kind in _ASKED))
 HOURS = ("training_hour", "hosting_hour")
 
 
@@ -419,9 +419,7 @@ class Model:
         here = [price for price in found if region and region_key(region) in price.regions]
         return next(iter(here or found), None)
 
-    def prices_of(
-        self, what: str, *, service: str, training_type: str | None = None
-    ) -> tuple[Price, ...]:
+    def prices_of(self, what: str, *, service: str, training_type: str | None = None) -> tuple[Price, ...]:
         """All prices of this there: one, or one for each group of regions, the lowest first."""
         found = [price for price in self.prices if (price.what, price.service) == (what, service)]
         usual = PROVIDERS[service].training_type if service in PROVIDERS else None
@@ -504,8 +502,8 @@ class Model:
         for life in self.lives:
             for name, source in life.sources.items():
                 yield f"{life.service}: {_spoken(name)}", _shown(getattr(life, name)), as_of(source, on)
-        for (service, what, source), prices in self._prices_by_source().items():
-            yield f"{service}: {_spoken(what)}", _priced(prices), as_of(source, on)
+        for (service, what, said), prices in self._prices_by_source().items():
+            yield f"{service}: {_spoken(what)}", _priced(prices), as_of(said, on)
         for conflict in self.conflicts + tuple(each for life in self.lives for each in life.conflicts):
             yield f"but {_spoken(conflict.fact)}", str(conflict.says), as_of(conflict.source, on)
         for remark in self.remarks:

@@ -139,7 +139,7 @@ def default_model(provider_name: str) -> str:
         raise SetupError(
             f"No model at {provider_name} can be trained by every customer today, so there is no default. "
             f"'python -m workbench models --service {provider_name}' lists them: name one as MODEL or in "
-            "WORKBENCH_MODEL (gpt-4.1-mini-2025-04-14 if your organisation used a tuned model within the last "
+            "WORKBENCH_MODEL (gpt-4.1-mini-2025-04-14 if your organisation used a tuned model in the last "
             "60 days, gpt-6-luna to measure prompts only), or connect to azure or local."
         )
     return name

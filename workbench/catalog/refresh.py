@@ -114,11 +114,11 @@ def refresh(client: "OpenAI", *, arm: object = None) -> Changes:
     listed = list(listed_by(client))
     if not listed:
         raise SetupError(f"{client.base_url.host} lists no models; nothing was changed.")
-    title = f"{client.base_url.host}, its list of models"
+    title, url = f"{client.base_url.host}, its list of models", str(client.base_url)
     if arm is not None:
         listed += listed_in(arm)
         title += ", and Azure Resource Manager"
-    found = changes(models(), listed, service=service, source=Source(title, datetime.date.today()))
+    found = changes(models(), listed, service=service, source=Source(title, datetime.date.today(), url))
     keep_refreshed(found.kept)
     return found
 

@@ -122,12 +122,19 @@ class Tariff(NamedTuple):
 
 
 def _spread(prices: Range) -> str:
-    return dollars(prices.low) if prices.low == prices.high else f"{dollars(prices.low)} to {dollars(prices.high)}"
+    return (
+        dollars(prices.low)
+        if prices.low == prices.high
+        else f"{dollars(prices.low)} to {dollars(prices.high)}"
+    )
 
 
 def _places(prices: Sequence[Price]) -> str:
     """Which region asks which price: ``northcentralus …: $27.50, swedencentral: $30.25``."""
-    more = (f"{price.regions[0]}{' …' if len(price.regions) > 1 else ''}: {dollars(price.usd)}" for price in prices)
+    more = (
+        f"{price.regions[0]}{' …' if len(price.regions) > 1 else ''}: {dollars(price.usd)}"
+        for price in prices
+    )
     return ", ".join(more)
 
 

@@ -304,7 +304,9 @@ def _dates(
     closed = model.trainable(on, existing_customer=False, service=service.name) is False
     if can is False:
         message = f"{model.name} can no longer be trained at {service.name} ({model.status(service.name)})"
-        fix = "choose another: python -m workbench models --on DAY --new-customer lists those open to everyone"
+        fix = (
+            "choose another: python -m workbench models --on DAY --new-customer lists those open to everyone"
+        )
         yield Finding("error", "retired", "model", message, fix)
     elif can is None:
         message = f"no source says for certain that {model.name} can be trained at {service.name} today"

@@ -91,7 +91,7 @@ def _figure(shown: PaybackChart) -> "go.Figure":
             line={"color": colour, "dash": dash, "width": 2},
             marker={"symbol": marker, "size": 7},
         )
-        if way.months_of_service is not None and way.months_of_service <= shown.payback.case.horizon:
+        if way.months_of_service is not None and way.months_of_service < shown.payback.case.horizon:
             figure.add_vline(
                 x=way.months_of_service,
                 line={"color": colour, "dash": "dot", "width": 1},

@@ -78,6 +78,7 @@ def _figure(field: Field) -> "go.Figure":
     built.update_yaxes(title="score, with its 95 % interval", tickformat=".0%", **axis)
     told = ["hollow: dominated"] if field.placed else ["No candidate has a known price."]
     told += [sentence for sentence in field.told if "dominated" in sentence]
+    told += _cheaper_but_worse(field)
     built.update_layout(
         template="none",
         title={
@@ -96,6 +97,19 @@ def _figure(field: Field) -> "go.Figure":
         hoverlabel={"bgcolor": "#222222", "font": {"color": "#eeeeee"}},
     )
     return built
+
+
+def _cheaper_but_worse(field: Field) -> list[str]:
+    """What the cheapest candidate loses against the best, in words; empty where it is the best."""
+    if len(field.frontier) < 2:
+        return []
+    cheap, best = field.frontier[0], max(field.frontier, key=lambda each: each.evaluation.score)
+    mine, theirs = cheap.evaluation, best.evaluation
+    unsure = " (their intervals overlap)" if mine.interval.high > theirs.interval.low else ""
+    return [
+        f"{cheap.name} costs least and answers worse than {best.name}: "
+        f"{100 * mine.score:.1f} % against {100 * theirs.score:.1f} %{unsure}."
+    ]
 
 
 def _point(field: Field, candidate: Candidate, colour: str, shape: str) -> dict[str, object]:
