@@ -68,13 +68,12 @@ if TYPE_CHECKING:
     from workbench.training.runs import runs as runs
     from workbench.training.spec import JobSpec as JobSpec
     from workbench.widgets.blind_review import blind_review as blind_review
-    from workbench.widgets.catalog_view import ask_customer as ask_customer
+    from workbench.widgets.cost_charts import payback_chart as payback_chart
+    from workbench.widgets.cost_charts import quality_cost as quality_cost
     from workbench.widgets.curve_figure import plot as plot
     from workbench.widgets.curve_view import watch as watch
     from workbench.widgets.item_browser import browse as browse
     from workbench.widgets.labelling import label as label
-    from workbench.widgets.payback_chart import chart as payback_chart  # noqa: F401 - under its public name
-    from workbench.widgets.quality_cost import quality_cost as quality_cost
     from workbench.widgets.questionnaire import questionnaire as questionnaire
     from workbench.widgets.row_review import review as review
 
@@ -101,14 +100,13 @@ WORDS = {
         "review": "widgets.row_review",
     },
     "Decision": {
-        "ask_customer": "widgets.catalog_view",
         "criteria": "decide.criteria",
         "decide": "decide.decision",
         "estimate": "training.cost",
         "forecast": "decide.forecast",
         "methods": "decide.criteria",
         "payback": "decide.payback",
-        "payback_chart": "widgets.payback_chart:chart",
+        "payback_chart": "widgets.cost_charts",
         "questionnaire": "widgets.questionnaire",
         "situation": "decide.situation",
     },
@@ -148,7 +146,7 @@ WORDS = {
         "forgotten": "evaluation.probes",
         "power_table": "evaluation.power",
         "probe": "evaluation.probes",
-        "quality_cost": "widgets.quality_cost",
+        "quality_cost": "widgets.cost_charts",
         "release_check": "evaluation.release_check",
         "try_grader": "evaluation.grader_trial",
     },

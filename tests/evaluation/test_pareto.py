@@ -11,7 +11,7 @@ from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.pareto import Field, field
 from workbench.evaluation.prompts import Prompt
 from workbench.evaluation.requests import Answer
-from workbench.widgets.quality_cost import quality_cost
+from workbench.widgets.cost_charts import quality_cost
 
 
 def scored(

@@ -300,14 +300,6 @@ class PriceChanges:
     known: int
     """How many prices are in use now."""
 
-    @property
-    def facts(self) -> dict[str, object]:
-        """As plain JSON."""
-        from pydantic_core import to_jsonable_python
-
-        told: dict[str, object] = to_jsonable_python(self)
-        return told
-
     def __repr__(self) -> str:
         """One line for each."""
         lines = [f"{kind}: {what}" + (f": {more}" if more else "") for kind, what, more in self._rows]

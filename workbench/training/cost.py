@@ -83,7 +83,7 @@ class Tariff(NamedTuple):
             )
         if own := self._own(what):
             prices = Range(own[0].usd, statistics.median(price.usd for price in own), own[-1].usd)
-            where = f", by region ({_places(own)})" if len(own) > 1 else ""
+            where = ", by region" if len(own) > 1 else ""
             inputs = [Input("price", f"{_spread(prices)} per {unit}{where}", str(own[0].source))]
             notes = age_note(own[0].source, self.on)
             if own[0].training_type is None and catalog.provider(self.service).azure:
@@ -115,7 +115,7 @@ class Tariff(NamedTuple):
             f"The price of training {self.model.name} at {self.service} ({self.training_type}) is not in "
         )
         missing += f"the catalogue; give price= in US dollars per {unit}."
-        others = [price for price in self.model.prices if price.what == what]
+        others = [each for each in self.model.prices if each.what == what and each.service != self.service]
         return missing + "".join(
             f" At {each.service} it is {dollars(each.usd)}, says {each.source}." for each in others
         )
@@ -127,15 +127,6 @@ def _spread(prices: Range) -> str:
         if prices.low == prices.high
         else f"{dollars(prices.low)} to {dollars(prices.high)}"
     )
-
-
-def _places(prices: Sequence[Price]) -> str:
-    """Which region asks which price: ``northcentralus …: $27.50, swedencentral: $30.25``."""
-    more = (
-        f"{price.regions[0]}{' …' if len(price.regions) > 1 else ''}: {dollars(price.usd)}"
-        for price in prices
-    )
-    return ", ".join(more)
 
 
 def dollars(usd: float) -> str:
