@@ -134,6 +134,13 @@ def test_what_a_service_says_is_kept_and_read_on_top(home):
     assert (home / "catalog" / "refreshed.json").is_file()
 
 
+def test_openais_list_has_the_day_of_the_shutdown():
+    listed = client_of(listed_model("gpt-4.1-2025-04-14", shutdown_date="2027-08-01"))
+    assert refresh(listed).changed == (
+        Change("gpt-4.1", "base_retires", date(2027, 4, 14), date(2027, 8, 1)),
+    )
+
+
 def test_asked_again_it_has_nothing_new_and_forgets_nothing():
     told = listed_model("gpt-4.1-2025-04-14", deprecation={"inference": 1_809_648_000})
     refresh(client_of(told))

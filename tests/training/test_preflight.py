@@ -307,6 +307,9 @@ def test_a_model_can_be_trained_until_its_last_day(azure):
     assert found(soon, "retired")[0][0] == "info"
     late = plan(azure, on=datetime.date(2027, 4, 14))
     assert [level for level, _ in found(late, "retired")] == ["error"]
+    o4 = plan(azure, model="o4-mini-2025-04-16", existing_customer=False)
+    (gone,) = [finding for finding in o4.findings if finding.rule == "retired"]
+    assert gone.fix.endswith("in its place the service recommends gpt-5.6-terra")
 
 
 def test_a_new_customer_is_told_what_is_closed(azure):

@@ -389,8 +389,8 @@ class Model:
         said = [*self.sources.values(), *(place.source for place in self.regions)]
         said += [source for life in self.lives for source in life.sources.values()]
         said += [price.source for price in self.prices]
-        conflicts = self.conflicts + tuple(each for life in self.lives for each in life.conflicts)
-        said += [each.source for each in (*conflicts, *self.remarks)]
+        said += [each.source for life in self.lives for each in life.conflicts]
+        said += [each.source for each in self.conflicts] + [each.source for each in self.remarks]
         return tuple(dict.fromkeys(source for source in said if source.url))
 
     @property

@@ -301,12 +301,15 @@ def _dates(
     model: Model, service: Provider, existing_customer: bool | None, on: datetime.date
 ) -> Iterator[Finding]:
     can = model.trainable(on, existing_customer=existing_customer is not False, service=service.name)
+    life = model.life(service.name)
     closed = model.trainable(on, existing_customer=False, service=service.name) is False
     if can is False:
         message = f"{model.name} can no longer be trained at {service.name} ({model.status(service.name)})"
         fix = (
-            "choose another: python -m workbench models --on DAY --new-customer lists those open to everyone"
+            "choose another; python -m workbench models --on DAY --new-customer lists what everyone can train"
         )
+        if life and life.successor:
+            fix += f"; in its place the service recommends {life.successor}"
         yield Finding("error", "retired", "model", message, fix)
     elif can is None:
         message = f"no source says for certain that {model.name} can be trained at {service.name} today"
@@ -319,7 +322,6 @@ def _dates(
         if existing_customer is None:
             level, fix = "warning", "say whether yours is one (existing_customer=), or choose a newer model"
         yield Finding(level, "closed", "model", message, fix)
-    life = model.life(service.name)
     ends = life.dates("training_ends") if life else []
     if can and ends and (ends[0] - on).days <= SOON:
         message = f"{model.name} can be trained until {ends[0]}, which is less than three months away"
