@@ -177,6 +177,11 @@ def test_a_span_of_days_is_told_in_days_and_nothing_in_no_months():
     assert repr(payback(case(horizon=0))).endswith("nothing to compare; give a horizon.")
 
 
+def test_without_requests_a_way_that_costs_nothing_makes_no_difference():
+    free = payback(case(requests_per_month=0, ways=[CASE["ways"][0] | {"training": 0}]))
+    assert repr(free) == "tuned neither saves nor costs anything in 12.0 months."
+
+
 def test_a_cheaper_way_that_answers_worse_says_so():
     base, way = CASE["base"] | {"accuracy": 0.92}, CASE["ways"][0] | {"accuracy": 0.81}
     assert repr(payback(case(base=base, ways=[way]))) == (

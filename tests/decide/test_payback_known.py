@@ -65,10 +65,11 @@ def test_a_smaller_tuned_model_pays_where_tuning_the_large_one_does_not():
     assert smaller.likely.way.prompt_tokens == 35
     assert smaller.likely.way.training == pytest.approx(6 * 3.60 / 25)  # the same tokens at its price
     assert round(smaller.break_even_requests[1], -4) == 340_000
-    assert smaller.sentence.endswith("measure it on the same test first.")
+    assert smaller.sentence.endswith("Measure first whether it answers as well.")
     (itself, *_) = payback(case(**SHORT)).outlooks
     assert round(itself.break_even_requests[1], -4) == 1_630_000
-    assert itself.sentence.endswith("Only who had it deployed before can train it.")
+    assert itself.sentence.endswith("Only existing customers can train it.")
+    assert repr(payback(case(**SHORT))).endswith("gpt-4.1 itself is served at azure until 2027-04-14 only.")
 
 
 def test_the_smaller_model_can_be_named():

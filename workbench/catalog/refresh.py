@@ -124,7 +124,7 @@ def refresh(client: "OpenAI", *, arm: object = None) -> Changes:
 
 
 def listed_by(client: "OpenAI") -> Iterator[Listed]:
-    """The base models that the service lists, with dates: Azure's in seconds since 1970, OpenAI's as a day."""
+    """The base models that the service lists; Azure's list has dates in seconds since 1970, OpenAI's days."""
     for model in client.models.list():
         if base_name(model.id) != model.id:
             continue
@@ -134,7 +134,8 @@ def listed_by(client: "OpenAI") -> Iterator[Listed]:
         yield Listed(
             model.id,
             fine_tune=fine_tune if isinstance(fine_tune, bool) else None,
-            base_retires=_day_of(ends.get("inference")) or _day(more.get("shutdown_date"), "shutdown_date"),
+            base_retires=_day_of(ends.get("inference"))
+            or _day(getattr(model, "shutdown_date", None), "shutdown_date"),
             training_ends=_day_of(ends.get("fine_tune")),
         )
 

@@ -245,6 +245,8 @@ class Outlook:
             return f"{name} cannot be used: its model is switched off."
         if self.likely.months == 0:
             return f"{name}: over no months there is nothing to compare; give a horizon."
+        if low == high == 0:
+            return f"{name} neither saves nor costs anything in {months}."
         if low > 0:
             least = "" if low == likely else f", {_dollars(low)} at the least"
             return f"{name} saves {_dollars(likely)} in {months}{least}."
@@ -299,11 +301,13 @@ class Payback:
 
     def __repr__(self) -> str:
         """A sentence for each way."""
-        return "\n".join(outlook.sentence for outlook in self.outlooks)
+        lines = [outlook.sentence for outlook in self.outlooks]
+        return "\n".join([*lines, self.case.base.note] if self.case.base.note else lines)
 
     def _repr_html_(self) -> str:
         base = self.case.base
-        rows = [(base.name, f"${base.per_request:.6f}", "", "", "", "what it is compared with")]
+        told = ". ".join(filter(None, ("what it is compared with", base.note)))
+        rows = [(base.name, f"${base.per_request:.6f}", "", "", "", told)]
         rows += [
             (
                 outlook.likely.way.name,
@@ -496,7 +500,10 @@ def tuning_case(
         more = {"training": training, "labour": labour, "months_of_service": left, "note": note}
         return way(name, of.name, service, short_prompt, tuned=True, **more)
 
-    base = way(f"{model}, best prompt", model, service, long_prompt, tuned=False)
+    months = life.months_of_base(on) if life else None
+    ends = life.base_retires if life and months is not None and months < horizon else None
+    until = f"{known.name} itself is served at {service} until {ends} only." if ends else ""
+    base = way(f"{model}, best prompt", model, service, long_prompt, tuned=False, note=until)
     ways = []
     can = known.trainable(on, existing_customer=existing_customer, service=service)
     if can is not False and known.months_of_service(on, service=service) != 0:
@@ -532,8 +539,8 @@ def tuning_case(
     return Case(base, tuple(ways), requests_per_month, horizon)
 
 
-_MEASURE = "Whether another model answers as well is not known: measure it on the same test first."
-_WHO_CAN = "Only who had it deployed before can train it."
+_MEASURE = "Measure first whether it answers as well."
+_WHO_CAN = "Only existing customers can train it."
 
 
 def _smaller(
@@ -546,7 +553,7 @@ def _smaller(
     for other in catalog.models():
         if other.name == known.name or "sft" not in (other.methods or ()):
             continue
-        if other.trainable(on, existing_customer=existing_customer, service=service) is not True:
+        if other.trainable(on, existing_customer=existing_customer is True, service=service) is False:
             continue
         try:
             theirs = catalog.way_prices(other.name, service=service, tuned=True)
