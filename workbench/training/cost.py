@@ -151,7 +151,6 @@ def age_note(source: Source, on: datetime.date) -> list[str]:
 # no source gives is not guessed: then there is no sum, and a note says what to give.
 
 
-
 class Grading(NamedTuple):
     """What a model that grades reads and writes in a whole job."""
 
