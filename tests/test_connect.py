@@ -259,7 +259,7 @@ def test_an_env_file_that_is_no_text_is_told_by_name(tmp_path, monkeypatch):
 
 def test_the_default_model_is_the_services_unless_a_setting_says_otherwise(monkeypatch):
     assert default_model("local") == "SmolLM2-135M-Instruct"
-    assert default_model("azure") == "gpt-4.1-mini-2025-04-14"
+    assert default_model("azure") == "gpt-oss-20b"
     monkeypatch.setenv("WORKBENCH_MODEL", "nano")
     assert default_model("azure") == "nano"
 

@@ -15,6 +15,7 @@ from workbench.settings import ROOT as ROOT
 from workbench.settings import VERSION as __version__  # noqa: N811, F401 - the name Python knows it by
 
 if TYPE_CHECKING:
+    from workbench.catalog.providers import provider_of as provider_of
     from workbench.connect import About
     from workbench.connect import base_model as base_model
     from workbench.connect import connect as connect
@@ -68,12 +69,12 @@ if TYPE_CHECKING:
     from workbench.training.runs import runs as runs
     from workbench.training.spec import JobSpec as JobSpec
     from workbench.widgets.blind_review import blind_review as blind_review
+    from workbench.widgets.cost_charts import payback_chart as payback_chart
+    from workbench.widgets.cost_charts import quality_cost as quality_cost
     from workbench.widgets.curve_figure import plot as plot
     from workbench.widgets.curve_view import watch as watch
     from workbench.widgets.item_browser import browse as browse
     from workbench.widgets.labelling import label as label
-    from workbench.widgets.payback_chart import chart as payback_chart  # noqa: F401 - under its public name
-    from workbench.widgets.quality_cost import quality_cost as quality_cost
     from workbench.widgets.questionnaire import questionnaire as questionnaire
     from workbench.widgets.row_review import review as review
 
@@ -83,6 +84,7 @@ WORDS = {
         "base_model": "connect",
         "connect": "connect",
         "open_project": "project",
+        "provider_of": "catalog.providers",
         "self_test": "connect",
         "state_task": "project",
     },
@@ -106,7 +108,7 @@ WORDS = {
         "forecast": "decide.forecast",
         "methods": "decide.criteria",
         "payback": "decide.payback",
-        "payback_chart": "widgets.payback_chart:chart",
+        "payback_chart": "widgets.cost_charts",
         "questionnaire": "widgets.questionnaire",
         "situation": "decide.situation",
     },
@@ -146,7 +148,7 @@ WORDS = {
         "forgotten": "evaluation.probes",
         "power_table": "evaluation.power",
         "probe": "evaluation.probes",
-        "quality_cost": "widgets.quality_cost",
+        "quality_cost": "widgets.cost_charts",
         "release_check": "evaluation.release_check",
         "try_grader": "evaluation.grader_trial",
     },

@@ -27,7 +27,7 @@ def test_without_a_filter_all_are_there_the_retired_among_them():
 
 def test_by_method():
     assert names(find(method="dpo")) == ["gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-4o"]
-    reinforced = ["o4-mini", "gpt-5", "gpt-oss-120b", "MAI-Code-1.1-Flash", *PREVIEWS[1:]]
+    reinforced = ["o4-mini", "gpt-5", "gpt-oss-120b", "MAI-Code-1.1-Flash", *PREVIEWS[1:], "o3-mini"]
     assert names(find(method="rft")) == reinforced
 
 
@@ -127,12 +127,36 @@ def test_the_table_has_dates_price_and_sources(unstyled):
     assert "<caption>2 models</caption>" in html
     assert (
         '<th scope="row">gpt-4.1</th><td>Deprecated, existing customers only</td><td>sft, dpo</td><td>26</td>'
-        "<td>2027-04-14</td><td>2027-10-14</td><td>$2 per 1M tokens</td>" in html
+        "<td>2027-04-14</td><td>2027-10-14</td><td>$25 per 1M tokens</td>" in html
     )
     assert "<td>2027-04-16 or 2027-05-19</td><td>2027-10-16 or 2027-11-19</td><td>$100 per hour</td>" in html
-    assert "fine-tuning cost management (2026-03-19): older than 90 days, look again" in html
+    assert "Azure Retail Prices API (2026-08-11): older than 90 days, look again" in html
     assert "model retirement schedule (2026-10-05);" in html
     assert "in Foundry (2026-10-06): older" not in html
+
+
+def test_what_azure_publishes_no_price_for_is_called_not_published():
+    for name in ("Qwen3-32B", "gpt-oss-120b", "gpt-5"):
+        shown = repr(Catalogue((model(name),), "azure", today=TODAY)).splitlines()[2]
+        assert "  not published  " in shown
+
+
+def test_a_new_customer_can_train_the_open_weights():
+    open_to_all = names(find(method="sft", service="azure", on=TODAY, existing_customer=False))
+    assert open_to_all[:2] == ["gpt-oss-20b", "gpt-oss-120b"]
+    assert not {"gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini"} & set(open_to_all)
+
+
+def test_other_ways_and_what_is_closed_stand_below_the_models(unstyled):
+    at_azure = find(service="azure")
+    assert [each.name for each in at_azure.offerings] == [
+        "Interactive training",
+        "Data generation",
+        "Prompt Optimizer",
+    ]
+    assert "Also at openai: Evals API: evaluations on the service" in repr(find(service="openai"))
+    assert "<td>2026-11-30</td>" in unstyled(find(service="openai")._repr_html_())
+    assert all(each.source.url for each in find().offerings)
 
 
 def test_at_another_service_its_own_dates_and_prices_stand():

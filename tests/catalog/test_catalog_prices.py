@@ -32,11 +32,43 @@ def own(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_prices_are_told_by_service_and_training_type(own):
     found = model("gpt-4.1").price("training", service="azure", training_type="globalStandard")
-    assert (found.usd, str(found)) == (2.0, "$2.00 per 1M tokens")
-    assert str(found.source) == "Microsoft Learn, fine-tuning cost management (2026-03-19)"
-    assert model("gpt-4.1").price("training", service="azure", training_type="standard") is None
+    assert (found.usd, str(found)) == (25.0, "$25.00 per 1M tokens")
+    assert str(found.source) == "Azure Retail Prices API (2026-08-11)"
+    assert model("gpt-4.1").price("training", service="azure") == found  # what a job takes unless told
     hour = model("o4-mini").price("training_hour", service="azure", training_type="developerTier")
-    assert (hour.usd, hour.training_type, str(hour)) == (100.0, None, "$100.00 per hour")
+    assert (hour.usd, hour.training_type, str(hour)) == (50.0, "developerTier", "$50.00 per hour")
+
+
+@pytest.mark.parametrize(
+    ("name", "training", "hosting", "asked", "answered"),
+    [
+        ("gpt-4.1", 25.0, 1.70, 2.0, 8.0),
+        ("gpt-4.1-mini", 5.0, 1.70, 0.40, 1.60),
+        ("gpt-4.1-nano", 1.5, 1.70, 0.10, 0.40),
+        ("gpt-4o", 25.0, 1.70, 2.50, 10.0),
+        ("gpt-4o-mini", 3.0, 1.70, 0.15, 0.60),
+        ("gpt-oss-20b", 3.60, 0.30, 0.07, 0.30),
+        ("Llama-3.3-70B-Instruct", 4.50, 0.30, 0.71, 0.71),
+        ("Ministral-3B", 1.0, 0.65, 0.05, 0.15),
+    ],
+)
+def test_azures_prices_are_those_of_its_meters(own, name, training, hosting, asked, answered):
+    kinds = ("training", "hosting_hour", "tuned_input", "tuned_output")
+    known = [model(name).price(kind, service="azure").usd for kind in kinds]
+    assert known == [training, hosting, asked, answered]
+
+
+def test_a_regions_price_is_told_where_prices_differ(own):
+    regional = {"service": "azure", "training_type": "standard"}
+    assert model("gpt-4.1").price("training", **regional).usd == 27.5
+    assert model("gpt-4.1").price("training", **regional, region="Sweden Central").usd == 30.25
+    assert [price.usd for price in model("gpt-4.1").prices_of("training", **regional)] == [27.5, 30.25, 33.0]
+    assert model("gpt-4.1").price("training", service="azure", training_type="dataZone").usd == 27.5
+
+
+def test_a_grader_costs_ten_percent_over_the_base(own):
+    assert model("o3-mini").price("grader_input", service="azure").usd == 1.21
+    assert model("o3-mini").price("grader_output", service="azure").usd == 4.84
 
 
 def test_a_developer_deployment_costs_nothing_by_the_hour(own):
@@ -49,14 +81,14 @@ def test_your_own_price_wins_with_its_own_source(own):
     own.write_text(OWN, encoding="utf-8")
     found = model("gpt-4.1").price("training", service="azure", training_type="globalStandard")
     assert (found.usd, str(found.source)) == (1.5, "Our contract (2026-11-01)")
-    assert model("gpt-4.1").price("output", service="azure").usd == 8.0
+    assert model("gpt-4.1").price("tuned_output", service="azure").usd == 8.0
     assert model("gpt-4.1").price("training", service="openai").usd == 25.0
 
 
 def test_your_own_price_of_one_training_type_leaves_the_others(own):
     own.write_text(OWN.replace('source = "', 'training_type = "standard"\nsource = "'), encoding="utf-8")
     assert model("gpt-4.1").price("training", service="azure", training_type="standard").usd == 1.5
-    assert model("gpt-4.1").price("training", service="azure", training_type="globalStandard").usd == 2.0
+    assert model("gpt-4.1").price("training", service="azure", training_type="globalStandard").usd == 25.0
 
 
 def test_prices_of_your_own_do_not_replace_each_other(own):
@@ -73,7 +105,7 @@ def test_an_edited_file_counts_at_once_and_so_does_its_end(own):
     own.write_text(OWN.replace("1.90", "1.875"), encoding="utf-8")
     assert model("gpt-4.1").price("input", service="azure").usd == 1.875
     own.unlink()
-    assert model("gpt-4.1").price("input", service="azure").usd == 2.0
+    assert model("gpt-4.1").price("input", service="azure") is None
 
 
 def test_a_file_can_be_named(own, tmp_path, monkeypatch):
@@ -149,6 +181,7 @@ def test_azure_bills_tuned_tokens_like_the_bases_and_hosting_by_the_hour(own):
     assert way_prices("gpt-4.1-mini", service="azure", tuned=True) == {
         "input_price": 0.40,
         "output_price": 1.60,
+        "cached_price": 0.10,
         "hosting_per_hour": 1.70,
     }
     assert way_prices("gpt-4.1-mini", service="azure", tuned=False)["hosting_per_hour"] == 0
@@ -159,21 +192,26 @@ def test_on_this_machine_nothing_is_billed(own):
 
 
 def test_a_price_that_no_source_gives_is_not_guessed(own):
-    with pytest.raises(SetupError, match="no input_price and no output_price of tuned gpt-4o at azure; put"):
-        way_prices("gpt-4o", service="azure", tuned=True)
+    with pytest.raises(
+        SetupError, match="no input_price and no output_price of base Ministral-3B at azure; put"
+    ):
+        way_prices("Ministral-3B", service="azure", tuned=False)
     with pytest.raises(SetupError, match="no input_price and no output_price of tuned gpt-5"):
         way_prices("gpt-5.6-luna", service="openai", tuned=True)
 
 
 def test_the_cheapest_base_is_one_that_still_answers(own):
-    assert cheapest_base(date(2026, 10, 13), service="azure").model.name == "gpt-4.1-nano"
-    assert cheapest_base(date(2026, 10, 14), service="azure").model.name == "gpt-4.1-mini"
-    assert cheapest_base(TODAY) == (model("gpt-4.1-nano"), "openai")
+    there = {"service": "azure", "existing_customer": True}
+    assert cheapest_base(date(2026, 10, 13), **there).model.name == "gpt-4.1-nano"
+    assert cheapest_base(date(2026, 10, 14), **there).model.name == "gpt-4o-mini"
+    assert cheapest_base(date(2026, 10, 22)) == (model("gpt-4.1-nano"), "openai")
+    assert cheapest_base(date(2026, 10, 23)) == (model("gpt-6-luna"), "openai")
 
 
-def test_which_base_is_cheapest_depends_on_the_requests(own):
-    # gpt-4o-mini 0.15 and 0.60, gpt-5.6-luna 0.20 and 1.20, gpt-4.1-nano 0.10 and 0.40 per million tokens
-    assert cheapest_base(TODAY, service="openai", prompt_tokens=3000, completion_tokens=200).model.name == (
-        "gpt-4.1-nano"
-    )
+def test_a_new_customer_cannot_switch_to_a_deprecated_model(own):
+    assert cheapest_base(TODAY, service="azure") is None
+    assert cheapest_base(TODAY, service="azure", existing_customer=True).model.name == "gpt-4o-mini"
+
+
+def test_nobody_can_switch_to_this_machine(own):
     assert cheapest_base(date(2030, 1, 1), service="local") is None

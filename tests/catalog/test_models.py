@@ -1,6 +1,7 @@
 """The catalogue of models: names, facts with their sources, and no fact without one."""
 
 import datetime
+import re
 import tomllib
 from dataclasses import fields
 
@@ -88,7 +89,7 @@ def test_regions_are_those_of_the_documents():
 def test_what_no_source_tells_is_absent():
     assert model("gpt-5").max_example_tokens is None
     assert model("Llama-3.3-70B-Instruct").vision is None
-    assert model("gpt-4.1-mini").price("training", service="azure") is None
+    assert model("Qwen3-32B").price("training", service="azure") is None
     assert model("Llama-3.3-70B-Instruct").life().training_ends is None
 
 
@@ -105,20 +106,42 @@ def test_every_fact_has_a_source_and_every_source_a_date():
 
 def test_every_source_has_a_day_in_the_past_and_is_used():
     sources = tomllib.loads((HERE / "sources.toml").read_text(encoding="utf-8"))["source"]
-    assert all(type(said["date"]) is datetime.date and said["date"] <= TODAY for said in sources.values())
+    read = datetime.date(2026, 11, 30)
+    assert all(type(said["date"]) is datetime.date and said["date"] <= read for said in sources.values())
     files = [path.read_text(encoding="utf-8") for path in HERE.glob("*.toml")]
     assert [key for key in sources if not any(f'source = "{key}"' in text for text in files)] == []
 
 
+def test_every_source_has_an_address():
+    for each in models():
+        for source in [*each.sources.values(), *(price.source for price in each.prices)]:
+            assert re.match(r"https?://[a-z0-9.]+", source.url), source
+    said = tomllib.loads((HERE / "sources.toml").read_text(encoding="utf-8"))["source"].values()
+    assert [source["title"] for source in said if not source["url"].startswith("http")] == []
+
+
+def test_a_card_ends_with_the_addresses_of_its_sources():
+    schedule = "https://learn.microsoft.com/en-us/azure/foundry/openai/concepts/model-retirement-schedule"
+    row = ("source", "Microsoft Learn, model retirement schedule (2026-10-05)", schedule)
+    assert row in list(model("gpt-4.1").card(TODAY))
+
+
 def test_sources_that_disagree_are_both_kept():
     (first, second) = model("o4-mini").life().conflicts
-    schedule = Source("Microsoft Learn, model retirement schedule", datetime.date(2026, 10, 5))
+    schedule = model("gpt-4.1").life().sources["base_retires"]
+    assert str(schedule) == "Microsoft Learn, model retirement schedule (2026-10-05)"
     assert first == Conflict("training_ends", datetime.date(2027, 5, 19), schedule)
     assert second == Conflict("deployments_end", datetime.date(2027, 11, 19), schedule)
     assert str(model("gpt-4.1-nano").conflicts[0]) == (
         "methods: no dpo, says Microsoft's fine-tuning skill for Foundry (2026-08-20)"
     )
     assert model("gpt-4o").conflicts[0].says == 64_536
+    assert str(model("gpt-4.1").conflicts[0]).startswith("training (globalStandard): $2.00 per 1M tokens, in")
+    interactive, regions = model("gpt-oss-20b").conflicts
+    assert (interactive.says, regions.says) == (
+        "Legacy, no longer for new interactive training",
+        "ten, without UK South",
+    )
 
 
 def test_a_source_is_stale_after_ninety_days():
@@ -134,12 +157,14 @@ def test_a_card_has_every_fact_with_its_source_and_what_is_old_says_so():
         "rft",
         "Microsoft Learn, models that can be fine-tuned in Foundry (2026-10-06)",
     ) in card
-    price = "Microsoft Learn, fine-tuning cost management (2026-03-19): older than 90 days, look again"
-    assert ("azure: training hour", "$100.00 per hour", price) in card
+    price = "Azure Retail Prices API (2026-08-11): older than 90 days, look again"
+    hours = "$110.00 (dataZone), $50.00 (developerTier), $100.00 (globalStandard), "
+    hours += "$110.00 to $121.00 by region (standard) per hour"
+    assert ("azure: training hour", hours, price) in card
     schedule = "Microsoft Learn, model retirement schedule (2026-10-05)"
     assert ("but training ends", "2027-05-19", schedule) in card
-    in_spring = list(model("o4-mini").card(datetime.date(2026, 4, 1)))
-    assert ("azure: training hour", "$100.00 per hour", price.partition(":")[0]) in in_spring
+    in_autumn = list(model("o4-mini").card(datetime.date(2026, 9, 1)))
+    assert ("azure: training hour", hours, price.partition(":")[0]) in in_autumn
 
 
 def test_a_card_names_all_regions_and_those_without_images():
@@ -161,11 +186,19 @@ def test_a_card_in_a_notebook_is_a_table(unstyled):
     assert '<th scope="row">max example tokens</th><td>65,536</td>' in html
 
 
-def test_the_default_models_of_all_providers_are_in_the_catalogue():
-    assert {model(default_model(name)).name for name in PROVIDERS} == {
-        "SmolLM2-135M-Instruct",
-        "gpt-4.1-mini",
-    }
+def test_the_default_models_are_those_that_every_customer_can_train_today():
+    today = datetime.date(2026, 11, 30)
+    defaults = {name: each.base_model for name, each in PROVIDERS.items() if each.base_model}
+    assert defaults == {"local": "SmolLM2-135M-Instruct", "azure": "gpt-oss-20b"}
+    for service, name in defaults.items():
+        assert model(name).trainable(today, existing_customer=False, service=service) is True
+
+
+def test_where_no_model_is_open_to_every_customer_there_is_no_default():
+    with pytest.raises(
+        SetupError, match=r"^No model at openai can be trained by every customer today, .*MODEL"
+    ):
+        default_model("openai")
 
 
 def test_the_base_of_a_tuned_model_is_in_its_name():

@@ -24,7 +24,8 @@ def _alone(home):
         ("gpt-4o", "azure", date(2027, 3, 31), date(2027, 4, 1)),
         ("gpt-4o-mini", "azure", date(2027, 3, 31), date(2027, 4, 1)),
         ("gpt-4.1-mini", "openai", date(2027, 1, 5), date(2027, 1, 6)),
-        ("o4-mini", "openai", date(2027, 1, 5), date(2027, 1, 6)),
+        ("gpt-4.1-nano", "openai", date(2026, 10, 22), date(2026, 10, 23)),
+        ("o4-mini", "openai", date(2026, 10, 22), date(2026, 10, 23)),
     ],
 )
 def test_existing_customers_train_until_the_day_before(name, service, last_day, first_without):
@@ -47,9 +48,56 @@ def test_between_two_dates_that_disagree_nobody_can_tell(day, can):
 
 def test_new_customers_cannot_train_what_is_deprecated_or_retired():
     assert model("gpt-4.1").trainable(TODAY, existing_customer=False) is False
-    assert model("o4-mini").trainable(date(2026, 11, 18), existing_customer=False) is True
-    assert model("o4-mini").trainable(date(2026, 11, 19), existing_customer=False) is False
+    assert model("o4-mini").trainable(date(2026, 11, 18), existing_customer=False) is False
     assert model("Ministral-3B").trainable(TODAY, existing_customer=False) is True
+
+
+def test_whether_one_is_an_existing_customer_may_not_be_known():
+    assert model("gpt-4.1").trainable(TODAY, existing_customer=None) is None
+    assert model("gpt-oss-20b").trainable(TODAY, existing_customer=None) is True
+    assert model("gpt-4.1").trainable(date(2027, 4, 14), existing_customer=None) is False
+
+
+def test_a_legacy_model_can_still_be_deployed_anew():
+    day = date(2026, 11, 30)
+    life = Life("azure", stage="Legacy", training="open", sources={"training": Source("x", day)})
+    assert life.trainable(day, existing_customer=False) is True
+
+
+@pytest.mark.parametrize(
+    ("name", "day", "successor"),
+    [
+        ("Phi-3-mini-4k-instruct", date(2025, 8, 30), "Phi-4-mini-instruct"),
+        ("Phi-3-mini-128k-instruct", date(2025, 8, 30), "Phi-4-mini-instruct"),
+        ("Phi-3-medium-4k-instruct", date(2025, 8, 30), "Phi-4"),
+        ("Phi-3-medium-128k-instruct", date(2025, 8, 30), "Phi-4"),
+        ("Phi-3.5-MoE-instruct", date(2025, 8, 30), "Phi-4-mini-instruct"),
+        ("Meta-Llama-2-13b", date(2025, 6, 30), "Meta-Llama-3.1-8B-Instruct"),
+        ("Llama-2-70B-chat", date(2025, 6, 30), "Llama-3.3-70B-Instruct"),
+        ("Meta-Llama-3.1-70b-Instruct", date(2025, 6, 30), "Llama-3.3-70B-Instruct"),
+        ("Meta-Llama-3.1-8b-Instruct", date(2026, 6, 13), None),
+        ("gpt-4", date(2025, 6, 6), "gpt-4o"),
+        ("gpt-35-turbo-0613", date(2025, 2, 13), "gpt-4o-mini"),
+        ("davinci-002", date(2025, 1, 27), None),
+        ("Mistral-Nemo", date(2026, 1, 30), "Mistral-small-2503"),
+        ("Mistral-Large", date(2026, 1, 30), "Mistral-medium-2505"),
+    ],
+)
+def test_what_is_retired_says_since_when_and_what_replaces_it(name, day, successor):
+    life = model(name).life("azure")
+    assert (life.stage, life.base_retires, life.successor) == ("Retired", day, successor)
+
+
+def test_openai_names_a_successor_that_nobody_can_train():
+    assert model("gpt-4.1-mini").life("openai").successor == "gpt-6-luna"
+    assert model("gpt-6-luna").methods == ()
+    assert model("gpt-6-luna").price("cached_input", service="openai").usd == 0.01
+
+
+def test_the_models_that_the_concept_pages_name_are_there():
+    assert model("GPT-3.5 Turbo").name == "gpt-35-turbo"
+    assert (model("o3-mini").methods, model("o3-mini").retired) == (("rft",), True)
+    assert model("o1").life("azure").base_retires == date(2026, 11, 19)
 
 
 def test_openai_closed_to_new_customers_on_a_day():
@@ -80,7 +128,7 @@ def test_this_machines_models_are_always_trainable_here_and_only_they():
 
 def test_a_model_that_nobody_tunes_is_not_trainable():
     assert model("gpt-5.6-luna").trainable(TODAY) is False
-    assert model("o3-mini").trainable(TODAY) is None
+    assert model("o3-mini").trainable(TODAY) is False
 
 
 def test_months_of_service_run_to_the_end_of_deployments():
@@ -110,6 +158,7 @@ def test_the_status_says_who_may_train():
     assert model("gpt-4.1").status() == "Deprecated, existing customers only"
     assert model("gpt-5").status() == "Generally available, by invitation"
     assert model("Qwen3.8-27B").status() == "Preview"
-    assert model("o4-mini").status() == "base model retires 2026-11-19"
+    assert model("o4-mini").status() == "Deprecated, existing customers only"
+    assert model("gpt-oss-20b").status() == "open to every customer"
     assert model("Phi-4").status() == "retired"
     assert model("nano").status() == "on this machine"

@@ -67,7 +67,7 @@ def test_another_version_of_a_known_model_is_another_model():
 
 def test_what_is_not_listed_is_gone_unless_it_was_retired_before():
     listed = [each for each in ALL if not each.name.startswith(("gpt-5", "Phi-3-mini"))]
-    assert changes(models(), listed, service="azure", source=SAID).gone == ("gpt-5",)
+    assert changes(models(), listed, service="azure", source=SAID).gone == ("gpt-5", "gpt-5.6-luna")
 
 
 def test_dates_that_differ_are_told_with_both_values():
@@ -132,6 +132,13 @@ def test_what_a_service_says_is_kept_and_read_on_top(home):
     assert model("gpt-5").life().listed is False
     assert "gpt-9" in [each.name for each in find()]
     assert (home / "catalog" / "refreshed.json").is_file()
+
+
+def test_openais_list_has_the_day_of_the_shutdown():
+    listed = client_of(listed_model("gpt-4.1-2025-04-14", shutdown_date="2027-08-01"))
+    assert refresh(listed).changed == (
+        Change("gpt-4.1", "base_retires", date(2027, 4, 14), date(2027, 8, 1)),
+    )
 
 
 def test_asked_again_it_has_nothing_new_and_forgets_nothing():

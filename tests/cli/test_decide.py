@@ -62,3 +62,11 @@ def test_what_cannot_be_is_one_sentence(words, sentence):
 def test_for_new_customers_less_is_left():
     done = call("--on", "2026-11-22", "--method", "dpo", "--new-customer", "--json")
     assert json.loads(done.stdout)["models"] == []
+
+
+def test_a_price_list_that_does_not_answer_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("WORKBENCH_RETAIL_PRICES", "http://127.0.0.1:9/prices")
+    done = call("--refresh-prices")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("http://127.0.0.1:9/prices did not answer (")
+    assert done.stderr.endswith("; the prices of 2026-08-11 stay in use.\n")

@@ -163,6 +163,34 @@ def test_too_few_requests_are_told_how_many_it_would_take():
     )
 
 
+def test_a_span_of_days_is_told_in_days_and_nothing_in_no_months():
+    found = payback(CASE)
+    assert found.outlooks[0].payback_months[1] == pytest.approx(0.075)
+    assert "<td>2 days</td>" in re.sub(' style="[^"]*"', "", found._repr_html_())
+    soon = payback(case(ways=[CASE["ways"][0] | {"months_of_service": 0.02}]))
+    assert repr(soon) == (
+        "tuned does not pay: it costs $11 more in less than a day; from 1,875,000 requests a month it would."
+    )
+    gone = payback(case(ways=[CASE["ways"][0] | {"months_of_service": 0}]))
+    assert repr(gone) == "tuned cannot be used: its model is switched off."
+    assert gone.facts["ways"][0]["payback_months"] == [None, None, None]
+    assert repr(payback(case(horizon=0))).endswith("nothing to compare; give a horizon.")
+
+
+def test_without_requests_a_way_that_costs_nothing_makes_no_difference():
+    free = payback(case(requests_per_month=0, ways=[CASE["ways"][0] | {"training": 0}]))
+    assert repr(free) == "tuned neither saves nor costs anything in 12.0 months."
+
+
+def test_a_cheaper_way_that_answers_worse_says_so():
+    base, way = CASE["base"] | {"accuracy": 0.92}, CASE["ways"][0] | {"accuracy": 0.81}
+    assert repr(payback(case(base=base, ways=[way]))) == (
+        "tuned saves $2,385 in 12.0 months. It answers worse: 81.0 % right in place of 92.0 %."
+    )
+    as_good = payback(case(base=base, ways=[way | {"accuracy": 0.92}]))
+    assert repr(as_good) == "tuned saves $2,385 in 12.0 months."
+
+
 def test_its_facts_are_json_and_its_schema_takes_the_case():
     found = payback(CASE)
     assert json.loads(json.dumps(found.facts))["best"] == "tuned"
@@ -176,6 +204,16 @@ def test_its_facts_are_json_and_its_schema_takes_the_case():
     [
         ({"base": CASE["base"] | {"input_price": -1}}, "base.input_price is -1; it should be 0 or more."),
         ({"ways": []}, "ways is []; it should hold 1 or more."),
+        ({"requests_per_month": 1e308}, "requests_per_month is 1e+308; it should be 1e+12 or less."),
+        ({"horizon": 1e9}, "horizon is 1000000000.0; it should be 600 or less."),
+        (
+            {"base": CASE["base"] | {"caching": {"prefix_tokens": 2304, "hit_rate": 0.9, "block": 0}}},
+            "base.caching.block is 0; it should be 1 or more.",
+        ),
+        (
+            {"ways": [CASE["ways"][0] | {"retrain_every_months": 0}]},
+            "ways[0].retrain_every_months is 0; it should be 0.1 or more.",
+        ),
         ({"ways": [{"name": "x"}]}, "ways[0].prompt_tokens is missing."),
         ({"horizont": 3}, "horizont is not known; there are base, ways, requests_per_month, "),
         ({"requests_per_month": [3, 2, 1]}, "requests_per_month is [3, 2, 1]; give a number, or low, likely"),

@@ -8,6 +8,7 @@ from workbench.decide.payback import known_of, payback, tuning_case
 from workbench.errors import SetupError
 
 DAY = datetime.date(2026, 11, 22)
+TODAY = datetime.date(2026, 11, 30)
 
 
 def case(model: str = "gpt-4.1", **changed: object):
@@ -24,8 +25,16 @@ def case(model: str = "gpt-4.1", **changed: object):
 
 
 def test_a_model_that_can_be_tuned_is_served_for_so_many_months():
-    known = known_of("gpt-4.1-mini", service="azure", on=DAY)
+    known = known_of("gpt-4.1-mini", service="azure", existing_customer=True, on=DAY)
     assert known == {"trainable": True, "months_of_service": pytest.approx(10.71, abs=0.005)}
+
+
+def test_whether_a_closed_model_can_be_tuned_depends_on_who_asks():
+    months = {"months_of_service": pytest.approx(10.71, abs=0.005)}
+    assert known_of("gpt-4.1-mini", service="azure", on=DAY) == months
+    told = known_of("gpt-4.1-mini", service="azure", existing_customer=False, on=DAY)
+    assert told == {"trainable": False, **months}
+    assert known_of("gpt-oss-20b", service="azure", existing_customer=False, on=DAY) == {"trainable": True}
 
 
 def test_on_this_machine_nothing_ends():
@@ -42,9 +51,63 @@ def test_the_tuned_way_has_hosting_the_short_prompt_and_an_end():
 
 def test_switching_the_base_model_is_always_among_the_ways():
     switched = case().ways[-1]
-    assert switched.name == "switch to gpt-4.1-nano at openai"
+    assert switched.name == "switch to gpt-6-luna at openai"
     assert (switched.prompt_tokens, switched.training) == (3000, 0)
-    assert payback(case()).best.likely.way.name == "switch to gpt-4.1-nano at openai"
+    assert payback(case()).best.likely.way.name == "switch to gpt-6-luna at openai"
+
+
+SHORT = {"long_prompt": 475, "short_prompt": 35, "answer": 24, "labour": 2_000, "on": TODAY}
+
+
+def test_a_smaller_tuned_model_pays_where_tuning_the_large_one_does_not():
+    _, smaller, _ = payback(case(**SHORT)).outlooks
+    assert smaller.likely.way.name == "gpt-oss-20b tuned in its place"
+    assert smaller.likely.way.prompt_tokens == 35
+    assert smaller.likely.way.training == pytest.approx(6 * 3.60 / 25)  # the same tokens at its price
+    assert round(smaller.break_even_requests[1], -4) == 340_000
+    assert smaller.sentence.endswith("Measure first whether it answers as well.")
+    (itself, *_) = payback(case(**SHORT)).outlooks
+    assert round(itself.break_even_requests[1], -4) == 1_630_000
+    assert itself.sentence.endswith("Only existing customers can train it.")
+    assert repr(payback(case(**SHORT))).endswith("gpt-4.1 itself is served at azure until 2027-04-14 only.")
+
+
+def test_the_smaller_model_can_be_named():
+    assert case(smaller="Ministral-3B", **SHORT).ways[1].name == "Ministral-3B tuned in its place"
+    with pytest.raises(
+        SetupError, match=r"^The price of training Qwen3-32B at azure is not known; name another"
+    ):
+        case(smaller="Qwen3-32B", **SHORT)
+
+
+def test_a_new_customer_is_offered_only_what_it_can_train():
+    names = [way.name for way in case(existing_customer=False, **SHORT).ways]
+    assert names == ["gpt-oss-20b tuned in its place", "switch to gpt-6-luna at openai"]
+
+
+def test_an_existing_customer_may_tune_the_smaller_models_of_the_same_family():
+    few = case("gpt-4.1", existing_customer=True, smaller="gpt-4.1-mini", **SHORT).ways[1]
+    assert (few.name, few.hosting_per_hour) == ("gpt-4.1-mini tuned in its place", 1.7)
+
+
+@pytest.mark.parametrize(
+    ("model", "service", "sentence"),
+    [
+        ("gpt-4.1-nano", "azure", "gpt-4.1-nano is no longer served at azure (since 2026-10-14)"),
+        ("o4-mini", "openai", "o4-mini is no longer served at openai (since 2026-10-23)"),
+    ],
+)
+def test_what_is_switched_off_is_no_base_and_no_way(model, service, sentence):
+    with pytest.raises(SetupError) as refused:
+        case(model, **SHORT | {"service": service})
+    assert str(refused.value).startswith(sentence)
+
+
+def test_no_way_is_a_dead_model():
+    dead = {"gpt-4.1-nano", "o4-mini", "o3-mini", "o1", "o3"}
+    for service in ("azure", "openai"):
+        ways = case("gpt-4.1", **SHORT | {"service": service, "existing_customer": True}).ways
+        assert not [way.name for way in ways if dead & set(way.name.split())]
 
 
 def test_a_price_that_is_not_known_is_asked_for():

@@ -11,7 +11,7 @@ from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.pareto import Field, field
 from workbench.evaluation.prompts import Prompt
 from workbench.evaluation.requests import Answer
-from workbench.widgets.quality_cost import quality_cost
+from workbench.widgets.cost_charts import quality_cost
 
 
 def scored(
@@ -130,6 +130,13 @@ def test_the_figure_shows_intervals_markers_and_the_frontier(shop):
     assert len({trace.marker.color for trace in shown}) == 3
     assert [trace.name for trace in shown] == ["base 60.0 %", "tuned 90.0 %", "large 85.0 %"]
     assert shown[1].error_y.array[0] == pytest.approx(0.0447, abs=1e-4)  # scipy: Wilson for 90 of 100
+
+
+def test_what_the_cheapest_loses_is_said_beside_its_price(shop):
+    said = quality_cost(shop).figure.layout.title.subtitle.text
+    assert "base costs least and answers worse than tuned: 60.0 % against 90.0 %." in said
+    alone = quality_cost(field({"a": TUNED, "b": BASE}, costs={"a": 0.1, "b": 0.2}))
+    assert "costs least" not in alone.figure.layout.title.subtitle.text
 
 
 def test_prices_far_apart_are_drawn_logarithmically():

@@ -27,7 +27,7 @@ from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.records import open_ratings
 from workbench.widgets.blind_review import blind_review
 from workbench.widgets.item_browser import browse
-from workbench.widgets.quality_cost import quality_cost
+from workbench.widgets.cost_charts import quality_cost
 def evaluated(model, answers, scores):
     rows = enumerate(zip({ASKED!r}, answers, scores, strict=True), start=1)
     items = (

@@ -261,7 +261,8 @@ def test_epochs_left_to_the_service_may_pass_the_cap(azure):
 
 
 def test_a_cap_that_nobody_can_hold_stands_in_the_way(azure):
-    ((level, message),) = found(plan(azure, cost_cap=10), "cost_cap")
+    azure.models.append("Qwen3-32B")
+    ((level, message),) = found(plan(azure, model="Qwen3-32B", cost_cap=10), "cost_cap")
     assert level == "error"
     assert message.startswith("the cap of $10.00 cannot be held, because the cost is not known")
 
@@ -306,11 +307,18 @@ def test_a_model_can_be_trained_until_its_last_day(azure):
     assert found(soon, "retired")[0][0] == "info"
     late = plan(azure, on=datetime.date(2027, 4, 14))
     assert [level for level, _ in found(late, "retired")] == ["error"]
+    o4 = plan(azure, model="o4-mini-2025-04-16", existing_customer=False)
+    (gone,) = [finding for finding in o4.findings if finding.rule == "retired"]
+    assert gone.fix.endswith("in its place the service recommends gpt-5.6-terra")
 
 
 def test_a_new_customer_is_told_what_is_closed(azure):
-    assert found(plan(azure), "closed")[0][0] == "info"
+    closed = "gpt-4.1-mini is closed to new customers: only a subscription that has deployed this version "
+    closed += "before can train it"
+    assert found(plan(azure), "closed") == [("warning", closed)]  # nobody said what this one is
+    assert found(plan(azure, existing_customer=True), "closed") == [("info", closed)]
     assert found(plan(azure, existing_customer=False), "retired")[0][0] == "error"
+    assert found(plan(azure, model="gpt-oss-20b"), "closed") == []
 
 
 def test_the_name_of_a_deployment_is_recognised(azure):

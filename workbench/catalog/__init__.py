@@ -6,11 +6,14 @@ be trained, how, where, until when and at what price; its facts stand in TOML fi
 fits, ``refresh`` compares with what a service says today.
 """
 
+from workbench.catalog.azure_prices import refresh_prices as refresh_prices
 from workbench.catalog.catalog import Catalogue as Catalogue
 from workbench.catalog.catalog import cheapest_base as cheapest_base
 from workbench.catalog.catalog import find as find
 from workbench.catalog.catalog import model as model
 from workbench.catalog.catalog import models as models
+from workbench.catalog.catalog import offerings as offerings
+from workbench.catalog.catalog import source as source
 from workbench.catalog.catalog import way_prices as way_prices
 from workbench.catalog.limits import Limits as Limits
 from workbench.catalog.models import Conflict as Conflict
@@ -47,9 +50,12 @@ __all__ = [
     "find",
     "model",
     "models",
+    "offerings",
     "provider",
     "provider_of",
     "refresh",
+    "refresh_prices",
     "runs_here",
+    "source",
     "way_prices",
 ]

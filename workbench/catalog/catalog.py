@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from workbench.catalog import azure_prices
 from workbench.catalog import methods as training_methods
 from workbench.catalog.models import (
     Conflict,
@@ -85,7 +86,7 @@ def keep_refreshed(new: Iterable[RefreshedFacts]) -> None:
 
 def _plain(each: RefreshedFacts) -> dict[str, object]:
     value = str(each.value) if isinstance(each.value, datetime.date) else each.value
-    source = {"title": each.source.title, "date": str(each.source.date)}
+    source = {"title": each.source.title, "date": str(each.source.date), "url": each.source.url}
     told = {"model": each.model, "service": each.service, "fact": each.fact}
     return told | {"value": value, "source": source}
 
@@ -97,7 +98,9 @@ def _kept(said: dict[str, object]) -> RefreshedFacts:
     model, service, fact = (str(said[key]) for key in ("model", "service", "fact"))
     day = datetime.date.fromisoformat(str(source["date"]))
     shown = datetime.date.fromisoformat(str(value)) if fact in DATES else value
-    return RefreshedFacts(model, service, fact, shown, Source(str(source["title"]), day))
+    return RefreshedFacts(
+        model, service, fact, shown, Source(str(source["title"]), day, str(source.get("url", "")))
+    )
 
 
 # The catalogue put together: the files beside this one, then what services said, then your own prices.
@@ -142,9 +145,8 @@ def _in_a_folder(name: str) -> Model | None:
 
 def models() -> tuple[Model, ...]:
     """All models that we know something about, the retired ones among them."""
-    kept = refreshed_path()
-    own = own_prices()
-    return _together(kept, _stamp(kept), own, None if own is None else _stamp(own))
+    kept, asked, own = refreshed_path(), azure_prices.kept_path(), own_prices()
+    return _together(kept, asked, own, (_stamp(kept), _stamp(asked), None if own is None else _stamp(own)))
 
 
 def own_prices() -> Path | None:
@@ -159,9 +161,9 @@ def own_prices() -> Path | None:
 
 
 @lru_cache(maxsize=4)
-def _together(kept: Path, kept_at: object, own: Path | None, own_at: object) -> tuple[Model, ...]:
+def _together(kept: Path, asked: Path, own: Path | None, stamps: object) -> tuple[Model, ...]:
     """The stamps are there to be cached by: an edited file counts at once."""
-    shipped = _shipped()
+    shipped = azure_prices.with_prices(_shipped(), azure_prices.azure_prices(asked))
     found = _with_kept(shipped, read_refreshed(kept))
     if own is None:
         return tuple(found.values())
@@ -176,7 +178,12 @@ def _together(kept: Path, kept_at: object, own: Path | None, own_at: object) -> 
 
 @lru_cache(maxsize=1)
 def _sources() -> Mapping[str, Source]:
-    return {key: Source(said["title"], said["date"]) for key, said in _facts("sources")["source"].items()}
+    return {key: Source(**said) for key, said in _facts("sources")["source"].items()}
+
+
+def source(key: str) -> Source:
+    """Who stands behind this key of ``sources.toml``."""
+    return _sources()[key]
 
 
 @lru_cache(maxsize=1)
@@ -289,9 +296,9 @@ def way_prices(name: str, *, service: str, tuned: bool) -> dict[str, float]:
     """The prices of one way of answering, by the names that a payback's case has for them.
 
     US dollars: ``input_price``, ``output_price`` and, where it is known, ``cached_price`` per million tokens;
-    ``hosting_per_hour``. Azure bills a tuned model's tokens like its base's (Microsoft Learn, cost
-    management, 2026-02-11). On this machine nothing is billed. A price that no source gives is a
-    ``SetupError``: nothing is guessed.
+    ``hosting_per_hour``. Azure bills the tokens of OpenAI's models tuned like those of their bases (Microsoft
+    Learn, cost management, 2026-02-11), so either price stands for the other; not so for open weights. On
+    this machine nothing is billed. A price that no source gives is a ``SetupError``: nothing is guessed.
     """
     known, where = model(name), provider(service)
     if where.runs_here:
@@ -315,29 +322,58 @@ def cheapest_base(
     service: str | None = None,
     prompt_tokens: float = 1.0,
     completion_tokens: float = 1.0,
+    existing_customer: bool | None = None,
 ) -> Offer | None:
     """The base model that answers such requests for the least on that day: what one could switch to.
 
-    Only those whose prices are known there and that are not retired by then; ``service`` ``None``: anywhere.
+    Only those whose prices are known there, that are not retired by then, and that a new customer can
+    deploy unless ``existing_customer``; ``service`` ``None``: anywhere.
     """
-    found = [
-        (prompt_tokens * asked.usd + completion_tokens * answered.usd, place, Offer(known, where))
-        for place, known in enumerate(models())
+    found = []
+    for place, known in enumerate(models()):
         for where in (
             [service] if service else [each.name for each in PROVIDERS.values() if not each.runs_here]
-        )
-        if not ((life := known.life(where)) and life.is_retired(on))
-        and (asked := known.price("input", service=where))
-        and (answered := known.price("output", service=where))
-    ]
+        ):
+            life = known.life(where)
+            if life and (life.is_retired(on) or (life.stage == "Deprecated" and not existing_customer)):
+                continue
+            asked, answered = (_usd(known, what, where, tuned=False) for what in ("input", "output"))
+            if asked is not None and answered is not None:
+                cost = prompt_tokens * asked + completion_tokens * answered
+                found.append((cost, place, Offer(known, where)))
     return min(found)[-1] if found else None
 
 
 def _usd(known: Model, what: str, service: str, *, tuned: bool) -> float | None:
-    price = known.price(f"tuned_{what}", service=service) if tuned else None
-    if price is None and (not tuned or provider(service).azure):
-        price = known.price(what, service=service)
-    return None if price is None else price.usd
+    names = [f"tuned_{what}", what] if tuned else [what, f"tuned_{what}"]
+    if not provider(service).azure or known.open_weights or what == "hosting_hour":
+        names = names[:1]
+    prices = (known.price(name, service=service) for name in names)
+    return next((price.usd for price in prices if price is not None), None)
+
+
+@dataclass(frozen=True)
+class Offering:
+    """What else a service offers, or did, beside training jobs."""
+
+    service: str
+    name: str
+    what: str
+    source: Source
+    ends: datetime.date | None = None
+    """From when on it is no more."""
+
+    def __str__(self) -> str:
+        """Its name, what it is, and until when."""
+        return f"{self.name}: {self.what}" + (f" (ends {self.ends})" if self.ends else "")
+
+
+@lru_cache(maxsize=1)
+def offerings() -> tuple[Offering, ...]:
+    """Other ways that services offer, and what they have closed."""
+    return tuple(
+        Offering(**{**said, "source": source(said["source"])}) for said in _facts("lifecycle")["offering"]
+    )
 
 
 # The catalogue as a list to choose from: filters as on the portal's page, and what can still be trained.
@@ -382,7 +418,15 @@ class Catalogue:
     @property
     def facts(self) -> dict[str, object]:
         """All that is known of them, as plain JSON."""
-        return {"models": [facts(model) for model in self.models], "untold": list(self.untold)}
+        from pydantic_core import to_jsonable_python
+
+        told: dict[str, object] = {"models": [facts(model) for model in self.models]}
+        return told | {"untold": list(self.untold), "offerings": to_jsonable_python(self.offerings)}
+
+    @property
+    def offerings(self) -> tuple[Offering, ...]:
+        """What else this service offers; without a service, every one's."""
+        return tuple(each for each in offerings() if self.service in (None, each.service))
 
     def __repr__(self) -> str:
         """One line a model."""
@@ -393,10 +437,16 @@ class Catalogue:
             "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
             for row in rows
         )
-        return "\n".join([self._caption, *(line.rstrip() for line in lines)])
+        also = (f"Also at {each.service}: {each}" for each in self.offerings)
+        return "\n".join([self._caption, *(line.rstrip() for line in lines), *also])
 
     def _repr_html_(self) -> str:
-        return table(self._caption, *self._shown())
+        rows = [
+            (f"{each.service}: {each.name}", each.what, each.ends or "", each.source.url)
+            for each in self.offerings
+        ]
+        also = table("What else the services offer, or did", ("", "what", "ends", "source"), rows)
+        return table(self._caption, *self._shown()) + (also if rows else "")
 
     @property
     def _caption(self) -> str:
@@ -434,7 +484,8 @@ class Catalogue:
         for row in self.rows:
             cells = [row["model"], row["status"], row["methods"], row["regions"]]
             cells += [row["trainable_until"], row["deployments_end"]]
-            price = "not told" if row["per"] is None else f"${row['training_price']:g} per {row['per']}"
+            unknown = "not published" if provider(str(row["service"])).azure else "not told"
+            price = unknown if row["per"] is None else f"${row['training_price']:g} per {row['per']}"
             sources = dict.fromkeys(str(row[key]) for key in _SOURCES if row[key])
             shown = ["not told" if cell is None else str(cell) for cell in cells]
             rows.append([*shown, price, "; ".join(sources)])
@@ -450,13 +501,13 @@ def find(
     training_type: str | None = None,
     on: datetime.date | None = None,
     vision: bool | None = None,
-    existing_customer: bool = True,
+    existing_customer: bool | None = None,
 ) -> Catalogue:
     """Which models fit all of this? Without any of it: all, the retired ones among them.
 
     ``task``: one of the portal's "Fine-tuning tasks". ``region``: where one may train. ``on``: they can
-    still be trained on that day, by an existing customer or not. A value that no model has is refused with
-    those that there are.
+    still be trained on that day, by you: ``existing_customer`` ``False`` leaves out what is closed to new
+    ones; with ``None``, not known, it is in. A value that no model has is refused with those that there are.
     """
     known = models()
     _either("task", task, _all(known, "tasks"))
@@ -481,7 +532,8 @@ def find(
     if on is None:
         return Catalogue(tuple(found), where, training_type)
     told = {
-        model.name: model.trainable(on, existing_customer=existing_customer, service=where) for model in found
+        model.name: model.trainable(on, existing_customer=existing_customer is not False, service=where)
+        for model in found
     }
     trainable = tuple(model for model in found if told[model.name])
     untold = tuple(model.name for model in found if told[model.name] is None and model.methods)
@@ -520,12 +572,18 @@ def facts_schema() -> dict[str, object]:
     where = {"description": "Where it can be tuned, or could."} | names
     schema["properties"] |= {"retired": said, "services": where}
     fits = {"description": "Models that fit but for the day: no source tells of it."} | names
+    more = TypeAdapter(tuple[Offering, ...]).json_schema(mode="serialization")
+    defined |= more.pop("$defs")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Catalogue",
         "type": "object",
-        "properties": {"models": {"type": "array", "items": {"$ref": "#/$defs/Model"}}, "untold": fits},
-        "required": ["models", "untold"],
+        "properties": {
+            "models": {"type": "array", "items": {"$ref": "#/$defs/Model"}},
+            "untold": fits,
+            "offerings": {"description": "What else the services offer, or did."} | more,
+        },
+        "required": ["models", "untold", "offerings"],
         "$defs": {**defined, "Model": schema},
     }
 

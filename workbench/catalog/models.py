@@ -29,6 +29,8 @@ class Source:
     title: str
     date: datetime.date
     """The document's own date, or the day it was read where it bears none."""
+    url: str = ""
+    """Its address; every source that comes with the workbench has one."""
 
     def is_stale(self, on: datetime.date) -> bool:
         """Whether it is more than 90 days old on that day: look again before money depends on it."""
@@ -69,7 +71,7 @@ class Remark:
 # Azure's dates are "not before": on the day itself it may be over, so that day no longer counts.
 
 DAYS_A_MONTH = 30.4375
-CLOSED = ("Legacy", "Deprecated", "Retired")
+CLOSED = ("Deprecated", "Retired")  # to new customers; a Legacy model can still be deployed anew
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,9 @@ class Life:
     service: str
     """Where: ``azure`` or ``openai``."""
     stage: str | None = None
-    """Of the base model, in the documents' words: Preview, Generally available, Legacy, Deprecated (only who
-    has it may go on), Retired. The service's own interface calls the last two Deprecating and Deprecated."""
+    """Of the base model, in the documents' words: Preview, Generally available, Legacy (can still be deployed
+    anew), Deprecated (only subscriptions that deployed this version before), Retired. The service's own
+    interface calls the last two Deprecating and Deprecated."""
     base_retires: datetime.date | None = None
     """From when on the base model itself answers no more."""
     training: str | None = None
@@ -93,6 +96,8 @@ class Life:
     """From when on nobody can train it."""
     deployments_end: datetime.date | None = None
     """From when on models tuned from it answer no more."""
+    successor: str | None = None
+    """The model that the service recommends in its place."""
     listed: bool | None = None
     """Whether the service listed it when it was asked last."""
     fine_tune: bool | None = None
@@ -142,8 +147,11 @@ class Life:
 
     def months_of_service(self, on: datetime.date) -> float | None:
         """Months from that day until tuned models answer no more, by the earliest date given."""
-        ends = self.dates("deployments_end")
-        return max(0, (ends[0] - on).days) / DAYS_A_MONTH if ends else None
+        return _months_to(self.dates("deployments_end"), on)
+
+    def months_of_base(self, on: datetime.date) -> float | None:
+        """Months from that day until the base model itself answers no more."""
+        return _months_to(self.dates("base_retires"), on)
 
     def _is_closed(self, on: datetime.date) -> bool:
         if self.closed_to_new is not None:
@@ -151,9 +159,14 @@ class Life:
         return self.stage in CLOSED or self.is_retired(on)
 
 
+def _months_to(ends: list[datetime.date], on: datetime.date) -> float | None:
+    return max(0, (ends[0] - on).days) / DAYS_A_MONTH if ends else None
+
+
 # Prices, and the files they stand in: the catalogue's and yours, which have the same shape.
 
-TOKENS = ("training", "input", "cached_input", "output", "tuned_input", "tuned_cached_input", "tuned_output")
+_ASKED = ("input", "cached_input", "output")
+TOKENS = ("training", *(f"{whose}{kind}" for whose in ("", "tuned_", "grader_") for kind in _ASKED))
 HOURS = ("training_hour", "hosting_hour")
 
 
@@ -164,8 +177,9 @@ class Price:
     __pydantic_config__ = DESCRIBED
 
     what: str
-    """``training``, ``input``, ``cached_input``, ``output``, ``tuned_input``, ``tuned_cached_input`` or
-    ``tuned_output`` per million tokens; ``training_hour`` or ``hosting_hour`` per hour."""
+    """``training``, ``input``, ``cached_input``, ``output``, ``tuned_input``, ``tuned_cached_input``,
+    ``tuned_output`` or the same of a ``grader`` per million tokens; ``training_hour`` or ``hosting_hour``
+    per hour."""
     usd: float
     service: str
     """At which provider: ``azure`` or ``openai``."""
@@ -173,6 +187,8 @@ class Price:
     """As a job is sent it (``globalStandard``), or the deployment's where hosting is priced; ``None`` where
     the source makes no difference."""
     source: Source
+    regions: tuple[str, ...] = ()
+    """Where it is asked, as Azure's interfaces write it; empty: wherever this is sold."""
 
     def __str__(self) -> str:
         """``$2.00 per 1M tokens``."""
@@ -247,10 +263,11 @@ def _sources(said: object, file: _File) -> Mapping[str, Source]:
         raise file.error("a source is written under [source.NAME]", "source")
     found = {}
     for key, source in said.items():
-        title, date = (source.get("title"), source.get("date")) if isinstance(source, dict) else (None, None)
-        if not isinstance(title, str) or type(date) is not datetime.date:
+        parts = source if isinstance(source, dict) else {}
+        title, date, url = parts.get("title"), parts.get("date"), parts.get("url", "")
+        if not isinstance(title, str) or type(date) is not datetime.date or not isinstance(url, str):
             raise file.error(f"the source {key} needs a title in quotes and a date like 2026-11-01", key)
-        found[key] = Source(title, date)
+        found[key] = Source(title, date, url)
     return found
 
 
@@ -367,6 +384,16 @@ class Model:
     prices: tuple[Price, ...] = ()
 
     @property
+    def all_sources(self) -> tuple[Source, ...]:
+        """Who says something of it, each once, those with an address."""
+        said = [*self.sources.values(), *(place.source for place in self.regions)]
+        said += [source for life in self.lives for source in life.sources.values()]
+        said += [price.source for price in self.prices]
+        said += [each.source for life in self.lives for each in life.conflicts]
+        said += [each.source for each in self.conflicts] + [each.source for each in self.remarks]
+        return tuple(dict.fromkeys(source for source in said if source.url))
+
+    @property
     def services(self) -> tuple[str, ...]:
         """Where it can be tuned, or could."""
         told = [life.service for life in self.lives if life.training or life.training_ends]
@@ -380,14 +407,26 @@ class Model:
         life = self.life()
         return life is not None and (life.training == "ended" or life.stage == "Retired")
 
-    def price(self, what: str, *, service: str, training_type: str | None = None) -> Price | None:
-        """What it costs there; a price for this very training type before one that makes no difference."""
+    def price(
+        self, what: str, *, service: str, training_type: str | None = None, region: str | None = None
+    ) -> Price | None:
+        """What it costs there; a price for this very training type before one that makes no difference.
+
+        ``training_type=None``: the one that the service takes unless told otherwise. Where prices differ by
+        region and none is named, the lowest.
+        """
+        found = self.prices_of(what, service=service, training_type=training_type)
+        here = [price for price in found if region and region_key(region) in price.regions]
+        return next(iter(here or found), None)
+
+    def prices_of(self, what: str, *, service: str, training_type: str | None = None) -> tuple[Price, ...]:
+        """All prices of this there: one, or one for each group of regions, the lowest first."""
         found = [price for price in self.prices if (price.what, price.service) == (what, service)]
-        for wanted in (training_type, None):
-            for price in found:
-                if price.training_type == wanted:
-                    return price
-        return None
+        usual = PROVIDERS[service].training_type if service in PROVIDERS else None
+        for wanted in dict.fromkeys((training_type or usual, None)):
+            if mine := [price for price in found if price.training_type == wanted]:
+                return tuple(mine)
+        return ()
 
     def life(self, service: str | None = None) -> Life | None:
         """Its dates at this service; ``None``: at its own."""
@@ -395,13 +434,17 @@ class Model:
         return next((life for life in self.lives if life.service == where), None)
 
     def trainable(
-        self, on: datetime.date, *, existing_customer: bool = True, service: str | None = None
+        self, on: datetime.date, *, existing_customer: bool | None = True, service: str | None = None
     ) -> bool | None:
         """Can it be trained on that day? ``None`` when no source tells, or sources disagree.
 
-        An existing customer is one that had it deployed before it was deprecated. This machine's own
-        models can always be trained here.
+        An existing customer is, at Azure, a subscription that deployed this very version before; at OpenAI,
+        an organisation that ran inference on a tuned model within the last 60 days. ``None``: not known, and
+        so is the answer where it depends on that. This machine's own models can always be trained here.
         """
+        if existing_customer is None:
+            anybody = self.trainable(on, existing_customer=False, service=service)
+            return anybody or (None if self.trainable(on, service=service) else anybody)
         if runs_here(service or self.service):
             return runs_here(self.service)
         if self.methods == ():
@@ -423,9 +466,6 @@ class Model:
         for what in ("training", "training_hour"):
             if found := self.price(what, service=where, training_type=training_type):
                 return found
-            others = [price for price in self.prices if (price.what, price.service) == (what, where)]
-            if others and training_type is None:
-                return others[0]
         return None
 
     def status(self, service: str | None = None) -> str:
@@ -439,6 +479,8 @@ class Model:
             return "retired"
         if life.closed_to_new or life.stage == "Deprecated":
             who = "existing customers only"
+        if life.training == "open" and not stage:
+            who = "open to every customer"
         return ", ".join(filter(None, (stage, who))) or "not told"
 
     def card(self, on: datetime.date) -> Iterator[tuple[str, str, str]]:
@@ -460,18 +502,37 @@ class Model:
         for life in self.lives:
             for name, source in life.sources.items():
                 yield f"{life.service}: {_spoken(name)}", _shown(getattr(life, name)), as_of(source, on)
-        for price in self.prices:
-            type_ = f" ({price.training_type})" if price.training_type else ""
-            yield f"{price.service}: {_spoken(price.what)}{type_}", str(price), as_of(price.source, on)
+        for (service, what, said), prices in self._prices_by_source().items():
+            yield f"{service}: {_spoken(what)}", _priced(prices), as_of(said, on)
         for conflict in self.conflicts + tuple(each for life in self.lives for each in life.conflicts):
             yield f"but {_spoken(conflict.fact)}", str(conflict.says), as_of(conflict.source, on)
         for remark in self.remarks:
             yield "remark", remark.text, as_of(remark.source, on)
         if self.open_weights:
             yield "on this machine", LOCALLY, ""
+        for source in self.all_sources:
+            yield "source", str(source), source.url
+
+    def _prices_by_source(self) -> dict[tuple[str, str, Source], dict[str | None, list[Price]]]:
+        found: dict[tuple[str, str, Source], dict[str | None, list[Price]]] = {}
+        for price in self.prices:
+            types = found.setdefault((price.service, price.what, price.source), {})
+            types.setdefault(price.training_type, []).append(price)
+        return found
 
     def _repr_html_(self) -> str:
         return table(self.name, ("fact", "value", "source"), self.card(datetime.date.today()))
+
+
+def _priced(types: Mapping[str | None, list[Price]]) -> str:
+    """``$25.00 (globalStandard), $27.50 to $33.00 by region (standard) per 1M tokens``."""
+    words = []
+    for type, prices in types.items():
+        amounts = [str(price).split(" per ")[0] for price in (prices[0], prices[-1])]
+        by_region = f"{amounts[0]} to {amounts[1]} by region" if len(prices) > 1 else amounts[0]
+        words.append(by_region + (f" ({type})" if type else ""))
+    (first, *_) = next(iter(types.values()))
+    return f"{', '.join(words)} per {first.unit}"
 
 
 def base_name(name: str) -> str:

@@ -26,7 +26,7 @@ class Provider:
 
     name: str
     hosts: tuple[str, ...]  # its own; a leading dot: every host that ends so
-    base_model: str  # what notebooks tune unless told otherwise
+    base_model: str | None  # what notebooks tune unless told otherwise: one that any customer can train today
     key_setting: str  # the environment variable with the key
     address_setting: str | None = None  # the environment variable with the address
     address: str | None = None  # of its v1 API, where nobody gives one
@@ -58,7 +58,7 @@ PROVIDERS: Mapping[str, Provider] = {
         Provider(
             name="azure",
             hosts=(".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com"),
-            base_model="gpt-4.1-mini-2025-04-14",
+            base_model="gpt-oss-20b",  # gpt-4.1 and -4o are closed to new customers
             key_setting="AZURE_OPENAI_API_KEY",
             address_setting="AZURE_OPENAI_ENDPOINT",
             azure=True,
@@ -69,7 +69,7 @@ PROVIDERS: Mapping[str, Provider] = {
         Provider(
             name="openai",
             hosts=("api.openai.com", ".api.openai.com"),
-            base_model="gpt-4.1-mini-2025-04-14",
+            base_model=None,  # fine-tuning is closed to new customers since 2026-05-07
             key_setting="OPENAI_API_KEY",
             address="https://api.openai.com/v1/",
         ),
@@ -130,8 +130,19 @@ def owner_of(host: str) -> Provider | None:
 
 
 def default_model(provider_name: str) -> str:
-    """The base model that notebooks tune at this service; ``WORKBENCH_MODEL`` wins."""
-    return setting("WORKBENCH_MODEL") or provider(provider_name).base_model
+    """The base model that notebooks tune at this service; ``WORKBENCH_MODEL`` wins.
+
+    ``SetupError`` where a new customer can train none there.
+    """
+    name = setting("WORKBENCH_MODEL") or provider(provider_name).base_model
+    if name is None:
+        raise SetupError(
+            f"No model at {provider_name} can be trained by every customer today, so there is no default. "
+            f"'python -m workbench models --service {provider_name}' lists them: name one as MODEL or in "
+            "WORKBENCH_MODEL (gpt-4.1-mini-2025-04-14 if your organisation used a tuned model in the last "
+            "60 days, gpt-6-luna to measure prompts only), or connect to azure or local."
+        )
+    return name
 
 
 def _is_loopback(host: str) -> bool:

@@ -114,17 +114,17 @@ def refresh(client: "OpenAI", *, arm: object = None) -> Changes:
     listed = list(listed_by(client))
     if not listed:
         raise SetupError(f"{client.base_url.host} lists no models; nothing was changed.")
-    title = f"{client.base_url.host}, its list of models"
+    title, url = f"{client.base_url.host}, its list of models", str(client.base_url)
     if arm is not None:
         listed += listed_in(arm)
         title += ", and Azure Resource Manager"
-    found = changes(models(), listed, service=service, source=Source(title, datetime.date.today()))
+    found = changes(models(), listed, service=service, source=Source(title, datetime.date.today(), url))
     keep_refreshed(found.kept)
     return found
 
 
 def listed_by(client: "OpenAI") -> Iterator[Listed]:
-    """The base models that the service lists; Azure's list also has dates, in seconds since 1970."""
+    """The base models that the service lists; Azure's list has dates in seconds since 1970, OpenAI's days."""
     for model in client.models.list():
         if base_name(model.id) != model.id:
             continue
@@ -134,7 +134,8 @@ def listed_by(client: "OpenAI") -> Iterator[Listed]:
         yield Listed(
             model.id,
             fine_tune=fine_tune if isinstance(fine_tune, bool) else None,
-            base_retires=_day_of(ends.get("inference")),
+            base_retires=_day_of(ends.get("inference"))
+            or _day(getattr(model, "shutdown_date", None), "shutdown_date"),
             training_ends=_day_of(ends.get("fine_tune")),
         )
 

@@ -126,6 +126,9 @@ def show_models(
         Path | None,
         typer.Option(help="With --refresh: the models that Azure's Resource Manager lists (JSON)."),
     ] = None,
+    refresh_prices: Annotated[
+        bool, typer.Option("--refresh-prices", help="First ask Azure's public price list; needs no key.")
+    ] = False,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of --json, and end.")
     ] = False,
@@ -142,6 +145,8 @@ def show_models(
         typer.echo(repr(_refreshed(refresh, arm)), err=True)
     elif arm is not None:
         raise DataError("--arm goes with --refresh azure.")
+    if refresh_prices:
+        typer.echo(repr(catalog.refresh_prices()), err=True)
     if name is not None:
         model = catalog.model(name)
         lines = (": ".join(part for part in row if part) for row in model.card(datetime.date.today()))
@@ -156,7 +161,7 @@ def show_models(
             training_type=training_type,
             on=None if on is None else _day(on),
             vision=vision,
-            existing_customer=not new_customer,
+            existing_customer=False if new_customer else None,
         )
         text = repr(found)
     typer.echo(json.dumps(found.facts) if as_json else text)

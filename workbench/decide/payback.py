@@ -11,7 +11,8 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import Field
 
 from workbench import catalog
-from workbench.decide.situation import CLOSED, Amount, Share, Value, made, schema_of
+from workbench.catalog.models import DAYS_A_MONTH, Model
+from workbench.decide.situation import CLOSED, Share, Value, made, schema_of
 from workbench.display import table
 from workbench.errors import DataError, SetupError
 
@@ -21,6 +22,10 @@ from workbench.errors import DataError, SetupError
 # when, and who said so, stands in the catalogue.
 
 HOURS_A_MONTH = 730.0  # 365 * 24 / 12; Azure's page reckons with 720
+
+# Beyond these no figure is meant, and products of them would overflow (our own choice).
+Amount: TypeAlias = Annotated[float, Field(strict=True, ge=0, le=1e12, allow_inf_nan=False)]
+Months: TypeAlias = Annotated[float, Field(strict=True, ge=0, le=600, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Caching:
     hit_rate: Share = 0.0
     """Which share of the requests finds it still in the cache."""
     minimum: Amount = 1024
-    block: Amount = 128
+    block: Annotated[float, Field(strict=True, ge=1, le=1e12, allow_inf_nan=False)] = 128
 
     @property
     def tokens(self) -> float:
@@ -68,12 +73,16 @@ class Option:
     """What people cost around one training."""
     evaluation: Amount = 0.0
     """Once."""
-    retrain_every_months: Amount | None = None
+    retrain_every_months: Annotated[float, Field(strict=True, ge=0.1, le=600, allow_inf_nan=False)] | None = (
+        None
+    )
     """``None``: trained once."""
-    months_of_service: Amount | None = None
+    months_of_service: Months | None = None
     """Until its base model is switched off; ``None``: longer than we look ahead."""
     accuracy: Share | None = None
     """For a gain in quality, the lower end of its interval."""
+    note: str = ""
+    """What else one should know before choosing it."""
 
     @property
     def per_request(self) -> float:
@@ -123,6 +132,7 @@ class Quality:
 class Comparison:
     """One way beside the base."""
 
+    base: Option
     way: Option
     months: float
     """Both are used that long."""
@@ -132,6 +142,10 @@ class Comparison:
     """Requests a month from which it pays; ``None``: never."""
     payback_months: float | None
     """Until the first training is paid back; ``None``: never."""
+
+
+NEVER = 1e15
+"""Requests a month that nobody has: what pays only beyond them never pays (our own choice)."""
 
 
 def compared(
@@ -147,10 +161,11 @@ def compared(
     enough = None
     if each > 0 and months > 0:
         enough = max(0.0, (once - running) / months / each)
+        enough = enough if enough < NEVER else None
     first = way.training + way.labour + way.evaluation
     a_month = requests_per_month * each + (base.hosting_per_hour - way.hosting_per_hour) * HOURS_A_MONTH
     back = first / a_month if a_month > 0 else None
-    return Comparison(way, months, saving, enough, back)
+    return Comparison(base, way, months, saving, enough, back if months > 0 else None)
 
 
 def over_time(way: Option, *, requests_per_month: float, months: Sequence[float]) -> list[float]:
@@ -180,7 +195,7 @@ class Case:
     base: Option
     ways: Annotated[tuple[Option, ...], Field(min_length=1)]
     requests_per_month: Amount
-    horizon: Amount = 12.0
+    horizon: Months = 12.0
     """Months that we look ahead."""
     quality: Quality | None = None
     """What a right answer is worth; ``None``: only costs are compared."""
@@ -213,8 +228,25 @@ class Outlook:
     @property
     def sentence(self) -> str:
         """What to make of it."""
+        return " ".join(filter(None, (self._money, self._quality, self.likely.way.note)))
+
+    @property
+    def _quality(self) -> str:
+        way, base = self.likely.way.accuracy, self.likely.base.accuracy
+        if way is None or base is None or way >= base:
+            return ""
+        return f"It answers worse: {100 * way:.1f} % right in place of {100 * base:.1f} %."
+
+    @property
+    def _money(self) -> str:
         low, likely, high = self.saving
-        name, months = self.likely.way.name, f"{self.likely.months:.1f} months"
+        name, months = self.likely.way.name, _span(self.likely.months)
+        if self.likely.months == 0 and self.likely.way.months_of_service == 0:
+            return f"{name} cannot be used: its model is switched off."
+        if self.likely.months == 0:
+            return f"{name}: over no months there is nothing to compare; give a horizon."
+        if low == high == 0:
+            return f"{name} neither saves nor costs anything in {months}."
         if low > 0:
             least = "" if low == likely else f", {_dollars(low)} at the least"
             return f"{name} saves {_dollars(likely)} in {months}{least}."
@@ -269,18 +301,20 @@ class Payback:
 
     def __repr__(self) -> str:
         """A sentence for each way."""
-        return "\n".join(outlook.sentence for outlook in self.outlooks)
+        lines = [outlook.sentence for outlook in self.outlooks]
+        return "\n".join([*lines, self.case.base.note] if self.case.base.note else lines)
 
     def _repr_html_(self) -> str:
         base = self.case.base
-        rows = [(base.name, f"${base.per_request:.6f}", "", "", "", "what it is compared with")]
+        told = ". ".join(filter(None, ("what it is compared with", base.note)))
+        rows = [(base.name, f"${base.per_request:.6f}", "", "", "", told)]
         rows += [
             (
                 outlook.likely.way.name,
                 f"${outlook.likely.way.per_request:.6f}",
                 _each(map(_dollars, outlook.saving)),
-                _each(_or_never(requests, ",.0f") for requests in outlook.break_even_requests),
-                _each(_or_never(months, ".1f") for months in outlook.payback_months),
+                _each("never" if each is None else f"{each:,.0f}" for each in outlook.break_even_requests),
+                _each("never" if months is None else _span(months) for months in outlook.payback_months),
                 outlook.sentence,
             )
             for outlook in self.outlooks
@@ -288,7 +322,7 @@ class Payback:
         caption = f"{self.case.requests_per_month:,.0f} requests a month, {self.case.horizon:g} months"
         caption += "; three figures are low, likely and high" if self._is_uncertain else ""
         columns = ("way", "a request", "saving", "pays from requests a month")
-        return table(caption, (*columns, "paid back after months", "that is"), rows)
+        return table(caption, (*columns, "paid back after", "that is"), rows)
 
 
 def payback(case: Case | Mapping[str, object]) -> Payback:
@@ -387,22 +421,29 @@ def _each(figures: Iterable[str]) -> str:
     return " / ".join(dict.fromkeys(figures))
 
 
-def _or_never(value: float | None, form: str) -> str:
-    return "never" if value is None else format(value, form)
+def _span(months: float) -> str:
+    """``3.4 months``, ``2 days`` below one month, ``at once``."""
+    if months >= 1 or months == 0:
+        return f"{months:.1f} months" if months else "at once"
+    days = months * DAYS_A_MONTH
+    return "less than a day" if days < 1 else f"{days:.0f} day{'' if round(days) == 1 else 's'}"
 
 
 # What the catalogue tells a decision: can the model be tuned, how long is it served, what would it cost?
 
 
-def known_of(model: str, *, service: str, on: datetime.date | None = None) -> Mapping[str, Value]:
+def known_of(
+    model: str, *, service: str, existing_customer: bool | None = None, on: datetime.date | None = None
+) -> Mapping[str, Value]:
     """Fields of a ``Situation``: trainable there on that day, and the months of service left after it.
 
-    ``None`` is today.
+    ``existing_customer``: whether you are one there; ``None``: not known, and then whether a model that is
+    closed to new customers can be trained is not known either. ``on=None`` is today.
     """
     on = on or datetime.date.today()
     known = catalog.model(model)
     found = {
-        "trainable": known.trainable(on, service=service),
+        "trainable": known.trainable(on, existing_customer=existing_customer, service=service),
         "months_of_service": known.months_of_service(on, service=service),
     }
     return {name: value for name, value in found.items() if value is not None}
@@ -419,43 +460,110 @@ def tuning_case(
     labour: float = 0.0,
     requests_per_month: float,
     horizon: float = 12.0,
+    smaller: str | None = None,
+    existing_customer: bool | None = None,
     on: datetime.date | None = None,
 ) -> Case:
-    """Compare the best prompt with a tuned model, which needs a short one, and with the cheapest other base.
+    """Compare the best prompt with tuning: the model itself, a smaller one in its place, or another base.
 
     ``long_prompt``, ``short_prompt`` and ``answer`` are mean tokens, ``training`` and ``labour`` US
-    dollars, ``horizon`` months. Prices and the end of service are the catalogue's; a price that it does
-    not have, and a ``training`` of ``None``, is a ``SetupError``: nothing is taken for free. ``on`` is the
-    day of the prices; ``None`` is today.
+    dollars, ``horizon`` months. ``smaller``: the model to tune in place of prompting this one, the concept
+    page's own argument; ``None`` takes the one that pays first among those that you can train. Nothing that
+    is switched off, or that you cannot train, is among the ways. Prices and the end of service are the
+    catalogue's; a price that it does not have, and a ``training`` of ``None``, is a ``SetupError``: nothing
+    is taken for free. ``on`` is the day of the prices; ``None`` is today.
     """
     if training is None:
         raise SetupError(
             f"The price of training {model} at {service} is not known; put it into a file of your own "
             "(WORKBENCH_PRICES in .env.example), or reckon with another model."
         )
+    on = on or datetime.date.today()
+    known = catalog.model(model)
+    life = known.life(service)
+    if life is not None and life.is_retired(on):
+        instead = f" {life.successor} is recommended in its place." if life.successor else ""
+        raise SetupError(
+            f"{known.name} is no longer served at {service} (since {life.base_retires or 'an unknown day'}), "
+            f"so there is nothing to save; reckon with a model that is.{instead}"
+        )
 
-    def way(name: str, of: str, where: str, prompt: float, *, tuned: bool, **more: float | None) -> Option:
+    def way(
+        name: str, of: str, where: str, prompt: float, *, tuned: bool, **more: float | str | None
+    ) -> Option:
         prices = catalog.way_prices(of, service=where, tuned=tuned)
         tokens = {"prompt_tokens": prompt, "completion_tokens": answer}
         return made(Option, {"name": name, **tokens, **prices, **more})
 
-    on = on or datetime.date.today()
-    months = catalog.model(model).months_of_service(on, service=service)
-    base = way(f"{model}, best prompt", model, service, long_prompt, tuned=False)
-    ways = [
-        way(
-            f"{model}, tuned",
-            model,
-            service,
-            short_prompt,
-            tuned=True,
-            training=training,
-            labour=labour,
-            months_of_service=months,
+    def tuned(name: str, of: Model, training: float, note: str) -> Option:
+        left = of.months_of_service(on, service=service)
+        more = {"training": training, "labour": labour, "months_of_service": left, "note": note}
+        return way(name, of.name, service, short_prompt, tuned=True, **more)
+
+    months = life.months_of_base(on) if life else None
+    ends = life.base_retires if life and months is not None and months < horizon else None
+    until = f"{known.name} itself is served at {service} until {ends} only." if ends else ""
+    base = way(f"{model}, best prompt", model, service, long_prompt, tuned=False, note=until)
+    ways = []
+    can = known.trainable(on, existing_customer=existing_customer, service=service)
+    if can is not False and known.months_of_service(on, service=service) != 0:
+        ways.append(tuned(f"{model}, tuned", known, training, "" if can else _WHO_CAN))
+    found = []
+    for other in [catalog.model(smaller)] if smaller else _smaller(known, service, existing_customer, on):
+        price = _training_share(other, known, service)
+        if price is None:
+            if smaller:
+                raise SetupError(
+                    f"The price of training {other.name} at {service} is not known; name another."
+                )
+            continue
+        found.append(tuned(f"{other.name} tuned in its place", other, training * price, _MEASURE))
+    pays = {
+        way.name: compared(base, way, requests_per_month=1, horizon=horizon).break_even_requests
+        for way in found
+    }
+    ways += sorted(found, key=lambda way: pays[way.name] or math.inf)[:1]
+    offer = catalog.cheapest_base(
+        on, prompt_tokens=long_prompt, completion_tokens=answer, existing_customer=existing_customer
+    )
+    if offer is not None and offer.model.name != known.name:
+        name, end = f"switch to {offer.model.name} at {offer.service}", offer.model.life(offer.service)
+        left = end.months_of_base(on) if end else None
+        more = {"months_of_service": left, "note": _MEASURE}
+        ways.append(way(name, offer.model.name, offer.service, long_prompt, tuned=False, **more))
+    if not ways:
+        raise SetupError(
+            f"Nothing stands beside prompting {known.name} at {service}: it cannot be trained there, and no "
+            "other model with known prices can; reckon with another model."
         )
-    ]
-    offer = catalog.cheapest_base(on, prompt_tokens=long_prompt, completion_tokens=answer)
-    if offer is not None and offer.model.name != catalog.model(model).name:
-        name = f"switch to {offer.model.name} at {offer.service}"
-        ways.append(way(name, offer.model.name, offer.service, long_prompt, tuned=False))
     return Case(base, tuple(ways), requests_per_month, horizon)
+
+
+_MEASURE = "Measure first whether it answers as well."
+_WHO_CAN = "Only existing customers can train it."
+
+
+def _smaller(
+    known: Model, service: str, existing_customer: bool | None, on: datetime.date
+) -> Iterator[Model]:
+    """Models with cheaper tokens that you can train there on that day, all their prices known."""
+    if catalog.runs_here(service):
+        return
+    ours = catalog.way_prices(known.name, service=service, tuned=False)
+    for other in catalog.models():
+        if other.name == known.name or "sft" not in (other.methods or ()):
+            continue
+        if other.trainable(on, existing_customer=existing_customer is True, service=service) is False:
+            continue
+        try:
+            theirs = catalog.way_prices(other.name, service=service, tuned=True)
+        except SetupError:  # its prices are not published
+            continue
+        if all(theirs[name] < ours[name] for name in ("input_price", "output_price")):
+            yield other
+
+
+def _training_share(other: Model, known: Model, service: str) -> float | None:
+    """What the same training costs on another model, as a share: both are billed by the token."""
+    theirs, ours = (each.price("training", service=service) for each in (other, known))
+    return theirs.usd / ours.usd if theirs and ours and ours.usd else None

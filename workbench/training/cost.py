@@ -2,6 +2,7 @@
 
 import datetime
 import re
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from workbench import catalog
 from workbench.catalog import methods
-from workbench.catalog.models import Model, Source
+from workbench.catalog.models import Model, Price, Source, region_key
 from workbench.catalog.providers import Provider, runs_here
 from workbench.dataset.check.row import Finding
 from workbench.dataset.tokens import TokenCounts, count_tokens
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 # Every answer comes with what it rests on. A price that no source gives, and that follows from none, is
 # not guessed.
 
-COSTS = Source("Microsoft Learn, fine-tuning cost management", datetime.date(2026, 3, 19))
+COSTS = "cost-2026-03"
+RULES_OF_THUMB = "skill-2026-08"
+"""Keys of the catalogue's sources: how Azure bills, and how many epochs Microsoft's engineers advise."""
 
 
 class Range(NamedTuple):
@@ -67,6 +70,7 @@ class Tariff(NamedTuple):
     training_type: str
     given: float | None
     on: datetime.date
+    region: str | None = None
 
     def price(self, what: str) -> tuple[Range | None, list[Input], list[str]]:
         """The price with what it rests on, or a note on what to give instead."""
@@ -77,29 +81,52 @@ class Tariff(NamedTuple):
                 [Input("price", f"{dollars(self.given)} per {unit}", "given by you")],
                 [],
             )
-        own = self.model.price(what, service=self.service, training_type=self.training_type)
-        base = own or self.model.price(what, service=self.service, training_type="globalStandard")
-        if base is None or (own is None and self.training_type not in _OF_GLOBAL):
+        if own := self._own(what):
+            prices = Range(own[0].usd, statistics.median(price.usd for price in own), own[-1].usd)
+            where = ", by region" if len(own) > 1 else ""
+            inputs = [Input("price", f"{_spread(prices)} per {unit}{where}", str(own[0].source))]
+            notes = age_note(own[0].source, self.on)
+            if own[0].training_type is None and catalog.provider(self.service).azure:
+                notes.append("The source of the price does not say for which training type it is.")
+            return prices, inputs, notes
+        base = self.model.price(what, service=self.service, training_type="globalStandard")
+        if base is None or self.training_type not in _OF_GLOBAL:
             return None, [], [self._missing(what, unit)]
-        inputs = [Input("price", f"{dollars(base.usd)} per {unit}", str(base.source))]
-        notes = age_note(base.source, self.on)
-        shares = Range(1, 1, 1)
-        if own is None:
-            shares = _OF_GLOBAL[self.training_type]
-            inputs.append(Input(f"{self.training_type} against globalStandard", f"x {shares}", str(COSTS)))
-        elif own.training_type is None and catalog.provider(self.service).azure:
-            notes.append("The source of the price does not say for which training type it is.")
-        return Range(*(base.usd * share for share in shares)), inputs, notes
+        shares, rule = _OF_GLOBAL[self.training_type], str(catalog.source(COSTS))
+        inputs = [
+            Input("price", f"{dollars(base.usd)} per {unit}", str(base.source)),
+            Input(f"{self.training_type} against globalStandard", f"x {shares}", rule),
+        ]
+        return Range(*(base.usd * share for share in shares)), inputs, age_note(base.source, self.on)
+
+    def _own(self, what: str) -> Sequence[Price]:
+        """Its prices for this very type, the lowest first: of this region, else where it can be trained."""
+        found = self.model.prices_of(what, service=self.service, training_type=self.training_type)
+        use = ("training", self.training_type)
+        places = [name for each in self.model.regions if (each.use, each.type) == use for name in each.names]
+        for wanted in ([self.region] if self.region else [], places):
+            keys = set(map(region_key, wanted))
+            if here := [price for price in found if keys.intersection(price.regions)]:
+                return here
+        return found
 
     def _missing(self, what: str, unit: str) -> str:
         missing = (
             f"The price of training {self.model.name} at {self.service} ({self.training_type}) is not in "
         )
         missing += f"the catalogue; give price= in US dollars per {unit}."
-        others = [price for price in self.model.prices if price.what == what]
+        others = [each for each in self.model.prices if each.what == what and each.service != self.service]
         return missing + "".join(
             f" At {each.service} it is {dollars(each.usd)}, says {each.source}." for each in others
         )
+
+
+def _spread(prices: Range) -> str:
+    return (
+        dollars(prices.low)
+        if prices.low == prices.high
+        else f"{dollars(prices.low)} to {dollars(prices.high)}"
+    )
 
 
 def dollars(usd: float) -> str:
@@ -112,7 +139,8 @@ def age_note(source: Source, on: datetime.date) -> list[str]:
     if not source.is_stale(on):
         return []
     return [
-        f"The price is of {source.date}, more than 90 days old: look it up and give price= if it changed."
+        f"The price is of {source.date}, more than 90 days old: look it up ('python -m workbench models "
+        "--refresh-prices' asks Azure) and give price= if it changed."
     ]
 
 
@@ -121,10 +149,6 @@ def age_note(source: Source, on: datetime.date) -> list[str]:
 # Supervised and preference jobs are billed by tokens times epochs, reinforcement by the hour and by what
 # the grader reads and writes (Microsoft Learn, fine-tuning cost management, 2026-03-19). A price that
 # no source gives is not guessed: then there is no sum, and a note says what to give.
-
-RULES_OF_THUMB = Source(
-    "Microsoft's fine-tuning skill for Foundry, rule of thumb", datetime.date(2026, 8, 20)
-)
 
 
 class Grading(NamedTuple):
@@ -181,14 +205,16 @@ def estimate(
     price: float | None = None,
     hours: float | None = None,
     grading: Grading | None = None,
+    region: str | None = None,
     on: datetime.date | None = None,
 ) -> Estimate:
     """What will it cost to train this model on these tokens?
 
     ``data``: counted tokens, or the number of tokens in the file. ``n_epochs=None``: what Microsoft's
     engineers advise for so many examples. ``price``: US dollars per million tokens, or per hour for
-    ``rft``, in place of the catalogue's. ``hours`` and ``grading`` are for ``rft`` only. ``on``: the day
-    by which a price is old, today by default. ``DataError`` names a value that cannot be.
+    ``rft``, in place of the catalogue's. ``hours`` and ``grading`` are for ``rft`` only. ``region``: where an
+    Azure resource is, for types whose price differs by region. ``on``: the day by which a price is old, today
+    by default. ``DataError`` names a value that cannot be.
     """
     billed_by = methods.method(method).billed_by
     tokens = data if isinstance(data, int) else data.total
@@ -202,7 +228,7 @@ def estimate(
     if where.runs_here:
         on_your_own = Input("price", "$0.00", "your own machine")
         return Estimate(model, method, Range(0, 0, 0), (on_your_own,))
-    tariff = Tariff(known, where.name, training_type, price, on or datetime.date.today())
+    tariff = Tariff(known, where.name, training_type, price, on or datetime.date.today(), region)
     if billed_by == "hours":
         return _by_hours(model, tariff, method, hours, grading)
     return _by_tokens(model, tariff, method, data, n_epochs)
@@ -221,7 +247,8 @@ def _by_tokens(
     else:
         fewest, most = methods.usual_epochs(data.examples)
         epochs = Range(fewest, (fewest + most + 1) // 2, most)
-        inputs.append(Input(f"epochs for {data.examples:,} examples", str(epochs), str(RULES_OF_THUMB)))
+        advised = f"{catalog.source(RULES_OF_THUMB)}, rule of thumb"
+        inputs.append(Input(f"epochs for {data.examples:,} examples", str(epochs), advised))
     price, from_where, notes = tariff.price("training")
     if not isinstance(data, int) and not data.exact:
         notes.append("The service counts by a rule that is not published; its bill differs a little.")
@@ -245,13 +272,17 @@ def _by_hours(
         usd = Range(*(round(hours, 2) * each + graded for each in price))
     most = catalog.provider(tariff.service).limits.pause_usd
     if usd and most is not None and usd.high > most:
-        more = [*more, f"Azure pauses the job at ${most:,}; resuming it lifts that limit ({COSTS})."]
+        rule = catalog.source(COSTS)
+        more = [*more, f"Azure pauses the job at ${most:,}; resuming it lifts that limit ({rule})."]
     return Estimate(model, method, usd, (*inputs, *from_where), (*notes, *more))
 
 
 def _grading(grading: Grading, tariff: Tariff) -> tuple[float | None, list[Input], list[str]]:
     judge = catalog.model(grading.model)
-    reads, writes = (judge.price(what, service=tariff.service) for what in ("input", "output"))
+    reads, writes = (
+        judge.price(f"grader_{what}", service=tariff.service) or judge.price(what, service=tariff.service)
+        for what in ("input", "output")
+    )
     if reads is None or writes is None:
         return None, [], [f"What {judge.name} costs as a grader at {tariff.service} is not in the catalogue."]
     inputs = [
@@ -343,6 +374,7 @@ class Rates:
     spec: JobSpec
     price: float | None
     on: datetime.date
+    region: str | None = None
 
     @property
     def n_epochs(self) -> int | None:
@@ -383,6 +415,7 @@ class Rates:
             training_type=type,
             price=self.price,
             hours=hours,
+            region=self.region,
             on=self.on,
         )
 

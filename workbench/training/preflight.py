@@ -311,15 +311,15 @@ def preflight(
     price: float | None = None,
     hours: float | None = None,
     region: str | None = None,
-    existing_customer: bool = True,
+    existing_customer: bool | None = None,
     on: datetime.date | None = None,
 ) -> Preflight:
     """What would happen if I started this job? Asks the service for its models, jobs and files only.
 
     ``cost_cap``: US dollars that it may likely cost. ``price``: yours, per million tokens or per hour,
     in place of the catalogue's; ``hours``: how long a reinforcement job will train. ``region``: where an
-    Azure resource is. ``existing_customer``: whether you had the model deployed before it was closed to
-    new customers. ``on``: the day to judge by, today by default.
+    Azure resource is. ``existing_customer``: whether your subscription deployed this version before it was
+    closed to new customers; ``None``: not known. ``on``: the day to judge by, today by default.
     """
     service = provider_of(client)
     today = on or datetime.date.today()
@@ -327,7 +327,7 @@ def preflight(
     jobs = list(client.fine_tuning.jobs.list(limit=100))
     files = list(client.files.list(purpose="fine-tune"))
     listed = [each.id for each in client.models.list()]
-    rates = Rates(service, spec, price, today)
+    rates = Rates(service, spec, price, today, region)
     cost, why_not = rates.cost(hours)
     new = changes(spec, service.name, project) if project else None
     findings = [

@@ -264,7 +264,7 @@ def model_findings(
     *,
     listed: Sequence[str],
     region: str | None = None,
-    existing_customer: bool = True,
+    existing_customer: bool | None = None,
     on: datetime.date,
 ) -> Iterator[Finding]:
     """Can this model still be trained here, by this method, as this training type, in this region?
@@ -302,19 +302,31 @@ def _not_listed(name: str, service: Provider, listed: Sequence[str]) -> Finding:
     return Finding("warning", "unknown_model", "model", message, fix)
 
 
-def _dates(model: Model, service: Provider, existing_customer: bool, on: datetime.date) -> Iterator[Finding]:
-    can = model.trainable(on, existing_customer=existing_customer, service=service.name)
+def _dates(
+    model: Model, service: Provider, existing_customer: bool | None, on: datetime.date
+) -> Iterator[Finding]:
+    can = model.trainable(on, existing_customer=existing_customer is not False, service=service.name)
+    life = model.life(service.name)
+    closed = model.trainable(on, existing_customer=False, service=service.name) is False
     if can is False:
         message = f"{model.name} can no longer be trained at {service.name} ({model.status(service.name)})"
-        fix = "choose another: python -m workbench models lists those that can be"
+        fix = (
+            "choose another; python -m workbench models --on DAY --new-customer lists what everyone can train"
+        )
+        if life and life.successor:
+            fix += f"; in its place the service recommends {life.successor}"
         yield Finding("error", "retired", "model", message, fix)
     elif can is None:
         message = f"no source says for certain that {model.name} can be trained at {service.name} today"
         yield Finding("warning", "retired", "model", message, "try; a refusal costs nothing")
-    elif model.trainable(on, existing_customer=False, service=service.name) is False and existing_customer:
-        message = f"{model.name} is closed to new customers: only who had it deployed can train it"
-        yield Finding("info", "closed", "model", message, "choose a newer one if you are refused")
-    life = model.life(service.name)
+    elif closed:
+        who = "an organisation that used a tuned model within the last 60 days"
+        who = "a subscription that has deployed this version before" if service.azure else who
+        message = f"{model.name} is closed to new customers: only {who} can train it"
+        level, fix = "info", "choose a newer one if you are refused"
+        if existing_customer is None:
+            level, fix = "warning", "say whether yours is one (existing_customer=), or choose a newer model"
+        yield Finding(level, "closed", "model", message, fix)
     ends = life.dates("training_ends") if life else []
     if can and ends and (ends[0] - on).days <= SOON:
         message = f"{model.name} can be trained until {ends[0]}, which is less than three months away"

@@ -1,23 +1,26 @@
-"""The catalogue to look through: filters above, the models that fit below, always current.
+"""The catalogue to look through, and the one question that decides which models you can train.
 
-``view.catalogue`` is what fits at this moment; nothing waits for a click.
+``view.catalogue`` is what fits the filters at this moment, ``question.answer`` what was answered; nothing
+waits for a click.
 """
 
 import datetime
+import html
 from typing import Any
 
 import ipywidgets
 
-from workbench.catalog.catalog import Catalogue, find, models, training_regions
+from workbench.catalog.catalog import Catalogue, find, model, models, training_regions
 from workbench.catalog.methods import short_names
 from workbench.catalog.providers import PROVIDERS
 from workbench.display import table
-from workbench.errors import DataError
+from workbench.errors import DataError, SetupError
 from workbench.settings import setting
 
 ANY = "any"
 _WIDE = {"description_width": "14em"}
 _IMAGES = {ANY: None, "with images": True, "text only": False}
+_CUSTOMER = {"not known": None, "yes": True, "no, a new customer": False}
 
 
 class CatalogueView(ipywidgets.VBox):  # type: ignore[misc]
@@ -34,6 +37,9 @@ class CatalogueView(ipywidgets.VBox):  # type: ignore[misc]
             "service": self._choice("Service", tuple(PROVIDERS)),
             "vision": self._choice("Training examples", tuple(_IMAGES)[1:]),
             "on": ipywidgets.DatePicker(description="Still trainable on", value=on, style=_WIDE),
+            "customer": ipywidgets.Dropdown(
+                options=tuple(_CUSTOMER), description="Deployed it before", style=_WIDE
+            ),
         }
         self._shown = ipywidgets.HTML()
         self._catalogue = self._found()
@@ -77,11 +83,75 @@ class CatalogueView(ipywidgets.VBox):  # type: ignore[misc]
             service=said["service"],
             vision=_IMAGES[self.fields["vision"].value],
             on=said["on"],
+            existing_customer=_CUSTOMER[self.fields["customer"].value],
         )
 
     @staticmethod
     def _choice(asked: str, there_are: Any) -> Any:
         return ipywidgets.Dropdown(options=(ANY, *there_are), value=ANY, description=asked, style=_WIDE)
+
+
+class CustomerQuestion(ipywidgets.VBox):  # type: ignore[misc]
+    """Are you an existing customer? Asked only where it decides whether a model can be trained."""
+
+    def __init__(self, asked: tuple[tuple[str, str], ...], answer: bool | None, on: datetime.date) -> None:
+        """``asked``: models with their services."""
+        self._closed = [
+            f"{name} at {service}" for name, service in dict.fromkeys(asked) if _closed(name, service, on)
+        ]
+        said = next(words for words, value in _CUSTOMER.items() if value is answer)
+        self.choice = ipywidgets.RadioButtons(
+            options=tuple(_CUSTOMER), value=said, description="Are you one?"
+        )
+        super().__init__(
+            [ipywidgets.HTML(f"<p>{html.escape(self._why)}</p>"), *([self.choice] * bool(self._closed))]
+        )
+
+    @property
+    def answer(self) -> bool | None:
+        """``True`` or ``False``; ``None``: not known."""
+        return _CUSTOMER[self.choice.value]
+
+    @property
+    def _why(self) -> str:
+        if not self._closed:
+            return "Whether you are an existing customer makes no difference for these models."
+        return (
+            f"Closed to new customers: {' and '.join(self._closed)}. At Azure an existing customer is a "
+            "subscription that has deployed this very version before, at OpenAI an organisation that used a "
+            "tuned model within the last 60 days."
+        )
+
+    def __repr__(self) -> str:
+        """Why it is asked, and the answer."""
+        return f"{self._why} Existing customer: {self.choice.value}." if self._closed else self._why
+
+    def _repr_mimebundle_(self, **options: object) -> Any:
+        still = {"text/plain": repr(self)}
+        if setting("WORKBENCH_HEADLESS") == "1":
+            return still
+        return {**still, **super()._repr_mimebundle_(**options)}
+
+
+def _closed(name: str, service: str, on: datetime.date) -> bool:
+    """Whether it is the answer that decides about this model."""
+    try:
+        known = model(name)
+    except SetupError:  # a model of one's own, which the catalogue does not have
+        return False
+    new = known.trainable(on, existing_customer=False, service=service)
+    return new is False and known.trainable(on, service=service) is True
+
+
+def ask_customer(
+    *asked: tuple[str, str], answer: bool | None = None, on: datetime.date | None = None
+) -> CustomerQuestion:
+    """Ask whether you are an existing customer, where it decides if one of these models can be trained.
+
+    ``asked``: pairs of a model and its service. ``answer``: what is known already; ``None`` asks, and
+    without a front end it stays not known. ``on``: the day, today by default.
+    """
+    return CustomerQuestion(asked, answer, on or datetime.date.today())
 
 
 def browse_models(on: datetime.date | None = None) -> CatalogueView:

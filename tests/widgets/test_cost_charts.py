@@ -3,7 +3,8 @@
 import pytest
 
 from workbench.decide.payback import Case, Option, payback
-from workbench.widgets.payback_chart import PaybackChart, chart
+from workbench.widgets.cost_charts import PaybackChart
+from workbench.widgets.cost_charts import payback_chart as chart
 
 BASE = Option("long <prompt>", 3000, 200, 0.40, 1.60)
 TUNED = Option("tuned", 600, 200, 0.40, 1.60, training=6, hosting_per_hour=1.70, months_of_service=2.5)

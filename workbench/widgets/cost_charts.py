@@ -1,6 +1,6 @@
-"""The chart of quality against cost: what is worth a choice, and what another candidate dominates.
+"""Charts of money: costs over the months with the end of each model, and quality against cost.
 
-Candidates differ in marker and colour, and the legend names them with their scores; hollow ones are
+Ways and candidates differ in marker, dash and colour, and the legend names them; hollow candidates are
 dominated. Where nothing interactive can be shown, the same stands in a table and in words.
 """
 
@@ -9,7 +9,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.display import PLOTLY
+from workbench.decide.payback import Option, Payback, over_time
+from workbench.display import PLOTLY, table
 from workbench.evaluation.pareto import AXES, Candidate, Field
 from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
 from workbench.widgets.curve_figure import CLEAR, GRID
@@ -17,6 +18,114 @@ from workbench.widgets.svg import GREY, MARKERS
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+# Costs over the months: where two lines cross, the dearer start has paid back.
+
+_LOOKS = (
+    (GREY, "solid", "circle"),
+    (BLUE, "dash", "square"),
+    (VERMILLION, "dot", "diamond"),
+    (GREEN, "dashdot", "triangle-up"),
+    ("#CC79A7", "longdash", "x"),
+    ("#56B4E9", "longdashdot", "star"),
+)
+
+
+@dataclass(frozen=True, repr=False)
+class PaybackChart:
+    """Costs over the months: a figure where that works, else the table of its numbers."""
+
+    payback: Payback
+
+    @property
+    def ways(self) -> tuple[Option, ...]:
+        """What is drawn: the base first."""
+        case = self.payback.case
+        return (case.base, *case.ways)
+
+    @property
+    def months(self) -> list[int]:
+        """The months that are drawn, from 0."""
+        return list(range(int(self.payback.case.horizon) + 1))
+
+    @property
+    def figure(self) -> "go.Figure":
+        """The interactive figure, to change as you like."""
+        return _costs_figure(self)
+
+    def costs(self, way: Option) -> list[float]:
+        """What a way has cost by the end of each month, in US dollars."""
+        return over_time(way, requests_per_month=self.payback.case.requests_per_month, months=self.months)
+
+    def __repr__(self) -> str:
+        """The verdict on each way."""
+        return repr(self.payback)
+
+    def _repr_html_(self) -> str:
+        costs = [self.costs(way) for way in self.ways]
+        rows = [
+            (month, *(_dollars(cost[month], way, month) for way, cost in zip(self.ways, costs, strict=True)))
+            for month in self.months
+        ]
+        columns = ("months", *(way.name for way in self.ways))
+        return table(f"Costs at {self.payback.case.requests_per_month:,.0f} requests a month", columns, rows)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+        return {
+            PLOTLY: json.loads(self.figure.to_json()),
+            "text/html": self._repr_html_(),
+            "text/plain": repr(self),
+        }
+
+
+def payback_chart(payback: Payback) -> PaybackChart:
+    """Show me what each way costs over the months."""
+    return PaybackChart(payback)
+
+
+def _costs_figure(shown: PaybackChart) -> "go.Figure":
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for number, way in enumerate(shown.ways):
+        colour, dash, marker = _LOOKS[number % len(_LOOKS)]
+        figure.add_scatter(
+            x=shown.months,
+            y=shown.costs(way),
+            name=html.escape(way.name),
+            mode="lines+markers",
+            line={"color": colour, "dash": dash, "width": 2},
+            marker={"symbol": marker, "size": 7},
+        )
+        if way.months_of_service is not None and way.months_of_service <= shown.payback.case.horizon:
+            figure.add_vline(
+                x=way.months_of_service,
+                line={"color": colour, "dash": "dot", "width": 1},
+                annotation={"text": f"{html.escape(way.name)}: switched off", "font": {"color": colour}},
+            )
+    axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID}
+    figure.update_xaxes(title="months", **axis)
+    figure.update_yaxes(title="US dollars, all in all", tickprefix="$", rangemode="tozero", **axis)
+    figure.update_layout(
+        template="none",
+        height=380,
+        margin={"l": 80, "r": 20, "t": 50, "b": 50},
+        font={"color": GREY},
+        legend={"orientation": "h", "y": 1.12},
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
+        hovermode="x unified",
+        hoverlabel={"bgcolor": "#222222", "font": {"color": "#eeeeee"}},
+    )
+    return figure
+
+
+def _dollars(cost: float, way: Option, month: int) -> str:
+    gone = way.months_of_service is not None and month > way.months_of_service
+    return f"${cost:,.2f}" + (" (switched off)" if gone else "")
+
+
+# Quality against cost: what is worth a choice, and what another candidate dominates.
 
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, "#E69F00", "#56B4E9", GREY, "#999933")
 _WIDE = 20  # times the lowest price; a wider range is drawn logarithmically
@@ -32,7 +141,7 @@ class QualityCost:
     @property
     def figure(self) -> "go.Figure":
         """The interactive figure, to change as you like."""
-        return _figure(self.field)
+        return _field_figure(self.field)
 
     def __repr__(self) -> str:
         """The sentences."""
@@ -54,7 +163,7 @@ def quality_cost(field: Field) -> QualityCost:
     return QualityCost(field)
 
 
-def _figure(field: Field) -> "go.Figure":
+def _field_figure(field: Field) -> "go.Figure":
     """Build the figure; below its title stands what is dominated, in words."""
     import plotly.graph_objects as go
 
@@ -78,6 +187,7 @@ def _figure(field: Field) -> "go.Figure":
     built.update_yaxes(title="score, with its 95 % interval", tickformat=".0%", **axis)
     told = ["hollow: dominated"] if field.placed else ["No candidate has a known price."]
     told += [sentence for sentence in field.told if "dominated" in sentence]
+    told += _cheaper_but_worse(field)
     built.update_layout(
         template="none",
         title={
@@ -96,6 +206,19 @@ def _figure(field: Field) -> "go.Figure":
         hoverlabel={"bgcolor": "#222222", "font": {"color": "#eeeeee"}},
     )
     return built
+
+
+def _cheaper_but_worse(field: Field) -> list[str]:
+    """What the cheapest candidate loses against the best, in words; empty where it is the best."""
+    if len(field.frontier) < 2:
+        return []
+    cheap, best = field.frontier[0], max(field.frontier, key=lambda each: each.evaluation.score)
+    mine, theirs = cheap.evaluation, best.evaluation
+    unsure = " (their intervals overlap)" if mine.interval.high > theirs.interval.low else ""
+    return [
+        f"{cheap.name} costs least and answers worse than {best.name}: "
+        f"{100 * mine.score:.1f} % against {100 * theirs.score:.1f} %{unsure}."
+    ]
 
 
 def _point(field: Field, candidate: Candidate, colour: str, shape: str) -> dict[str, object]:
