@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
+from workbench.dataset.check.row import kind
 from workbench.dataset.dataset import EXPORTED, JSON, OUTPUTS, SYSTEM, TOOLS, Example, Message, role_meant
 from workbench.dataset.json_text import (
     DEPTH,
     conversation,
     is_deep,
-    kind,
     messages_in,
     parsed,
     place_of,

@@ -129,6 +129,7 @@ JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON
 Message: TypeAlias = Mapping[str, JSON]
 
 ROWS_SHOWN, COLUMNS_SHOWN = 10, 8
+_EMPTY: Mapping[str, JSON] = MappingProxyType({})
 EXPORTED = ("origin", "messages", "more", "metadata")  # the columns of the Parquet file
 
 TOOLS = ("tools", "parallel_tool_calls")  # what belongs to the messages, wherever these stand
@@ -351,6 +352,16 @@ def text_of(message: Message) -> str:
         return ""
     texts = [part.get("text") for part in content if isinstance(part, Mapping)]
     return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def items_of(value: JSON) -> Sequence[JSON]:
+    """What a list holds; nothing where there should be one and is none."""
+    return value if isinstance(value, list | tuple) else ()
+
+
+def mapping_of(value: JSON) -> Mapping[str, JSON]:
+    """An object; an empty one where there should be one and is none."""
+    return value if isinstance(value, Mapping) else _EMPTY
 
 
 def identity(messages: Iterable[Message]) -> str:

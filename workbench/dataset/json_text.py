@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from workbench.dataset.check.row import Finding
+from workbench.dataset.check.row import NO_UTF_8, Finding, breaks, kind, wrong_byte
 from workbench.dataset.dataset import JSON, Message
 from workbench.errors import DataError
 
@@ -154,17 +154,6 @@ def conversation(value: JSON, role: str, path: str, origin: str) -> list[Message
     return messages_in([value] if isinstance(value, Mapping) else value, path, origin)
 
 
-def kind(value: JSON) -> str:
-    """What a person calls it."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    if isinstance(value, str):
-        return "a text"
-    if isinstance(value, int | float):
-        return "a number"
-    return "an object" if isinstance(value, Mapping) else "a list"
-
-
 def place_of(origin: str) -> str:
     """An origin as one says it: ``faq.jsonl:12`` is ``faq.jsonl line 12``."""
     file, _, number = origin.rpartition(":")
@@ -227,7 +216,6 @@ _PUNCTUATION = frozenset("‘’‚“”„‹›«»–—…•€£¥§°©�
 _FAULTS = 0.01  # share of characters that may be damaged in UTF-16 and UTF-32 without a mark
 _MOST_CONTROLS = 0.05  # share of the bytes: random ones have a tenth, texts next to none
 _CONTROLS = bytes(code for code in (*range(32), 127) if chr(code) not in "\t\n\f\r\b\x1b")
-_NO_UTF_8 = re.compile(r"[\udc80-\udcff]")  # how Python keeps such a byte
 _WHOLE = re.compile(rb"(?s).{0,1000}(?=[\s\",;]|$)")  # up to where no character of several bytes is cut
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
@@ -266,9 +254,9 @@ def encoding_of(data: bytes, name: str, *, whole: bool = True) -> Encoding:
 
     A ``DataError`` when it is no text; ``name`` stands in it.
     """
-    for signature, (kind, way_out) in SIGNATURES.items():
+    for signature, (known, way_out) in SIGNATURES.items():
         if data.startswith(signature):
-            raise DataError(f"{name} is {kind} by its first bytes; {way_out}.")
+            raise DataError(f"{name} is {known} by its first bytes; {way_out}.")
     for mark, encoding in MARKS:
         if data.startswith(mark):
             return Encoding(mark=len(mark)) if encoding == "utf-8-sig" else Encoding(encoding)
@@ -325,7 +313,7 @@ def require_utf_8(file: BinaryIO, name: str) -> None:
         block = file.read(SAMPLE)
         is_read = not block
         text = decoder.decode(block, final=is_read)
-        wrong = None if text.isascii() else _NO_UTF_8.search(text)
+        wrong = None if text.isascii() else NO_UTF_8.search(text)
         before = text[: wrong.start()] if wrong else text
         line += before.count("\n")
         column = len(before) - last if (last := before.rfind("\n")) >= 0 else column + len(before)
@@ -345,27 +333,7 @@ def other_encoding(encoding: Encoding, sample: bytes) -> Finding:
         at = zero - 1
     line = sample.count(b"\n", 0, at) + 1
     message = f"the file is {encoding.label}, not UTF-8: line {line} has the byte 0x{sample[at]:02X}"
-    fix = "save it as UTF-8; `python -m workbench build` does it"
-    return Finding("error", "encoding", "", message, fix)
-
-
-def wrong_byte(text: str) -> Finding | None:
-    """The first byte that was no UTF-8 in a text that was decoded with ``surrogateescape``."""
-    wrong = _NO_UTF_8.search(text)
-    if wrong is None:
-        return None
-    return Finding(
-        "error",
-        "encoding",
-        f"character {wrong.start() + 1}",
-        f"the byte 0x{ord(wrong[0]) - 0xDC00:02X} is not UTF-8",
-        "write the right character there; `python -m workbench fix` tries Windows-1252",
-    )
-
-
-def windows_1252(text: str) -> str:
-    """The same with each byte that was no UTF-8 as the letter that it is in Windows-1252."""
-    return _NO_UTF_8.sub(lambda byte: bytes([ord(byte[0]) - 0xDC00]).decode("cp1252", "replace"), text)
+    return breaks("encoding", "", message, "save it as UTF-8; `python -m workbench build` does it")
 
 
 def _wrong_byte(error: UnicodeDecodeError, label: str, name: str) -> DataError:

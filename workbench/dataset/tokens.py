@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from workbench import catalog
 from workbench.dataset import chat_template
-from workbench.dataset.check.row import Finding, Row, Source
+from workbench.dataset.check.row import Finding, Row, Source, Tally, breaks
 from workbench.dataset.dataset import Dataset, Message, counted
 from workbench.dataset.tokenizers import PER_IMAGE, conversations, laid_out, vocabulary
 from workbench.display import table
@@ -339,7 +339,7 @@ def count_tokens(dataset: Dataset, model: str | None = None) -> TokenCounts:
     return tokens.counts(dataset.name)
 
 
-class Tokens:
+class Tokens(Tally):
     """The tokens of the rows of one file: a ``Collector`` with two numbers a row."""
 
     def __init__(self, model: str | None, method: str) -> None:
@@ -389,13 +389,6 @@ class Tokens:
         self._numbers.extend(row.number for row in rows)
         self._at_least.extend(rows[int(place)].number for place in np.flatnonzero(at_least))
 
-    def merge(self, later: "Tokens") -> None:
-        """Take over what was counted in the stretch behind this one."""
-        self.totals.extend(later.totals)
-        self.trained.extend(later.trained)
-        self._numbers.extend(later._numbers)
-        self._at_least.extend(later._at_least)
-
     def counts(self, name: str) -> TokenCounts:
         """The sum and the spread, without the rows that cannot be counted."""
         countable = self._array(self.totals) > 0
@@ -409,7 +402,7 @@ class Tokens:
         """Rows that are too long, far longer than the others, or not counted in full."""
         if self.uncounted:
             fix = "do that to have tokens counted, or go on without"
-            yield Finding("warning", "not_counted", "", self.uncounted.rstrip("."), fix), ()
+            yield breaks("not_counted", "", self.uncounted.rstrip("."), fix), ()
             return
         yield from self._not_counted()
         totals = self._array(self.totals)
@@ -417,14 +410,14 @@ class Tokens:
         if limit is not None:
             message = f"longer than the {limit:,} tokens an example that {self._says(limit)}"
             fix = "shorten or split the conversation"
-            yield from self._rows(totals > limit, Finding("error", "too_long", "messages", message, fix))
+            yield from self._rows(totals > limit, breaks("too_long", "messages", message, fix))
         countable = totals[totals > 0]
         if len(countable) >= ENOUGH:
             usual = OUTLIER * float(np.median(countable))
             message = f"more than {OUTLIER} times as many tokens as half of the examples have"
             far = (totals > usual) & (totals <= (limit or totals.max()))
             fix = "look whether it belongs here; the longest example sets what a batch costs"
-            yield from self._rows(far, Finding("warning", "token_outlier", "messages", message, fix))
+            yield from self._rows(far, breaks("token_outlier", "messages", message, fix))
 
     def __getstate__(self) -> dict[str, object]:
         """Without the counter, which every process makes for itself."""
@@ -439,7 +432,7 @@ class Tokens:
             message = "the model's chat template cannot write the conversation, so its tokens are not counted"
             fix = "use a role and a text in every message, and no images"
             unwritten = self._array(self.totals) == 0
-            yield from self._rows(unwritten, Finding("warning", "not_counted", "messages", message, fix))
+            yield from self._rows(unwritten, breaks("not_counted", "messages", message, fix))
         if self._at_least:
             message = f"an image not in low detail takes more than the {PER_IMAGE} tokens counted for it"
             fix = "set detail to low, or expect a higher price"

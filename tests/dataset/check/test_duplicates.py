@@ -10,6 +10,7 @@ from workbench.dataset.check.check import check
 from workbench.dataset.check.duplicates import Repeats, families
 from workbench.dataset.check.minhash import jaccard, pieces
 from workbench.dataset.check.row import Row
+from workbench.dataset.check.rules import completed
 from workbench.dataset.dataset import Dataset, Example
 from workbench.dataset.read import read
 from workbench.settings import ROOT
@@ -61,7 +62,7 @@ def found(*values: dict, fill: int = 60) -> list[tuple[str, str, str, list[int]]
     lines = Lines([*values, *(chat(f"Question {n}?", f"Answer {n}.") for n in range(fill))])
     repeats = Repeats()
     repeats.add(lines.rows())
-    return [(f.level, f.rule, f.message, list(numbers)) for f, numbers in repeats.found(lines)]
+    return [(completed(f).level, f.rule, f.message, list(numbers)) for f, numbers in repeats.found(lines)]
 
 
 def test_different_examples_are_fine():

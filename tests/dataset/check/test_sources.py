@@ -9,7 +9,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 
 import pytest
 
-from workbench.dataset.check import json_lines, sources
+from workbench.dataset.check import row, sources
 from workbench.dataset.check.check import check
 from workbench.dataset.check.parallel import Seen, ThisProcess, executor_for, first_rows
 from workbench.dataset.check.sources import DatasetSource, FileSource, source_of
@@ -242,7 +242,7 @@ def test_a_file_that_shrinks_meanwhile_is_refused(hundred, monkeypatch):
 
 def test_a_line_that_is_too_long_is_told_and_passed_over_in_little_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "LONGEST", 2**20)
-    monkeypatch.setattr(json_lines, "LONGEST", 2**20)
+    monkeypatch.setattr(row, "LONGEST", 2**20)
     path = tmp_path / "long.jsonl"
     with open(path, "w", encoding="utf-8") as file:
         file.write(chat("Before?") + "\n" + '{"messages": "')

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workbench.dataset.check.counts import unusual
 from workbench.dataset.check.methods import Task
 from workbench.dataset.check.row import Row
 from workbench.dataset.check.rules import Phase
 from workbench.dataset.check.sources import DatasetSource
-from workbench.dataset.check.texts import is_broken, is_refusal, opening, unusual
+from workbench.dataset.check.texts import is_broken, is_refusal, opening
 from workbench.dataset.dataset import Dataset, Example
 
 Found = tuple[str, str, str, str, list[int]]

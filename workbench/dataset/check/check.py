@@ -21,7 +21,7 @@ from workbench.dataset.check.methods import METHODS, Task, grader_findings, resp
 from workbench.dataset.check.parallel import Cuttable, Seen, executor_for, first_rows, scan
 from workbench.dataset.check.report import FileFacts, Findings, Group, Report, ascending, in_order
 from workbench.dataset.check.row import Collector, Finding, method_of
-from workbench.dataset.check.rules import PHASES, Phase, phases_of
+from workbench.dataset.check.rules import PHASES, Phase, completed, phases_of
 from workbench.dataset.check.sources import corpus_source, source_of, tell_apart
 from workbench.dataset.dataset import JSON, Dataset
 from workbench.dataset.tokens import Tokens, counter
@@ -108,16 +108,16 @@ def check(
             for role, source in sources.items()
         }
     found = {role: Findings(KINDS) for role in sources}
-    for finding in _about_all(task, phases, sources, guessed=method is None):
-        found["training"].add(finding, ())
+    about_all = [*_about_all(task, phases, sources, guessed=method is None)]
     if response_format is not None:
-        for finding in response_format_findings(response_format):
-            found["training"].add(finding, ())
+        about_all += response_format_findings(response_format)
+    for finding in about_all:
+        found["training"].add(completed(finding), ())
     for role, source in sources.items():
         for finding, numbers in _found_in(source, role, seen[role]):
-            found[role].add(finding, numbers)
+            found[role].add(completed(finding), numbers)
         for finding, numbers in _shared(sources, seen, role):
-            found["training"].add(finding, numbers)
+            found["training"].add(completed(finding), numbers)
     for source in sources.values():
         source.hold()
     groups = [group for role in sources for group in _groups(sources[role], found[role])]

@@ -7,7 +7,7 @@ are read again and compared exactly.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from workbench.dataset.check.minhash import (
     together,
     within,
 )
-from workbench.dataset.check.row import Finding, Row, Source
+from workbench.dataset.check.row import Finding, Row, Source, Tally, breaks
 
 NEAR = 0.7  # of the three-word pieces in common: the level that near-duplicate tools are measured at
 CONTRADICTORY = 0.05  # of the rows; a few slips are to be put right, more teach that any answer will do
@@ -42,7 +42,7 @@ Found = tuple[Finding, Sequence[int]]
 Chosen = NDArray[np.bool_]
 
 
-class Repeats:
+class Repeats(Tally):
     """A collector of what repeats itself; ``group`` names a field that ties rows together."""
 
     def __init__(self, group: str | None = None) -> None:
@@ -55,10 +55,6 @@ class Repeats:
         if rows:
             self._kept += fingerprints_of(rows, self.group).tobytes()
 
-    def merge(self, later: Self) -> None:
-        """Take over what was seen in the stretch behind this one."""
-        self._kept += later._kept
-
     @property
     def fingerprints(self) -> Fingerprints:
         """What is kept of all rows, in order."""
@@ -68,8 +64,7 @@ class Repeats:
         """Each kind of repeat with its rows."""
         if self.group is not None and len(self.fingerprints) and not self.fingerprints["group"].any():
             message = f"no row has {self.group}, so it ties none of them together"
-            fix = "name a column or a field that is there"
-            yield Finding("warning", "same_group", "", message, fix), ()
+            yield Finding("warning", "same_group", "", message, "name a column or a field that is there"), ()
         fingerprints = self.fingerprints
         yield from _duplicates(fingerprints, source)
         yield from _near_duplicates(fingerprints, source)
@@ -96,7 +91,7 @@ def _duplicates(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
     first = _first(_whole(fingerprints), _says(fingerprints))
     for earlier, rows in by_place(first, _again(first)):
         message = f"the same example stands at {_origin(fingerprints, earlier, source)}"
-        yield Finding("warning", "duplicate", "", message, "keep one of them"), _numbers(fingerprints, rows)
+        yield breaks("duplicate", "", message), _numbers(fingerprints, rows)
 
 
 def _near_duplicates(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
@@ -122,7 +117,7 @@ def _near_duplicates(fingerprints: Fingerprints, source: Source) -> Iterator[Fou
         message = f"at least {tens(share)} % the same as {_origin(fingerprints, earlier, source)}, with "
         if one["answer"] == other["answer"] and one["rejected"] == other["rejected"]:
             message += "the same answer"
-            finding = Finding("warning", "near_duplicate", "", message, "keep one of them")
+            finding = breaks("near_duplicate", "", message, "keep one of them")
         else:
             message += "another answer"
             fix = "keep both where they differ in what matters, as the values of a template do"
@@ -147,8 +142,7 @@ def _contradictions(fingerprints: Fingerprints, source: Source) -> Iterator[Foun
     share = int(np.count_nonzero(other)) / max(1, int(np.count_nonzero(judged)))
     if share > CONTRADICTORY:
         message = f"{share:.0%} of the rows answer a prompt otherwise than an earlier row does"
-        fix = "decide which answers are right before training"
-        yield Finding("error", "contradiction", "", message, fix), ()
+        yield breaks("contradiction", "", message, "decide which answers are right before training"), ()
 
 
 def _reversed(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
@@ -159,7 +153,7 @@ def _reversed(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
     for earlier, rows in by_place(found, _again(found)):
         message = f"{_origin(fingerprints, earlier, source)} prefers the answer that is rejected here"
         fix = "decide which answer is better; each takes back what the other teaches"
-        yield Finding("error", "reversed", "", message, fix), _numbers(fingerprints, rows)
+        yield breaks("reversed", "", message, fix), _numbers(fingerprints, rows)
 
 
 def _near(

@@ -19,17 +19,14 @@ from workbench.catalog.methods import short_names
 from workbench.dataset.check.messages import (
     conversation,
     ends_with_an_answer,
-    image_parts,
     images,
-    is_simple,
     messages_in,
     one_message,
     roles,
     unknown_keys,
     weights_do_nothing,
 )
-from workbench.dataset.check.report import meant, shown
-from workbench.dataset.check.row import Finding, Row, Source
+from workbench.dataset.check.row import Finding, Row, Source, breaks, image_parts, is_simple, meant, shown
 from workbench.dataset.check.tools import calls, pairing, schema_of, tools_of
 from workbench.dataset.dataset import JSON, OUTPUTS, text_of
 from workbench.evaluation.graders.grader_types import TYPES, item_fields, python_sources, template_texts
@@ -160,17 +157,17 @@ def _no_input(value: Mapping[str, JSON]) -> Finding:
         fix = "put 'messages' (and 'tools') inside 'input'"
     elif "prompt" in value:
         fix = "this is the form of another tool; read() turns it into pairs"
-    return Finding("error", "input", "input", finding, fix)
+    return breaks("input", "input", finding, fix)
 
 
 def _no_output(value: Mapping[str, JSON], key: str) -> Finding:
     other = next((name for name in _OTHER_NAMES[key] if name in value), None)
     if key not in value and other:
-        return Finding("error", "outputs", other, f"the service calls this {key!r}", "rename it")
+        return breaks("outputs", other, f"the service calls this {key!r}", "rename it")
     if key not in value:
-        return Finding("error", "outputs", key, f"there is no {key}", _MESSAGE)
+        return breaks("outputs", key, f"there is no {key}", _MESSAGE)
     finding = "the list is empty" if value[key] in ([], ()) else f"{shown(value[key])} is no list of messages"
-    return Finding("error", "outputs", key, finding, _MESSAGE)
+    return breaks("outputs", key, finding, _MESSAGE)
 
 
 def _output(output: Sequence[JSON], path: str) -> Iterator[Finding]:
@@ -181,10 +178,9 @@ def _output(output: Sequence[JSON], path: str) -> Iterator[Finding]:
         if role in ("system", "developer", "user", "function"):
             finding = f"an output has messages of assistant and tool only, not of {role}"
             place = f"{path}[{position}].role"
-            yield Finding("error", "outputs", place, finding, "move it to input.messages, or remove it")
+            yield breaks("outputs", place, finding, "move it to input.messages, or remove it")
     if "assistant" not in speakers:
-        finding = "the output has no assistant message"
-        yield Finding("error", "outputs", path, finding, "add what the assistant says")
+        yield breaks("outputs", path, "the output has no assistant message", "add what the assistant says")
 
 
 def _open_end(messages: Sequence[JSON]) -> Iterator[Finding]:
@@ -199,7 +195,7 @@ def _open_end(messages: Sequence[JSON]) -> Iterator[Finding]:
 def _text_only(messages: Sequence[JSON], path: str) -> Iterator[Finding]:
     for number, position, _, _ in image_parts(messages):
         place = f"{path}[{number}].content[{position}]"
-        yield Finding("error", "image", place, "preference pairs are text only", "leave the example out")
+        yield breaks("image", place, "preference pairs are text only", "leave the example out")
 
 
 def _identical(preferred: Sequence[JSON], rejected: Sequence[JSON]) -> Iterator[Finding]:
@@ -208,11 +204,9 @@ def _identical(preferred: Sequence[JSON], rejected: Sequence[JSON]) -> Iterator[
     if not first.strip():
         return  # neither says anything, which is told at both
     if first == second:
-        finding = "both outputs are the same, so there is nothing to prefer"
-        yield Finding("error", "identical", "", finding, fix)
+        yield breaks("identical", "", "both outputs are the same, so there is nothing to prefer", fix)
     elif normalised(first) == normalised(second):
-        finding = "the outputs differ in capitals or white space only"
-        yield Finding("warning", "identical", "", finding, fix)
+        yield Finding("warning", "identical", "", "the outputs differ in capitals or white space only", fix)
 
 
 def _said(output: Sequence[JSON]) -> str:
@@ -291,7 +285,7 @@ def reinforcement(value: Mapping[str, JSON], reads: Reads | None, vision: bool |
     for key in references:
         if not nameable(key):
             finding = f"no template can name {shown(key)}"
-            yield Finding("warning", "reference", key, finding, "use letters, digits and _ only")
+            yield breaks("reference", key, finding, "use letters, digits and _ only")
     if reads is not None:
         yield from _resolved(value, reads)
     elif not references:
@@ -336,7 +330,7 @@ class Fields:
                 "fill it in, or leave the row out: a grader that reads it would have nothing to compare with"
             )
             lacking = (rows for fields, rows in self._rows.items() if name not in fields)
-            yield Finding("warning", "missing_field", "", message, fix), sorted(chain.from_iterable(lacking))
+            yield breaks("missing_field", "", message, fix), sorted(chain.from_iterable(lacking))
 
 
 def _is_blank(content: JSON) -> bool:
@@ -369,7 +363,7 @@ def _last_user(speakers: Sequence[JSON]) -> Iterator[Finding]:
         fix = "end with the user's message"
         if speakers[-1] == "assistant":
             fix += "; what the assistant should say belongs into a field for the grader"
-        yield Finding("error", "last_user", place, "the last message is not the user's", fix)
+        yield breaks("last_user", place, "the last message is not the user's", fix)
 
 
 def _resolved(value: Mapping[str, JSON], reads: Reads) -> Iterator[Finding]:
@@ -377,7 +371,7 @@ def _resolved(value: Mapping[str, JSON], reads: Reads) -> Iterator[Finding]:
         missing = _missing(value, path)
         if missing:
             what = f"the grader reads {{{{item.{'.'.join(path)}}}}}"
-            yield Finding("error", "template", missing[0], f"{what}, {missing[1]}", missing[2])
+            yield breaks("template", missing[0], f"{what}, {missing[1]}", missing[2])
     for path in reads.source:
         missing = _missing(value, path)
         if missing:
@@ -445,25 +439,25 @@ def _template(place: Place) -> Iterator[tuple[str, str, str]]:
 def _response_format(given: JSON) -> Iterator[Finding]:
     path = "response_format"
     if not isinstance(given, Mapping):
-        yield Finding("error", "response_format", path, f"{shown(given)} is no response format", _WRAPPED)
+        yield breaks("response_format", path, f"{shown(given)} is no response format", _WRAPPED)
         return
     wrapped = given.get("json_schema")
     if given.get("type") != "json_schema" or not isinstance(wrapped, Mapping):
         bare = "properties" in given or (given.get("type") == "object")
         finding = "this is a bare schema" if bare else "this is no json_schema format"
-        yield Finding("error", "response_format", path, finding, _WRAPPED)
+        yield breaks("response_format", path, finding, _WRAPPED)
         return
     path += ".json_schema"
     name = wrapped.get("name")
     if not isinstance(name, str) or not _SCHEMA_NAME.fullmatch(name):
         fix = "use 1 to 64 letters a to z, digits, _ and -"
-        yield Finding("error", "response_format", f"{path}.name", f"{shown(name)} is no name", fix)
+        yield breaks("response_format", f"{path}.name", f"{shown(name)} is no name", fix)
     strict = wrapped.get("strict")
     if strict is not True:
         finding = f"strict is {shown(strict)}, so an answer may be other JSON"
         yield Finding("warning", "response_format", f"{path}.strict", finding, "set it to true")
     if "schema" not in wrapped:
-        yield Finding("error", "response_format", f"{path}.schema", "there is no schema", _WRAPPED)
+        yield breaks("response_format", f"{path}.schema", "there is no schema", _WRAPPED)
     else:
         _, broken = schema_of(wrapped["schema"], f"{path}.schema")
         yield from (finding._replace(rule="response_format") for finding in broken)

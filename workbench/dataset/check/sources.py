@@ -16,9 +16,18 @@ from io import BufferedReader, BytesIO
 from itertools import islice
 from pathlib import Path
 
-from workbench.dataset.check.json_lines import DEEPEST, LARGE, LONGEST, TOO_DEEP, TOO_LONG, parsed
 from workbench.dataset.check.parallel import Cuttable, Seen
-from workbench.dataset.check.row import Finding, Row
+from workbench.dataset.check.row import (
+    DEEPEST,
+    LARGE,
+    LONGEST,
+    TOO_DEEP,
+    TOO_LONG,
+    Finding,
+    Row,
+    breaks,
+    parsed,
+)
 from workbench.dataset.dataset import JSON, Dataset, Example, line_of
 from workbench.dataset.json_text import SAMPLE, content, decoded, encoding_of, other_encoding
 from workbench.errors import DataError
@@ -31,8 +40,7 @@ PIECE = 16 * 2**20  # bytes that one process looks at in one go
 _BLOCK = 2**16  # bytes between two known places of a file, so about the most that is read to find a row
 _CHARACTERS = 2**20  # that are copied at once
 
-WINDOWS_LINES = Finding(
-    "info",
+WINDOWS_LINES = breaks(
     "line_ends",
     "",
     "lines end with a carriage return and a line feed, as Windows writes them",
@@ -350,7 +358,7 @@ def _written(example: Example) -> bytes | Finding:
         return TOO_DEEP
     except (TypeError, ValueError) as error:
         finding = f"the example cannot be written as JSON: {error}"
-        return Finding("error", "object", "", finding, "keep to texts, numbers, lists and objects")
+        return breaks("object", "", finding, "keep to texts, numbers, lists and objects")
 
 
 def _read(example: Example, line: bytes) -> tuple[JSON, list[Finding]]:
@@ -366,5 +374,5 @@ def _read(example: Example, line: bytes) -> tuple[JSON, list[Finding]]:
     return value, []
 
 
-# What a line of ours may have that JSON does not take, or nobody means: see ``json_lines``.
+# What a line of ours may have that JSON does not take, or nobody means: see ``row.parsed``.
 _ODD = re.compile(rb"NaN|Infinity|\\[bfu]")

@@ -19,7 +19,7 @@ from itertools import chain, pairwise, repeat
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from workbench.dataset.check.json_lines import LONGEST, parsed
+from workbench.dataset.check.row import LONGEST, parsed
 from workbench.dataset.dataset import JSON, Dataset, Example
 from workbench.dataset.json_text import SAMPLE, encoding_of, is_deep
 from workbench.errors import DataError
