@@ -17,6 +17,7 @@ from workbench.catalog.methods import method as method_named
 from workbench.dataset.check import rules
 from workbench.dataset.check.counts import no_validation, sizes
 from workbench.dataset.check.duplicates import Repeats, overlap
+from workbench.dataset.check.messages import prompt_in_use
 from workbench.dataset.check.methods import METHODS, Task, grader_findings, response_format_findings
 from workbench.dataset.check.parallel import Cuttable, Seen, executor_for, first_rows, scan
 from workbench.dataset.check.report import FileFacts, Findings, Group, Report, ascending, in_order
@@ -72,6 +73,7 @@ def check(
     grader: Mapping[str, JSON] | None = None,
     response_format: Mapping[str, JSON] | None = None,
     group: str | None = None,
+    prompt: Mapping[str, JSON] | None = None,
     only: Collection[str] = ASPECTS,
     executor: Executor | None = None,
 ) -> Report:
@@ -82,9 +84,10 @@ def check(
     ``method``: ``sft``, ``dpo`` or ``rft``; else guessed from the first rows. ``model``: whose tokens are
     counted, and whose limits hold; else those of gpt-4o. ``grader``: for ``rft``, whose templates are
     resolved against every row; ``response_format``: the structure that its answers will have. ``group``:
-    the field that ties examples together, such as a customer. ``only``: fewer aspects are faster; the ids
-    of rules keep other findings out of the report.
-    ``executor``: where to look; else all cores of this machine.
+    the field that ties examples together, such as a customer. ``prompt``: a request as it is sent today, with
+    ``{question}`` and the like for what varies; rows that ask otherwise are named. ``only``: fewer aspects
+    are faster; the ids of rules keep other findings out of the report. ``executor``: where to look; else all
+    cores of this machine.
     """
     phases = phases_of(only)
     sources: dict[str, Cuttable] = {"training": source_of(data)}
@@ -100,7 +103,12 @@ def check(
     guessed = _method_of(sources["training"], grader) if method is None else method_named(method).short
     vision = catalog.model(model).vision if model is not None and "format" in phases else None
     task = Task(
-        method_named(guessed).format, dict(grader) if grader is not None else None, vision, model, group
+        method_named(guessed).format,
+        dict(grader) if grader is not None else None,
+        vision,
+        model,
+        group,
+        prompt=prompt_in_use(prompt) if prompt is not None else None,
     )
     with executor_for(list(sources.values()), executor) as where:
         seen = {

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.dataset.check.counts import share
 from workbench.dataset.check.minhash import (
     FEWEST,
     RECORD,
@@ -109,12 +110,12 @@ def _near_duplicates(fingerprints: Fingerprints, source: Source) -> Iterator[Fou
 
     alike: dict[Finding, list[int]] = {}
     told = set[int]()
-    for later, earlier, share in _near(fingerprints["text"], says & ~_again(first), read):
+    for later, earlier, similarity in _near(fingerprints["text"], says & ~_again(first), read):
         one, other = fingerprints[later], fingerprints[earlier]
         if later in told or one["asked"] == other["asked"]:  # the same prompt: a contradiction, or a choice
             continue
         told.add(later)
-        message = f"at least {tens(share)} % the same as {_origin(fingerprints, earlier, source)}, with "
+        message = f"at least {tens(similarity)} % the same as {_origin(fingerprints, earlier, source)}, with "
         if one["answer"] == other["answer"] and one["rejected"] == other["rejected"]:
             message += "the same answer"
             finding = breaks("near_duplicate", "", message, "keep one of them")
@@ -126,23 +127,37 @@ def _near_duplicates(fingerprints: Fingerprints, source: Source) -> Iterator[Fou
     yield from alike.items()
 
 
-def tens(share: float) -> int:
+def tens(similarity: float) -> int:
     """A share as a percentage, rounded down to tens, so that equal findings come together."""
-    return int(share * 10 + 1e-9) * 10
+    return int(similarity * 10 + 1e-9) * 10
 
 
 def _contradictions(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
+    """Each prompt with different answers and all rows that ask it; then how many prompts and rows these are.
+
+    Which answer is right is not known, so none of the rows counts as the right one, wherever it stands.
+    """
     judged = (fingerprints["rejected"] == 0) & (fingerprints["answer"] != 0) & (fingerprints["asked"] != 0)
-    first = _first(together(fingerprints["system"], fingerprints["asked"]), judged)
-    other = judged & (fingerprints["answer"] != fingerprints["answer"][first])
-    for earlier, rows in by_place(first, other):
-        message = f"the same prompt has another answer at {_origin(fingerprints, earlier, source)}"
-        fix = "decide which answer is right"
+    prompts = together(fingerprints["system"], fingerprints["asked"])
+    first = _first(prompts, judged)
+    _, one_each = np.unique(together(prompts, fingerprints["answer"])[judged], return_index=True)
+    answers = np.bincount(first[judged][one_each], minlength=1)  # to the prompt that begins at a position
+    contradict = judged & (answers[np.where(judged, first, 0)] > 1)
+    for earlier, rows in by_place(first, contradict):
+        prompt = f"the prompt of {_origin(fingerprints, earlier, source)}"
+        message, fix = f"{prompt} has {answers[earlier]} different answers", "decide which answer is right"
         yield Finding("warning", "contradiction", "", message, fix), _numbers(fingerprints, rows)
-    share = int(np.count_nonzero(other)) / max(1, int(np.count_nonzero(judged)))
-    if share > CONTRADICTORY:
-        message = f"{share:.0%} of the rows answer a prompt otherwise than an earlier row does"
-        yield breaks("contradiction", "", message, "decide which answers are right before training"), ()
+    rows_in, rows_of = np.count_nonzero(contradict), np.count_nonzero(judged)
+    if rows_in:
+        message = (
+            f"{np.count_nonzero(answers > 1):,} of {np.count_nonzero(answers):,} prompts have different "
+            f"answers, in {rows_in:,} of {rows_of:,} rows ({share(rows_in, rows_of)})"
+        )
+        level = "error" if rows_in > CONTRADICTORY * rows_of else "info"
+        yield (
+            Finding(level, "contradiction", "", message, "decide which answers are right before training"),
+            (),
+        )
 
 
 def _reversed(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
@@ -168,10 +183,10 @@ def _near(
             if first == _root(family, later):
                 continue
             for earlier in dict.fromkeys((first, candidate)):
-                share = jaccard(remembered(later), remembered(earlier))
-                if share >= NEAR:
+                similarity = jaccard(remembered(later), remembered(earlier))
+                if similarity >= NEAR:
                     _join(family, later, earlier)
-                    yield later, earlier, share
+                    yield later, earlier, similarity
                     break
 
 
@@ -306,11 +321,11 @@ def _near_overlap(
         number = int(here["number"][position])
         row = source.row(number)
         compared = _pieces(row, column)
-        share, nearest = max((jaccard(compared, read(place)), -place) for place in candidates.tolist())
-        if share < LEAK:
+        similarity, nearest = max((jaccard(compared, read(place)), -place) for place in candidates.tolist())
+        if similarity < LEAK:
             continue
         place = -nearest
-        message = f"{_origin_in(there, place, other_source)} is at least {tens(share)} % the same"
+        message = f"{_origin_in(there, place, other_source)} is at least {tens(similarity)} % the same"
         level, fix = meeting.level, meeting.fix
         if column == "text":
             message += f", {meeting.then}"

@@ -1,18 +1,22 @@
 """What a message may say: a text, or a list of parts of the kinds that its role can send.
 
 Which parts a role can send: the request schemas of openai/openai-openapi (2026-08-21), less audio
-and files, which no method of fine-tuning takes. Then the order of roles, and the images.
+and files, which no method of fine-tuning takes. Then the order of roles, the images, and the prompt in use.
 """
 
 import binascii
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from urllib.parse import urlsplit
 
 from workbench.catalog.limits import in_words, of_provider
-from workbench.dataset.check.row import Finding, breaks, image_parts, is_simple, meant, shown, within
-from workbench.dataset.dataset import JSON, OTHER_FIELDS, ROLES, SYSTEM, Message, role_meant
+from workbench.dataset.chat_template import tools_in
+from workbench.dataset.check.row import Finding, Row, breaks, image_parts, is_simple, meant, shown, within
+from workbench.dataset.dataset import JSON, OTHER_FIELDS, ROLES, SYSTEM, Message, mapping_of, role_meant
+from workbench.errors import DataError
 
 _PARTS = {"user": ("text", "image_url"), "assistant": ("text", "refusal")}  # others: text only
 _PART_MEANT = {
@@ -361,3 +365,81 @@ def _jpeg_channels(content: bytes) -> int:
             return content[at + 9]
         at += 2 + max(2, int.from_bytes(content[at + 2 : at + 4], "big"))
     return 0
+
+
+# The prompt in use: whether the rows ask as the tuned model will be asked (train/serve skew).
+
+_VARIES = re.compile(r" ?\{\w+\} ?")  # {question}, {passages}
+
+
+@dataclass(frozen=True)
+class PromptInUse:
+    """What is sent to a model with every question; made by ``prompt_in_use``."""
+
+    instruction: str
+    question: str
+    """The last message of the user, with its places for what varies."""
+    tools: Mapping[str, str]
+    """Each function by its name, as JSON."""
+
+    def findings(self, row: Row) -> Iterator[Finding]:
+        """Where a row has another instruction, other tools, or another form of its last question."""
+        turns = {turn.part: turn for turn in row.turns if turn.part == "system" or turn.role == "user"}
+        place = turns["system"].path if "system" in turns else "messages"
+        if self.instruction and not row.system.strip():
+            yield breaks("skew", place, "there is no instruction, and the prompt in use has one")
+        elif row.system.strip() and not self.instruction:
+            yield breaks("skew", place, "there is an instruction, and the prompt in use has none")
+        elif not _fits(row.system, self.instruction):
+            yield breaks("skew", place, "the instruction is not that of the prompt in use")
+        asked = turns.get("prompt")
+        if asked and _VARIES.search(self.question) and not _fits(asked.text, self.question):
+            message = "the question does not have the form that it has in the prompt in use"
+            yield breaks("skew", asked.path, message, f"write it as {shown(self.question)}")
+        tools = _offered(row.value)
+        differences = [
+            *(f"{name} is missing" for name in self.tools if name not in tools),
+            *(f"{name} is not in use" for name in tools if name not in self.tools),
+            *(
+                f"{name} is declared otherwise"
+                for name in tools
+                if self.tools.get(name) not in (None, tools[name])
+            ),
+        ]
+        if differences:
+            yield breaks("skew", "tools", f"the tools are not those in use: {', '.join(differences[:3])}")
+
+
+def prompt_in_use(request: Mapping[str, JSON]) -> PromptInUse:
+    """What of a request (``messages``, ``tools``) stays the same from question to question.
+
+    What varies is written ``{question}``, ``{passages}`` or with any other word; the user's last message is
+    compared where it has such a place. Examples that are shown before the question are not compared.
+    """
+    row = Row(0, request)
+    asked = [turn.text for turn in row.turns if turn.role == "user"]
+    if not asked:
+        raise DataError(
+            'The prompt in use has no message of the user; give {"messages": [{"role": "system", '
+            '"content": …}, {"role": "user", "content": "{question}"}], "tools": […]}.'
+        )
+    return PromptInUse(row.system.strip(), asked[-1], _offered(request))
+
+
+def _fits(text: str, form: str) -> bool:
+    """Whether a text is this form filled in, white space aside."""
+    parts = map(re.escape, _VARIES.split(" ".join(form.split())))
+    return re.fullmatch(".*".join(parts), " ".join(text.split()), re.DOTALL) is not None
+
+
+def _offered(value: Mapping[str, JSON]) -> dict[str, str]:
+    functions = (
+        mapping_of(mapping_of(tool).get("function"))
+        for tool in tools_in(mapping_of(value.get("input", value)))
+    )
+    return {
+        str(each.get("name")): json.dumps(
+            {key: each.get(key) for key in ("description", "parameters")}, sort_keys=True, default=dict
+        )
+        for each in functions
+    }

@@ -17,6 +17,7 @@ from typing import Self
 
 from workbench.catalog.methods import short_names
 from workbench.dataset.check.messages import (
+    PromptInUse,
     conversation,
     ends_with_an_answer,
     images,
@@ -60,6 +61,8 @@ class Task:
     """The field that ties rows together, such as a customer."""
     role: str = "training"
     """What the file is for, as in ``FileFacts``."""
+    prompt: PromptInUse | None = None
+    """What the rows' instructions, tools and questions are compared with."""
 
     @cached_property
     def reads(self) -> "Reads | None":
@@ -74,6 +77,12 @@ def of_the_format(row: Row, task: Task) -> Iterator[Finding]:
     if task.method == "rft":
         return reinforcement(row.value, task.reads, task.vision)
     return supervised(row.value, task.vision)
+
+
+def skew(row: Row, task: Task) -> Iterator[Finding]:
+    """What a row asks otherwise than the prompt in use does."""
+    if task.prompt is not None:
+        yield from task.prompt.findings(row)
 
 
 def is_plain(value: Mapping[str, JSON], task: Task) -> bool:

@@ -24,6 +24,7 @@ from workbench.dataset.check.methods import (
     is_plain,
     of_the_format,
     response_format_findings,
+    skew,
 )
 from workbench.dataset.check.privacy import Privacy
 from workbench.dataset.check.report import Findings
@@ -205,7 +206,7 @@ _TABLE = (
          (_REPEATS,)),
     Rule("near_duplicate", "warning, info", "repeats", "keep one of them, unless the difference matters",
          "Rows that are nearly the same teach little more than one of them, and cost as much.", (_REPEATS,)),
-    Rule("contradiction", "error, warning", "repeats", "decide which answer is right",
+    Rule("contradiction", "error, warning, info", "repeats", "decide which answer is right",
          "One prompt with two answers teaches to guess.", (_REPEATS,)),
     Rule("reversed", "error", "repeats", "decide which answer is better",
          "Two pairs that prefer the opposite for one prompt cancel out.", (_REPEATS,)),
@@ -220,6 +221,9 @@ _TABLE = (
     Rule("system", "warning", "texts", "use the one that the model will be asked with",
          "A model answers best under the system message that it was trained under.",
          (FileCheck(lambda task: counts.Systems()),)),
+    Rule("skew", "warning", "texts", "train with the prompt in use, or use the one that was trained",
+         "A model answers best when it is asked as in training: same instruction, tools and form.",
+         (RowCheck(skew),)),
     Rule("refusal", "warning, info", "texts", "keep those that the model should give",
          "A model that saw many refusals refuses too often; keep about the share that you want.",
          (FileCheck(lambda task: texts.Refusals()),)),
@@ -324,7 +328,8 @@ class Phase:
     def __init__(self, phase: str, task: Task) -> None:
         """Nothing seen yet."""
         self.name = phase
-        self._rules = Rules(task.method, task.grader, task.vision, phase)
+        self._rules = Rules(task.method, phase=phase)
+        self._rules.task = task
         self._found = Findings()
         checks = (each for each in _functions(phase, task.method) if isinstance(each, FileCheck))
         parts = (check.collector(task) for check in checks)
