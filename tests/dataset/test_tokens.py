@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from workbench.dataset.check.row import Row, Source
+from workbench.dataset.check.row import Row, RowSource
 from workbench.dataset.check.rules import completed
 from workbench.dataset.dataset import Dataset, Example
 from workbench.dataset.tokenizers import reference
@@ -22,7 +22,7 @@ from workbench.local.models.built_in import build_nano
 
 HELLO = {"role": "user", "content": "hello world"}  # 2 tokens
 BYE = {"role": "assistant", "content": "bye"}  # 1 token
-NOWHERE: Source = object()  # type: ignore[assignment]
+NOWHERE: RowSource = object()  # type: ignore[assignment]
 
 
 def chat(*messages: dict[str, Any], **more: Any) -> dict[str, Any]:

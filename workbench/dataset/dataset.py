@@ -59,30 +59,41 @@ def _families(
     prompts: Sequence[str], groups: Sequence[str | None] | None, together: Sequence[Sequence[int]]
 ) -> list[list[int]]:
     """Positions that are linked by an equal prompt, an equal group or by name; in order of their first."""
-    first = list(range(len(prompts)))  # each position's link towards the first of its family
-
-    def root(position: int) -> int:
-        while first[position] != position:
-            first[position] = first[first[position]]
-            position = first[position]
-        return position
-
-    def link(one: int, other: int) -> None:
-        low, high = sorted((root(one), root(other)))
-        first[high] = low
-
+    earlier: dict[int, int] = {}
     for labels in (prompts, groups or ()):
         seen: dict[str, int] = {}
         for position, label in enumerate(labels):
             if label is not None:
-                link(seen.setdefault(label, position), position)
+                join(earlier, seen.setdefault(label, position), position)
     for family in together:
         for position in family[1:]:
-            link(family[0], position)
-    found: dict[int, list[int]] = {}
-    for position in range(len(prompts)):
-        found.setdefault(root(position), []).append(position)
-    return list(found.values())
+            join(earlier, family[0], position)
+    return joined(earlier, len(prompts))
+
+
+def join(earlier: dict[int, int], one: int, other: int) -> None:
+    """Make one family of two positions; ``earlier`` links each of a family but its first to one before it."""
+    first, second = sorted((root(earlier, one), root(earlier, other)))
+    if first != second:
+        earlier[second] = first
+
+
+def root(earlier: dict[int, int], position: int) -> int:
+    """The first of the family; the links on the way are made shorter."""
+    while position in earlier:
+        above = earlier[position]
+        if above in earlier:
+            earlier[position] = earlier[above]
+        position = above
+    return position
+
+
+def joined(earlier: dict[int, int], size: int) -> list[list[int]]:
+    """All families, those of one member too, in order of their first."""
+    families: dict[int, list[int]] = {}
+    for position in range(size):
+        families.setdefault(root(earlier, position), []).append(position)
+    return list(families.values())
 
 
 def _dealt(families: Sequence[list[int]], kinds: Sequence[str], wanted: int) -> set[int]:

@@ -9,8 +9,10 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO, NamedTuple
 
 from workbench.dataset.check.row import NO_UTF_8, Finding, breaks, kind, wrong_byte
@@ -220,18 +222,26 @@ _WHOLE = re.compile(rb"(?s).{0,1000}(?=[\s\",;]|$)")  # up to where no character
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
-def content(path: Path) -> bytes:
-    """The bytes of a file, or a sentence why there are none."""
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; name a file in it.")
-    if path.exists() and not path.is_file():  # a pipe or a device may never end
-        raise DataError(f"{path} is no plain file; copy its content to one.")
+def opened(path: Path) -> BufferedReader:
+    """The file, open to be read, or a sentence why it cannot be."""
     try:
-        return path.read_bytes()
+        mode = path.stat().st_mode
+        file = path.open("rb") if S_ISREG(mode) else None  # a pipe or a device may never end
     except FileNotFoundError:
         raise DataError(f"{path} does not exist (looked in {Path.cwd()}); check the name.") from None
     except (OSError, ValueError) as error:  # a name with NUL is a ValueError
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if file is None and S_ISDIR(mode):
+        raise DataError(f"{path} is a folder; name a file in it.")
+    if file is None:
+        raise DataError(f"{path} is no plain file; copy its content to one.")
+    return file
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a file, or a sentence why there are none."""
+    with opened(path) as file:
+        return file.read()
 
 
 class Encoding(NamedTuple):

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench import catalog
 from workbench.dataset import chat_template
-from workbench.dataset.check.row import Finding, Row, Source, Tally, breaks
+from workbench.dataset.check.row import Finding, Row, RowSource, Tally, breaks
 from workbench.dataset.dataset import Dataset, Message, counted
 from workbench.dataset.tokenizers import PER_IMAGE, conversations, laid_out, vocabulary
 from workbench.display import table
@@ -38,32 +38,11 @@ class Counted(NamedTuple):
     """Whether a row takes more than that: it has an image in other than low detail."""
 
 
-class TokenCounter(Protocol):
-    """Counts as one model does."""
-
-    @property
-    def encoding(self) -> str:
-        """The vocabulary's name."""
-
-    @property
-    def exact(self) -> bool:
-        """Whether examples are counted as the model reads them, not by a rule that comes near."""
-
-    @property
-    def how(self) -> str:
-        """How it counts, for people."""
-
-    def count(self, texts: Sequence[str]) -> list[int]:
-        """The tokens of each text alone."""
-
-    def count_rows(self, rows: Sequence[Row]) -> Counted:
-        """The tokens of each row with all that stands around its texts."""
-
-
 class VocabularyCounter:
     """Counts by OpenAI's published rule; the texts exactly, what stands between them as far as known."""
 
     exact = False
+    """Whether examples are counted as the model reads them, not by a rule that comes near."""
 
     def __init__(self, encoding: str) -> None:
         """``encoding`` as ``tiktoken`` calls it."""
@@ -148,6 +127,10 @@ class TemplateCounter:
                 yield (*chat_template.written(self._tokenizer, messages, tools), again > 0)
         except DataError:  # counted as 0, which the collector tells of
             return
+
+
+TokenCounter: TypeAlias = VocabularyCounter | TemplateCounter
+"""Counts as one model does: texts alone, and rows with all that stands around their texts."""
 
 
 def _read_together(lists: Sequence[list[Message]]) -> Iterator[list[Message]]:
@@ -398,7 +381,7 @@ class Tokens(Tally):
         how = self.uncounted or self._counter.how
         return TokenCounts(name, self.model, self.method, how, self._exact, self.limit, total, trained)
 
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """Rows that are too long, far longer than the others, or not counted in full."""
         if self.uncounted:
             fix = "do that to have tokens counted, or go on without"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.dataset.check.methods import Task, grader_findings, response_format_findings
+from workbench.dataset.check.methods import CheckTask, grader_findings, response_format_findings
 from workbench.dataset.check.row import Row
 from workbench.dataset.check.rules import Phase, Rules, completed
 
@@ -248,7 +248,7 @@ def test_a_bare_schema_is_told_how_to_be_wrapped():
 
 def missed(values, *, cut=1_000, grader=None, plain=True):
     """The findings of a form about these rows, looked at in stretches."""
-    made = lambda: Phase("format", Task("rft", grader, role="test"))  # noqa: E731
+    made = lambda: Phase("format", CheckTask("rft", grader, role="test"))  # noqa: E731
     form = made()
     for first in range(0, len(values), cut):
         part = made()

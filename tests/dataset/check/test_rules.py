@@ -14,10 +14,19 @@ from typer.testing import CliRunner
 from workbench.__main__ import app
 from workbench.dataset.check import rules
 from workbench.dataset.check.check import check
-from workbench.dataset.check.methods import METHODS, Task
+from workbench.dataset.check.methods import METHODS, CheckTask
 from workbench.dataset.check.report import LEVELS
 from workbench.dataset.check.row import Finding, Row, breaks
-from workbench.dataset.check.rules import PHASES, RULES, Phase, RowCheck, Rule, Rules, completed, explained
+from workbench.dataset.check.rules import (
+    PHASES,
+    RULES,
+    CheckRule,
+    Phase,
+    RowCheck,
+    Rules,
+    completed,
+    explained,
+)
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
 from workbench.settings import ROOT
@@ -126,14 +135,14 @@ def no_shouting(row, task):
             yield Finding("warning", "shouting", turn.path, "a Q is a shout", "write q")
 
 
-SHOUTING = Rule(
+SHOUTING = CheckRule(
     "shouting", "warning", "format", "write q", "Capitals are for emergencies.", (RowCheck(no_shouting),)
 )
 WITH_SHOUTING = MappingProxyType({**RULES, "shouting": SHOUTING})
 
 
 def by_the_fast_path(values, method):
-    phase = Phase("format", Task(method))
+    phase = Phase("format", CheckTask(method))
     phase.add([Row(number, value) for number, value in enumerate(values)])
     return sorted((finding, n) for finding, numbers in phase._found for n in numbers)
 

@@ -11,7 +11,7 @@ import pytest
 
 from workbench.dataset.check import row, sources
 from workbench.dataset.check.check import check
-from workbench.dataset.check.parallel import Seen, ThisProcess, executor_for, first_rows
+from workbench.dataset.check.parallel import Scanned, ThisProcess, executor_for, first_rows
 from workbench.dataset.check.sources import DatasetSource, FileSource, source_of
 from workbench.dataset.dataset import Dataset, Example
 from workbench.dataset.json_text import require_utf_8
@@ -24,7 +24,7 @@ def chat(question, answer="An answer."):
 
 
 def numbers(source):
-    return [row.number for piece in source.pieces() for row in piece.rows(Seen(()))]
+    return [row.number for piece in source.pieces() for row in piece.rows(Scanned(()))]
 
 
 def formal(path, **options):
@@ -235,7 +235,7 @@ def test_a_file_that_shrinks_meanwhile_is_refused(hundred, monkeypatch):
     pieces = list(source.pieces())
     os.truncate(hundred, 500)
     with pytest.raises(DataError, match="changed while it was checked"):
-        list(pieces[-1].rows(Seen(())))
+        list(pieces[-1].rows(Scanned(())))
     with pytest.raises(DataError, match="changed while it was checked"):
         source.row(99)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from workbench.dataset.check.methods import Task
+from workbench.dataset.check.methods import CheckTask
 from workbench.dataset.check.privacy import Privacy
 from workbench.dataset.check.row import Row
 from workbench.dataset.check.rules import Phase, completed
@@ -103,6 +103,6 @@ def test_one_language_and_a_query_are_nothing_to_talk_about():
 def test_the_sample_data_have_no_findings(name):
     dataset = read(SAMPLES / name, question="question", answer="query", system="Always return GQL.")
     rows = [Row(number, example.wire) for number, example in enumerate(dataset)]
-    for collector in (Phase("texts", Task("sft")), Privacy()):
+    for collector in (Phase("texts", CheckTask("sft")), Privacy()):
         collector.add(rows)
         assert list(collector.found(DatasetSource(dataset))) == []

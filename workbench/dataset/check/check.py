@@ -18,8 +18,8 @@ from workbench.dataset.check import rules
 from workbench.dataset.check.counts import no_validation, sizes
 from workbench.dataset.check.duplicates import Repeats, overlap
 from workbench.dataset.check.messages import prompt_in_use
-from workbench.dataset.check.methods import METHODS, Task, grader_findings, response_format_findings
-from workbench.dataset.check.parallel import Cuttable, Seen, executor_for, first_rows, scan
+from workbench.dataset.check.methods import METHODS, CheckTask, grader_findings, response_format_findings
+from workbench.dataset.check.parallel import Cuttable, Scanned, executor_for, first_rows, scan
 from workbench.dataset.check.report import FileFacts, Findings, Group, Report, ascending, in_order
 from workbench.dataset.check.row import Collector, Finding, method_of
 from workbench.dataset.check.rules import PHASES, Phase, completed, phases_of
@@ -46,7 +46,7 @@ CHECKED: Mapping[str, Collection[str]] = MappingProxyType(
 class Collectors:
     """Makes the collectors for one file, as often as there are stretches of it to read."""
 
-    task: Task
+    task: CheckTask
     phases: frozenset[str]
 
     def __call__(self) -> list[Collector]:
@@ -91,18 +91,14 @@ def check(
     """
     phases = phases_of(only)
     sources: dict[str, Cuttable] = {"training": source_of(data)}
-    if validation is not None:
-        sources["validation"] = source_of(validation)
-    if test is not None:
-        sources["test"] = source_of(test)
-    if shots is not None:
-        sources["few-shot"] = source_of(shots)
+    given = {"validation": validation, "test": test, "few-shot": shots}
+    sources |= {role: source_of(other) for role, other in given.items() if other is not None}
     if corpus is not None:
         sources["corpus"] = corpus_source(corpus)
     tell_apart(list(sources.values()))
     guessed = _method_of(sources["training"], grader) if method is None else method_named(method).short
     vision = catalog.model(model).vision if model is not None and "format" in phases else None
-    task = Task(
+    task = CheckTask(
         method_named(guessed).format,
         dict(grader) if grader is not None else None,
         vision,
@@ -146,7 +142,7 @@ def _method_of(source: Cuttable, grader: Mapping[str, JSON] | None) -> str:
 
 
 def _about_all(
-    task: Task, phases: Collection[str], sources: Mapping[str, Cuttable], guessed: bool
+    task: CheckTask, phases: Collection[str], sources: Mapping[str, Cuttable], guessed: bool
 ) -> Iterator[Finding]:
     """What is wrong with the job as a whole."""
     if guessed and task.method != "sft":
@@ -160,7 +156,7 @@ def _about_all(
             yield from no_validation(task.method)
 
 
-def _found_in(source: Cuttable, role: str, seen: Seen) -> Iterator[tuple[Finding, Sequence[int]]]:
+def _found_in(source: Cuttable, role: str, seen: Scanned) -> Iterator[tuple[Finding, Sequence[int]]]:
     for finding in source.notes:
         yield finding, ()
     if role in ("training", "validation"):
@@ -181,7 +177,7 @@ def _is_asked(rule: str, only: Collection[str], ids: Collection[str]) -> bool:
 
 
 def _shared(
-    sources: Mapping[str, Cuttable], seen: Mapping[str, Seen], role: str
+    sources: Mapping[str, Cuttable], seen: Mapping[str, Scanned], role: str
 ) -> Iterator[tuple[Finding, Sequence[int]]]:
     """What training has in common with another file; the rows are those of training."""
     training, other = _of_kind(Repeats, seen["training"]), _of_kind(Repeats, seen[role])
@@ -198,7 +194,7 @@ def _groups(source: Cuttable, found: Findings) -> Iterator[Group]:
             yield Group(finding, file, ascending(lines))
 
 
-def _facts(source: Cuttable, role: str, seen: Seen, model: str | None) -> FileFacts:
+def _facts(source: Cuttable, role: str, seen: Scanned, model: str | None) -> FileFacts:
     tokens = _of_kind(Tokens, seen)
     if tokens is None or tokens.uncounted:
         return FileFacts(source.name, role, seen.examples, bytes=seen.bytes)
@@ -206,6 +202,6 @@ def _facts(source: Cuttable, role: str, seen: Seen, model: str | None) -> FileFa
     return FileFacts(source.name, role, seen.examples, tokens.total, tokens.total_trained, how, seen.bytes)
 
 
-def _of_kind(kind: type[T], seen: Seen) -> T | None:
+def _of_kind(kind: type[T], seen: Scanned) -> T | None:
     phases = (phase for phase in seen.collectors if isinstance(phase, Phase))
     return next((part for phase in phases for part in phase.parts if isinstance(part, kind)), None)

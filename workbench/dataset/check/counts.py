@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from workbench.catalog.limits import Limits, in_words, of_provider
 from workbench.catalog.methods import method as method_named
-from workbench.dataset.check.row import Finding, Row, Source, Tally, breaks, image_parts
+from workbench.dataset.check.row import Finding, Row, RowSource, Tally, breaks, image_parts
 from workbench.dataset.dataset import counted
 
 ADVISED = 50
@@ -41,7 +41,7 @@ class Counts(Tally):
         self.examples += len(rows)
         self.with_images += sum(any(image_parts(row.value.get("messages"))) for row in rows)
 
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """What the numbers tell of the whole file."""
         if self.role == "training":
             yield from ((finding, ()) for finding in self._enough())
@@ -228,7 +228,7 @@ class Balance:
             first.extend(rows[: SMALL - len(first)])
         self._forget_texts()
 
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """Classes that are too small, and a file with too unequal ones."""
         classes = sorted(self._sizes.items(), key=lambda each: (-each[1], each[0]))
         total = self._sizes.total()
@@ -299,7 +299,7 @@ class Lengths(Tally):
             self._asked.append(len(row.asked))
             self._answers.append(len(row.answer))
 
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """The rows far from the median."""
         numbers = np.array(self._numbers)
         for name, lengths in (("answer", self._answers), ("prompt", self._asked)):
@@ -349,7 +349,7 @@ class LengthBias(Tally):
             self._longer += preferred > rejected
             self._different += preferred != rejected
 
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """That length alone tells most preferred answers."""
         if not self._different or self._longer < BIAS * self._different:
             return
@@ -378,7 +378,7 @@ class Systems(Tally):
         for row in rows:
             self._counts.add(row.system, row.number)
 
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """That there are several, with a place of another than the most frequent."""
         kinds = self._counts.kinds
         if kinds < 2:

@@ -33,7 +33,8 @@ from workbench.dataset.check.minhash import (
     together,
     within,
 )
-from workbench.dataset.check.row import Finding, Row, Source, Tally, breaks
+from workbench.dataset.check.row import Finding, Row, RowSource, Tally, breaks
+from workbench.dataset.dataset import join, joined, root
 
 NEAR = 0.7  # of the three-word pieces in common: the level that near-duplicate tools are measured at
 CONTRADICTORY = 0.05  # of the rows; a few slips are to be put right, more teach that any answer will do
@@ -61,7 +62,7 @@ class Repeats(Tally):
         """What is kept of all rows, in order."""
         return np.frombuffer(self._kept, RECORD)
 
-    def found(self, source: Source) -> Iterator[Found]:
+    def found(self, source: RowSource) -> Iterator[Found]:
         """Each kind of repeat with its rows."""
         if self.group is not None and len(self.fingerprints) and not self.fingerprints["group"].any():
             message = f"no row has {self.group}, so it ties none of them together"
@@ -81,21 +82,18 @@ def families(texts: Sequence[str]) -> list[list[int]]:
     family = {later: earlier for later, earlier in enumerate(first.tolist()) if 0 <= earlier < later}
     signatures = signatures_of(known.lowest, known.words, FEWEST)
     for later, earlier, _ in _near(signatures, alone, lambda position: pieces(texts[position])):
-        _join(family, later, earlier)
-    members: dict[int, list[int]] = {}
-    for position in range(len(texts)):
-        members.setdefault(_root(family, position), []).append(position)
-    return [positions for positions in members.values() if len(positions) > 1]
+        join(family, later, earlier)
+    return [positions for positions in joined(family, len(texts)) if len(positions) > 1]
 
 
-def _duplicates(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
+def _duplicates(fingerprints: Fingerprints, source: RowSource) -> Iterator[Found]:
     first = _first(_whole(fingerprints), _says(fingerprints))
     for earlier, rows in by_place(first, _again(first)):
         message = f"the same example stands at {_origin(fingerprints, earlier, source)}"
         yield breaks("duplicate", "", message), _numbers(fingerprints, rows)
 
 
-def _near_duplicates(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
+def _near_duplicates(fingerprints: Fingerprints, source: RowSource) -> Iterator[Found]:
     says = _says(fingerprints)
     first = _first(together(fingerprints["asked"], fingerprints["answer"], fingerprints["rejected"]), says)
     other_system = _again(first) & ~_again(_first(_whole(fingerprints), says))
@@ -132,7 +130,7 @@ def tens(similarity: float) -> int:
     return int(similarity * 10 + 1e-9) * 10
 
 
-def _contradictions(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
+def _contradictions(fingerprints: Fingerprints, source: RowSource) -> Iterator[Found]:
     """Each prompt with different answers and all rows that ask it; then how many prompts and rows these are.
 
     Which answer is right is not known, so none of the rows counts as the right one, wherever it stands.
@@ -147,7 +145,7 @@ def _contradictions(fingerprints: Fingerprints, source: Source) -> Iterator[Foun
         prompt = f"the prompt of {_origin(fingerprints, earlier, source)}"
         message, fix = f"{prompt} has {answers[earlier]} different answers", "decide which answer is right"
         yield Finding("warning", "contradiction", "", message, fix), _numbers(fingerprints, rows)
-    rows_in, rows_of = np.count_nonzero(contradict), np.count_nonzero(judged)
+    rows_in, rows_of = int(np.count_nonzero(contradict)), int(np.count_nonzero(judged))
     if rows_in:
         message = (
             f"{np.count_nonzero(answers > 1):,} of {np.count_nonzero(answers):,} prompts have different "
@@ -160,7 +158,7 @@ def _contradictions(fingerprints: Fingerprints, source: Source) -> Iterator[Foun
         )
 
 
-def _reversed(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
+def _reversed(fingerprints: Fingerprints, source: RowSource) -> Iterator[Found]:
     pairs = (fingerprints["rejected"] != 0) & (fingerprints["answer"] != fingerprints["rejected"])
     there = together(fingerprints["asked"], fingerprints["answer"], fingerprints["rejected"])
     turned = together(fingerprints["asked"], fingerprints["rejected"], fingerprints["answer"])
@@ -179,31 +177,15 @@ def _near(
     family: dict[int, int] = {}
     for later, candidates in within(signatures, np.flatnonzero(chosen), NEAR):
         for candidate in candidates.tolist():
-            first = _root(family, candidate)
-            if first == _root(family, later):
+            first = root(family, candidate)
+            if first == root(family, later):
                 continue
             for earlier in dict.fromkeys((first, candidate)):
                 similarity = jaccard(remembered(later), remembered(earlier))
                 if similarity >= NEAR:
-                    _join(family, later, earlier)
+                    join(family, later, earlier)
                     yield later, earlier, similarity
                     break
-
-
-def _join(family: dict[int, int], one: int, other: int) -> None:
-    first, second = sorted((_root(family, one), _root(family, other)))
-    if first != second:
-        family[second] = first
-
-
-def _root(family: dict[int, int], member: int) -> int:
-    """The first of the family; everybody else points to an earlier member."""
-    while member in family:
-        above = family[member]
-        if above in family:
-            family[member] = family[above]
-        member = above
-    return member
 
 
 def _whole(fingerprints: Fingerprints) -> Hashes:
@@ -236,7 +218,7 @@ def _numbers(fingerprints: Fingerprints, positions: Positions) -> list[int]:
     return numbers
 
 
-def _origin(fingerprints: Fingerprints, position: int, source: Source) -> str:
+def _origin(fingerprints: Fingerprints, position: int, source: RowSource) -> str:
     return source.origin(int(fingerprints["number"][position]))
 
 
@@ -278,7 +260,7 @@ MEETINGS = {
 
 
 def overlap(
-    training: Repeats, training_source: Source, other: Repeats, other_source: Source, role: str
+    training: Repeats, training_source: RowSource, other: Repeats, other_source: RowSource, role: str
 ) -> Iterator[Found]:
     """What of the training data is in the other file too; system messages do not count.
 
@@ -289,12 +271,12 @@ def overlap(
     here, there = training.fingerprints, other.fingerprints
     places = earliest(there["asked"], here["asked"])
     for place, rows in by_place(places, places >= 0):
-        message = f"{_origin_in(there, place, other_source)} asks the same, {meeting.then}"
+        message = f"{_origin(there, place, other_source)} asks the same, {meeting.then}"
         yield Finding(meeting.level, "overlap", "", message, meeting.fix), here["number"][rows].tolist()
     yield from _near_overlap(here, np.flatnonzero(places < 0), training_source, there, other_source, meeting)
     places = earliest(there["group"], here["group"])
     for place, rows in by_place(places, places >= 0):
-        message = f"the same {training.group} is at {_origin_in(there, place, other_source)}, {meeting.then}"
+        message = f"the same {training.group} is at {_origin(there, place, other_source)}, {meeting.then}"
         fix = f"split by {training.group}"
         yield Finding(meeting.level, "same_group", "", message, fix), here["number"][rows].tolist()
 
@@ -302,9 +284,9 @@ def overlap(
 def _near_overlap(
     here: Fingerprints,
     rows: Positions,
-    source: Source,
+    source: RowSource,
     there: Fingerprints,
-    other_source: Source,
+    other_source: RowSource,
     meeting: Meeting,
 ) -> Iterator[Found]:
     """Rows that are close to one of the others, and ask the same as none."""
@@ -325,7 +307,7 @@ def _near_overlap(
         if similarity < LEAK:
             continue
         place = -nearest
-        message = f"{_origin_in(there, place, other_source)} is at least {tens(similarity)} % the same"
+        message = f"{_origin(there, place, other_source)} is at least {tens(similarity)} % the same"
         level, fix = meeting.level, meeting.fix
         if column == "text":
             message += f", {meeting.then}"
@@ -348,7 +330,3 @@ def _pieces(row: Row, column: str) -> frozenset[int]:
     if column == "prompt":
         return pieces(texts.asked)
     return frozenset().union(*map(pieces, (texts.asked, texts.answer, texts.rejected)))
-
-
-def _origin_in(fingerprints: Fingerprints, position: int, source: Source) -> str:
-    return source.origin(int(fingerprints["number"][position]))

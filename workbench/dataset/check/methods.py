@@ -27,9 +27,19 @@ from workbench.dataset.check.messages import (
     unknown_keys,
     weights_do_nothing,
 )
-from workbench.dataset.check.row import Finding, Row, Source, breaks, image_parts, is_simple, meant, shown
-from workbench.dataset.check.tools import calls, pairing, schema_of, tools_of
-from workbench.dataset.dataset import JSON, OUTPUTS, text_of
+from workbench.dataset.check.row import (
+    Finding,
+    Row,
+    RowSource,
+    breaks,
+    calls_of,
+    image_parts,
+    is_simple,
+    meant,
+    shown,
+)
+from workbench.dataset.check.tools import Tools, calls, pairing, schema_of, tools_of
+from workbench.dataset.dataset import JSON, OUTPUTS, mapping_of, text_of
 from workbench.evaluation.graders.grader_types import TYPES, item_fields, python_sources, template_texts
 from workbench.evaluation.graders.sandboxed import READABLE
 from workbench.evaluation.graders.templates import Place, item_reads, places
@@ -47,7 +57,7 @@ _MESSAGE = 'write [{"role": "assistant", "content": …}]'
 
 
 @dataclass(frozen=True)
-class Task:
+class CheckTask:
     """What the rows of one file are checked for."""
 
     method: str
@@ -70,7 +80,7 @@ class Task:
         return Reads(self.grader) if self.grader is not None and self.method == "rft" else None
 
 
-def of_the_format(row: Row, task: Task) -> Iterator[Finding]:
+def of_the_format(row: Row, task: CheckTask) -> Iterator[Finding]:
     """All that one line has against the format of its method, whatever JSON it holds."""
     if task.method == "dpo":
         return preference(row.value)
@@ -79,13 +89,13 @@ def of_the_format(row: Row, task: Task) -> Iterator[Finding]:
     return supervised(row.value, task.vision)
 
 
-def skew(row: Row, task: Task) -> Iterator[Finding]:
+def skew(row: Row, task: CheckTask) -> Iterator[Finding]:
     """What a row asks otherwise than the prompt in use does."""
     if task.prompt is not None:
         yield from task.prompt.findings(row)
 
 
-def is_plain(value: Mapping[str, JSON], task: Task) -> bool:
+def is_plain(value: Mapping[str, JSON], task: CheckTask) -> bool:
     """Whether ``of_the_format`` finds nothing because the line is as simple as most; about a microsecond.
 
     A simple line has no images either. ``False`` means: not known.
@@ -106,10 +116,8 @@ def supervised(value: Mapping[str, JSON], vision: bool | None) -> Iterator[Findi
         yield from unknown_keys(value, _CONVERSATION, "")
     yield from tools.findings
     if isinstance(messages, list | tuple) and messages:
-        yield from conversation(messages, "messages")
+        yield from _asked(messages, "messages", tools, {})
         yield from ends_with_an_answer(messages, "messages")
-        yield from calls(messages, "messages", tools)
-        yield from pairing(messages, "messages", {})
         yield from images(messages, "messages", vision)
 
 
@@ -127,9 +135,7 @@ def preference(value: Mapping[str, JSON]) -> Iterator[Finding]:
         yield from tools.findings
         messages = given.get("messages")
         if isinstance(messages, list | tuple) and messages:
-            yield from conversation(messages, "input.messages")
-            yield from calls(messages, "input.messages", tools)
-            yield from pairing(messages, "input.messages", waiting)
+            yield from _asked(messages, "input.messages", tools, waiting)
             yield from weights_do_nothing(messages, "input.messages", _LEARNED)
             yield from _text_only(messages, "input.messages")
             yield from _open_end(messages)
@@ -151,6 +157,12 @@ def preference(value: Mapping[str, JSON]) -> Iterator[Finding]:
     rest = {key: content for key, content in value.items() if key not in other_names}
     if "input" in value:
         yield from unknown_keys(rest, ("input", *OUTPUTS), "")
+
+
+def _asked(messages: Sequence[JSON], path: str, tools: Tools, waiting: dict[str, str]) -> Iterator[Finding]:
+    yield from conversation(messages, path)
+    yield from calls(messages, path, tools)
+    yield from pairing(messages, path, waiting)
 
 
 def normalised(text: str) -> str:
@@ -221,15 +233,10 @@ def _identical(preferred: Sequence[JSON], rejected: Sequence[JSON]) -> Iterator[
 def _said(output: Sequence[JSON]) -> str:
     """What an output says and calls; the ids of calls are no part of that."""
     parts: list[JSON] = []
-    for message in output:
-        if not isinstance(message, Mapping):
-            continue
+    for message in map(mapping_of, output):
         parts += [text_of(message), message.get("refusal")]
-        every = message.get("tool_calls")
-        for call in every if isinstance(every, list | tuple) else ():
-            function = call.get("function") if isinstance(call, Mapping) else None
-            if isinstance(function, Mapping):
-                parts += [function.get("name"), function.get("arguments")]
+        for _, function in calls_of(message):
+            parts += [function.get("name"), function.get("arguments")]
     return "\n".join(part for part in parts if isinstance(part, str))
 
 
@@ -284,9 +291,7 @@ def reinforcement(value: Mapping[str, JSON], reads: Reads | None, vision: bool |
     yield from tools.findings
     messages = value.get("messages")
     if isinstance(messages, list | tuple) and messages:
-        yield from conversation(messages, "messages")
-        yield from calls(messages, "messages", tools)
-        yield from pairing(messages, "messages", {})
+        yield from _asked(messages, "messages", tools, {})
         yield from images(messages, "messages", vision)
         yield from weights_do_nothing(messages, "messages", _LEARNED_BY_REINFORCEMENT)
         yield from _last_user(roles(messages))
@@ -325,7 +330,7 @@ class Fields:
         for fields, numbers in later._rows.items():
             self._rows.setdefault(fields, array("q")).extend(numbers)
 
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """Each field that nearly all rows have, with the rows that lack it."""
         having = Counter[str]()
         for fields, numbers in self._rows.items():
@@ -376,16 +381,13 @@ def _last_user(speakers: Sequence[JSON]) -> Iterator[Finding]:
 
 
 def _resolved(value: Mapping[str, JSON], reads: Reads) -> Iterator[Finding]:
-    for path in reads.templates:
-        missing = _missing(value, path)
-        if missing:
-            what = f"the grader reads {{{{item.{'.'.join(path)}}}}}"
-            yield breaks("template", missing[0], f"{what}, {missing[1]}", missing[2])
-    for path in reads.source:
-        missing = _missing(value, path)
-        if missing:
-            what = f"the grader's source reads item{''.join(f'[{name!r}]' for name in path)}"
-            yield Finding("warning", "template", missing[0], f"{what}, {missing[1]}", missing[2])
+    for path in (*reads.templates, *reads.source):
+        if missing := _missing(value, path):
+            level, what = "error", f"the grader reads {{{{item.{'.'.join(path)}}}}}"
+            if path not in reads.templates:
+                level = "warning"
+                what = f"the grader's source reads item{''.join(f'[{name!r}]' for name in path)}"
+            yield Finding(level, "template", missing[0], f"{what}, {missing[1]}", missing[2])
 
 
 def _missing(value: Mapping[str, JSON], path: tuple[str, ...]) -> tuple[str, str, str] | None:
@@ -400,11 +402,10 @@ def _missing(value: Mapping[str, JSON], path: tuple[str, ...]) -> tuple[str, str
             fix = f"did you mean {right!r}" if right else "add the field, or change the grader"
             return place, f"and there is no {name!r}", fix
         here = here[name]
-    if here is None:
-        return ".".join(path), "and it is null", "fill it in, or leave the example out"
-    if isinstance(here, str) and not here.strip():
-        return ".".join(path), "and it is empty", "fill it in, or leave the example out"
-    return None
+    if not _is_blank(here):
+        return None
+    found = "and it is null" if here is None else "and it is empty"
+    return ".".join(path), found, "fill it in, or leave the example out"
 
 
 def _types(grader: Mapping[str, JSON], path: str) -> Iterator[Finding]:
@@ -518,6 +519,6 @@ def _plain_references(value: Mapping[str, JSON], reads: Reads | None) -> bool:
     for key, content in value.items():
         if key != "messages" and (key in OF_THE_FORMAT or not nameable(key)):
             return False
-        if key in keys and (content is None or (isinstance(content, str) and not content.strip())):
+        if key in keys and _is_blank(content):
             return False
     return value.keys() >= keys

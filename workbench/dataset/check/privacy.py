@@ -14,7 +14,7 @@ from typing import NamedTuple
 from workbench.dataset.check import personal_data
 from workbench.dataset.check.personal_data import Span, disjoint
 from workbench.dataset.check.report import Findings
-from workbench.dataset.check.row import Finding, Row, Source, Tally, breaks
+from workbench.dataset.check.row import Finding, Row, RowSource, Tally, breaks
 from workbench.dataset.dataset import JSON
 
 # What may trip a service's safety checks, which refuse a whole file and name no row.
@@ -324,7 +324,7 @@ class Privacy(Tally):
             for finding in _of_a_row(list(texts(row.value))):
                 self._findings.add(finding, (row.number,))
 
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """Each kind at each path, with its rows."""
         yield from self._findings
 

@@ -120,7 +120,7 @@ class Collector(Protocol):
     def merge(self, later: Self) -> None:
         """Take over what was seen in the stretch behind this one."""
 
-    def found(self, source: "Source") -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: "RowSource") -> Iterator[tuple[Finding, Sequence[int]]]:
         """Each finding with the numbers of its rows; no numbers: it is about the whole file."""
 
 
@@ -129,8 +129,8 @@ class Tally:
 
     def merge(self, later: Self) -> None:
         """Take over what was seen in the stretch behind this one."""
-        for name, mine in list(vars(self).items()):
-            theirs = vars(later).get(name)
+        for name in vars(self).keys() & vars(later).keys():
+            mine, theirs = vars(self)[name], vars(later)[name]
             if type(mine) is int:
                 setattr(self, name, mine + theirs)
             elif isinstance(mine, array | bytearray):
@@ -139,7 +139,7 @@ class Tally:
                 mine.merge(theirs)
 
 
-class Source(Protocol):
+class RowSource(Protocol):
     """Where rows come from, and where they can be had again."""
 
     @property
@@ -435,7 +435,7 @@ def _examined(line: bytes) -> tuple[JSON, list[Finding]]:
     if _deep(line):
         return None, [*found, TOO_DEEP]
     try:
-        value: JSON = _TOLERANT.decode(text)
+        value: JSON = TOLERANT.decode(text)
     except json.JSONDecodeError as error:
         return None, [*found, fault_of(text, error.pos)]
     except RecursionError:
@@ -447,24 +447,27 @@ def _examined(line: bytes) -> tuple[JSON, list[Finding]]:
     return _sound(value), found
 
 
-class _Repeating(dict[str, JSON]):
+class Repeating(dict[str, JSON]):
     """An object with a key that stands there twice."""
 
     twice: tuple[str, ...] = ()
+    contradicts = False
+    """Whether one of these keys has two values."""
 
 
 def _object_of(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
     value = dict(pairs)
     if len(value) == len(pairs):
         return value
-    repeating = _Repeating(value)
+    repeating = Repeating(value)
     keys = [key for key, _ in pairs]
     repeating.twice = tuple(key for key in value if keys.count(key) > 1)
+    repeating.contradicts = any(json.dumps(value[key]) != json.dumps(part) for key, part in pairs)
     return repeating
 
 
 # It takes NaN, control characters and keys that stand twice, so that all of them can be told at once.
-_TOLERANT = json.JSONDecoder(object_pairs_hook=_object_of, strict=False)
+TOLERANT = json.JSONDecoder(object_pairs_hook=_object_of, strict=False)
 
 
 def _no_object(value: JSON) -> list[Finding]:
@@ -490,7 +493,7 @@ def _in_texts(value: JSON, path: str) -> Iterator[Finding]:
         kind = "NaN" if math.isnan(value) else "Infinity"
         yield breaks("not_finite", path, f"{kind} is no number in JSON")
     elif isinstance(value, dict):
-        for key in value.twice if isinstance(value, _Repeating) else ():
+        for key in value.twice if isinstance(value, Repeating) else ():
             finding = "the key stands twice, and only the last one counts"
             place, fix = within(path, _sound_text(key)), "keep the one that is right"
             yield breaks("duplicate_key", place, finding, fix)

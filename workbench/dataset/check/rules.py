@@ -18,8 +18,8 @@ from workbench.dataset.check.counts import Counts, no_validation, sizes
 from workbench.dataset.check.duplicates import Repeats, overlap
 from workbench.dataset.check.methods import (
     METHODS,
+    CheckTask,
     Fields,
-    Task,
     grader_findings,
     is_plain,
     of_the_format,
@@ -34,7 +34,7 @@ from workbench.dataset.check.row import (
     Collector,
     Finding,
     Row,
-    Source,
+    RowSource,
     meant,
     method_of,
     parsed,
@@ -51,21 +51,21 @@ PHASES = ("lines", "format", "tokens", "repeats", "texts", "privacy")
 class RowCheck(NamedTuple):
     """A function that judges each row for itself."""
 
-    find: Callable[[Row, Task], Iterable[Finding]]
+    find: Callable[[Row, CheckTask], Iterable[Finding]]
     """It never raises, whatever the row holds."""
-    clear: Callable[[Mapping[str, JSON], Task], bool] | None = None
+    clear: Callable[[Mapping[str, JSON], CheckTask], bool] | None = None
     """Whether ``find`` is known to find nothing in such a row; much faster. ``None``: every row is judged."""
 
 
 class FileCheck(NamedTuple):
     """What judges all rows of a file together."""
 
-    collector: Callable[[Task], Collector | None]
+    collector: Callable[[CheckTask], Collector | None]
     """Makes a fresh one for a stretch of rows; ``None`` where the task has no use for it."""
 
 
 @dataclass(frozen=True)
-class Rule:
+class CheckRule:
     """One thing that is asked of training data."""
 
     id: str
@@ -100,167 +100,167 @@ _PRIVACY = FileCheck(lambda task: Privacy())
 # fmt: off
 _TABLE = (
     # lines
-    Rule("json", "error", "lines", "write each line with json.dumps",
+    CheckRule("json", "error", "lines", "write each line with json.dumps",
          "Every line is one whole JSON value; a line that breaks off is not an example.", (parsed,)),
-    Rule("object", "error", "lines", "put each example on a line of its own, as an object",
+    CheckRule("object", "error", "lines", "put each example on a line of its own, as an object",
          "That value is an object; a list, a text or a number cannot be an example.",
          (parsed, DatasetSource)),
-    Rule("encoding", "error", "lines", "save the file as UTF-8",
+    CheckRule("encoding", "error", "lines", "save the file as UTF-8",
          "The file is UTF-8 to its last byte; a byte order mark may stand in front, and nowhere else.",
          (parsed, FileSource)),
-    Rule("line_ends", "info", "lines", "leave them, or let the repair make them line feeds",
+    CheckRule("line_ends", "info", "lines", "leave them, or let the repair make them line feeds",
          "Lines may end as on Windows, which services take; other tools may show stray characters.",
          (FileSource,)),
-    Rule("duplicate_key", "warning", "lines", "keep the one that is right",
+    CheckRule("duplicate_key", "warning", "lines", "keep the one that is right",
          "A key stands once in its object; of two values, readers silently take the last.", (parsed,)),
-    Rule("not_finite", "error", "lines", "write a number, or null",
+    CheckRule("not_finite", "error", "lines", "write a number, or null",
          "NaN and Infinity are no JSON; a strict reader refuses the line.", (parsed,)),
-    Rule("surrogate", "error", "lines", "write the whole character, or remove it",
+    CheckRule("surrogate", "error", "lines", "write the whole character, or remove it",
          "Half of a surrogate pair is no character, and no UTF-8 can hold it.", (parsed,)),
-    Rule("control", "error, warning", "lines", "remove them, or write them as escapes",
+    CheckRule("control", "error, warning", "lines", "remove them, or write them as escapes",
          "Control characters must be escaped, and in a text they are mostly what a conversion left.",
          (parsed,)),
-    Rule("depth", "error", "lines", "write what is so deep as a text",
+    CheckRule("depth", "error", "lines", "write what is so deep as a text",
          f"No format nests its lists and objects {DEEPEST} deep, and readers give up there.", (parsed,)),
-    Rule("long_line", "error", "lines", "put every example on a line of its own",
+    CheckRule("long_line", "error", "lines", "put every example on a line of its own",
          f"A line of more than {LONGEST // 2**20} MB is no example but a file without line breaks.",
          (parsed,)),
-    Rule("method", "info", "lines", "name the method",
+    CheckRule("method", "info", "lines", "name the method",
          "All rows are checked for one method; where none is named, the first rows decide.", (method_of,)),
     # format
-    Rule("messages", "error", "format", "write a list of objects with role and content",
+    CheckRule("messages", "error", "format", "write a list of objects with role and content",
          "A line has a list of messages, and each of them is an object.", (_FORMAT,)),
-    Rule("role", "error", "format", "name the role of the message",
+    CheckRule("role", "error", "format", "name the role of the message",
          "Each message has a role: system, developer, user, assistant or tool.", (_FORMAT,)),
-    Rule("content", "error", "format", "write a text, or parts that the role may send",
+    CheckRule("content", "error", "format", "write a text, or parts that the role may send",
          "The content is a text or a list of parts that this role may send.", (_FORMAT,)),
-    Rule("empty", "error, warning", "format", "fill it in, or leave the example out",
+    CheckRule("empty", "error, warning", "format", "fill it in, or leave the example out",
          "Every message has content; only a call or a refusal replaces an answer's text.", (_FORMAT,)),
-    Rule("weight", "error, warning", "format", "use 0 or 1, on assistant messages only",
+    CheckRule("weight", "error, warning", "format", "use 0 or 1, on assistant messages only",
          "Only assistant messages have a weight, 0 or 1, and not all of them 0.", (_FORMAT,)),
-    Rule("order", "error, warning", "format", "merge the messages that follow each other",
+    CheckRule("order", "error, warning", "format", "merge the messages that follow each other",
          "User and assistant take turns.", (_FORMAT,)),
-    Rule("user", "error", "format", "add the question",
+    CheckRule("user", "error", "format", "add the question",
          "There is a user message: the question.", (_FORMAT,)),
-    Rule("last", "error", "format", "end with the answer to learn",
+    CheckRule("last", "error", "format", "end with the answer to learn",
          "A supervised example ends with the assistant's answer.", (_FORMAT,)),
-    Rule("system_place", "warning", "format", "put them first",
+    CheckRule("system_place", "warning", "format", "put them first",
          "System and developer messages stand first.", (_FORMAT,)),
-    Rule("name", "error, warning", "format", "use letters, digits, _ and -",
+    CheckRule("name", "error, warning", "format", "use letters, digits, _ and -",
          "A name is a short text without spaces.", (_FORMAT,)),
-    Rule("tools", "error, warning", "format", "put names and schemas right",
+    CheckRule("tools", "error, warning", "format", "put names and schemas right",
          "Declared functions have a name of their own and a valid JSON Schema.", (_FORMAT,)),
-    Rule("tool_call", "error, warning, info", "format", "put the call right, or declare the tool",
+    CheckRule("tool_call", "error, warning, info", "format", "put the call right, or declare the tool",
          "A call has an id of its own, the type 'function' and the name of a declared tool.", (_FORMAT,)),
-    Rule("tool_pairing", "error", "format", "add the answer of the tool, or remove the call",
+    CheckRule("tool_pairing", "error", "format", "add the answer of the tool, or remove the call",
          "Each call is answered once, before the next message of another role.", (_FORMAT,)),
-    Rule("arguments", "error", "format", "write the object as json.dumps gives it",
+    CheckRule("arguments", "error", "format", "write the object as json.dumps gives it",
          "A call's arguments are a JSON object in a text, and keep to the tool's schema.", (_FORMAT,)),
-    Rule("legacy", "warning", "format", "use tools and tool_calls",
+    CheckRule("legacy", "warning", "format", "use tools and tool_calls",
          "functions, function_call and the role function are the old form of tools.", (_FORMAT,)),
-    Rule("image", "error", "format", "convert or remove the image",
+    CheckRule("image", "error", "format", "convert or remove the image",
          f"Only users send images: {_MOST.max_images} in an example, "
          f"{in_words(_MOST.max_image_bytes or 0)} each, JPEG, PNG or WEBP in RGB or RGBA.", (_FORMAT,)),
-    Rule("unknown_key", "error, warning", "format", "rename or remove the key",
+    CheckRule("unknown_key", "error, warning", "format", "rename or remove the key",
          "A key that training does not read is a typing mistake, or belongs elsewhere.", (_FORMAT,)),
-    Rule("input", "error, warning", "format", "put messages and tools inside input",
+    CheckRule("input", "error, warning", "format", "put messages and tools inside input",
          "A preference pair has its prompt in input, which ends before the answer.", (_FORMAT,)),
-    Rule("outputs", "error", "format", "write both outputs as lists of messages",
+    CheckRule("outputs", "error", "format", "write both outputs as lists of messages",
          "Both outputs are lists of assistant (and tool) messages.", (_FORMAT,)),
-    Rule("identical", "error, warning", "format", "say which is better and why, or leave the pair out",
+    CheckRule("identical", "error, warning", "format", "say which is better and why, or leave the pair out",
          "The two outputs of a pair differ.", (_FORMAT,)),
-    Rule("last_user", "error", "format", "end with the user's message",
+    CheckRule("last_user", "error", "format", "end with the user's message",
          "A prompt for reinforcement ends with the user's message.", (_FORMAT,)),
-    Rule("template", "error, warning", "format", "fill the field in, or change the grader",
+    CheckRule("template", "error, warning", "format", "fill the field in, or change the grader",
          "Every place that the grader reads is filled in every line.", (_FORMAT, grader_findings)),
-    Rule("reference", "warning, info", "format", "add what the grader needs",
+    CheckRule("reference", "warning, info", "format", "add what the grader needs",
          "A prompt for reinforcement carries what its grader compares with, under a plain name.", (_FORMAT,)),
-    Rule("missing_field", "warning", "format", "fill it in, or leave the row out",
+    CheckRule("missing_field", "warning", "format", "fill it in, or leave the row out",
          "What nearly all prompts carry is what a grader reads; a row without it is lost.",
          (FileCheck(lambda task: Fields() if task.grader is None else None),), ("rft",)),
-    Rule("response_format", "error, warning", "format", "wrap and name the schema",
+    CheckRule("response_format", "error, warning", "format", "wrap and name the schema",
          "A response format is a JSON Schema, named and wrapped.", (response_format_findings,), ("rft",)),
-    Rule("too_few", "error", "format", "add examples",
+    CheckRule("too_few", "error", "format", "add examples",
          f"A job needs {_MOST.min_examples} examples at least, and for reinforcement "
          f"{_MOST.min_examples} for validation.", (_COUNTS,)),
-    Rule("few", "warning, info", "format", "train, measure, then decide whether to add more",
+    CheckRule("few", "warning, info", "format", "train, measure, then decide whether to add more",
          "50 good examples are a start; hundreds teach well.", (_COUNTS,)),
-    Rule("size", "error, warning", "format", "upload it in parts",
+    CheckRule("size", "error, warning", "format", "upload it in parts",
          f"A file can be uploaded in one piece below {in_words(_MOST.max_file_bytes or 0)}, "
          f"and safely below {in_words(_MOST.max_safe_file_bytes or 0)}.", (sizes,)),
-    Rule("no_validation", "error", "format", "add a file of prompts for validation",
+    CheckRule("no_validation", "error", "format", "add a file of prompts for validation",
          "A reinforcement job needs a validation file.", (no_validation,), ("rft",)),
-    Rule("images", "error, info", "format", "compare the number of examples in the finished job",
+    CheckRule("images", "error, info", "format", "compare the number of examples in the finished job",
          f"At most {_MOST.max_examples_with_images:,} examples with images train, "
          "and the service leaves some out without notice.", (_COUNTS,)),
     # tokens
-    Rule("too_long", "error", "tokens", "shorten or split the conversation",
+    CheckRule("too_long", "error", "tokens", "shorten or split the conversation",
          "An example has a limit of tokens, which differs from model to model.", (_TOKENS,)),
-    Rule("token_outlier", "warning", "tokens", "see whether it belongs here",
+    CheckRule("token_outlier", "warning", "tokens", "see whether it belongs here",
          "An example far longer than the rest is often a mistake, and sets what a batch costs.", (_TOKENS,)),
-    Rule("not_counted", "warning, info", "tokens", "install the tokenizer, or expect a higher price",
+    CheckRule("not_counted", "warning, info", "tokens", "install the tokenizer, or expect a higher price",
          "What is not counted (large images, an unknown tokenizer) is missing from the price.", (_TOKENS,)),
     # repeats
-    Rule("duplicate", "warning", "repeats", "keep one of them",
+    CheckRule("duplicate", "warning", "repeats", "keep one of them",
          "A row that stands twice is learned twice; case and punctuation do not make it another.",
          (_REPEATS,)),
-    Rule("near_duplicate", "warning, info", "repeats", "keep one of them, unless the difference matters",
+    CheckRule("near_duplicate", "warning, info", "repeats", "keep one of them, unless the difference matters",
          "Rows that are nearly the same teach little more than one of them, and cost as much.", (_REPEATS,)),
-    Rule("contradiction", "error, warning, info", "repeats", "decide which answer is right",
+    CheckRule("contradiction", "error, warning, info", "repeats", "decide which answer is right",
          "One prompt with two answers teaches to guess.", (_REPEATS,)),
-    Rule("reversed", "error", "repeats", "decide which answer is better",
+    CheckRule("reversed", "error", "repeats", "decide which answer is better",
          "Two pairs that prefer the opposite for one prompt cancel out.", (_REPEATS,)),
-    Rule("overlap", "error, warning, info", "repeats", "remove it from one of the two",
+    CheckRule("overlap", "error, warning, info", "repeats", "remove it from one of the two",
          "A prompt of the test or validation data in the training data inflates the score.", (overlap,)),
-    Rule("near_overlap", "error, warning, info", "repeats", "remove it, unless only a template is alike",
+    CheckRule("near_overlap", "error, warning, info", "repeats", "remove it, unless only a template is alike",
          "A prompt that is nearly one of the test or validation data contaminates as well.", (overlap,)),
-    Rule("same_group", "error, warning, info", "repeats", "split by the group",
+    CheckRule("same_group", "error, warning, info", "repeats", "split by the group",
          "A customer or document on both sides of a split makes the score look better than it is.",
          (_REPEATS, overlap)),
     # texts
-    Rule("system", "warning", "texts", "use the one that the model will be asked with",
+    CheckRule("system", "warning", "texts", "use the one that the model will be asked with",
          "A model answers best under the system message that it was trained under.",
          (FileCheck(lambda task: counts.Systems()),)),
-    Rule("skew", "warning", "texts", "train with the prompt in use, or use the one that was trained",
+    CheckRule("skew", "warning", "texts", "train with the prompt in use, or use the one that was trained",
          "A model answers best when it is asked as in training: same instruction, tools and form.",
          (RowCheck(skew),)),
-    Rule("refusal", "warning, info", "texts", "keep those that the model should give",
+    CheckRule("refusal", "warning, info", "texts", "keep those that the model should give",
          "A model that saw many refusals refuses too often; keep about the share that you want.",
          (FileCheck(lambda task: texts.Refusals()),)),
-    Rule("boilerplate", "warning", "texts", "remove what not every answer should have",
+    CheckRule("boilerplate", "warning", "texts", "remove what not every answer should have",
          "What stands in every answer is learned first and best.",
          (FileCheck(lambda task: texts.Openings()), RowCheck(texts.machine_talk))),
-    Rule("whitespace", "warning", "texts", "strip it",
+    CheckRule("whitespace", "warning", "texts", "strip it",
          "Space at the ends of an answer is learned, costs tokens and breaks exact comparisons.",
          (RowCheck(texts.white_space),)),
-    Rule("length_outlier", "info", "texts", "see whether it is whole, and meant so",
+    CheckRule("length_outlier", "info", "texts", "see whether it is whole, and meant so",
          "A text of very unusual length is often cut off, joined to another or misplaced.",
          (FileCheck(lambda task: counts.Lengths()),)),
-    Rule("length_bias", "warning", "texts", "add pairs in which the shorter answer is better",
+    CheckRule("length_bias", "warning", "texts", "add pairs in which the shorter answer is better",
          "If length alone tells the preferred answers, preference training teaches length.",
          (FileCheck(lambda task: counts.LengthBias()),), ("dpo",)),
-    Rule("language", "warning, info", "texts", "answer in the language of the question",
+    CheckRule("language", "warning, info", "texts", "answer in the language of the question",
          "A model answers in the languages that it saw; an answer in another than asked is a mistake.",
          (FileCheck(lambda task: texts.Languages()),)),
-    Rule("balance", "warning", "texts", "bring the classes nearer to what the model will meet",
+    CheckRule("balance", "warning", "texts", "bring the classes nearer to what the model will meet",
          "A model that sees one label most of the time prefers it; a rare one it hardly learns.",
          (FileCheck(lambda task: counts.Balance()),)),
-    Rule("mojibake", "warning", "texts", "decode the file as UTF-8, or let the repair correct the text",
+    CheckRule("mojibake", "warning", "texts", "decode the file as UTF-8, or let the repair correct the text",
          "Text decoded in the wrong encoding teaches the model to write broken letters.",
          (RowCheck(texts.mojibake),)),
     # privacy
-    Rule("pii", "warning", "privacy", "redact it, or leave the example out",
+    CheckRule("pii", "warning", "privacy", "redact it, or leave the example out",
          "Personal data in a training file can come out of the model again; redact it, or leave it out.",
          (_PRIVACY,)),
-    Rule("secret", "error", "privacy", "revoke it, and redact it",
+    CheckRule("secret", "error", "privacy", "revoke it, and redact it",
          "A model can recite a key or password that it was trained on; revoke it, then redact it.",
          (_PRIVACY,)),
-    Rule("safety", "warning, info", "privacy", "read the row, and leave it out if it is harmful",
+    CheckRule("safety", "warning, info", "privacy", "read the row, and leave it out if it is harmful",
          "The service refuses files and models that its safety checks find harmful, and names no row.",
          (_PRIVACY,)),
 )
 # fmt: on
-RULES: Mapping[str, Rule] = MappingProxyType({rule.id: rule for rule in _TABLE})
+RULES: Mapping[str, CheckRule] = MappingProxyType({rule.id: rule for rule in _TABLE})
 """Every rule by its id, in the order of a table for people."""
 
 
@@ -284,7 +284,7 @@ class Rules:
     ) -> None:
         """``vision``: whether the model learns from images; ``None`` where that is not known."""
         method = method_named(method).format
-        self.task = Task(method, grader, vision)
+        self.task = CheckTask(method, grader, vision)
         checks = [each for each in _functions(phase, method) if isinstance(each, RowCheck)]
         self._clears = tuple(check.clear for check in checks if check.clear is not None)
         self._cleared = tuple(check.find for check in checks if check.clear is not None)
@@ -325,7 +325,7 @@ class Rules:
 class Phase:
     """A collector of what the rules of one phase find in a stretch of rows of one file."""
 
-    def __init__(self, phase: str, task: Task) -> None:
+    def __init__(self, phase: str, task: CheckTask) -> None:
         """Nothing seen yet."""
         self.name = phase
         self._rules = Rules(task.method, phase=phase)
@@ -353,7 +353,7 @@ class Phase:
         for part, other in zip(self.parts, later.parts, strict=True):
             part.merge(other)
 
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """The findings with their rows."""
         yield from self._found
         for part in self.parts:

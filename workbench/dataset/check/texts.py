@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.dataset.check.counts import TextCounts, share
-from workbench.dataset.check.methods import Task
-from workbench.dataset.check.row import Finding, Row, Source, Tally, breaks
+from workbench.dataset.check.methods import CheckTask
+from workbench.dataset.check.row import Finding, Row, RowSource, Tally, breaks
 from workbench.dataset.dataset import counted
 
 # Answers that begin alike, speak of themselves as a machine, or carry white space at their ends.
@@ -61,7 +61,7 @@ class Openings(Tally):
             if words:
                 self._counts.add(words, row.number)
 
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """The most frequent opening, where it is very frequent."""
         if not len(self._counts):
             return
@@ -74,7 +74,7 @@ class Openings(Tally):
             yield breaks("boilerplate", "", message, "cut the opening unless every answer should have it"), ()
 
 
-def machine_talk(row: Row, task: Task) -> Iterator[Finding]:
+def machine_talk(row: Row, task: CheckTask) -> Iterator[Finding]:
     """An answer that says what it is instead of what was asked."""
     for turn in row.turns:
         lowered = turn.text.lower() if turn.part == "answer" else ""
@@ -83,7 +83,7 @@ def machine_talk(row: Row, task: Task) -> Iterator[Finding]:
             yield breaks("boilerplate", turn.path, message, "cut that sentence")
 
 
-def white_space(row: Row, task: Task) -> Iterator[Finding]:
+def white_space(row: Row, task: CheckTask) -> Iterator[Finding]:
     """White space around what the assistant says, which the model learns to say too."""
     for turn in row.turns:
         spoken = turn.role == "assistant" and turn.part != "rejected" and not turn.path.endswith("arguments")
@@ -106,7 +106,7 @@ _LOST = "\ufffd"
 _AROUND = 60  # characters beside a suspect pair, enough for ftfy to judge
 
 
-def mojibake(row: Row, task: Task) -> Iterator[Finding]:
+def mojibake(row: Row, task: CheckTask) -> Iterator[Finding]:
     """Texts in which letters are broken, each with its place."""
     for turn in row.turns:
         if turn.text.isascii():
@@ -202,7 +202,7 @@ class Refusals(Tally):
             if is_refusal(answer):
                 self._refused.append(row.number)
 
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """Each refusal, and the share of them where it is large."""
         refused = len(self._refused)
         if not refused:
@@ -297,7 +297,7 @@ class Languages(Tally):
             self._asked.append(_LANGUAGES.index(language_of(questions[-1] if questions else "")))
             self._answered.append(_LANGUAGES.index(language_of(row.answer)))
 
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """The mix, answers in another language than their question, and exceptions from the rule."""
         numbers, asked, answered = map(np.array, (self._numbers, self._asked, self._answered))
         part, told = ("answer", answered) if answered.any() else ("question", asked)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from workbench.dataset.check.row import Finding, breaks, meant, shown, within
-from workbench.dataset.dataset import JSON, Message
+from workbench.dataset.dataset import JSON, Message, items_of, mapping_of
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, ValidationError
@@ -112,9 +112,11 @@ def _told(error: "ValidationError") -> Iterator[Violation]:
         missing = literal_eval(error.message.removesuffix(" is a required property"))
         yield steps, f"the required {shown(missing)} is missing", "add it"
     elif error.validator == "additionalProperties" and asked is False and isinstance(instance, Mapping):
-        known = error.schema.get("properties", {}) if isinstance(error.schema, Mapping) else {}
-        patterns = error.schema.get("patternProperties", {}) if isinstance(error.schema, Mapping) else {}
-        for key in _surplus(instance, known, patterns):
+        schema = mapping_of(cast("JSON", error.schema))
+        known, patterns = (mapping_of(schema.get(key)) for key in ("properties", "patternProperties"))
+        for key in instance:
+            if key in known or any(re.search(pattern, key) for pattern in patterns):
+                continue
             right = meant(key, known)
             fix = f"did you mean {right!r}" if right and right not in instance else "remove it"
             yield (*steps, key), f"the tool has no parameter {shown(key)}", fix
@@ -134,11 +136,8 @@ def _asked(error: "ValidationError") -> str:
     return f"it asks for {error.validator} {shown(asked)}"
 
 
-def _surplus(instance: Mapping[str, JSON], known: Mapping[str, JSON], patterns: Iterable[str]) -> list[str]:
-    return [k for k in instance if k not in known and not any(re.search(p, k) for p in patterns)]
-
-
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_NO_ARGUMENTS = 'write "{}" for no arguments'
 _WRAPPED = 'write {"type": "function", "function": {"name": …, "parameters": …}}'
 
 
@@ -293,9 +292,7 @@ def pairing(messages: Sequence[JSON], path: str, waiting: dict[str, str]) -> Ite
         called = False
         if role == "assistant" and isinstance(message, Mapping):
             called = message.get("function_call") is not None
-            for number, identity in enumerate(_ids(message)):
-                if identity is None:
-                    continue
+            for number, identity in _ids(message):
                 here = f"{place}.tool_calls[{number}].id"
                 if identity in waiting:
                     finding = "two calls of one message have the same id"
@@ -370,7 +367,7 @@ def _arguments(text: JSON, place: str, schema: Schema | None) -> Iterator[Findin
         arguments = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         reason = str(error).partition(": ")[2].partition(" (byte")[0]
-        fix = "write the object as json.dumps gives it" if text.strip() else 'write "{}" for no arguments'
+        fix = "write the object as json.dumps gives it" if text.strip() else _NO_ARGUMENTS
         yield breaks("arguments", place, "the arguments are no JSON" + (f": {reason}" if reason else ""), fix)
         return
     if not isinstance(arguments, dict):
@@ -403,11 +400,12 @@ def _unanswered(waiting: dict[str, str], until: str) -> Iterator[Finding]:
     waiting.clear()
 
 
-def _ids(message: Message) -> Iterator[str | None]:
-    every = message.get("tool_calls")
-    for call in every if isinstance(every, list | tuple) else ():
-        identity = call.get("id") if isinstance(call, Mapping) else None
-        yield identity if isinstance(identity, str) and identity.strip() else None
+def _ids(message: Message) -> Iterator[tuple[int, str]]:
+    """The calls that have an id, by their number."""
+    for number, call in enumerate(items_of(message.get("tool_calls"))):
+        identity = mapping_of(call).get("id")
+        if isinstance(identity, str) and identity.strip():
+            yield number, identity
 
 
 def _some(names: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from secrets import token_bytes
 from typing import NamedTuple
 
 from workbench.dataset.check import privacy
+from workbench.dataset.check.methods import METHODS
 from workbench.dataset.check.minhash import hashed, texts_of
 from workbench.dataset.check.personal_data import normal
 from workbench.dataset.check.report import LEVELS, Report
@@ -25,7 +26,7 @@ from workbench.dataset.check.texts import is_broken, is_refusal
 from workbench.dataset.dataset import JSON, SYSTEM, Message
 from workbench.dataset.repair import chats, lines
 from workbench.dataset.repair.chats import in_answers, in_conversations, in_texts
-from workbench.dataset.repair.lines import Line, Value
+from workbench.dataset.repair.lines import RepairLine, Value
 from workbench.errors import DataError
 
 # Fixes that need to know the other rows: which to drop, and what all of them should share.
@@ -38,7 +39,7 @@ BATCH = 1_000  # rows whose texts are normalised at once
 class Current(NamedTuple):
     """A row as the fixes before have left it."""
 
-    line: Line
+    line: RepairLine
     """As it was at first."""
     value: Value | None
     """``None`` where it cannot be read."""
@@ -175,30 +176,9 @@ def _is_system(message: JSON) -> bool:
 
 ROUNDS = 3  # a text can have been garbled more than once
 
-_HALF = re.compile("[\ud800-\udfff]")
 # Not backspace and form feed: they are what is left of \\beta and \\frac after one backslash too few.
 _INVISIBLE = re.compile("[\x00-\x07\x0b\x0e-\x1f]")
 _INDENTED = re.compile(r"\n[ \t]+\S")
-
-
-def without_halves(value: Value) -> Value:
-    """Half a surrogate pair becomes the replacement character, as browsers show it."""
-    return _mapping(in_texts(value, lambda text: _HALF.sub("\ufffd", text)), value)
-
-
-def without_controls(value: Value) -> Value:
-    """Control characters that nobody sees are taken out; tabs and line breaks stay."""
-    return _mapping(in_texts(value, lambda text: _INVISIBLE.sub("", text)), value)
-
-
-def readable(value: Value) -> Value:
-    """UTF-8 that was read as something else is read again (``CafÃ©`` is ``Café``)."""
-    return _mapping(in_texts(value, _unmixed), value)
-
-
-def trimmed(value: Value) -> Value:
-    """No white space around answers; the indentation of code stays."""
-    return in_answers(value, _trimmed)
 
 
 def _unmixed(text: str) -> str:
@@ -217,10 +197,6 @@ def _trimmed(text: str) -> str:
     if not text or text.isspace():
         return text  # there is nothing to keep, and an empty answer is a finding of its own
     return text.rstrip().lstrip("\r\n") if _INDENTED.search(text) else text.strip()
-
-
-def _mapping(edited: JSON, value: Value) -> Value:
-    return edited if isinstance(edited, dict) else value
 
 
 # Personal data and secrets, replaced: the same value by the same placeholder, everywhere.
@@ -344,12 +320,33 @@ class Fix:
     """One row put right by itself: the same object when there is nothing to do, ``None`` to drop it."""
     choose: Choice | None = None
     """Rows put right by what the others are. With neither it is a fix of lines that cannot be read."""
-    of_rare_characters: bool = False
+    is_rare: bool = False
     """Whether there is nothing to do for it in a line of ASCII without escapes of other characters."""
-    methods: Collection[str] = ("sft", "dpo", "rft")
+    methods: Collection[str] = METHODS
     """Where it applies."""
 
 
+def _each(edit: Callable[[Message], Message]) -> Callable[[Value], Value]:
+    """The edit of each message of a row."""
+    return lambda value: chats.in_messages(value, edit)
+
+
+def _all(edit: Callable[[Sequence[JSON]], Sequence[JSON]]) -> Callable[[Value], Value]:
+    """The edit of a row's messages together."""
+    return lambda value: in_conversations(value, edit)
+
+
+def _texts(edit: Callable[[str], str]) -> Callable[[Value], Value]:
+    """The edit of every text of a row."""
+
+    def edited(value: Value) -> Value:
+        after = in_texts(value, edit)
+        return after if isinstance(after, dict) else value
+
+    return edited
+
+
+# fmt: off
 FIXES = (  # in the order in which they are applied
     Fix(lines.LINE_ENDS, "byte order mark, Windows line ends and blank lines removed"),
     Fix(lines.ENCODING, "UTF-16, and lines in Windows-1252, written as UTF-8"),
@@ -357,55 +354,33 @@ FIXES = (  # in the order in which they are applied
     Fix(lines.WRAPPED, "JSON that was put into a text taken out of it"),
     Fix(lines.REPEATED, "a key that stands twice with one value kept once"),
     Fix(lines.NOT_FINITE, "NaN and Infinity replaced by null"),
-    Fix(
-        "surrogate",
-        "half a surrogate pair replaced by \ufffd",
-        edit=without_halves,
-        of_rare_characters=True,
-    ),
-    Fix(
-        lines.CONTROL,
-        "control characters escaped or, where nobody sees them, removed",
-        edit=without_controls,
-        of_rare_characters=True,
-    ),
+    Fix("surrogate", "half a surrogate pair replaced by \ufffd",
+        edit=_texts(lambda text: lines.HALF.sub("\ufffd", text)), is_rare=True),
+    Fix(lines.CONTROL, "control characters escaped or, where nobody sees them, removed",
+        edit=_texts(lambda text: _INVISIBLE.sub("", text)), is_rare=True),
     Fix("outputs", "preferred_completion renamed, and answers written as messages", edit=chats.as_pair),
-    Fix(
-        "messages",
-        "other tools' forms (Alpaca, ShareGPT, prompt and completion) made chats",
-        edit=chats.as_chat,
-    ),
-    Fix(
-        "role",
-        "other names of a role or its field (human, bot, GPT, from) replaced",
-        edit=chats.with_known_roles,
-    ),
+    Fix("messages", "other tools' forms (Alpaca, ShareGPT, prompt and completion) made chats",
+        edit=chats.as_chat),
+    Fix("role", "other names of a role or its field (human, bot, GPT, from) replaced",
+        edit=_each(chats.with_known_role)),
     Fix("legacy", "functions and function_call made tools and tool_calls", edit=chats.with_tools),
-    Fix("arguments", "arguments of a tool call written as JSON in a text", edit=chats.with_arguments_as_text),
-    Fix("content", "numbers and single parts written as a message's content", edit=chats.with_contents),
-    Fix(
-        "weight",
-        "weights made 1 or 0, and removed from others than the assistant",
-        edit=chats.with_whole_weights,
-        methods=("sft",),
-    ),
-    Fix(
-        "weight", "weights removed, which do nothing here", edit=chats.without_weights, methods=("dpo", "rft")
-    ),
-    Fix("mojibake", "garbled letters (CafÃ©) read again", edit=readable, of_rare_characters=True),
-    Fix("whitespace", "white space around answers removed", edit=trimmed),
-    Fix("system_place", "system messages moved to the front", edit=chats.with_system_first),
-    Fix("last", "what follows the last answer cut off", edit=chats.ending_with_an_answer, methods=("sft",)),
-    Fix("order", "messages in a row by one speaker merged", edit=chats.merged),
+    Fix("arguments", "arguments of a tool call written as JSON in a text",
+        edit=_each(chats.with_written_arguments)),
+    Fix("content", "numbers and single parts written as a message's content", edit=_each(chats.with_content)),
+    Fix("weight", "weights made 1 or 0, and removed from others than the assistant",
+        edit=_each(chats.with_whole_weight), methods=("sft",)),
+    Fix("weight", "weights removed, which do nothing here",
+        edit=_each(chats.without_weight), methods=("dpo", "rft")),
+    Fix("mojibake", "garbled letters (CafÃ©) read again", edit=_texts(_unmixed), is_rare=True),
+    Fix("whitespace", "white space around answers removed", edit=lambda value: in_answers(value, _trimmed)),
+    Fix("system_place", "system messages moved to the front", edit=_all(chats.with_system_first)),
+    Fix("last", "what follows the last answer cut off",
+        edit=_all(chats.ending_with_an_answer), methods=("sft",)),
+    Fix("order", "messages in a row by one speaker merged", edit=_all(chats.merged)),
     Fix("empty", "parts and rows without any text removed", edit=chats.without_blanks),
     Fix("system", "one system message for all rows", False, choose=with_one_system),
     Fix("pii", "personal data replaced by placeholders", False, choose=with_placeholders("pii")),
-    Fix(
-        "secret",
-        "keys and passwords replaced by placeholders",
-        False,
-        choose=with_placeholders("secret"),
-    ),
+    Fix("secret", "keys and passwords replaced by placeholders", False, choose=with_placeholders("secret")),
     Fix("duplicate", "rows equal to an earlier one dropped", choose=without_equals),
     *(
         Fix(rule, title, False, choose=without_reported(rule, *more))
@@ -425,14 +400,11 @@ FIXES = (  # in the order in which they are applied
         )
     ),
     Fix("refusal", "rows dropped that teach to refuse", False, choose=without_refusals),
-    Fix(
-        "contradiction",
-        "all rows of a prompt with contradictory answers dropped",
-        False,
-        choose=without_contradictions,
-    ),
+    Fix("contradiction", "all rows of a prompt with contradictory answers dropped",
+        False, choose=without_contradictions),
     Fix("errors", "rows dropped that would still be refused", False, choose=without_errors),
 )
+# fmt: on
 
 BY_DEFAULT = tuple(dict.fromkeys(fix.rule for fix in FIXES if fix.by_default))
 """The rules that are repaired unless others are named."""
