@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from pydoc_data.topics import topics
 
+from workbench.dataset.check.methods import CheckTask
 from workbench.dataset.check.privacy import Privacy, sensitive
 from workbench.dataset.check.row import Collector, Row
 from workbench.dataset.check.rules import Phase

@@ -362,11 +362,7 @@ def _of_a_row(places: Sequence[tuple[str, str]]) -> Iterator[Finding]:
 
 
 def _said(rule: str, kind: str, path: str) -> Finding:
+    found = f"{SENSITIVE_KINDS[kind]} stands here"
     if rule == "secret":
-        fix = "revoke it, and redact it here"
-        return Finding(
-            "error", rule, path, f"{SENSITIVE_KINDS[kind]} stands here, and a model can recite it", fix
-        )
-    return Finding(
-        "warning", rule, path, f"{SENSITIVE_KINDS[kind]} stands here", "redact it, or leave the example out"
-    )
+        return breaks(rule, path, f"{found}, and a model can recite it", "revoke it, and redact it here")
+    return breaks(rule, path, found)

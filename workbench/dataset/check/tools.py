@@ -1,7 +1,8 @@
 """Tools: the functions that a line declares, in today's form and in the old one.
 
 Rules: Microsoft Learn, "Customize a model with fine-tuning" (10/05/2026) and the functions page
-(03/19/2026). First the schemas and declarations, then the calls and their answers.
+(03/19/2026). First the schemas and declarations, then the calls and their answers. They are apart because
+the formats of lines (``methods``) are a subject of their own.
 """
 
 import re

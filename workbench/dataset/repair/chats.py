@@ -1,4 +1,7 @@
-"""Fixes of the conversation in a line: who speaks, in which order, and what a message may hold."""
+"""Fixes of the conversation in a line: who speaks, in which order, and what a message may hold.
+
+Apart because the table of fixes is read without them, and both together are too long to read.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence

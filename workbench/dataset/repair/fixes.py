@@ -2,7 +2,8 @@
 
 Proposed unasked is what changes the form of a row and keeps what it says. Rows are only dropped unasked
 when nothing is lost with them: blank ones, and those equal to an earlier one. What takes a decision
-(which answer is right, which row has to go, what must not be in the file) has to be named.
+(which answer is right, which row has to go, what must not be in the file) has to be named. The table is
+apart because ``repair`` applies whatever stands in it, and a new fix is an entry here.
 """
 
 import hashlib
