@@ -185,7 +185,7 @@ def test_what_cannot_be_opened_is_refused(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         check("a\0b.jsonl")
     os.mkfifo(tmp_path / "pipe.jsonl")
-    with pytest.raises(DataError, match="a device or a pipe"):
+    with pytest.raises(DataError, match="is no plain file"):
         check(tmp_path / "pipe.jsonl")
 
 
