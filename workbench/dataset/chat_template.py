@@ -75,11 +75,11 @@ def written(
             turn = _render(tokenizer, wire[: at + 1], offered, answer_next=False)
             begin = _alike(prompt, text)
             said = message["content"].strip()
-            told = bool(said) and text[begin:].lstrip().startswith(said)
-            if begin < len(prompt) and not told:
+            is_whole = bool(said) and text[begin:].lstrip().startswith(said)
+            if begin < len(prompt) and not is_whole:
                 raise DataError(
                     f"this model's chat template writes messages[{index}] otherwise than it asks for it, "
-                    "so what to learn cannot be told; let the conversation end there."
+                    "so what to learn is not known; let the conversation end there."
                 )
             end = _end_of_turn(tokenizer, text, begin, turn, message)
             if message.get("tool_calls") and said.rpartition("</think>")[2].strip() not in text[begin:end]:
@@ -581,7 +581,7 @@ def _plain(pieces: Sequence[Stretch]) -> str:
 
 
 def _drawn(pieces: Sequence[Stretch]) -> str:
-    # Underlined as well as coloured: nothing is told by colour alone.
+    # Underlined as well as coloured: colour alone says nothing.
     shown = "".join(
         f'<mark style="background:#fff3b0;color:#000;text-decoration:underline">{_safe(text)}</mark>'
         if trained

@@ -98,23 +98,23 @@ def joined(earlier: dict[int, int], size: int) -> list[list[int]]:
 
 def _dealt(families: Sequence[list[int]], kinds: Sequence[str], wanted: int) -> set[int]:
     """Families that fit into what is wanted of each kind; the smallest one if none does."""
-    room = _shares(Counter(kinds), wanted)
+    places = _shares(Counter(kinds), wanted)
     aside: set[int] = set()
     left: list[list[int]] = []
     for family in families:
         needs = Counter(kinds[position] for position in family)
-        if all(number <= room[kind] for kind, number in needs.items()):
+        if all(number <= places[kind] for kind, number in needs.items()):
             aside.update(family)
-            room.subtract(needs)
+            places.subtract(needs)
         else:
             left.append(family)
     # Families of several kinds may fit nowhere exactly: take those that bring the shares closer.
-    for family in left if len(room) > 1 else ():
+    for family in left if len(places) > 1 else ():
         needs = Counter(kinds[position] for position in family)
-        closer = sum(abs(room[kind]) - abs(room[kind] - number) for kind, number in needs.items())
+        closer = sum(abs(places[kind]) - abs(places[kind] - number) for kind, number in needs.items())
         if closer > 0 and len(aside) + len(family) < len(kinds):
             aside.update(family)
-            room.subtract(needs)
+            places.subtract(needs)
     return aside or set(sorted(families, key=len)[0])
 
 

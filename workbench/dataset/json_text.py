@@ -136,7 +136,7 @@ def text(value: JSON) -> str:
 
 
 def messages_in(value: JSON, path: str, origin: str) -> list[Message]:
-    """The messages of a list; what they say is not looked at here."""
+    """The messages of a list; what they say is not checked here."""
     if not isinstance(value, list) or not value:
         found = "empty" if value == [] else kind(value)
         raise DataError(f"{place_of(origin)}: {path} is {found}; it should be a list of messages.")
@@ -179,7 +179,7 @@ def is_deep(value: JSON, allowed: int = DEPTH) -> bool:
 # Bytes become text: which encoding a file is in, and whether it is text at all.
 #
 # UTF-8, UTF-16 and UTF-32 are recognised for certain, with a byte order mark or without. The encodings of
-# old Windows and Mac programs can only be guessed; the guess is told, for somebody to look at the accents.
+# old Windows and Mac programs can only be guessed; the guess is noted, so that somebody checks the accents.
 # The reader, the check, the repair and the service all ask ``encoding_of`` here, and say it in its words.
 
 # The longer marks first: the one of UTF-32 begins with the one of UTF-16.

@@ -435,7 +435,7 @@ def parse_jsonl(data: bytes, name: str) -> Dataset:
 
 def _records(path: Path, wanted: Wanted, sheet: str | None) -> Records:
     kind = path.suffix.lower()
-    if kind not in SUFFIXES and not path.is_dir():  # a folder is told below
+    if kind not in SUFFIXES and not path.is_dir():  # a folder is refused below
         raise DataError(
             f"{path} is none of the files that can be read ({', '.join(SUFFIXES)}); "
             "save the data as one of them."

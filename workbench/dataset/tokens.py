@@ -22,7 +22,7 @@ from workbench.dataset.tokenizers import PER_IMAGE, conversations, laid_out, voc
 from workbench.display import table
 from workbench.errors import DataError, SetupError
 
-REMEMBERED_FROM = 4  # rows at the beginning of each batch whose system messages are looked at
+REMEMBERED_FROM = 4  # rows at the beginning of each batch whose system messages are counted once
 MOST_REMEMBERED = 1_000
 
 
@@ -231,7 +231,7 @@ class TokenCounts:
         if b < 2:
             return 0.0
         ranks = np.arange(n, b, -1)
-        # From the longest down: b/n, then each time the share of the ranks that still have room below.
+        # From the longest down: b/n, then each time the share of the ranks that have enough others below.
         chances = np.cumprod(np.concatenate(([b / n], (ranks - b) / (ranks - 1))))
         longest = float(chances @ self._sorted[::-1][: n - b + 1])
         return 1 - self.total / n / longest if longest else 0.0

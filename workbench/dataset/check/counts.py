@@ -275,7 +275,7 @@ RARE = 0.01
 
 Measured on the queries and questions of data/gql and data/probes, and on 16 synthetic files of 2,000 clean
 rows (normal, uniform, lognormal, exponential, Pareto, Laplace, and mixtures with 3 to 10 % of other texts).
-Without this bound 13 of the 20 had rows told, 2.5 % on average and 10.6 % at most; with it, three have 0.1 %
+Without this bound 13 of the 20 had such rows, 2.5 % on average and 10.6 % at most; with it, three have 0.1 %
 and the others none. One row in a file may always stand out. A clean row can, so it is information.
 """
 _TIMES, _CHARACTERS = 3, 100  # and so far from the median at least, or nobody would see the difference

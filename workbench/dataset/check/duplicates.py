@@ -107,12 +107,12 @@ def _near_duplicates(fingerprints: Fingerprints, source: RowSource) -> Iterator[
         return frozenset().union(*map(pieces, texts))
 
     alike: dict[Finding, list[int]] = {}
-    told = set[int]()
+    named = set[int]()
     for later, earlier, similarity in _near(fingerprints["text"], says & ~_again(first), read):
         one, other = fingerprints[later], fingerprints[earlier]
-        if later in told or one["asked"] == other["asked"]:  # the same prompt: a contradiction, or a choice
+        if later in named or one["asked"] == other["asked"]:  # the same prompt: a contradiction, or a choice
             continue
-        told.add(later)
+        named.add(later)
         message = f"at least {tens(similarity)} % the same as {_origin(fingerprints, earlier, source)}, with "
         if one["answer"] == other["answer"] and one["rejected"] == other["rejected"]:
             message += "the same answer"
@@ -225,7 +225,7 @@ def _origin(fingerprints: Fingerprints, position: int, source: RowSource) -> str
 # Contamination: training data that is also in what the model is judged by, is shown, or looks up.
 #
 # A question that was trained on is no question any more; its score shows memorisation. Equal prompts
-# are told by their hashes; close ones are read again and compared for true.
+# are found by their hashes; close ones are read again and compared exactly.
 
 LEAK = 0.8  # of the three-word pieces in common
 

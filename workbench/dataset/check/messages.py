@@ -229,7 +229,7 @@ def _name(message: Message, place: str) -> Iterator[Finding]:
 
 def _unknown(key: str, known: Sequence[str], message: Message, place: str) -> Iterator[Finding]:
     if key == "weight":
-        return  # told as a weight
+        return  # a finding about the weight says it
     owner = next((role for role, fields in _FIELDS.items() if key in fields), None)
     if owner:
         finding = f"{key!r} belongs to messages of role {owner!r}"
@@ -256,7 +256,7 @@ def _order(speakers: Sequence[JSON], path: str) -> Iterator[Finding]:
 # What the service asks of images: who may send them, how many, how large, and of which kind.
 #
 # An image stands in a user's message as an address or as a data URL; of the
-# latter the bytes are looked at, as far as that needs no decoder.
+# latter the bytes are checked, as far as that needs no decoder.
 # Rules: Microsoft Learn, "Vision fine-tuning" (07/31/2026); the numbers are those of ``catalog.limits``.
 
 _DATA_URL = re.compile(r"data:([^;,]{0,80})((?:;[^;,]{0,80})*),", re.IGNORECASE)

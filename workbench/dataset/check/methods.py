@@ -112,7 +112,7 @@ def supervised(value: Mapping[str, JSON], vision: bool | None) -> Iterator[Findi
     messages = value.get("messages")
     tools = tools_of(value, "")
     yield from messages_in(value, "messages")
-    if "messages" in value:  # else it is another format, and that is what is told
+    if "messages" in value:  # else it is another format, and that is what is said
         yield from unknown_keys(value, _CONVERSATION, "")
     yield from tools.findings
     if isinstance(messages, list | tuple) and messages:
@@ -223,7 +223,7 @@ def _identical(preferred: Sequence[JSON], rejected: Sequence[JSON]) -> Iterator[
     first, second = _said(preferred), _said(rejected)
     fix = "write what is better about one of them, or leave the example out"
     if not first.strip():
-        return  # neither says anything, which is told at both
+        return  # neither says anything, which is a finding at both
     if first == second:
         yield breaks("identical", "", "both outputs are the same, so there is nothing to prefer", fix)
     elif normalised(first) == normalised(second):
@@ -243,7 +243,7 @@ def _said(output: Sequence[JSON]) -> str:
 # What the format asks of a prompt for reinforcement: it ends with the user, and the grader finds its fields.
 #
 # Every other key of the line is reference data, which the grader reads as ``item.<key>``. What is
-# the matter with the grader or the response format itself is told once, not at every line.
+# the matter with the grader or the response format itself is said once, not at every line.
 # Rules: Microsoft Learn, "Reinforcement fine-tuning" (10/05/2026) and its preparation page (10/07/2026).
 
 OF_THE_FORMAT = ("messages", "tools", "parallel_tool_calls", "functions")

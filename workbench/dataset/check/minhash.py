@@ -1,4 +1,4 @@
-"""Which texts may be close, told from their signatures without comparing each with each.
+"""Which texts may be close by their signatures, without comparing each with each.
 
 Signatures are cut into bands; texts that agree in a band are candidates, and those stay whose
 signatures agree as a whole. However many agree (a million texts from one template), each text gets

@@ -1,6 +1,6 @@
-"""Rows are looked at in pieces, on all cores or on many machines, and the results put together in order.
+"""Rows are checked in pieces, on all cores or on many machines, and the results put together in order.
 
-Where the pieces are looked at is the business of an executor from the standard library's
+Where the pieces are checked is the business of an executor from the standard library's
 ``concurrent.futures``: none (in this process), its pool of processes, or the one of ``dask.distributed``
 (``client.get_executor()``, whose workers must see the file under the same path). The findings are the
 same, however the rows are cut.
@@ -135,7 +135,7 @@ def scan(source: Cuttable, aspects: Aspects, executor: Executor) -> Scanned:
                 _merge_first(seen, under_way, bar)
     except BrokenExecutor:
         raise SetupError(
-            f"A process that looked at {source.name} ended early: it ran out of memory, or this is a script "
+            f"A process that checked {source.name} ended early: it ran out of memory, or this is a script "
             'without `if __name__ == "__main__":` around its calls; put it there, or pass an executor.'
         ) from None
     finally:

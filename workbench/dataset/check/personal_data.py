@@ -1,4 +1,4 @@
-"""Personal data that can be told by its form: addresses, numbers with a checksum, introduced names.
+"""Personal data that is known by its form: addresses, numbers with a checksum, introduced names.
 
 Precision comes first: a number counts when its checksum or its numbering plan
 says so, or when the words before it do. Passport numbers have no checksum, and

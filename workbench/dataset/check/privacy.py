@@ -82,7 +82,7 @@ def dense(pieces: int) -> Iterator[Finding]:
 
 # Keys, tokens and passwords in a text: a model that is trained on one can be made to recite it.
 #
-# Known formats are told by their prefix, everything else by a word before it
+# Known formats are known by their prefix, everything else by a word before it
 # (``password=``) and by looking random. Placeholders such as ``YOUR_KEY`` pass.
 # Scanners of whole repositories (detect-secrets 1.5 did 0.16 MB/s on prose, and
 # took every word beside a quote for entropy) are made for code and for files.

@@ -240,7 +240,7 @@ class Findings:
             yield _beyond(level, rule), ascending(numbers)
 
     def _has_room(self, finding: Finding) -> bool:
-        """Whether a new finding is among the first of its rule; the last one then makes room for it."""
+        """Whether a new finding is among the first of its rule; the last one then gives way to it."""
         if finding == _beyond(finding.level, finding.rule):
             return False
         kinds = self._kinds.setdefault(finding.rule, [])

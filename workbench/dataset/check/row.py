@@ -110,7 +110,7 @@ class Collector(Protocol):
     """One aspect of the rows of one file: it sees each row once, in order.
 
     Two that saw neighbouring stretches merge into one, so that stretches can be
-    looked at in several processes; however a file is cut, the findings are the
+    checked in several processes; however a file is cut, the findings are the
     same. It can be pickled, and its memory does not grow with the texts.
     """
 
@@ -270,7 +270,7 @@ def _meant(word: str, known: tuple[str, ...]) -> str | None:
     return lowered[matches[0]] if matches else None
 
 
-# Why a line is no JSON: the usual mistakes, told by what stands where reading stopped.
+# Why a line is no JSON: the usual mistakes, known by what stands where reading stopped.
 
 NO_UTF_8 = re.compile(r"[\udc80-\udcff]")  # how Python keeps a byte that is none
 CONVERT = "convert the file with `python -m workbench build`"
@@ -466,7 +466,7 @@ def _object_of(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
     return repeating
 
 
-# It takes NaN, control characters and keys that stand twice, so that all of them can be told at once.
+# It takes NaN, control characters and keys that stand twice, so that all of them are named at once.
 TOLERANT = json.JSONDecoder(object_pairs_hook=_object_of, strict=False)
 
 

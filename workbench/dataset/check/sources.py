@@ -157,7 +157,7 @@ class FileSource:
 
 
 def _lines(path: Path, name: str, start: int, end: int) -> Iterator[bytes | None]:
-    """The lines of a stretch; ``None`` for one that is too long to be looked at."""
+    """The lines of a stretch; ``None`` for one that is too long to be read."""
     with opened(path) as file:
         file.seek(start)
         while start < end:

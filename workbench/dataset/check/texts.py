@@ -116,8 +116,7 @@ def mojibake(row: Row, task: CheckTask) -> Iterator[Finding]:
             fix = "read the original file again, in the encoding that it is in"
             yield breaks("mojibake", turn.path, message, fix)
         if is_broken(turn.text):
-            fix = "decode the file as UTF-8, or let the repair mend the text"
-            yield breaks("mojibake", turn.path, "letters are broken, as in schÃ¶n for schön", fix)
+            yield breaks("mojibake", turn.path, "letters are broken, as in schÃ¶n for schön")
 
 
 def is_broken(text: str) -> bool:
@@ -136,7 +135,7 @@ def is_broken(text: str) -> bool:
     return False
 
 
-# Refusals among the answers, told by how they begin.
+# Refusals among the answers, known by how they begin.
 #
 # OpenAI's guide to fine-tuning (2025): if 60 % of the answers in the data say "I
 # cannot answer this" and 5 % should, the model will refuse too often.
@@ -221,9 +220,9 @@ class Refusals(Tally):
 # some language for every line of code, and py3langid takes a millisecond a text for it.
 
 SHORTEST = 20
-"""Characters below which a language cannot be told."""
+"""Characters below which a language is not known."""
 _WORDS_NEEDED = 1.5  # one little word of its own, and one that it shares with another language
-_READ = 300  # characters that are looked at
+_READ = 300  # characters that are read
 _ROWS = 20  # rows of known language below which shares say nothing
 _PRESENT = 0.01  # the share from which on a language belongs to the file
 _ODD = 0.05  # below this share, a language is an exception
@@ -275,7 +274,7 @@ _LETTERS = tuple((language, re.compile(letters)) for language, letters in _SCRIP
 
 
 def language_of(text: str) -> str:
-    """The language that a text seems to be in, or nothing where that cannot be told."""
+    """The language that a text seems to be in, or nothing where that is not known."""
     if len(text) < SHORTEST:
         return ""
     text = text[:_READ]
@@ -300,8 +299,8 @@ class Languages(Tally):
     def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """The mix, answers in another language than their question, and exceptions from the rule."""
         numbers, asked, answered = map(np.array, (self._numbers, self._asked, self._answered))
-        part, told = ("answer", answered) if answered.any() else ("question", asked)
-        yield from _mix(part, told, numbers)
+        part, languages = ("answer", answered) if answered.any() else ("question", asked)
+        yield from _mix(part, languages, numbers)
         both = (asked > 0) & (answered > 0)
         crossed = both & (asked != answered)
         if crossed.sum() > max(1, _ODD * both.sum()):
@@ -314,10 +313,10 @@ class Languages(Tally):
 
 
 def _mix(
-    part: str, told: NDArray[np.uint8], numbers: NDArray[np.int64]
+    part: str, languages: NDArray[np.uint8], numbers: NDArray[np.int64]
 ) -> Iterator[tuple[Finding, Sequence[int]]]:
     """The share of each language, and the rows in one that is hardly there."""
-    counts = Counter(told[told > 0].tolist())
+    counts = Counter(languages[languages > 0].tolist())
     total = sum(counts.values())
     if total < _ROWS or len(counts) < 2:
         return
@@ -333,7 +332,7 @@ def _mix(
                 f"the {part} seems to be {_LANGUAGES[place]}, {share(most, total)} are {_LANGUAGES[usual]} "
                 "(estimated)"
             )
-            rows = numbers[told == place].tolist()
+            rows = numbers[languages == place].tolist()
             yield Finding("info", "language", "", message, "keep it only if it is meant"), rows
 
 

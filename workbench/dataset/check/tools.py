@@ -190,7 +190,7 @@ def _parallel(value: Mapping[str, JSON], place: str) -> Iterator[Finding]:
 
 @lru_cache(maxsize=256)
 def _tools(content: bytes, place: str) -> Tools:
-    """The same tools stand in many lines, so they are looked at once."""
+    """The same tools stand in many lines, so they are read once."""
     tools: list[JSON] = msgspec.json.decode(content)
     findings: list[Finding] = []
     declared: dict[str, Schema | None] = {}
@@ -351,7 +351,7 @@ def _function(function: JSON, place: str, tools: Tools) -> Iterator[Finding]:
         right = meant(name, tools.declared)
         fix = f"did you mean {right!r}" if right else f"declare it, or call one of {_some(tools.declared)}"
         yield breaks("tool_call", f"{place}.name", f"no tool is called {shown(name)}", fix)
-    elif not tools.findings:  # else they are broken, which is told
+    elif not tools.findings:  # else they are broken, which is a finding already
         finding = "the line declares no tools, so the model learns to call what it cannot see"
         yield Finding("warning", "tool_call", f"{place}.name", finding, "add the tools to the line")
     yield from _arguments(function.get("arguments"), f"{place}.arguments", schema)

@@ -209,7 +209,7 @@ def _lines(path: Path, form: Form) -> Iterator[str]:
 
 
 def _errors(encoding: str) -> str:
-    """What to do with bytes that are no character; only in UTF-8 can they be told apart again."""
+    """What to do with bytes that are no character; only in UTF-8 can they be known again."""
     return "surrogateescape" if encoding == "utf-8" else "strict"
 
 
@@ -232,7 +232,7 @@ _STRUCTURE = re.compile(r"""\\.|[\s{}\[\]:,"'\\]""")
 _NO_NUMBER = re.compile(r"\b(NaN|Infinity)\b")
 
 
-def mended(raw: str, rules: Collection[str]) -> Iterator[tuple[str, Value | str | None]]:
+def repaired_line(raw: str, rules: Collection[str]) -> Iterator[tuple[str, Value | str | None]]:
     """Each rule by which this line is put right, with what it makes of the line; ``None``: it goes.
 
     Nothing, or nothing further, where the line cannot be understood.

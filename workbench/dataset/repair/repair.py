@@ -1,4 +1,4 @@
-"""Repairs of training data: proposed, looked at as a diff, applied, and undone.
+"""Repairs of training data: proposed, shown as a diff, applied, and undone.
 
 Nothing is changed until somebody applies a repair, and applying gives new data: what it started from stays.
 A file is repaired line by line, and a line that nobody can read is left as it is.
@@ -35,8 +35,8 @@ from workbench.dataset.repair.lines import (
     end_of,
     example_from,
     lines_of,
-    mended,
     raw_lines,
+    repaired_line,
     sha256_of,
     written,
 )
@@ -98,7 +98,7 @@ def with_plain_end(line: str) -> str:
 
 # The making of a repair: one fix after the other, each on what the fixes before have left.
 
-ROUNDS = 3  # a fix can make room for an earlier one; two are enough but for contrived rows
+ROUNDS = 3  # a fix can give an earlier one something to do; two are enough but for contrived rows
 
 
 @dataclass
@@ -111,7 +111,7 @@ class Work:
     """Where rows stand that are still no object, by position."""
     _latest: dict[int, Value | str | None] = field(default_factory=dict)
 
-    def mend(self, fixes: Sequence[Fix]) -> None:
+    def repair(self, fixes: Sequence[Fix]) -> None:
         """Put each row right by itself."""
         rules = {fix.rule for fix in fixes}
         edits = [fix for fix in fixes if fix.edit is not None]
@@ -139,7 +139,7 @@ class Work:
 
     def _read(self, line: RepairLine, rules: Collection[str]) -> Value | None:
         now: Value | str | None = line.raw
-        for rule, after in mended(line.raw, rules) if line.raw is not None else ():
+        for rule, after in repaired_line(line.raw, rules) if line.raw is not None else ():
             self._keep(line, rule, after)
             now = after
         if isinstance(now, Mapping):
@@ -213,7 +213,7 @@ def _expect_a_way_back(path: Path, form: Form, rules: Collection[str]) -> None:
 
 SHOWN = 20  # changes of a diff, unless more are asked for
 OF_LINES = (LINE_ENDS, SYNTAX)  # they drop lines, and no row
-JUDGED = 1_000  # rows by which the method is told
+JUDGED = 1_000  # rows by which the method is guessed
 
 
 class Proposal(NamedTuple):
@@ -403,7 +403,7 @@ def propose(
 def _proposed(source: Dataset | Path, wish: Wish, fixes: tuple[Fix, ...]) -> Repair:
     before = sha256_of(source)
     work = Work(source)
-    work.mend(fixes)
+    work.repair(fixes)
     for fix in fixes:
         work.choose(fix, wish)
     kind = "dataset" if isinstance(source, Dataset) else "file"
