@@ -277,13 +277,11 @@ SAME_CLASS_NAME = {
 }
 # What still waits to be repaired: from here, names go and none come.
 WAITING_CLASS_NAMES = """
-    Case Change Changes Comparison Criterion Form Judged Match Method Piece Request Rule Source Task
-    Texts Verdict
+    Case Comparison Criterion Judged Match Method Verdict
 """
 WAITING_CYCLES: set[tuple[str, str]] = set()
 WAITING_REASONS = """
-    catalog.refresh dataset.check.languages dataset.check.tools dataset.repair.chats
-    dataset.repair.fixes dataset.repair.redaction decide.rules evaluation.graders.formula
+    catalog.refresh decide.rules evaluation.graders.formula
     evaluation.graders.similarity evaluation.pairwise_judge evaluation.pareto evaluation.records
     evaluation.verdicts training.reward_rules
 """
