@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from pydoc_data.topics import topics
 
-from workbench.dataset.check.methods import Task
+from workbench.dataset.check.methods import CheckTask
 from workbench.dataset.check.privacy import Privacy, sensitive
 from workbench.dataset.check.row import Collector, Row
 from workbench.dataset.check.rules import Phase
@@ -131,7 +131,7 @@ def main() -> None:
     Privacy().add(clean[:100])  # loads what is loaded once
     fast, slow = speed(Privacy(), clean), speed(Privacy(), mixed)
     print(f"privacy: {fast:.0f} MB/CPU s on clean rows, {slow:.0f} where every fifth has a value or its like")
-    print(f"texts:   {speed(Phase('texts', Task('sft')), clean):.0f} MB/CPU s on clean rows")
+    print(f"texts:   {speed(Phase('texts', CheckTask('sft')), clean):.0f} MB/CPU s on clean rows")
     for kind in PLANTED:
         print(f"{kind:13} {measures(right[kind], missed[kind], wrong[kind])}")
     print(f"{'all':13} {measures(right.total(), missed.total(), wrong.total())}")

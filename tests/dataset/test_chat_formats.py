@@ -11,7 +11,7 @@ from workbench.dataset.check.row import method_of
 from workbench.dataset.check.rules import Rules
 from workbench.dataset.dataset import OTHER_NAMES, ROLES, Dataset, role_meant
 from workbench.dataset.read import read
-from workbench.dataset.repair.chats import with_known_roles
+from workbench.dataset.repair.chats import with_known_role
 from workbench.errors import DataError
 
 USER, BETTER, WORSE = (
@@ -408,7 +408,7 @@ def test_what_a_check_proposes_is_what_a_repair_does(name, role):
     line = {"messages": [{"role": name, "content": "Hi"}, *SAID]}
     findings = [found for found in Rules("sft").findings(line) if found.rule == "role"]
     assert [found.fix for found in findings] == [f"did you mean {role!r}"]
-    assert with_known_roles(line)["messages"][0] == {"role": role, "content": "Hi"}
+    assert with_known_role(line["messages"][0]) == {"role": role, "content": "Hi"}
 
 
 def test_chats_of_other_tools_are_read_by_the_same_names():

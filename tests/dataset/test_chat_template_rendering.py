@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from workbench.dataset.chat_template import Piece, Rendering, rendered
+from workbench.dataset.chat_template import Rendering, Stretch, rendered
 from workbench.dataset.dataset import Example
 from workbench.errors import DataError, SetupError
 from workbench.local.models.built_in import build_nano
@@ -30,9 +30,9 @@ def example(*messages: dict[str, Any], **more: Any) -> Example:
 def test_a_model_here_shows_its_own_template(nano):
     seen = rendered(example(ASK, YES), nano)
     assert seen.pieces == (
-        Piece("<|im_start|>user\n1 < 2?<|im_end|>\n<|im_start|>assistant\n", False),
-        Piece("<b>yes</b><|im_end|>", True),
-        Piece("\n", False),
+        Stretch("<|im_start|>user\n1 < 2?<|im_end|>\n<|im_start|>assistant\n", False),
+        Stretch("<b>yes</b><|im_end|>", True),
+        Stretch("\n", False),
     )
     assert seen.exact
 
@@ -64,8 +64,8 @@ def test_of_a_preference_both_texts_are_shown(nano):
     seen = rendered(example(ASK, preferred_output=[YES], non_preferred_output=[NO]), nano)
     assert seen.pieces[0] == seen.rejected[0]
     assert (seen.pieces[1], seen.rejected[1]) == (
-        Piece("<b>yes</b><|im_end|>", True),
-        Piece("no<|im_end|>", True),
+        Stretch("<b>yes</b><|im_end|>", True),
+        Stretch("no<|im_end|>", True),
     )
 
 
@@ -86,14 +86,14 @@ def test_for_openais_models_the_layout_only_resembles():
         example({"role": "system", "content": "Be brief."}, ASK, {**NO, "weight": 0}, ASK, YES), "gpt-4o"
     )
     assert seen.pieces == (
-        Piece(
+        Stretch(
             "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n1 < 2?<|im_end|>\n"
             "<|im_start|>assistant\nno<|im_end|>\n<|im_start|>user\n1 < 2?<|im_end|>\n"
             "<|im_start|>assistant\n",
             False,
         ),
-        Piece("<b>yes</b><|im_end|>", True),
-        Piece("\n", False),
+        Stretch("<b>yes</b><|im_end|>", True),
+        Stretch("\n", False),
     )
     assert not seen.exact
     assert str(seen) == "x.jsonl:7 for gpt-4o, about as it sees it: its real layout is not published"
@@ -121,7 +121,7 @@ def test_a_model_without_vocabulary_or_tokenizer_says_how_to_get_one(home: Path)
 
 
 def test_the_notebook_marks_what_is_learnt_by_more_than_colour_and_escapes_it(unstyled):
-    seen = Rendering("<x>", "m", (Piece("ask\ud800 ", False), Piece("<b>", True)), (Piece("no", True),))
+    seen = Rendering("<x>", "m", (Stretch("ask\ud800 ", False), Stretch("<b>", True)), (Stretch("no", True),))
     html = seen._repr_html_()
     assert "text-decoration:underline" in html
     assert unstyled(html) == (
@@ -133,5 +133,5 @@ def test_the_notebook_marks_what_is_learnt_by_more_than_colour_and_escapes_it(un
 
 
 def test_in_a_shell_brackets_mark_it():
-    seen = Rendering("x:1", "m", (Piece("ask ", False), Piece("yes", True)), exact=True)
+    seen = Rendering("x:1", "m", (Stretch("ask ", False), Stretch("yes", True)), exact=True)
     assert repr(seen) == "x:1 for m, its own chat template\nask ⟦yes⟧"

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from workbench.dataset.check.row import Row, Source
+from workbench.dataset.check.row import Row, RowSource
+from workbench.dataset.check.rules import completed
 from workbench.dataset.dataset import Dataset, Example
 from workbench.dataset.tokenizers import reference
 from workbench.dataset.tokens import Bin, TokenCounts, Tokens, count_tokens, counter
@@ -21,7 +22,7 @@ from workbench.local.models.built_in import build_nano
 
 HELLO = {"role": "user", "content": "hello world"}  # 2 tokens
 BYE = {"role": "assistant", "content": "bye"}  # 1 token
-NOWHERE: Source = object()  # type: ignore[assignment]
+NOWHERE: RowSource = object()  # type: ignore[assignment]
 
 
 def chat(*messages: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -35,7 +36,8 @@ def counted(value: dict[str, Any], model: str | None = "gpt-4o") -> tuple[int, i
 
 def findings(tokens: Tokens) -> list[tuple[str, str, str, list[int]]]:
     return [
-        (finding.level, finding.rule, finding.message, list(rows)) for finding, rows in tokens.found(NOWHERE)
+        (finding.level, finding.rule, finding.message, list(rows))
+        for finding, rows in ((completed(found), rows) for found, rows in tokens.found(NOWHERE))
     ]
 
 

@@ -54,7 +54,7 @@ def test_what_a_check_says_to_the_decision(faq):
     evidence = data_evidence(check(faq, test=test))
     assert evidence == {
         "demonstrations": 14,
-        "contradictions": pytest.approx(1 / 14),
+        "contradictions": pytest.approx(2 / 14),
         "leaks": 1,
         "format_errors": 1,
     }

@@ -50,6 +50,7 @@ def check_file(
     shots: Annotated[Path | None, typer.Option(help="The examples that stand in the prompt.")] = None,
     corpus: Annotated[Path | None, typer.Option(help="The documents that are retrieved.")] = None,
     group: Annotated[str | None, typer.Option(help="The field that must not be on both sides.")] = None,
+    prompt: Annotated[Path | None, typer.Option(help="The request in use, with {question}: JSON.")] = None,
     only: Annotated[str, typer.Option(help="Some of these aspects, or ids of rules.")] = ASPECTS,
     explain: Annotated[
         str | None,
@@ -76,6 +77,7 @@ def check_file(
         grader=None if grader is None else _mapping_in(grader),
         response_format=None if response_format is None else _mapping_in(response_format),
         group=group,
+        prompt=None if prompt is None else _mapping_in(prompt),
         only=_words(only),
     )
     if as_json:

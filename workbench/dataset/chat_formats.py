@@ -8,12 +8,23 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
-from workbench.dataset.dataset import EXPORTED, JSON, OUTPUTS, SYSTEM, TOOLS, Example, Message, role_meant
+from workbench.dataset.check.row import kind
+from workbench.dataset.dataset import (
+    EXPORTED,
+    JSON,
+    OUTPUTS,
+    SYSTEM,
+    TOOLS,
+    Example,
+    Message,
+    items_of,
+    mapping_of,
+    role_meant,
+)
 from workbench.dataset.json_text import (
     DEPTH,
     conversation,
     is_deep,
-    kind,
     messages_in,
     parsed,
     place_of,
@@ -155,7 +166,8 @@ def is_legacy_functions(value: Mapping[str, JSON]) -> bool:
     messages = value.get("messages")
     if not isinstance(messages, list):
         return False
-    return "functions" in value or any(isinstance(each, Mapping) and _is_old(each) for each in messages)
+    each = [*map(mapping_of, messages)]
+    return "functions" in value or any(m.get("role") == "function" or "function_call" in m for m in each)
 
 
 def legacy_functions_example(value: Mapping[str, JSON], origin: str) -> Example:
@@ -167,8 +179,7 @@ def legacy_functions_example(value: Mapping[str, JSON], origin: str) -> Example:
         if isinstance(message.get("function_call"), Mapping):
             number += 1
             message = _with_tool_call(message, f"call_{number}")
-            called = _called(message)
-            calls.append((f"call_{number}", called))
+            calls.append((f"call_{number}", mapping_of(message.get("function_call")).get("name")))
         elif message.get("role") == "function":
             message = _answer(message, calls)
         messages.append({key: content for key, content in message.items() if key != "function_call"})
@@ -182,19 +193,10 @@ def legacy_functions_example(value: Mapping[str, JSON], origin: str) -> Example:
     return Example(tuple(messages), origin, more, metadata)
 
 
-def _is_old(message: Message) -> bool:
-    return message.get("role") == "function" or "function_call" in message
-
-
 def _with_tool_call(message: Message, identifier: str) -> Message:
     call = {"id": identifier, "type": "function", "function": message["function_call"]}
     kept = {key: content for key, content in message.items() if content is not None or key != "content"}
     return {**kept, "tool_calls": [call]}
-
-
-def _called(message: Message) -> JSON:
-    call = message.get("function_call")
-    return call.get("name") if isinstance(call, Mapping) else None
 
 
 def _answer(message: Message, calls: list[tuple[str, JSON]]) -> Message:
@@ -217,24 +219,23 @@ ASKED = ("messages", "input", "prompt")
 
 def is_stored_completion(value: Mapping[str, JSON]) -> bool:
     """Whether a model's choices are in it; a quiz has choices too, but no messages in them."""
-    choices = _answered(value).get("choices")
-    is_said = isinstance(choices, list) and any(isinstance(e, Mapping) and "message" in e for e in choices)
-    return is_said or _answered(value).get("object") == "chat.completion"
+    response = _part(value, "response")
+    is_said = any("message" in mapping_of(choice) for choice in items_of(response.get("choices")))
+    return is_said or response.get("object") == "chat.completion"
 
 
 def stored_completion_example(value: Mapping[str, JSON], origin: str) -> Example:
     """The request's messages and the first choice; when it was, by which model, why it ended: metadata."""
-    request, response = _part(value, "request"), _answered(value)
+    request, response = _part(value, "request"), _part(value, "response")
     place = next((key for key in ASKED if isinstance(request.get(key), list)), None)
     if place is None:
         raise DataError(
             f"{place_of(origin)} is a stored completion without its request; put the messages that were "
             "asked beside it as 'messages'."
         )
-    choices = response.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, Mapping) else None
-    if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
+    choice = mapping_of(next(iter(items_of(response.get("choices"))), None))
+    message = choice.get("message")
+    if not isinstance(message, Mapping):
         raise DataError(f"{place_of(origin)}: choices[0].message is {kind(message)}; it should be a message.")
     # The service fills every field (refusal: null, annotations: []); a training file has only what is said.
     answer = {key: content for key, content in message.items() if content not in (None, [])}
@@ -251,17 +252,12 @@ def stored_completion_example(value: Mapping[str, JSON], origin: str) -> Example
     return Example(messages, origin, beside, metadata)
 
 
-def _answered(value: Mapping[str, JSON]) -> Mapping[str, JSON]:
-    return _part(value, "response")
-
-
 def _part(value: Mapping[str, JSON], name: str) -> Mapping[str, JSON]:
     """Request or response: an object of its own, perhaps with a ``body``, or the line itself."""
     part = value.get(name)
     if not isinstance(part, Mapping):
         return value
-    body = part.get("body")
-    return body if isinstance(body, Mapping) else part
+    return mapping_of(part.get("body")) or part
 
 
 # The shapes in which people keep training data, recognised one object at a time.
@@ -272,7 +268,7 @@ def _part(value: Mapping[str, JSON], name: str) -> Mapping[str, JSON]:
 CHAT = 'a chat is {"messages": [...]}'
 
 
-class Shape(NamedTuple):
+class ChatShape(NamedTuple):
     """One way to write an example down."""
 
     name: str
@@ -283,7 +279,7 @@ class Shape(NamedTuple):
     """Whether its keys could also be the columns of somebody's table."""
 
 
-def shape_of(value: JSON) -> Shape | None:
+def shape_of(value: JSON) -> ChatShape | None:
     """The shape of this object; ``None`` for a plain record, whose columns somebody has to name."""
     if not isinstance(value, Mapping):
         return None
@@ -292,10 +288,11 @@ def shape_of(value: JSON) -> Shape | None:
 
 def example_of(value: JSON, origin: str) -> Example:
     """The example that an object holds, in whatever shape it is known to come in."""
-    shape = shape_of(checked(value, origin))
+    known = checked(value, origin)
+    shape = shape_of(known)
     if shape is None:
-        raise unknown(checked(value, origin), origin)
-    return shape.convert(checked(value, origin), origin)
+        raise unknown(known, origin)
+    return shape.convert(known, origin)
 
 
 def uploaded_example(value: JSON, origin: str) -> Example:
@@ -376,14 +373,14 @@ def _file_and_line(origin: str) -> tuple[str, int]:
 
 # The first that fits is it. What also has messages comes before chats.
 SHAPES = (
-    Shape("exported example", _is_exported, _exported, False),
-    Shape("preference pair", _is_written_pair, _pair, False),
-    Shape("stored completion", is_stored_completion, stored_completion_example, False),
-    Shape("preference pair in another spelling", is_pair, pair, True),
-    Shape("chat with functions, made tools", is_legacy_functions, legacy_functions_example, False),
-    Shape("chat", lambda value: "messages" in value, _chat, False),
-    Shape("ShareGPT conversation", is_sharegpt, sharegpt, False),
-    Shape("Alpaca instruction", is_alpaca, alpaca, True),
-    Shape("prompt with completion", is_completion, completion, True),
+    ChatShape("exported example", _is_exported, _exported, False),
+    ChatShape("preference pair", _is_written_pair, _pair, False),
+    ChatShape("stored completion", is_stored_completion, stored_completion_example, False),
+    ChatShape("preference pair in another spelling", is_pair, pair, True),
+    ChatShape("chat with functions, made tools", is_legacy_functions, legacy_functions_example, False),
+    ChatShape("chat", lambda value: "messages" in value, _chat, False),
+    ChatShape("ShareGPT conversation", is_sharegpt, sharegpt, False),
+    ChatShape("Alpaca instruction", is_alpaca, alpaca, True),
+    ChatShape("prompt with completion", is_completion, completion, True),
 )
 AS_THEY_ARE = ("exported example", "preference pair", "chat")

@@ -17,13 +17,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from html import escape
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from workbench import catalog
 from workbench.catalog.models import base_name
 from workbench.dataset import tokenizers
-from workbench.dataset.dataset import JSON, Example, Message, text_of
+from workbench.dataset.dataset import JSON, OUTPUTS, Example, Message, items_of, mapping_of, text_of
 from workbench.errors import DataError, SetupError
 from workbench.settings import home, models_in
 
@@ -73,11 +75,11 @@ def written(
             turn = _render(tokenizer, wire[: at + 1], offered, answer_next=False)
             begin = _alike(prompt, text)
             said = message["content"].strip()
-            told = bool(said) and text[begin:].lstrip().startswith(said)
-            if begin < len(prompt) and not told:
+            is_whole = bool(said) and text[begin:].lstrip().startswith(said)
+            if begin < len(prompt) and not is_whole:
                 raise DataError(
                     f"this model's chat template writes messages[{index}] otherwise than it asks for it, "
-                    "so what to learn cannot be told; let the conversation end there."
+                    "so what to learn is not known; let the conversation end there."
                 )
             end = _end_of_turn(tokenizer, text, begin, turn, message)
             if message.get("tool_calls") and said.rpartition("</think>")[2].strip() not in text[begin:end]:
@@ -220,11 +222,8 @@ class _Manner(NamedTuple):
 
 def tools_in(line: Mapping[str, JSON]) -> tuple[JSON, ...]:
     """The tools of a line of a training file, or of ``Example.more``; the old ``functions`` as tools too."""
-    tools, functions = line.get("tools"), line.get("functions")
-    if isinstance(tools, list | tuple) and tools:
-        return tuple(tools)
-    old = functions if isinstance(functions, list | tuple) else ()
-    return tuple({"type": "function", "function": function} for function in old)
+    old = ({"type": "function", "function": function} for function in items_of(line.get("functions")))
+    return tuple(items_of(line.get("tools")) or old)
 
 
 def marks_calls(tokenizer: "PreTrainedTokenizerFast") -> bool:
@@ -367,13 +366,13 @@ def _text(message: Message, place: str) -> str | None:
         return content
     texts = []
     for part in content if isinstance(content, list | tuple) else (content,):
-        kind = part.get("type") if isinstance(part, Mapping) else None
+        kind = mapping_of(part).get("type")
         if kind in _IMAGES:
             raise DataError(
                 f"{place} has an image, and this model reads text only; leave the image out, or take a "
                 "service whose model sees."
             )
-        text = part.get(kind) if isinstance(part, Mapping) and kind in ("text", "refusal") else None
+        text = mapping_of(part).get(kind) if kind in ("text", "refusal") else None
         if not isinstance(text, str):
             raise _unwritable(f"{place}.content is neither a text nor a list of text parts")
         texts.append(text)
@@ -385,10 +384,10 @@ def _calls(message: Message, place: str) -> list[Wire]:
     if not calls and isinstance(old, Mapping):  # its result names the function, no id
         calls, place = [{"id": old.get("name"), "function": old}], f"{place}.function_call"
     read = []
-    for call in calls if isinstance(calls, list | tuple) else ():
-        function = call.get("function") if isinstance(call, Mapping) else None
-        name = function.get("name") if isinstance(function, Mapping) else None
-        if not isinstance(call, Mapping) or not isinstance(function, Mapping) or not isinstance(name, str):
+    for call in map(mapping_of, items_of(calls)):
+        function = mapping_of(call.get("function"))
+        name = function.get("name")
+        if not isinstance(name, str):
             raise _unwritable(f"a call in {place} has no function with a name")
         called = {"name": name, "arguments": _object(function.get("arguments"))}
         read.append({"id": call.get("id"), "type": "function", "function": called})
@@ -408,14 +407,11 @@ def _object(arguments: JSON) -> JSON:
 
 def _tool(tool: JSON, index: int) -> Wire:
     """What a model has to know of a tool, the same whoever sends it."""
-    function = tool.get("function") if isinstance(tool, Mapping) else None
-    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+    function = mapping_of(mapping_of(tool).get("function"))
+    if not isinstance(function.get("name"), str):
         raise _unwritable(f"tools[{index}] is no function with a name")
     known = {key: function.get(key) for key in ("name", "description", "parameters")}
-    return {
-        "type": "function",
-        "function": {key: value for key, value in known.items() if value is not None},
-    }
+    return {"type": "function", "function": {key: part for key, part in known.items() if part is not None}}
 
 
 def _without_tools(turns: Sequence[tuple[int, Wire]]) -> list[tuple[int, Wire]]:
@@ -465,7 +461,7 @@ def _json(value: object) -> str:
 # OpenAI's models see is not published; for them it is the layout that their early chat models had.
 
 
-class Piece(NamedTuple):
+class Stretch(NamedTuple):
     """A stretch of text, and whether the model is trained to say it."""
 
     text: str
@@ -478,18 +474,16 @@ class Rendering:
 
     origin: str
     model: str
-    pieces: tuple[Piece, ...]
-    rejected: tuple[Piece, ...] = ()
+    pieces: tuple[Stretch, ...]
+    rejected: tuple[Stretch, ...] = ()
     """A preference's second text: the same prompt with the answer to avoid."""
     exact: bool = False
     """Whether this is the model's own template; else a layout that resembles what it sees."""
 
     def __str__(self) -> str:
         """Where it comes from and how it was made."""
-        how = (
-            "its own chat template" if self.exact else "about as it sees it: its real layout is not published"
-        )
-        return f"{self.origin} for {self.model}, {how}"
+        near = "about as it sees it: its real layout is not published"
+        return f"{self.origin} for {self.model}, {'its own chat template' if self.exact else near}"
 
     def __repr__(self) -> str:
         """The text, with what is learnt between ⟦ and ⟧."""
@@ -516,71 +510,64 @@ def rendered(example: Example, model: str) -> Rendering:
     if example.method != "dpo":
         return Rendering(example.origin, model, show(example, example.messages, model), exact=is_exact)
     preferred, rejected = (
-        show(example, (*_unlearnt(example.messages), *_answer(example, key)), model)
-        for key in ("preferred_output", "non_preferred_output")
+        show(
+            example, (*_unlearnt(example.messages), *map(mapping_of, items_of(example.more.get(key)))), model
+        )
+        for key in OUTPUTS
     )
     return Rendering(example.origin, model, preferred, rejected, is_exact)
 
 
-def _by_template(example: Example, messages: Sequence[Message], model: str) -> tuple[Piece, ...]:
+def _by_template(example: Example, messages: Sequence[Message], model: str) -> tuple[Stretch, ...]:
     tokenizer, tools = tokenizer_of(model), tools_in(example.more)
     try:
         if example.method == "rft":
-            return (Piece(as_text(tokenizer, messages, tools, answer_next=True), False),)
+            return (Stretch(as_text(tokenizer, messages, tools, answer_next=True), False),)
         text, learnt = written(tokenizer, messages, tools)
     except DataError as error:
         raise DataError(f"{example.origin}: {error}") from None
     pieces, at = [], 0
     for start, stop in learnt:
-        pieces += [Piece(text[at:start], False), Piece(text[start:stop], True)]
+        pieces += [Stretch(text[at:start], False), Stretch(text[start:stop], True)]
         at = stop
-    return tuple(piece for piece in (*pieces, Piece(text[at:], False)) if piece.text)
+    return tuple(piece for piece in (*pieces, Stretch(text[at:], False)) if piece.text)
 
 
-def _resembling(example: Example, messages: Sequence[Message], model: str) -> tuple[Piece, ...]:
+def _resembling(example: Example, messages: Sequence[Message], model: str) -> tuple[Stretch, ...]:
     """The layout of ChatML, with tools as their JSON in front."""
     pieces = []
     tools = example.more.get("tools") or example.more.get("functions")
     if tools:
-        pieces.append(Piece(f"<|im_start|>tools\n{tokenizers.as_text(tools)}<|im_end|>\n", False))
+        pieces.append(Stretch(f"<|im_start|>tools\n{tokenizers.as_text(tools)}<|im_end|>\n", False))
     for message in messages:
-        learnt = (
-            example.method != "rft" and message.get("role") == "assistant" and bool(message.get("weight", 1))
-        )
+        is_said = message.get("role") == "assistant" and bool(message.get("weight", 1))
         name = f" name={message['name']}" if message.get("name") else ""
         said = "\n".join(filter(None, _said(message)))
         pieces += [
-            Piece(f"<|im_start|>{message.get('role')}{name}\n", False),
-            Piece(f"{said}<|im_end|>", learnt),
-            Piece("\n", False),
+            Stretch(f"<|im_start|>{message.get('role')}{name}\n", False),
+            Stretch(f"{said}<|im_end|>", is_said and example.method != "rft"),
+            Stretch("\n", False),
         ]
     if example.method == "rft":
-        pieces.append(Piece("<|im_start|>assistant\n", False))
+        pieces.append(Stretch("<|im_start|>assistant\n", False))
     return tuple(_joined(pieces))
 
 
 def _said(message: Message) -> Iterator[str]:
     yield text_of(message)
-    content = message.get("content")
-    for part in content if isinstance(content, list | tuple) else ():
-        if isinstance(part, dict) and part.get("type") == "image_url":
+    for part in items_of(message.get("content")):
+        if mapping_of(part).get("type") == "image_url":
             yield "[image]"
     for key in ("tool_calls", "function_call"):
         if message.get(key):
             yield tokenizers.as_text(message[key])
 
 
-def _joined(pieces: Sequence[Piece]) -> Iterator[Piece]:
+def _joined(pieces: Sequence[Stretch]) -> Iterator[Stretch]:
     """Neighbours of one kind as one piece."""
-    text, trained = "", False
-    for piece in pieces:
-        if piece.trained != trained:
-            if text:
-                yield Piece(text, trained)
-            text, trained = "", piece.trained
-        text += piece.text
-    if text:
-        yield Piece(text, trained)
+    for trained, alike in groupby(pieces, key=attrgetter("trained")):
+        if text := "".join(piece.text for piece in alike):
+            yield Stretch(text, trained)
 
 
 def _unlearnt(messages: Sequence[Message]) -> Iterator[Message]:
@@ -589,19 +576,12 @@ def _unlearnt(messages: Sequence[Message]) -> Iterator[Message]:
         yield {**message, "weight": 0} if message.get("role") == "assistant" else message
 
 
-def _answer(example: Example, key: str) -> Iterator[Message]:
-    answer = example.more.get(key)
-    for message in answer if isinstance(answer, list | tuple) else ():
-        if isinstance(message, dict):
-            yield message
-
-
-def _plain(pieces: Sequence[Piece]) -> str:
+def _plain(pieces: Sequence[Stretch]) -> str:
     return "".join(f"⟦{text}⟧" if trained else text for text, trained in pieces)
 
 
-def _drawn(pieces: Sequence[Piece]) -> str:
-    # Underlined as well as coloured: nothing is told by colour alone.
+def _drawn(pieces: Sequence[Stretch]) -> str:
+    # Underlined as well as coloured: colour alone says nothing.
     shown = "".join(
         f'<mark style="background:#fff3b0;color:#000;text-decoration:underline">{_safe(text)}</mark>'
         if trained

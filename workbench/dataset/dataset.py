@@ -59,51 +59,62 @@ def _families(
     prompts: Sequence[str], groups: Sequence[str | None] | None, together: Sequence[Sequence[int]]
 ) -> list[list[int]]:
     """Positions that are linked by an equal prompt, an equal group or by name; in order of their first."""
-    first = list(range(len(prompts)))  # each position's link towards the first of its family
-
-    def root(position: int) -> int:
-        while first[position] != position:
-            first[position] = first[first[position]]
-            position = first[position]
-        return position
-
-    def link(one: int, other: int) -> None:
-        low, high = sorted((root(one), root(other)))
-        first[high] = low
-
+    earlier: dict[int, int] = {}
     for labels in (prompts, groups or ()):
         seen: dict[str, int] = {}
         for position, label in enumerate(labels):
             if label is not None:
-                link(seen.setdefault(label, position), position)
+                join(earlier, seen.setdefault(label, position), position)
     for family in together:
         for position in family[1:]:
-            link(family[0], position)
-    found: dict[int, list[int]] = {}
-    for position in range(len(prompts)):
-        found.setdefault(root(position), []).append(position)
-    return list(found.values())
+            join(earlier, family[0], position)
+    return joined(earlier, len(prompts))
+
+
+def join(earlier: dict[int, int], one: int, other: int) -> None:
+    """Make one family of two positions; ``earlier`` links each of a family but its first to one before it."""
+    first, second = sorted((root(earlier, one), root(earlier, other)))
+    if first != second:
+        earlier[second] = first
+
+
+def root(earlier: dict[int, int], position: int) -> int:
+    """The first of the family; the links on the way are made shorter."""
+    while position in earlier:
+        above = earlier[position]
+        if above in earlier:
+            earlier[position] = earlier[above]
+        position = above
+    return position
+
+
+def joined(earlier: dict[int, int], size: int) -> list[list[int]]:
+    """All families, those of one member too, in order of their first."""
+    families: dict[int, list[int]] = {}
+    for position in range(size):
+        families.setdefault(root(earlier, position), []).append(position)
+    return list(families.values())
 
 
 def _dealt(families: Sequence[list[int]], kinds: Sequence[str], wanted: int) -> set[int]:
     """Families that fit into what is wanted of each kind; the smallest one if none does."""
-    room = _shares(Counter(kinds), wanted)
+    places = _shares(Counter(kinds), wanted)
     aside: set[int] = set()
     left: list[list[int]] = []
     for family in families:
         needs = Counter(kinds[position] for position in family)
-        if all(number <= room[kind] for kind, number in needs.items()):
+        if all(number <= places[kind] for kind, number in needs.items()):
             aside.update(family)
-            room.subtract(needs)
+            places.subtract(needs)
         else:
             left.append(family)
     # Families of several kinds may fit nowhere exactly: take those that bring the shares closer.
-    for family in left if len(room) > 1 else ():
+    for family in left if len(places) > 1 else ():
         needs = Counter(kinds[position] for position in family)
-        closer = sum(abs(room[kind]) - abs(room[kind] - number) for kind, number in needs.items())
+        closer = sum(abs(places[kind]) - abs(places[kind] - number) for kind, number in needs.items())
         if closer > 0 and len(aside) + len(family) < len(kinds):
             aside.update(family)
-            room.subtract(needs)
+            places.subtract(needs)
     return aside or set(sorted(families, key=len)[0])
 
 
@@ -129,6 +140,7 @@ JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON
 Message: TypeAlias = Mapping[str, JSON]
 
 ROWS_SHOWN, COLUMNS_SHOWN = 10, 8
+_EMPTY: Mapping[str, JSON] = MappingProxyType({})
 EXPORTED = ("origin", "messages", "more", "metadata")  # the columns of the Parquet file
 
 TOOLS = ("tools", "parallel_tool_calls")  # what belongs to the messages, wherever these stand
@@ -351,6 +363,16 @@ def text_of(message: Message) -> str:
         return ""
     texts = [part.get("text") for part in content if isinstance(part, Mapping)]
     return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def items_of(value: JSON) -> Sequence[JSON]:
+    """What a list holds; nothing where there should be one and is none."""
+    return value if isinstance(value, list | tuple) else ()
+
+
+def mapping_of(value: JSON) -> Mapping[str, JSON]:
+    """An object; an empty one where there should be one and is none."""
+    return value if isinstance(value, Mapping) else _EMPTY
 
 
 def identity(messages: Iterable[Message]) -> str:

@@ -144,7 +144,7 @@ def _cut(line: str) -> str:
 
 # Two versions of a dataset, row by row: what came, what went, and which answers changed.
 #
-# Rows are told by their content, so another order or another file name is no difference.
+# Rows are known by their content, so another order or another file name is no difference.
 
 SHOWN = 10
 
@@ -176,7 +176,7 @@ class RowChanges:
 
     def __repr__(self) -> str:
         """The sentence, then the first differences as they are shown of repairs."""
-        shown = [f"{origin}\n{told}" for _, origin, told in list(self._rows())[:SHOWN]]
+        shown = [f"{origin}\n{shown}" for _, origin, shown in list(self._rows())[:SHOWN]]
         return "\n\n".join((self.verdict, *shown))
 
     def _repr_html_(self) -> str:

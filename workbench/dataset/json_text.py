@@ -9,11 +9,13 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO, NamedTuple
 
-from workbench.dataset.check.row import Finding
+from workbench.dataset.check.row import NO_UTF_8, Finding, breaks, kind, wrong_byte
 from workbench.dataset.dataset import JSON, Message
 from workbench.errors import DataError
 
@@ -134,7 +136,7 @@ def text(value: JSON) -> str:
 
 
 def messages_in(value: JSON, path: str, origin: str) -> list[Message]:
-    """The messages of a list; what they say is not looked at here."""
+    """The messages of a list; what they say is not checked here."""
     if not isinstance(value, list) or not value:
         found = "empty" if value == [] else kind(value)
         raise DataError(f"{place_of(origin)}: {path} is {found}; it should be a list of messages.")
@@ -152,17 +154,6 @@ def conversation(value: JSON, role: str, path: str, origin: str) -> list[Message
     if isinstance(value, str):
         return [said(role, value)]
     return messages_in([value] if isinstance(value, Mapping) else value, path, origin)
-
-
-def kind(value: JSON) -> str:
-    """What a person calls it."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    if isinstance(value, str):
-        return "a text"
-    if isinstance(value, int | float):
-        return "a number"
-    return "an object" if isinstance(value, Mapping) else "a list"
 
 
 def place_of(origin: str) -> str:
@@ -188,7 +179,7 @@ def is_deep(value: JSON, allowed: int = DEPTH) -> bool:
 # Bytes become text: which encoding a file is in, and whether it is text at all.
 #
 # UTF-8, UTF-16 and UTF-32 are recognised for certain, with a byte order mark or without. The encodings of
-# old Windows and Mac programs can only be guessed; the guess is told, for somebody to look at the accents.
+# old Windows and Mac programs can only be guessed; the guess is noted, so that somebody checks the accents.
 # The reader, the check, the repair and the service all ask ``encoding_of`` here, and say it in its words.
 
 # The longer marks first: the one of UTF-32 begins with the one of UTF-16.
@@ -227,23 +218,30 @@ _PUNCTUATION = frozenset("‘’‚“”„‹›«»–—…•€£¥§°©�
 _FAULTS = 0.01  # share of characters that may be damaged in UTF-16 and UTF-32 without a mark
 _MOST_CONTROLS = 0.05  # share of the bytes: random ones have a tenth, texts next to none
 _CONTROLS = bytes(code for code in (*range(32), 127) if chr(code) not in "\t\n\f\r\b\x1b")
-_NO_UTF_8 = re.compile(r"[\udc80-\udcff]")  # how Python keeps such a byte
 _WHOLE = re.compile(rb"(?s).{0,1000}(?=[\s\",;]|$)")  # up to where no character of several bytes is cut
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
-def content(path: Path) -> bytes:
-    """The bytes of a file, or a sentence why there are none."""
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; name a file in it.")
-    if path.exists() and not path.is_file():  # a pipe or a device may never end
-        raise DataError(f"{path} is no plain file; copy its content to one.")
+def opened(path: Path) -> BufferedReader:
+    """The file, open to be read, or a sentence why it cannot be."""
     try:
-        return path.read_bytes()
+        mode = path.stat().st_mode
+        file = path.open("rb") if S_ISREG(mode) else None  # a pipe or a device may never end
     except FileNotFoundError:
         raise DataError(f"{path} does not exist (looked in {Path.cwd()}); check the name.") from None
     except (OSError, ValueError) as error:  # a name with NUL is a ValueError
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if file is None and S_ISDIR(mode):
+        raise DataError(f"{path} is a folder; name a file in it.")
+    if file is None:
+        raise DataError(f"{path} is no plain file; copy its content to one.")
+    return file
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a file, or a sentence why there are none."""
+    with opened(path) as file:
+        return file.read()
 
 
 class Encoding(NamedTuple):
@@ -266,9 +264,9 @@ def encoding_of(data: bytes, name: str, *, whole: bool = True) -> Encoding:
 
     A ``DataError`` when it is no text; ``name`` stands in it.
     """
-    for signature, (kind, way_out) in SIGNATURES.items():
+    for signature, (known, way_out) in SIGNATURES.items():
         if data.startswith(signature):
-            raise DataError(f"{name} is {kind} by its first bytes; {way_out}.")
+            raise DataError(f"{name} is {known} by its first bytes; {way_out}.")
     for mark, encoding in MARKS:
         if data.startswith(mark):
             return Encoding(mark=len(mark)) if encoding == "utf-8-sig" else Encoding(encoding)
@@ -325,7 +323,7 @@ def require_utf_8(file: BinaryIO, name: str) -> None:
         block = file.read(SAMPLE)
         is_read = not block
         text = decoder.decode(block, final=is_read)
-        wrong = None if text.isascii() else _NO_UTF_8.search(text)
+        wrong = None if text.isascii() else NO_UTF_8.search(text)
         before = text[: wrong.start()] if wrong else text
         line += before.count("\n")
         column = len(before) - last if (last := before.rfind("\n")) >= 0 else column + len(before)
@@ -345,27 +343,7 @@ def other_encoding(encoding: Encoding, sample: bytes) -> Finding:
         at = zero - 1
     line = sample.count(b"\n", 0, at) + 1
     message = f"the file is {encoding.label}, not UTF-8: line {line} has the byte 0x{sample[at]:02X}"
-    fix = "save it as UTF-8; `python -m workbench build` does it"
-    return Finding("error", "encoding", "", message, fix)
-
-
-def wrong_byte(text: str) -> Finding | None:
-    """The first byte that was no UTF-8 in a text that was decoded with ``surrogateescape``."""
-    wrong = _NO_UTF_8.search(text)
-    if wrong is None:
-        return None
-    return Finding(
-        "error",
-        "encoding",
-        f"character {wrong.start() + 1}",
-        f"the byte 0x{ord(wrong[0]) - 0xDC00:02X} is not UTF-8",
-        "write the right character there; `python -m workbench fix` tries Windows-1252",
-    )
-
-
-def windows_1252(text: str) -> str:
-    """The same with each byte that was no UTF-8 as the letter that it is in Windows-1252."""
-    return _NO_UTF_8.sub(lambda byte: bytes([ord(byte[0]) - 0xDC00]).decode("cp1252", "replace"), text)
+    return breaks("encoding", "", message, "save it as UTF-8; `python -m workbench build` does it")
 
 
 def _wrong_byte(error: UnicodeDecodeError, label: str, name: str) -> DataError:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.dataset import chat_formats, json_text, tables
-from workbench.dataset.chat_formats import AS_THEY_ARE, CHAT, Shape, checked, shape_of, unknown
+from workbench.dataset.chat_formats import AS_THEY_ARE, CHAT, ChatShape, checked, shape_of, unknown
 from workbench.dataset.dataset import EXPORTED, JSON, OUTPUTS, SYSTEM, TOOLS, Dataset, Example, Message
 from workbench.dataset.json_text import content, decoded, place_of, require_utf_8, said, text
 from workbench.dataset.tables import Records, usable
@@ -26,29 +26,12 @@ if TYPE_CHECKING:
 # How people name their columns, the clearest first. A "query" is an answer beside a question, and asks alone.
 KNOWN = {
     "question": (
-        "question",
-        "prompt",
-        "instruction",
-        "input",
-        "problem",
-        "request",
-        "user",
-        "user_message",
-        "text",
-        "query",
+        *("question", "prompt", "instruction", "input", "problem", "request", "user", "user_message"),
+        *("text", "query"),
     ),
     "answer": (
-        "answer",
-        "completion",
-        "output",
-        "response",
-        "reply",
-        "target",
-        "solution",
-        "assistant",
-        "ground_truth",
-        "label",
-        "query",
+        *("answer", "completion", "output", "response", "reply", "target", "solution", "assistant"),
+        *("ground_truth", "label", "query"),
     ),
     "preferred": ("preferred", "chosen", "preferred_output", "preferred_completion"),
     "rejected": ("rejected", "non_preferred", "non_preferred_output", "non_preferred_completion"),
@@ -248,7 +231,7 @@ def dataset_of(records: Records, wanted: Wanted) -> Dataset:
     columns = _columns(records, names, wanted, len(plain))
     system = None if wanted.system is None else system_template(wanted.system, names, name)
 
-    def example(row: tuple[tuple[int, JSON], Shape | None]) -> Example:
+    def example(row: tuple[tuple[int, JSON], ChatShape | None]) -> Example:
         (number, value), shape = row
         origin = f"{name}:{number}"
         record = checked(value, origin)
@@ -267,7 +250,7 @@ def dataset_of(records: Records, wanted: Wanted) -> Dataset:
     return Dataset(name, tuple(examples), (*records.notes, *guessed, *_recognised(shaped, wanted)))
 
 
-def _shape(value: JSON, wanted: Wanted) -> Shape | None:
+def _shape(value: JSON, wanted: Wanted) -> ChatShape | None:
     shape = shape_of(value)
     return None if shape is not None and shape.has_names and wanted.are_named else shape
 
@@ -323,7 +306,7 @@ def _without_nothing(value: JSON) -> JSON:
     return [_without_nothing(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _of_a_row(example: Example, shape: Shape) -> Example:
+def _of_a_row(example: Example, shape: ChatShape) -> Example:
     """In a table, other columns are not meant to be uploaded."""
     if shape.name == "exported example":
         return example
@@ -356,7 +339,7 @@ def _with_system(example: Example, system: Template, record: Mapping[str, JSON])
     return replace(example, messages=(said("system", instruction), *example.messages))
 
 
-def _recognised(shaped: Sequence[Shape | None], wanted: Wanted) -> list[str]:
+def _recognised(shaped: Sequence[ChatShape | None], wanted: Wanted) -> list[str]:
     """Which shapes there were, unless all rows are what is uploaded anyway."""
     found = Counter("plain record" if shape is None else shape.name for shape in shaped)
     if len(found) == 1 and (None in shaped or set(found) <= set(AS_THEY_ARE)):
@@ -452,7 +435,7 @@ def parse_jsonl(data: bytes, name: str) -> Dataset:
 
 def _records(path: Path, wanted: Wanted, sheet: str | None) -> Records:
     kind = path.suffix.lower()
-    if kind not in SUFFIXES and not path.is_dir():  # a folder is told below
+    if kind not in SUFFIXES and not path.is_dir():  # a folder is refused below
         raise DataError(
             f"{path} is none of the files that can be read ({', '.join(SUFFIXES)}); "
             "save the data as one of them."

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.dataset.check.row import Row
-from workbench.dataset.dataset import JSON
+from workbench.dataset.dataset import JSON, mapping_of
 from workbench.errors import SetupError
 from workbench.settings import home
 
@@ -38,7 +38,7 @@ _SHORT_ROLES = frozenset(("system", "developer", "user", "assistant", "tool", "f
 _PLAIN = PER_MESSAGE + 1
 
 
-class Layout(NamedTuple):
+class TokenLayout(NamedTuple):
     """The texts of some rows one after the other, and what is counted beside them."""
 
     texts: list[str]
@@ -52,9 +52,9 @@ class Layout(NamedTuple):
     """For each row whether it has an image in other than low detail: 1 or 0."""
 
 
-def laid_out(rows: Iterable[Row], known: Mapping[str, int]) -> Layout:
+def laid_out(rows: Iterable[Row], known: Mapping[str, int]) -> TokenLayout:
     """Take rows apart into what is to be counted; the tokens of ``known`` system messages are added."""
-    layout = Layout([], bytearray(), array("q"), array("q"), bytearray())
+    layout = TokenLayout([], bytearray(), array("q"), array("q"), bytearray())
     texts, trained = layout.texts, layout.trained
     for row in rows:
         value, before, tokens, larger = row.value, len(texts), 0, False
@@ -97,8 +97,7 @@ def conversations(value: Mapping[str, JSON]) -> Iterator[tuple[Sequence[JSON], s
     if isinstance(messages, list | tuple):
         yield messages, "whole"
         return
-    given = value.get("input")
-    prompt = given.get("messages") if isinstance(given, Mapping) else None
+    prompt = mapping_of(value.get("input")).get("messages")
     if isinstance(prompt, list | tuple):
         yield prompt, "prompt"
         for key in ("preferred_output", "non_preferred_output"):
@@ -112,7 +111,7 @@ def as_text(value: JSON) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=dict)
 
 
-def _add(message: Mapping[str, JSON], layout: Layout) -> tuple[int, bool]:
+def _add(message: Mapping[str, JSON], layout: TokenLayout) -> tuple[int, bool]:
     """Add a message's texts; the tokens beside them, and whether an image takes more."""
     texts, before = layout.texts, len(layout.texts)
     role, content, name = message.get("role"), message.get("content"), message.get("name")
@@ -139,8 +138,7 @@ def _add(message: Mapping[str, JSON], layout: Layout) -> tuple[int, bool]:
 
 
 def _tools(value: Mapping[str, JSON]) -> Iterator[str]:
-    given = value.get("input")
-    for place in (value, given if isinstance(given, Mapping) else {}):
+    for place in (value, mapping_of(value.get("input"))):
         for key in ("tools", "functions"):
             if place.get(key):
                 yield as_text(place[key])

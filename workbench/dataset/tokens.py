@@ -9,20 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench import catalog
 from workbench.dataset import chat_template
-from workbench.dataset.check.row import Finding, Row, Source
+from workbench.dataset.check.row import Finding, Row, RowSource, Tally, breaks
 from workbench.dataset.dataset import Dataset, Message, counted
 from workbench.dataset.tokenizers import PER_IMAGE, conversations, laid_out, vocabulary
 from workbench.display import table
 from workbench.errors import DataError, SetupError
 
-REMEMBERED_FROM = 4  # rows at the beginning of each batch whose system messages are looked at
+REMEMBERED_FROM = 4  # rows at the beginning of each batch whose system messages are counted once
 MOST_REMEMBERED = 1_000
 
 
@@ -38,32 +38,11 @@ class Counted(NamedTuple):
     """Whether a row takes more than that: it has an image in other than low detail."""
 
 
-class TokenCounter(Protocol):
-    """Counts as one model does."""
-
-    @property
-    def encoding(self) -> str:
-        """The vocabulary's name."""
-
-    @property
-    def exact(self) -> bool:
-        """Whether examples are counted as the model reads them, not by a rule that comes near."""
-
-    @property
-    def how(self) -> str:
-        """How it counts, for people."""
-
-    def count(self, texts: Sequence[str]) -> list[int]:
-        """The tokens of each text alone."""
-
-    def count_rows(self, rows: Sequence[Row]) -> Counted:
-        """The tokens of each row with all that stands around its texts."""
-
-
 class VocabularyCounter:
     """Counts by OpenAI's published rule; the texts exactly, what stands between them as far as known."""
 
     exact = False
+    """Whether examples are counted as the model reads them, not by a rule that comes near."""
 
     def __init__(self, encoding: str) -> None:
         """``encoding`` as ``tiktoken`` calls it."""
@@ -148,6 +127,10 @@ class TemplateCounter:
                 yield (*chat_template.written(self._tokenizer, messages, tools), again > 0)
         except DataError:  # counted as 0, which the collector tells of
             return
+
+
+TokenCounter: TypeAlias = VocabularyCounter | TemplateCounter
+"""Counts as one model does: texts alone, and rows with all that stands around their texts."""
 
 
 def _read_together(lists: Sequence[list[Message]]) -> Iterator[list[Message]]:
@@ -248,7 +231,7 @@ class TokenCounts:
         if b < 2:
             return 0.0
         ranks = np.arange(n, b, -1)
-        # From the longest down: b/n, then each time the share of the ranks that still have room below.
+        # From the longest down: b/n, then each time the share of the ranks that have enough others below.
         chances = np.cumprod(np.concatenate(([b / n], (ranks - b) / (ranks - 1))))
         longest = float(chances @ self._sorted[::-1][: n - b + 1])
         return 1 - self.total / n / longest if longest else 0.0
@@ -339,7 +322,7 @@ def count_tokens(dataset: Dataset, model: str | None = None) -> TokenCounts:
     return tokens.counts(dataset.name)
 
 
-class Tokens:
+class Tokens(Tally):
     """The tokens of the rows of one file: a ``Collector`` with two numbers a row."""
 
     def __init__(self, model: str | None, method: str) -> None:
@@ -389,13 +372,6 @@ class Tokens:
         self._numbers.extend(row.number for row in rows)
         self._at_least.extend(rows[int(place)].number for place in np.flatnonzero(at_least))
 
-    def merge(self, later: "Tokens") -> None:
-        """Take over what was counted in the stretch behind this one."""
-        self.totals.extend(later.totals)
-        self.trained.extend(later.trained)
-        self._numbers.extend(later._numbers)
-        self._at_least.extend(later._at_least)
-
     def counts(self, name: str) -> TokenCounts:
         """The sum and the spread, without the rows that cannot be counted."""
         countable = self._array(self.totals) > 0
@@ -405,11 +381,11 @@ class Tokens:
         how = self.uncounted or self._counter.how
         return TokenCounts(name, self.model, self.method, how, self._exact, self.limit, total, trained)
 
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """Rows that are too long, far longer than the others, or not counted in full."""
         if self.uncounted:
             fix = "do that to have tokens counted, or go on without"
-            yield Finding("warning", "not_counted", "", self.uncounted.rstrip("."), fix), ()
+            yield breaks("not_counted", "", self.uncounted.rstrip("."), fix), ()
             return
         yield from self._not_counted()
         totals = self._array(self.totals)
@@ -417,14 +393,14 @@ class Tokens:
         if limit is not None:
             message = f"longer than the {limit:,} tokens an example that {self._says(limit)}"
             fix = "shorten or split the conversation"
-            yield from self._rows(totals > limit, Finding("error", "too_long", "messages", message, fix))
+            yield from self._rows(totals > limit, breaks("too_long", "messages", message, fix))
         countable = totals[totals > 0]
         if len(countable) >= ENOUGH:
             usual = OUTLIER * float(np.median(countable))
             message = f"more than {OUTLIER} times as many tokens as half of the examples have"
             far = (totals > usual) & (totals <= (limit or totals.max()))
             fix = "look whether it belongs here; the longest example sets what a batch costs"
-            yield from self._rows(far, Finding("warning", "token_outlier", "messages", message, fix))
+            yield from self._rows(far, breaks("token_outlier", "messages", message, fix))
 
     def __getstate__(self) -> dict[str, object]:
         """Without the counter, which every process makes for itself."""
@@ -439,7 +415,7 @@ class Tokens:
             message = "the model's chat template cannot write the conversation, so its tokens are not counted"
             fix = "use a role and a text in every message, and no images"
             unwritten = self._array(self.totals) == 0
-            yield from self._rows(unwritten, Finding("warning", "not_counted", "messages", message, fix))
+            yield from self._rows(unwritten, breaks("not_counted", "messages", message, fix))
         if self._at_least:
             message = f"an image not in low detail takes more than the {PER_IMAGE} tokens counted for it"
             fix = "set detail to low, or expect a higher price"

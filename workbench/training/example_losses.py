@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
-from workbench.dataset.chat_template import Piece, Rendering
+from workbench.dataset.chat_template import Rendering, Stretch
 from workbench.dataset.dataset import Dataset, Example, counted
 from workbench.display import table
 from workbench.errors import DataError, SetupError
@@ -231,7 +231,7 @@ def example_losses(client: "OpenAI", job: "FineTuningJob | str", dataset: Datase
         Rendering(
             dataset[line["line"] - 1].origin,
             about["model"],
-            tuple(Piece(text, learnt) for text, learnt in line["pieces"]),
+            tuple(Stretch(text, learnt) for text, learnt in line["pieces"]),
             exact=True,
         )
         for line in lines

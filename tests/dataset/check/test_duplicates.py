@@ -10,6 +10,7 @@ from workbench.dataset.check.check import check
 from workbench.dataset.check.duplicates import Repeats, families
 from workbench.dataset.check.minhash import jaccard, pieces
 from workbench.dataset.check.row import Row
+from workbench.dataset.check.rules import completed
 from workbench.dataset.dataset import Dataset, Example
 from workbench.dataset.read import read
 from workbench.settings import ROOT
@@ -61,7 +62,7 @@ def found(*values: dict, fill: int = 60) -> list[tuple[str, str, str, list[int]]
     lines = Lines([*values, *(chat(f"Question {n}?", f"Answer {n}.") for n in range(fill))])
     repeats = Repeats()
     repeats.add(lines.rows())
-    return [(f.level, f.rule, f.message, list(numbers)) for f, numbers in repeats.found(lines)]
+    return [(completed(f).level, f.rule, f.message, list(numbers)) for f, numbers in repeats.found(lines)]
 
 
 def test_different_examples_are_fine():
@@ -139,8 +140,19 @@ def test_a_long_shared_system_message_makes_nothing_close():
 def test_the_same_prompt_with_another_answer():
     values = chat("Open on Sunday?", "No."), chat("open on Sunday", "Yes."), chat("Open on Sunday?", "Never.")
     assert found(*values) == [
-        ("warning", "contradiction", "the same prompt has another answer at faq.jsonl:1", [2, 3])
+        ("warning", "contradiction", "the prompt of faq.jsonl:1 has 3 different answers", [1, 2, 3]),
+        ("info", "contradiction", "1 of 61 prompts have different answers, in 3 of 63 rows (5 %)", []),
     ]
+
+
+def test_contradictions_are_counted_by_prompts_and_by_rows_in_whatever_order():
+    values = [chat("Sunday?", answer) for answer in ("Yes.", "No.", "No.", "No.")]
+    values += [chat("Monday?", answer) for answer in ("Yes.", "No.")]
+    for order in (values, values[::-1], values[3:] + values[:3], values[1::2] + values[::2]):
+        sums = [text for _, rule, text, rows in found(*order) if rule == "contradiction" and not rows]
+        assert sums == ["2 of 62 prompts have different answers, in 6 of 66 rows (9 %)"]
+        named = [rows for _, rule, _, rows in found(*order) if rule == "contradiction" and rows]
+        assert sorted(row for rows in named for row in rows) == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(
@@ -153,9 +165,9 @@ def test_no_contradiction(other):
 
 def test_many_contradictions_are_an_error():
     values = [chat("Open on Sunday?", f"Answer {n}.") for n in range(2)]
-    rules = [(level, rule, numbers) for level, rule, _, numbers in found(*values, fill=17)]
-    assert rules == [("warning", "contradiction", [2]), ("error", "contradiction", [])]
-    assert [level for level, *_ in found(*values, fill=18)] == ["warning"]  # 5 % exactly
+    rules = [(level, rule, numbers) for level, rule, _, numbers in found(*values, fill=37)]
+    assert rules == [("warning", "contradiction", [1, 2]), ("error", "contradiction", [])]
+    assert [level for level, *_ in found(*values, fill=38)] == ["warning", "info"]  # 5 % exactly
 
 
 def test_other_pictures_are_other_prompts():
@@ -167,10 +179,8 @@ def test_other_pictures_are_other_prompts():
         found(picture("https://a.example/1.png", "A cat."), picture("https://a.example/2.png", "A dog."))
         == []
     )
-    (contradiction,) = found(
-        picture("https://a.example/1.png", "A cat."), picture("https://a.example/1.png", "A dog.")
-    )
-    assert contradiction[1] == "contradiction"
+    twice = picture("https://a.example/1.png", "A cat."), picture("https://a.example/1.png", "A dog.")
+    assert {rule for _, rule, _, _ in found(*twice)} == {"contradiction"}
 
 
 def test_another_tool_is_another_answer():
@@ -179,7 +189,7 @@ def test_another_tool_is_another_answer():
         calls = {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": function}]}
         return {"messages": [{"role": "user", "content": "Paris?"}, calls]}
 
-    assert [rule for _, rule, _, _ in found(call("weather"), call("time"))] == ["contradiction"]
+    assert {rule for _, rule, _, _ in found(call("weather"), call("time"))} == {"contradiction"}
     assert [rule for _, rule, _, _ in found(call("time"), call("time"))] == ["duplicate"]
 
 
@@ -187,7 +197,7 @@ def test_another_reference_contradicts():
     def prompt(capital: str) -> dict:
         return {"messages": [{"role": "user", "content": "Capital?"}], "capital": capital}
 
-    assert [rule for _, rule, _, _ in found(prompt("Rome"), prompt("Oslo"))] == ["contradiction"]
+    assert {rule for _, rule, _, _ in found(prompt("Rome"), prompt("Oslo"))} == {"contradiction"}
 
 
 def test_a_reversed_pair():

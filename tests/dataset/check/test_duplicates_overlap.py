@@ -2,6 +2,7 @@ import pytest
 
 from workbench.dataset.check.duplicates import Repeats, overlap
 from workbench.dataset.check.row import Row
+from workbench.dataset.check.rules import completed
 from workbench.dataset.check.sources import DatasetSource
 from workbench.dataset.dataset import Dataset, Example
 from workbench.dataset.read import read
@@ -38,7 +39,7 @@ def found(
 ) -> list[tuple[str, str, str, list[int]]]:
     here, there = DatasetSource(dataset("a.jsonl", *training)), DatasetSource(dataset("b.jsonl", *other))
     findings = overlap(collected(here, group), here, collected(there, group), there, role)
-    return [(f.level, f.rule, f.message, list(numbers)) for f, numbers in findings]
+    return [(completed(f).level, f.rule, f.message, list(numbers)) for f, numbers in findings]
 
 
 def test_the_same_prompt_is_an_error():

@@ -2,9 +2,9 @@
 
 import pytest
 
-from workbench.dataset.check.methods import Task, grader_findings, response_format_findings
+from workbench.dataset.check.methods import CheckTask, grader_findings, response_format_findings
 from workbench.dataset.check.row import Row
-from workbench.dataset.check.rules import Phase, Rules
+from workbench.dataset.check.rules import Phase, Rules, completed
 
 ASK = {"role": "user", "content": "24 from [3, 8]?"}
 SAY = {"role": "assistant", "content": "3 * 8"}
@@ -227,7 +227,7 @@ def test_a_wrapped_schema_is_a_response_format():
     ],
 )
 def test_a_broken_response_format_is_told(given, path, message):
-    (finding,) = response_format_findings(given)
+    (finding,) = map(completed, response_format_findings(given))
     assert finding[:4] == ("error", "response_format", path, message)
 
 
@@ -248,7 +248,7 @@ def test_a_bare_schema_is_told_how_to_be_wrapped():
 
 def missed(values, *, cut=1_000, grader=None, plain=True):
     """The findings of a form about these rows, looked at in stretches."""
-    made = lambda: Phase("format", Task("rft", grader, role="test"))  # noqa: E731
+    made = lambda: Phase("format", CheckTask("rft", grader, role="test"))  # noqa: E731
     form = made()
     for first in range(0, len(values), cut):
         part = made()

@@ -16,6 +16,7 @@ from workbench.dataset.check.privacy import (
     tripping,
 )
 from workbench.dataset.check.row import Row
+from workbench.dataset.check.rules import completed
 from workbench.dataset.check.sources import DatasetSource
 from workbench.dataset.dataset import Dataset, Example
 
@@ -68,7 +69,7 @@ def found(seen: list[Row], cut: int = 1_000) -> list[tuple[str, str, str, str, l
     for part in parts[1:]:
         whole.merge(pickle.loads(pickle.dumps(part)))
     source = DatasetSource(Dataset("faq", tuple(Example((), f"faq:{row.number}") for row in seen)))
-    return [(f.level, f.rule, f.path, f.message, list(numbers)) for f, numbers in whole.found(source)]
+    return [(*completed(f)[:4], list(numbers)) for f, numbers in whole.found(source)]
 
 
 @pytest.mark.parametrize(
@@ -363,7 +364,7 @@ def test_every_kind_has_a_name_that_fits_into_a_sentence():
 
 
 def said(text: str) -> list[tuple[str, str]]:
-    return [(finding.level, finding.message) for finding in tripping(text.lower())]
+    return [(finding.level, finding.message) for finding in map(completed, tripping(text.lower()))]
 
 
 @pytest.mark.parametrize(
@@ -406,5 +407,5 @@ def test_explaining_step_by_step_is_harmless():
 
 
 def test_five_pieces_of_personal_data_are_dense_and_four_are_not():
-    assert [finding.level for finding in dense(5)] == ["info"]
+    assert [completed(finding).level for finding in dense(5)] == ["info"]
     assert list(dense(4)) == []

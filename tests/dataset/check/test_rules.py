@@ -14,10 +14,19 @@ from typer.testing import CliRunner
 from workbench.__main__ import app
 from workbench.dataset.check import rules
 from workbench.dataset.check.check import check
-from workbench.dataset.check.methods import METHODS, Task
+from workbench.dataset.check.methods import METHODS, CheckTask
 from workbench.dataset.check.report import LEVELS
-from workbench.dataset.check.row import Finding, Row
-from workbench.dataset.check.rules import PHASES, RULES, Phase, RowCheck, Rule, Rules, explained
+from workbench.dataset.check.row import Finding, Row, breaks
+from workbench.dataset.check.rules import (
+    PHASES,
+    RULES,
+    CheckRule,
+    Phase,
+    RowCheck,
+    Rules,
+    completed,
+    explained,
+)
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
 from workbench.settings import ROOT
@@ -29,11 +38,11 @@ ASK, SAY = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a
 
 
 def findings_in(path: Path) -> Iterator[tuple[set[str], str, int]]:
-    """Levels, rule and line of every ``Finding(level, rule, …)`` whose rule is written out."""
+    """Levels, rule and line of every ``Finding(level, rule, …)`` and ``breaks(rule, …)``."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding":
-            level, rule, _, message, fix = node.args
-            assert "''" not in (ast.unparse(message), ast.unparse(fix)), f"{path}:{node.lineno}"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Finding", "breaks"):
+            level, rule, _, *words = [None] * (ast.unparse(node.func) == "breaks") + node.args
+            assert "''" not in map(ast.unparse, words), f"{path}:{node.lineno}"
             if isinstance(rule, ast.Constant):
                 either = (level.body, level.orelse) if isinstance(level, ast.IfExp) else (level,)
                 named = {str(part.value) for part in either if isinstance(part, ast.Constant)}
@@ -50,6 +59,18 @@ def test_every_finding_has_a_level_of_its_rule():
     for path in DATASET.rglob("*.py"):
         for levels, rule, line in findings_in(path):
             assert levels <= set(RULES[rule].levels.split(", ")), f"{path}:{line}"
+
+
+def test_a_finding_without_a_level_and_a_way_out_has_those_of_its_rule():
+    assert completed(breaks("empty", "messages[0]", "there is no text")) == (
+        "error",
+        "empty",
+        "messages[0]",
+        "there is no text",
+        "fill it in, or leave the example out",
+    )
+    other = Finding("info", "empty", "", "there is no text", "write one")
+    assert completed(other) is other
 
 
 def test_every_level_of_the_table_is_known_and_the_worst_comes_first():
@@ -114,14 +135,14 @@ def no_shouting(row, task):
             yield Finding("warning", "shouting", turn.path, "a Q is a shout", "write q")
 
 
-SHOUTING = Rule(
+SHOUTING = CheckRule(
     "shouting", "warning", "format", "write q", "Capitals are for emergencies.", (RowCheck(no_shouting),)
 )
 WITH_SHOUTING = MappingProxyType({**RULES, "shouting": SHOUTING})
 
 
 def by_the_fast_path(values, method):
-    phase = Phase("format", Task(method))
+    phase = Phase("format", CheckTask(method))
     phase.add([Row(number, value) for number, value in enumerate(values)])
     return sorted((finding, n) for finding, numbers in phase._found for n in numbers)
 

@@ -9,9 +9,9 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 
 import pytest
 
-from workbench.dataset.check import json_lines, sources
+from workbench.dataset.check import row, sources
 from workbench.dataset.check.check import check
-from workbench.dataset.check.parallel import Seen, ThisProcess, executor_for, first_rows
+from workbench.dataset.check.parallel import Scanned, ThisProcess, executor_for, first_rows
 from workbench.dataset.check.sources import DatasetSource, FileSource, source_of
 from workbench.dataset.dataset import Dataset, Example
 from workbench.dataset.json_text import require_utf_8
@@ -24,7 +24,7 @@ def chat(question, answer="An answer."):
 
 
 def numbers(source):
-    return [row.number for piece in source.pieces() for row in piece.rows(Seen(()))]
+    return [row.number for piece in source.pieces() for row in piece.rows(Scanned(()))]
 
 
 def formal(path, **options):
@@ -185,7 +185,7 @@ def test_what_cannot_be_opened_is_refused(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         check("a\0b.jsonl")
     os.mkfifo(tmp_path / "pipe.jsonl")
-    with pytest.raises(DataError, match="a device or a pipe"):
+    with pytest.raises(DataError, match="is no plain file"):
         check(tmp_path / "pipe.jsonl")
 
 
@@ -235,14 +235,14 @@ def test_a_file_that_shrinks_meanwhile_is_refused(hundred, monkeypatch):
     pieces = list(source.pieces())
     os.truncate(hundred, 500)
     with pytest.raises(DataError, match="changed while it was checked"):
-        list(pieces[-1].rows(Seen(())))
+        list(pieces[-1].rows(Scanned(())))
     with pytest.raises(DataError, match="changed while it was checked"):
         source.row(99)
 
 
 def test_a_line_that_is_too_long_is_told_and_passed_over_in_little_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "LONGEST", 2**20)
-    monkeypatch.setattr(json_lines, "LONGEST", 2**20)
+    monkeypatch.setattr(row, "LONGEST", 2**20)
     path = tmp_path / "long.jsonl"
     with open(path, "w", encoding="utf-8") as file:
         file.write(chat("Before?") + "\n" + '{"messages": "')

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.dataset.check.methods import Task
+from workbench.dataset.check.counts import unusual
+from workbench.dataset.check.methods import CheckTask
 from workbench.dataset.check.row import Row
 from workbench.dataset.check.rules import Phase
 from workbench.dataset.check.sources import DatasetSource
-from workbench.dataset.check.texts import is_broken, is_refusal, opening, unusual
+from workbench.dataset.check.texts import is_broken, is_refusal, opening
 from workbench.dataset.dataset import Dataset, Example
 
 Found = tuple[str, str, str, str, list[int]]
@@ -31,10 +32,10 @@ def pair(preferred: str, rejected: str) -> dict[str, object]:
 
 def found(*values: dict[str, object], method: str = "sft", cut: int = 1_000) -> list[Found]:
     rows = [Row(number, value) for number, value in enumerate(values)]  # type: ignore[arg-type]
-    whole = Phase("texts", Task(method))
+    whole = Phase("texts", CheckTask(method))
     whole.add(rows[:cut])
     for start in range(cut, len(rows), cut):
-        later = Phase("texts", Task(method))
+        later = Phase("texts", CheckTask(method))
         later.add(rows[start : start + cut])
         whole.merge(pickle.loads(pickle.dumps(later)))
     examples = (Example(tuple(value.get("messages", ())), f"faq:{n}") for n, value in enumerate(values))  # type: ignore[call-overload]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from workbench.dataset.check.check import check
 from workbench.dataset.repair.changes import changes_from_jsonl, changes_to_jsonl, undo
 from workbench.dataset.repair.fixes import BY_DEFAULT
-from workbench.dataset.repair.lines import mended
+from workbench.dataset.repair.lines import repaired_line
 from workbench.dataset.repair.repair import propose
 from workbench.errors import DataError
 
@@ -41,7 +41,7 @@ def undone(repair):
 
 def read_as(line, *rules):
     """What a line that cannot be read becomes."""
-    *_, last = [(None, line), *mended(line, rules or BY_DEFAULT)]
+    *_, last = [(None, line), *repaired_line(line, rules or BY_DEFAULT)]
     return last
 
 

@@ -17,11 +17,12 @@ from workbench.catalog.methods import method as method_named
 from workbench.dataset.check import rules
 from workbench.dataset.check.counts import no_validation, sizes
 from workbench.dataset.check.duplicates import Repeats, overlap
-from workbench.dataset.check.methods import METHODS, Task, grader_findings, response_format_findings
-from workbench.dataset.check.parallel import Cuttable, Seen, executor_for, first_rows, scan
+from workbench.dataset.check.messages import prompt_in_use
+from workbench.dataset.check.methods import METHODS, CheckTask, grader_findings, response_format_findings
+from workbench.dataset.check.parallel import Cuttable, Scanned, executor_for, first_rows, scan
 from workbench.dataset.check.report import FileFacts, Findings, Group, Report, ascending, in_order
 from workbench.dataset.check.row import Collector, Finding, method_of
-from workbench.dataset.check.rules import PHASES, Phase, phases_of
+from workbench.dataset.check.rules import PHASES, Phase, completed, phases_of
 from workbench.dataset.check.sources import corpus_source, source_of, tell_apart
 from workbench.dataset.dataset import JSON, Dataset
 from workbench.dataset.tokens import Tokens, counter
@@ -45,7 +46,7 @@ CHECKED: Mapping[str, Collection[str]] = MappingProxyType(
 class Collectors:
     """Makes the collectors for one file, as often as there are stretches of it to read."""
 
-    task: Task
+    task: CheckTask
     phases: frozenset[str]
 
     def __call__(self) -> list[Collector]:
@@ -72,6 +73,7 @@ def check(
     grader: Mapping[str, JSON] | None = None,
     response_format: Mapping[str, JSON] | None = None,
     group: str | None = None,
+    prompt: Mapping[str, JSON] | None = None,
     only: Collection[str] = ASPECTS,
     executor: Executor | None = None,
 ) -> Report:
@@ -82,25 +84,27 @@ def check(
     ``method``: ``sft``, ``dpo`` or ``rft``; else guessed from the first rows. ``model``: whose tokens are
     counted, and whose limits hold; else those of gpt-4o. ``grader``: for ``rft``, whose templates are
     resolved against every row; ``response_format``: the structure that its answers will have. ``group``:
-    the field that ties examples together, such as a customer. ``only``: fewer aspects are faster; the ids
-    of rules keep other findings out of the report.
-    ``executor``: where to look; else all cores of this machine.
+    the field that ties examples together, such as a customer. ``prompt``: a request as it is sent today, with
+    ``{question}`` and the like for what varies; rows that ask otherwise are named. ``only``: fewer aspects
+    are faster; the ids of rules keep other findings out of the report. ``executor``: where to look; else all
+    cores of this machine.
     """
     phases = phases_of(only)
     sources: dict[str, Cuttable] = {"training": source_of(data)}
-    if validation is not None:
-        sources["validation"] = source_of(validation)
-    if test is not None:
-        sources["test"] = source_of(test)
-    if shots is not None:
-        sources["few-shot"] = source_of(shots)
+    given = {"validation": validation, "test": test, "few-shot": shots}
+    sources |= {role: source_of(other) for role, other in given.items() if other is not None}
     if corpus is not None:
         sources["corpus"] = corpus_source(corpus)
     tell_apart(list(sources.values()))
     guessed = _method_of(sources["training"], grader) if method is None else method_named(method).short
     vision = catalog.model(model).vision if model is not None and "format" in phases else None
-    task = Task(
-        method_named(guessed).format, dict(grader) if grader is not None else None, vision, model, group
+    task = CheckTask(
+        method_named(guessed).format,
+        dict(grader) if grader is not None else None,
+        vision,
+        model,
+        group,
+        prompt=prompt_in_use(prompt) if prompt is not None else None,
     )
     with executor_for(list(sources.values()), executor) as where:
         seen = {
@@ -108,16 +112,16 @@ def check(
             for role, source in sources.items()
         }
     found = {role: Findings(KINDS) for role in sources}
-    for finding in _about_all(task, phases, sources, guessed=method is None):
-        found["training"].add(finding, ())
+    about_all = [*_about_all(task, phases, sources, guessed=method is None)]
     if response_format is not None:
-        for finding in response_format_findings(response_format):
-            found["training"].add(finding, ())
+        about_all += response_format_findings(response_format)
+    for finding in about_all:
+        found["training"].add(completed(finding), ())
     for role, source in sources.items():
         for finding, numbers in _found_in(source, role, seen[role]):
-            found[role].add(finding, numbers)
+            found[role].add(completed(finding), numbers)
         for finding, numbers in _shared(sources, seen, role):
-            found["training"].add(finding, numbers)
+            found["training"].add(completed(finding), numbers)
     for source in sources.values():
         source.hold()
     groups = [group for role in sources for group in _groups(sources[role], found[role])]
@@ -138,7 +142,7 @@ def _method_of(source: Cuttable, grader: Mapping[str, JSON] | None) -> str:
 
 
 def _about_all(
-    task: Task, phases: Collection[str], sources: Mapping[str, Cuttable], guessed: bool
+    task: CheckTask, phases: Collection[str], sources: Mapping[str, Cuttable], guessed: bool
 ) -> Iterator[Finding]:
     """What is wrong with the job as a whole."""
     if guessed and task.method != "sft":
@@ -152,7 +156,7 @@ def _about_all(
             yield from no_validation(task.method)
 
 
-def _found_in(source: Cuttable, role: str, seen: Seen) -> Iterator[tuple[Finding, Sequence[int]]]:
+def _found_in(source: Cuttable, role: str, seen: Scanned) -> Iterator[tuple[Finding, Sequence[int]]]:
     for finding in source.notes:
         yield finding, ()
     if role in ("training", "validation"):
@@ -173,7 +177,7 @@ def _is_asked(rule: str, only: Collection[str], ids: Collection[str]) -> bool:
 
 
 def _shared(
-    sources: Mapping[str, Cuttable], seen: Mapping[str, Seen], role: str
+    sources: Mapping[str, Cuttable], seen: Mapping[str, Scanned], role: str
 ) -> Iterator[tuple[Finding, Sequence[int]]]:
     """What training has in common with another file; the rows are those of training."""
     training, other = _of_kind(Repeats, seen["training"]), _of_kind(Repeats, seen[role])
@@ -190,7 +194,7 @@ def _groups(source: Cuttable, found: Findings) -> Iterator[Group]:
             yield Group(finding, file, ascending(lines))
 
 
-def _facts(source: Cuttable, role: str, seen: Seen, model: str | None) -> FileFacts:
+def _facts(source: Cuttable, role: str, seen: Scanned, model: str | None) -> FileFacts:
     tokens = _of_kind(Tokens, seen)
     if tokens is None or tokens.uncounted:
         return FileFacts(source.name, role, seen.examples, bytes=seen.bytes)
@@ -198,6 +202,6 @@ def _facts(source: Cuttable, role: str, seen: Seen, model: str | None) -> FileFa
     return FileFacts(source.name, role, seen.examples, tokens.total, tokens.total_trained, how, seen.bytes)
 
 
-def _of_kind(kind: type[T], seen: Seen) -> T | None:
+def _of_kind(kind: type[T], seen: Scanned) -> T | None:
     phases = (phase for phase in seen.collectors if isinstance(phase, Phase))
     return next((part for phase in phases for part in phase.parts if isinstance(part, kind)), None)

@@ -7,11 +7,12 @@ are read again and compared exactly.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.dataset.check.counts import share
 from workbench.dataset.check.minhash import (
     FEWEST,
     RECORD,
@@ -32,7 +33,8 @@ from workbench.dataset.check.minhash import (
     together,
     within,
 )
-from workbench.dataset.check.row import Finding, Row, Source
+from workbench.dataset.check.row import Finding, Row, RowSource, Tally, breaks
+from workbench.dataset.dataset import join, joined, root
 
 NEAR = 0.7  # of the three-word pieces in common: the level that near-duplicate tools are measured at
 CONTRADICTORY = 0.05  # of the rows; a few slips are to be put right, more teach that any answer will do
@@ -42,7 +44,7 @@ Found = tuple[Finding, Sequence[int]]
 Chosen = NDArray[np.bool_]
 
 
-class Repeats:
+class Repeats(Tally):
     """A collector of what repeats itself; ``group`` names a field that ties rows together."""
 
     def __init__(self, group: str | None = None) -> None:
@@ -55,21 +57,16 @@ class Repeats:
         if rows:
             self._kept += fingerprints_of(rows, self.group).tobytes()
 
-    def merge(self, later: Self) -> None:
-        """Take over what was seen in the stretch behind this one."""
-        self._kept += later._kept
-
     @property
     def fingerprints(self) -> Fingerprints:
         """What is kept of all rows, in order."""
         return np.frombuffer(self._kept, RECORD)
 
-    def found(self, source: Source) -> Iterator[Found]:
+    def found(self, source: RowSource) -> Iterator[Found]:
         """Each kind of repeat with its rows."""
         if self.group is not None and len(self.fingerprints) and not self.fingerprints["group"].any():
             message = f"no row has {self.group}, so it ties none of them together"
-            fix = "name a column or a field that is there"
-            yield Finding("warning", "same_group", "", message, fix), ()
+            yield Finding("warning", "same_group", "", message, "name a column or a field that is there"), ()
         fingerprints = self.fingerprints
         yield from _duplicates(fingerprints, source)
         yield from _near_duplicates(fingerprints, source)
@@ -85,21 +82,18 @@ def families(texts: Sequence[str]) -> list[list[int]]:
     family = {later: earlier for later, earlier in enumerate(first.tolist()) if 0 <= earlier < later}
     signatures = signatures_of(known.lowest, known.words, FEWEST)
     for later, earlier, _ in _near(signatures, alone, lambda position: pieces(texts[position])):
-        _join(family, later, earlier)
-    members: dict[int, list[int]] = {}
-    for position in range(len(texts)):
-        members.setdefault(_root(family, position), []).append(position)
-    return [positions for positions in members.values() if len(positions) > 1]
+        join(family, later, earlier)
+    return [positions for positions in joined(family, len(texts)) if len(positions) > 1]
 
 
-def _duplicates(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
+def _duplicates(fingerprints: Fingerprints, source: RowSource) -> Iterator[Found]:
     first = _first(_whole(fingerprints), _says(fingerprints))
     for earlier, rows in by_place(first, _again(first)):
         message = f"the same example stands at {_origin(fingerprints, earlier, source)}"
-        yield Finding("warning", "duplicate", "", message, "keep one of them"), _numbers(fingerprints, rows)
+        yield breaks("duplicate", "", message), _numbers(fingerprints, rows)
 
 
-def _near_duplicates(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
+def _near_duplicates(fingerprints: Fingerprints, source: RowSource) -> Iterator[Found]:
     says = _says(fingerprints)
     first = _first(together(fingerprints["asked"], fingerprints["answer"], fingerprints["rejected"]), says)
     other_system = _again(first) & ~_again(_first(_whole(fingerprints), says))
@@ -113,16 +107,16 @@ def _near_duplicates(fingerprints: Fingerprints, source: Source) -> Iterator[Fou
         return frozenset().union(*map(pieces, texts))
 
     alike: dict[Finding, list[int]] = {}
-    told = set[int]()
-    for later, earlier, share in _near(fingerprints["text"], says & ~_again(first), read):
+    named = set[int]()
+    for later, earlier, similarity in _near(fingerprints["text"], says & ~_again(first), read):
         one, other = fingerprints[later], fingerprints[earlier]
-        if later in told or one["asked"] == other["asked"]:  # the same prompt: a contradiction, or a choice
+        if later in named or one["asked"] == other["asked"]:  # the same prompt: a contradiction, or a choice
             continue
-        told.add(later)
-        message = f"at least {tens(share)} % the same as {_origin(fingerprints, earlier, source)}, with "
+        named.add(later)
+        message = f"at least {tens(similarity)} % the same as {_origin(fingerprints, earlier, source)}, with "
         if one["answer"] == other["answer"] and one["rejected"] == other["rejected"]:
             message += "the same answer"
-            finding = Finding("warning", "near_duplicate", "", message, "keep one of them")
+            finding = breaks("near_duplicate", "", message, "keep one of them")
         else:
             message += "another answer"
             fix = "keep both where they differ in what matters, as the values of a template do"
@@ -131,27 +125,40 @@ def _near_duplicates(fingerprints: Fingerprints, source: Source) -> Iterator[Fou
     yield from alike.items()
 
 
-def tens(share: float) -> int:
+def tens(similarity: float) -> int:
     """A share as a percentage, rounded down to tens, so that equal findings come together."""
-    return int(share * 10 + 1e-9) * 10
+    return int(similarity * 10 + 1e-9) * 10
 
 
-def _contradictions(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
+def _contradictions(fingerprints: Fingerprints, source: RowSource) -> Iterator[Found]:
+    """Each prompt with different answers and all rows that ask it; then how many prompts and rows these are.
+
+    Which answer is right is not known, so none of the rows counts as the right one, wherever it stands.
+    """
     judged = (fingerprints["rejected"] == 0) & (fingerprints["answer"] != 0) & (fingerprints["asked"] != 0)
-    first = _first(together(fingerprints["system"], fingerprints["asked"]), judged)
-    other = judged & (fingerprints["answer"] != fingerprints["answer"][first])
-    for earlier, rows in by_place(first, other):
-        message = f"the same prompt has another answer at {_origin(fingerprints, earlier, source)}"
-        fix = "decide which answer is right"
+    prompts = together(fingerprints["system"], fingerprints["asked"])
+    first = _first(prompts, judged)
+    _, one_each = np.unique(together(prompts, fingerprints["answer"])[judged], return_index=True)
+    answers = np.bincount(first[judged][one_each], minlength=1)  # to the prompt that begins at a position
+    contradict = judged & (answers[np.where(judged, first, 0)] > 1)
+    for earlier, rows in by_place(first, contradict):
+        prompt = f"the prompt of {_origin(fingerprints, earlier, source)}"
+        message, fix = f"{prompt} has {answers[earlier]} different answers", "decide which answer is right"
         yield Finding("warning", "contradiction", "", message, fix), _numbers(fingerprints, rows)
-    share = int(np.count_nonzero(other)) / max(1, int(np.count_nonzero(judged)))
-    if share > CONTRADICTORY:
-        message = f"{share:.0%} of the rows answer a prompt otherwise than an earlier row does"
-        fix = "decide which answers are right before training"
-        yield Finding("error", "contradiction", "", message, fix), ()
+    rows_in, rows_of = int(np.count_nonzero(contradict)), int(np.count_nonzero(judged))
+    if rows_in:
+        message = (
+            f"{np.count_nonzero(answers > 1):,} of {np.count_nonzero(answers):,} prompts have different "
+            f"answers, in {rows_in:,} of {rows_of:,} rows ({share(rows_in, rows_of)})"
+        )
+        level = "error" if rows_in > CONTRADICTORY * rows_of else "info"
+        yield (
+            Finding(level, "contradiction", "", message, "decide which answers are right before training"),
+            (),
+        )
 
 
-def _reversed(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
+def _reversed(fingerprints: Fingerprints, source: RowSource) -> Iterator[Found]:
     pairs = (fingerprints["rejected"] != 0) & (fingerprints["answer"] != fingerprints["rejected"])
     there = together(fingerprints["asked"], fingerprints["answer"], fingerprints["rejected"])
     turned = together(fingerprints["asked"], fingerprints["rejected"], fingerprints["answer"])
@@ -159,7 +166,7 @@ def _reversed(fingerprints: Fingerprints, source: Source) -> Iterator[Found]:
     for earlier, rows in by_place(found, _again(found)):
         message = f"{_origin(fingerprints, earlier, source)} prefers the answer that is rejected here"
         fix = "decide which answer is better; each takes back what the other teaches"
-        yield Finding("error", "reversed", "", message, fix), _numbers(fingerprints, rows)
+        yield breaks("reversed", "", message, fix), _numbers(fingerprints, rows)
 
 
 def _near(
@@ -170,31 +177,15 @@ def _near(
     family: dict[int, int] = {}
     for later, candidates in within(signatures, np.flatnonzero(chosen), NEAR):
         for candidate in candidates.tolist():
-            first = _root(family, candidate)
-            if first == _root(family, later):
+            first = root(family, candidate)
+            if first == root(family, later):
                 continue
             for earlier in dict.fromkeys((first, candidate)):
-                share = jaccard(remembered(later), remembered(earlier))
-                if share >= NEAR:
-                    _join(family, later, earlier)
-                    yield later, earlier, share
+                similarity = jaccard(remembered(later), remembered(earlier))
+                if similarity >= NEAR:
+                    join(family, later, earlier)
+                    yield later, earlier, similarity
                     break
-
-
-def _join(family: dict[int, int], one: int, other: int) -> None:
-    first, second = sorted((_root(family, one), _root(family, other)))
-    if first != second:
-        family[second] = first
-
-
-def _root(family: dict[int, int], member: int) -> int:
-    """The first of the family; everybody else points to an earlier member."""
-    while member in family:
-        above = family[member]
-        if above in family:
-            family[member] = family[above]
-        member = above
-    return member
 
 
 def _whole(fingerprints: Fingerprints) -> Hashes:
@@ -227,14 +218,14 @@ def _numbers(fingerprints: Fingerprints, positions: Positions) -> list[int]:
     return numbers
 
 
-def _origin(fingerprints: Fingerprints, position: int, source: Source) -> str:
+def _origin(fingerprints: Fingerprints, position: int, source: RowSource) -> str:
     return source.origin(int(fingerprints["number"][position]))
 
 
 # Contamination: training data that is also in what the model is judged by, is shown, or looks up.
 #
 # A question that was trained on is no question any more; its score shows memorisation. Equal prompts
-# are told by their hashes; close ones are read again and compared for true.
+# are found by their hashes; close ones are read again and compared exactly.
 
 LEAK = 0.8  # of the three-word pieces in common
 
@@ -269,7 +260,7 @@ MEETINGS = {
 
 
 def overlap(
-    training: Repeats, training_source: Source, other: Repeats, other_source: Source, role: str
+    training: Repeats, training_source: RowSource, other: Repeats, other_source: RowSource, role: str
 ) -> Iterator[Found]:
     """What of the training data is in the other file too; system messages do not count.
 
@@ -280,12 +271,12 @@ def overlap(
     here, there = training.fingerprints, other.fingerprints
     places = earliest(there["asked"], here["asked"])
     for place, rows in by_place(places, places >= 0):
-        message = f"{_origin_in(there, place, other_source)} asks the same, {meeting.then}"
+        message = f"{_origin(there, place, other_source)} asks the same, {meeting.then}"
         yield Finding(meeting.level, "overlap", "", message, meeting.fix), here["number"][rows].tolist()
     yield from _near_overlap(here, np.flatnonzero(places < 0), training_source, there, other_source, meeting)
     places = earliest(there["group"], here["group"])
     for place, rows in by_place(places, places >= 0):
-        message = f"the same {training.group} is at {_origin_in(there, place, other_source)}, {meeting.then}"
+        message = f"the same {training.group} is at {_origin(there, place, other_source)}, {meeting.then}"
         fix = f"split by {training.group}"
         yield Finding(meeting.level, "same_group", "", message, fix), here["number"][rows].tolist()
 
@@ -293,9 +284,9 @@ def overlap(
 def _near_overlap(
     here: Fingerprints,
     rows: Positions,
-    source: Source,
+    source: RowSource,
     there: Fingerprints,
-    other_source: Source,
+    other_source: RowSource,
     meeting: Meeting,
 ) -> Iterator[Found]:
     """Rows that are close to one of the others, and ask the same as none."""
@@ -312,11 +303,11 @@ def _near_overlap(
         number = int(here["number"][position])
         row = source.row(number)
         compared = _pieces(row, column)
-        share, nearest = max((jaccard(compared, read(place)), -place) for place in candidates.tolist())
-        if share < LEAK:
+        similarity, nearest = max((jaccard(compared, read(place)), -place) for place in candidates.tolist())
+        if similarity < LEAK:
             continue
         place = -nearest
-        message = f"{_origin_in(there, place, other_source)} is at least {tens(share)} % the same"
+        message = f"{_origin(there, place, other_source)} is at least {tens(similarity)} % the same"
         level, fix = meeting.level, meeting.fix
         if column == "text":
             message += f", {meeting.then}"
@@ -339,7 +330,3 @@ def _pieces(row: Row, column: str) -> frozenset[int]:
     if column == "prompt":
         return pieces(texts.asked)
     return frozenset().union(*map(pieces, (texts.asked, texts.answer, texts.rejected)))
-
-
-def _origin_in(fingerprints: Fingerprints, position: int, source: Source) -> str:
-    return source.origin(int(fingerprints["number"][position]))

@@ -1,20 +1,22 @@
 """What a message may say: a text, or a list of parts of the kinds that its role can send.
 
 Which parts a role can send: the request schemas of openai/openai-openapi (2026-08-21), less audio
-and files, which no method of fine-tuning takes. Then the order of roles, and the images.
+and files, which no method of fine-tuning takes. Then the order of roles, the images, and the prompt in use.
 """
 
 import binascii
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeGuard
 from urllib.parse import urlsplit
 
 from workbench.catalog.limits import in_words, of_provider
-from workbench.dataset.check.report import meant, shown, within
-from workbench.dataset.check.row import Finding
-from workbench.dataset.dataset import JSON, OTHER_FIELDS, ROLES, SYSTEM, Message, role_meant
+from workbench.dataset.chat_template import tools_in
+from workbench.dataset.check.row import Finding, Row, breaks, image_parts, is_simple, meant, shown, within
+from workbench.dataset.dataset import JSON, OTHER_FIELDS, ROLES, SYSTEM, Message, mapping_of, role_meant
+from workbench.errors import DataError
 
 _PARTS = {"user": ("text", "image_url"), "assistant": ("text", "refusal")}  # others: text only
 _PART_MEANT = {
@@ -34,24 +36,23 @@ def what_is_said(message: Message, place: str) -> Iterator[Finding]:
     elif isinstance(content, list | tuple):
         yield from _parts(content, role, place) if content else _empty(message, place)
     elif content is not None:
-        yield Finding("error", "content", place, f"{shown(content)} is no text", "put it in quotes")
+        yield breaks("content", place, f"{shown(content)} is no text", "put it in quotes")
     elif role == "tool":
         finding = "a tool message has no text"
-        yield Finding("error", "content", place, finding, 'write what the tool gave, or "" for nothing')
+        yield breaks("content", place, finding, 'write what the tool gave, or "" for nothing')
     elif role != "function":
         yield from _empty(message, place)
     refusal = message.get("refusal")
     if role == "assistant" and refusal is not None and not isinstance(refusal, str):
         place = place.removesuffix("content") + "refusal"
-        yield Finding("error", "content", place, f"{shown(refusal)} is no text", "put it in quotes")
+        yield breaks("content", place, f"{shown(refusal)} is no text", "put it in quotes")
 
 
 def _empty(message: Message, place: str) -> Iterator[Finding]:
     """No text is fine where an assistant calls a tool or refuses instead."""
     instead = any(message.get(key) for key in ("tool_calls", "function_call", "refusal"))
     if message.get("role") != "assistant" or not instead:
-        fix = "fill it in, or leave the example out"
-        yield Finding("error", "empty", place, "there is no text", fix)
+        yield breaks("empty", place, "there is no text")
 
 
 def _parts(parts: Sequence[JSON], role: JSON, place: str) -> Iterator[Finding]:
@@ -61,24 +62,22 @@ def _parts(parts: Sequence[JSON], role: JSON, place: str) -> Iterator[Finding]:
         here = f"{place}[{position}]"
         kind = part.get("type") if isinstance(part, Mapping) else None
         if not isinstance(part, Mapping) or not isinstance(kind, str):
-            yield Finding("error", "content", here, f"{shown(part)} is no part of a message", _TEXT_PART)
+            yield breaks("content", here, f"{shown(part)} is no part of a message", _TEXT_PART)
         elif kind == "image_url":
             continue  # who may send it: see ``images``
         elif kind not in allowed:
             right = _PART_MEANT.get(kind) or meant(kind, allowed)
             fix = f"did you mean {right!r}" if right in allowed else f"use {' or '.join(allowed)}"
             finding = f"{shown(kind)} is no kind of part that a message of this role can hold"
-            yield Finding("error", "content", f"{here}.type", finding, fix)
+            yield breaks("content", f"{here}.type", finding, fix)
         elif not isinstance(text := part.get(kind), str):
-            finding = f"{shown(text)} is no text"
-            yield Finding("error", "content", f"{here}.{kind}", finding, _TEXT_PART)
+            yield breaks("content", f"{here}.{kind}", f"{shown(text)} is no text", _TEXT_PART)
         elif not text or text.isspace():
             blank.append(here)
     if role in ("tool", "function"):
         return
     if len(blank) == len(parts):
-        fix = "fill it in, or leave the example out"
-        yield Finding("error", "empty", place, "there is no text", fix)
+        yield breaks("empty", place, "there is no text")
     else:
         for here in blank:
             yield Finding("warning", "empty", here, "this part has no text", "remove the part")
@@ -90,8 +89,6 @@ def _parts(parts: Sequence[JSON], role: JSON, place: str) -> Iterator[Finding]:
 # methods' own matter.
 # Rules and numbers: Microsoft Learn, "Customize a model with fine-tuning" (10/05/2026), and the request
 # schemas ``FineTuneChatRequestInput`` and its fellows of openai/openai-openapi (2026-08-21).
-
-_SIMPLE_ROLES = (*SYSTEM, "user", "assistant")
 
 _ANYBODY = ("role", "content", "name")
 _FIELDS = {
@@ -106,12 +103,12 @@ def messages_in(value: Mapping[str, JSON], path: str) -> Iterator[Finding]:
     """Whether there are messages at all; ``path`` is where they should be."""
     messages = value.get("messages")
     if "messages" not in value:
-        yield Finding("error", "messages", path, "there are no messages", _other_shape(value))
+        yield breaks("messages", path, "there are no messages", _other_shape(value))
     elif not isinstance(messages, list | tuple):
         fix = 'write a list: [{"role": "user", "content": …}, …]'
-        yield Finding("error", "messages", path, f"{shown(messages)} is no list of messages", fix)
+        yield breaks("messages", path, f"{shown(messages)} is no list of messages", fix)
     elif not messages:
-        yield Finding("error", "messages", path, "the list of messages is empty", "leave the example out")
+        yield breaks("messages", path, "the list of messages is empty", "leave the example out")
 
 
 def conversation(messages: Sequence[JSON], path: str) -> Iterator[Finding]:
@@ -127,19 +124,11 @@ def roles(messages: Sequence[JSON]) -> list[JSON]:
     return [message.get("role") if isinstance(message, Mapping) else None for message in messages]
 
 
-def is_simple(message: JSON) -> TypeGuard[dict[str, str]]:
-    """Whether it is a role and a text and nothing else, as most messages are; such a one is right."""
-    if type(message) is not dict or len(message) != 2 or message.get("role") not in _SIMPLE_ROLES:
-        return False
-    content = message.get("content")
-    return type(content) is str and content != "" and not content.isspace()
-
-
 def one_message(message: JSON, place: str) -> Iterator[Finding]:
     """What one message may hold, whatever stands around it."""
     if not isinstance(message, Mapping):
         fix = 'write {"role": "user", "content": …}'
-        yield Finding("error", "messages", place, f"{shown(message)} is no message", fix)
+        yield breaks("messages", place, f"{shown(message)} is no message", fix)
         return
     role = message.get("role")
     yield from _role(message, place)
@@ -158,10 +147,7 @@ def ends_with_an_answer(messages: Sequence[JSON], path: str) -> Iterator[Finding
     """Supervised: the last message is the answer to learn, and something is learned."""
     speakers = roles(messages)
     if speakers[-1] != "assistant":
-        finding = "the last message is not the assistant's"
-        yield Finding(
-            "error", "last", f"{path}[{len(speakers) - 1}]", finding, "end with the answer to learn"
-        )
+        yield breaks("last", f"{path}[{len(speakers) - 1}]", "the last message is not the assistant's")
     weights = [m.get("weight") for m in messages if isinstance(m, Mapping) and m.get("role") == "assistant"]
     if weights and all(type(weight) is int and weight == 0 for weight in weights):
         finding = "every assistant message has weight 0, so nothing is learned from it"
@@ -207,26 +193,25 @@ def _role(message: Message, place: str) -> Iterator[Finding]:
     role = message.get("role")
     if "role" not in message:
         fix = "rename 'from' to 'role'" if "from" in message else "say who speaks: system, user or assistant"
-        yield Finding("error", "role", f"{place}.role", "there is no role", fix)
+        yield breaks("role", f"{place}.role", "there is no role", fix)
     elif not isinstance(role, str) or role not in ROLES:
         right = None
         if isinstance(role, str):
             right = role_meant(role[:20]) or meant(role, ROLES)
         fix = f"did you mean {right!r}" if right else "use system, user or assistant"
-        yield Finding("error", "role", f"{place}.role", f"{shown(role)} is no role", fix)
+        yield breaks("role", f"{place}.role", f"{shown(role)} is no role", fix)
     elif role == "function":
         fix = "answer a call in tool_calls with a message of role 'tool'"
-        yield Finding("warning", "legacy", f"{place}.role", "'function' is the old form of 'tool'", fix)
+        yield breaks("legacy", f"{place}.role", "'function' is the old form of 'tool'", fix)
 
 
 def _weight(message: Message, place: str) -> Iterator[Finding]:
     weight = message["weight"]
     place += ".weight"
     if message.get("role") != "assistant":
-        yield Finding("error", "weight", place, "only an assistant message may have a weight", "remove it")
+        yield breaks("weight", place, "only an assistant message may have a weight", "remove it")
     elif type(weight) is not int or weight not in (0, 1):
-        fix = "use 1 (learn this) or 0 (do not)"
-        yield Finding("error", "weight", place, f"the weight is {shown(weight)}", fix)
+        yield breaks("weight", place, f"the weight is {shown(weight)}", "use 1 (learn this) or 0 (do not)")
 
 
 def _name(message: Message, place: str) -> Iterator[Finding]:
@@ -234,9 +219,9 @@ def _name(message: Message, place: str) -> Iterator[Finding]:
     place += ".name"
     if message.get("role") == "function" and not name:
         fix = "write the name of the function that gave this"
-        yield Finding("error", "name", place, "a function message has no name", fix)
+        yield breaks("name", place, "a function message has no name", fix)
     elif not isinstance(name, str):
-        yield Finding("error", "name", place, f"{shown(name)} is no name", "write a text, or leave it out")
+        yield breaks("name", place, f"{shown(name)} is no name", "write a text, or leave it out")
     elif not _NAME.fullmatch(name):
         finding = "the name has spaces, signs or more than 64 characters"
         yield Finding("warning", "name", place, finding, "use letters, digits, _ and -, or leave it out")
@@ -244,11 +229,11 @@ def _name(message: Message, place: str) -> Iterator[Finding]:
 
 def _unknown(key: str, known: Sequence[str], message: Message, place: str) -> Iterator[Finding]:
     if key == "weight":
-        return  # told as a weight
+        return  # a finding about the weight says it
     owner = next((role for role, fields in _FIELDS.items() if key in fields), None)
     if owner:
         finding = f"{key!r} belongs to messages of role {owner!r}"
-        yield Finding("error", "unknown_key", f"{place}.{key}", finding, "remove it, or put the role right")
+        yield breaks("unknown_key", f"{place}.{key}", finding, "remove it, or put the role right")
         return
     right = OTHER_FIELDS.get(key) or meant(key, known)
     fix = f"did you mean {right!r}" if right and right not in message else "remove it"
@@ -257,7 +242,7 @@ def _unknown(key: str, known: Sequence[str], message: Message, place: str) -> It
 
 def _order(speakers: Sequence[JSON], path: str) -> Iterator[Finding]:
     if "user" not in speakers:
-        yield Finding("error", "user", path, "nobody asks: there is no user message", "add the question")
+        yield breaks("user", path, "nobody asks: there is no user message")
     for position, (before, role) in enumerate(pairwise(speakers), 1):
         place = f"{path}[{position}]"
         if before == role and role in ("assistant", "user"):
@@ -265,14 +250,13 @@ def _order(speakers: Sequence[JSON], path: str) -> Iterator[Finding]:
             finding = f"this is a second {role} message in a row"
             yield Finding(level, "order", place, finding, f"merge it with {path}[{position - 1}]")
         if role in SYSTEM and before not in SYSTEM:
-            finding = f"a {role} message stands behind others"
-            yield Finding("warning", "system_place", place, finding, "put it first")
+            yield breaks("system_place", place, f"a {role} message stands behind others", "put it first")
 
 
 # What the service asks of images: who may send them, how many, how large, and of which kind.
 #
 # An image stands in a user's message as an address or as a data URL; of the
-# latter the bytes are looked at, as far as that needs no decoder.
+# latter the bytes are checked, as far as that needs no decoder.
 # Rules: Microsoft Learn, "Vision fine-tuning" (07/31/2026); the numbers are those of ``catalog.limits``.
 
 _DATA_URL = re.compile(r"data:([^;,]{0,80})((?:;[^;,]{0,80})*),", re.IGNORECASE)
@@ -292,52 +276,39 @@ _JPEG_COLOURS = {1: "greyscale", 4: "CMYK"}  # 3 is colour
 _RGB = "convert it to RGB or RGBA"
 
 
-def image_parts(messages: JSON) -> Iterator[tuple[int, int, JSON, Mapping[str, JSON]]]:
-    """Each image of a conversation: number of its message and its part, who sends it, and the part."""
-    for number, message in enumerate(messages if isinstance(messages, list | tuple) else ()):
-        content = message.get("content") if isinstance(message, Mapping) else None
-        if isinstance(content, list | tuple) and isinstance(message, Mapping):
-            for position, part in enumerate(content):
-                if isinstance(part, Mapping) and part.get("type") == "image_url":
-                    yield number, position, message.get("role"), part
-
-
 def images(messages: Sequence[JSON], path: str, vision: bool | None) -> Iterator[Finding]:
     """All that is the matter with the images of one example; ``vision``: whether the model sees any."""
     found = list(image_parts(messages))
     for number, position, role, part in found:
         place = f"{path}[{number}].content[{position}]"
         if role != "user":
-            finding = "only a user may send images"
-            yield Finding("error", "image", place, finding, "move it to a user message")
+            yield breaks("image", place, "only a user may send images", "move it to a user message")
         yield from _image(part.get("image_url"), f"{place}.image_url")
     most = of_provider("azure").max_images
     if most is not None and len(found) > most:
         finding = f"the example has more than {most} images"
-        yield Finding("error", "image", path, finding, "leave some out, or make two examples of it")
+        yield breaks("image", path, finding, "leave some out, or make two examples of it")
     if found and vision is False:
         finding = "this model learns from texts only, and the example has images"
-        yield Finding("error", "image", path, finding, "choose a model for vision, or leave the example out")
+        yield breaks("image", path, finding, "choose a model for vision, or leave the example out")
 
 
 def _image(image: JSON, place: str) -> Iterator[Finding]:
     if not isinstance(image, Mapping):
-        yield Finding("error", "image", place, "this is no image", 'write {"url": …}')
+        yield breaks("image", place, "this is no image", 'write {"url": …}')
         return
     if "detail" in image and image["detail"] not in _DETAILS:
         finding = f"the detail is {shown(image['detail'])}"
-        yield Finding("error", "image", f"{place}.detail", finding, "use low, high or auto")
+        yield breaks("image", f"{place}.detail", finding, "use low, high or auto")
     url = image.get("url")
     place += ".url"
     if not isinstance(url, str):
-        fix = "write an https address or a data URL"
-        yield Finding("error", "image", place, f"{shown(url)} is no address", fix)
+        yield breaks("image", place, f"{shown(url)} is no address", "write an https address or a data URL")
     elif url[:5].lower() == "data:":
         for finding, fix in _data_url(url):
-            yield Finding("error", "image", place, finding, fix)
+            yield breaks("image", place, finding, fix)
     elif not _is_web_address(url):
-        fix = "write an https address or a data URL"
-        yield Finding("error", "image", place, "this is no web address", fix)
+        yield breaks("image", place, "this is no web address", "write an https address or a data URL")
 
 
 def _is_web_address(url: str) -> bool:
@@ -394,3 +365,81 @@ def _jpeg_channels(content: bytes) -> int:
             return content[at + 9]
         at += 2 + max(2, int.from_bytes(content[at + 2 : at + 4], "big"))
     return 0
+
+
+# The prompt in use: whether the rows ask as the tuned model will be asked (train/serve skew).
+
+_VARIES = re.compile(r" ?\{\w+\} ?")  # {question}, {passages}
+
+
+@dataclass(frozen=True)
+class PromptInUse:
+    """What is sent to a model with every question; made by ``prompt_in_use``."""
+
+    instruction: str
+    question: str
+    """The last message of the user, with its places for what varies."""
+    tools: Mapping[str, str]
+    """Each function by its name, as JSON."""
+
+    def findings(self, row: Row) -> Iterator[Finding]:
+        """Where a row has another instruction, other tools, or another form of its last question."""
+        turns = {turn.part: turn for turn in row.turns if turn.part == "system" or turn.role == "user"}
+        place = turns["system"].path if "system" in turns else "messages"
+        if self.instruction and not row.system.strip():
+            yield breaks("skew", place, "there is no instruction, and the prompt in use has one")
+        elif row.system.strip() and not self.instruction:
+            yield breaks("skew", place, "there is an instruction, and the prompt in use has none")
+        elif not _fits(row.system, self.instruction):
+            yield breaks("skew", place, "the instruction is not that of the prompt in use")
+        asked = turns.get("prompt")
+        if asked and _VARIES.search(self.question) and not _fits(asked.text, self.question):
+            message = "the question does not have the form that it has in the prompt in use"
+            yield breaks("skew", asked.path, message, f"write it as {shown(self.question)}")
+        tools = _offered(row.value)
+        differences = [
+            *(f"{name} is missing" for name in self.tools if name not in tools),
+            *(f"{name} is not in use" for name in tools if name not in self.tools),
+            *(
+                f"{name} is declared otherwise"
+                for name in tools
+                if self.tools.get(name) not in (None, tools[name])
+            ),
+        ]
+        if differences:
+            yield breaks("skew", "tools", f"the tools are not those in use: {', '.join(differences[:3])}")
+
+
+def prompt_in_use(request: Mapping[str, JSON]) -> PromptInUse:
+    """What of a request (``messages``, ``tools``) stays the same from question to question.
+
+    What varies is written ``{question}``, ``{passages}`` or with any other word; the user's last message is
+    compared where it has such a place. Examples that are shown before the question are not compared.
+    """
+    row = Row(0, request)
+    asked = [turn.text for turn in row.turns if turn.role == "user"]
+    if not asked:
+        raise DataError(
+            'The prompt in use has no message of the user; give {"messages": [{"role": "system", '
+            '"content": …}, {"role": "user", "content": "{question}"}], "tools": […]}.'
+        )
+    return PromptInUse(row.system.strip(), asked[-1], _offered(request))
+
+
+def _fits(text: str, form: str) -> bool:
+    """Whether a text is this form filled in, white space aside."""
+    parts = map(re.escape, _VARIES.split(" ".join(form.split())))
+    return re.fullmatch(".*".join(parts), " ".join(text.split()), re.DOTALL) is not None
+
+
+def _offered(value: Mapping[str, JSON]) -> dict[str, str]:
+    functions = (
+        mapping_of(mapping_of(tool).get("function"))
+        for tool in tools_in(mapping_of(value.get("input", value)))
+    )
+    return {
+        str(each.get("name")): json.dumps(
+            {key: each.get(key) for key in ("description", "parameters")}, sort_keys=True, default=dict
+        )
+        for each in functions
+    }

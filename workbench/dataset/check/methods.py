@@ -17,21 +17,29 @@ from typing import Self
 
 from workbench.catalog.methods import short_names
 from workbench.dataset.check.messages import (
+    PromptInUse,
     conversation,
     ends_with_an_answer,
-    image_parts,
     images,
-    is_simple,
     messages_in,
     one_message,
     roles,
     unknown_keys,
     weights_do_nothing,
 )
-from workbench.dataset.check.report import meant, shown
-from workbench.dataset.check.row import Finding, Row, Source
-from workbench.dataset.check.tools import calls, pairing, schema_of, tools_of
-from workbench.dataset.dataset import JSON, OUTPUTS, text_of
+from workbench.dataset.check.row import (
+    Finding,
+    Row,
+    RowSource,
+    breaks,
+    calls_of,
+    image_parts,
+    is_simple,
+    meant,
+    shown,
+)
+from workbench.dataset.check.tools import Tools, calls, pairing, schema_of, tools_of
+from workbench.dataset.dataset import JSON, OUTPUTS, mapping_of, text_of
 from workbench.evaluation.graders.grader_types import TYPES, item_fields, python_sources, template_texts
 from workbench.evaluation.graders.grades import Place, item_reads, places
 from workbench.evaluation.graders.sandboxed import READABLE
@@ -49,7 +57,7 @@ _MESSAGE = 'write [{"role": "assistant", "content": …}]'
 
 
 @dataclass(frozen=True)
-class Task:
+class CheckTask:
     """What the rows of one file are checked for."""
 
     method: str
@@ -63,6 +71,8 @@ class Task:
     """The field that ties rows together, such as a customer."""
     role: str = "training"
     """What the file is for, as in ``FileFacts``."""
+    prompt: PromptInUse | None = None
+    """What the rows' instructions, tools and questions are compared with."""
 
     @cached_property
     def reads(self) -> "Reads | None":
@@ -70,7 +80,7 @@ class Task:
         return Reads(self.grader) if self.grader is not None and self.method == "rft" else None
 
 
-def of_the_format(row: Row, task: Task) -> Iterator[Finding]:
+def of_the_format(row: Row, task: CheckTask) -> Iterator[Finding]:
     """All that one line has against the format of its method, whatever JSON it holds."""
     if task.method == "dpo":
         return preference(row.value)
@@ -79,7 +89,13 @@ def of_the_format(row: Row, task: Task) -> Iterator[Finding]:
     return supervised(row.value, task.vision)
 
 
-def is_plain(value: Mapping[str, JSON], task: Task) -> bool:
+def skew(row: Row, task: CheckTask) -> Iterator[Finding]:
+    """What a row asks otherwise than the prompt in use does."""
+    if task.prompt is not None:
+        yield from task.prompt.findings(row)
+
+
+def is_plain(value: Mapping[str, JSON], task: CheckTask) -> bool:
     """Whether ``of_the_format`` finds nothing because the line is as simple as most; about a microsecond.
 
     A simple line has no images either. ``False`` means: not known.
@@ -96,14 +112,12 @@ def supervised(value: Mapping[str, JSON], vision: bool | None) -> Iterator[Findi
     messages = value.get("messages")
     tools = tools_of(value, "")
     yield from messages_in(value, "messages")
-    if "messages" in value:  # else it is another format, and that is what is told
+    if "messages" in value:  # else it is another format, and that is what is said
         yield from unknown_keys(value, _CONVERSATION, "")
     yield from tools.findings
     if isinstance(messages, list | tuple) and messages:
-        yield from conversation(messages, "messages")
+        yield from _asked(messages, "messages", tools, {})
         yield from ends_with_an_answer(messages, "messages")
-        yield from calls(messages, "messages", tools)
-        yield from pairing(messages, "messages", {})
         yield from images(messages, "messages", vision)
 
 
@@ -121,9 +135,7 @@ def preference(value: Mapping[str, JSON]) -> Iterator[Finding]:
         yield from tools.findings
         messages = given.get("messages")
         if isinstance(messages, list | tuple) and messages:
-            yield from conversation(messages, "input.messages")
-            yield from calls(messages, "input.messages", tools)
-            yield from pairing(messages, "input.messages", waiting)
+            yield from _asked(messages, "input.messages", tools, waiting)
             yield from weights_do_nothing(messages, "input.messages", _LEARNED)
             yield from _text_only(messages, "input.messages")
             yield from _open_end(messages)
@@ -147,6 +159,12 @@ def preference(value: Mapping[str, JSON]) -> Iterator[Finding]:
         yield from unknown_keys(rest, ("input", *OUTPUTS), "")
 
 
+def _asked(messages: Sequence[JSON], path: str, tools: Tools, waiting: dict[str, str]) -> Iterator[Finding]:
+    yield from conversation(messages, path)
+    yield from calls(messages, path, tools)
+    yield from pairing(messages, path, waiting)
+
+
 def normalised(text: str) -> str:
     """A text without what no reader would call a difference: case, white space, forms of one letter."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
@@ -160,17 +178,17 @@ def _no_input(value: Mapping[str, JSON]) -> Finding:
         fix = "put 'messages' (and 'tools') inside 'input'"
     elif "prompt" in value:
         fix = "this is the form of another tool; read() turns it into pairs"
-    return Finding("error", "input", "input", finding, fix)
+    return breaks("input", "input", finding, fix)
 
 
 def _no_output(value: Mapping[str, JSON], key: str) -> Finding:
     other = next((name for name in _OTHER_NAMES[key] if name in value), None)
     if key not in value and other:
-        return Finding("error", "outputs", other, f"the service calls this {key!r}", "rename it")
+        return breaks("outputs", other, f"the service calls this {key!r}", "rename it")
     if key not in value:
-        return Finding("error", "outputs", key, f"there is no {key}", _MESSAGE)
+        return breaks("outputs", key, f"there is no {key}", _MESSAGE)
     finding = "the list is empty" if value[key] in ([], ()) else f"{shown(value[key])} is no list of messages"
-    return Finding("error", "outputs", key, finding, _MESSAGE)
+    return breaks("outputs", key, finding, _MESSAGE)
 
 
 def _output(output: Sequence[JSON], path: str) -> Iterator[Finding]:
@@ -181,10 +199,9 @@ def _output(output: Sequence[JSON], path: str) -> Iterator[Finding]:
         if role in ("system", "developer", "user", "function"):
             finding = f"an output has messages of assistant and tool only, not of {role}"
             place = f"{path}[{position}].role"
-            yield Finding("error", "outputs", place, finding, "move it to input.messages, or remove it")
+            yield breaks("outputs", place, finding, "move it to input.messages, or remove it")
     if "assistant" not in speakers:
-        finding = "the output has no assistant message"
-        yield Finding("error", "outputs", path, finding, "add what the assistant says")
+        yield breaks("outputs", path, "the output has no assistant message", "add what the assistant says")
 
 
 def _open_end(messages: Sequence[JSON]) -> Iterator[Finding]:
@@ -199,41 +216,34 @@ def _open_end(messages: Sequence[JSON]) -> Iterator[Finding]:
 def _text_only(messages: Sequence[JSON], path: str) -> Iterator[Finding]:
     for number, position, _, _ in image_parts(messages):
         place = f"{path}[{number}].content[{position}]"
-        yield Finding("error", "image", place, "preference pairs are text only", "leave the example out")
+        yield breaks("image", place, "preference pairs are text only", "leave the example out")
 
 
 def _identical(preferred: Sequence[JSON], rejected: Sequence[JSON]) -> Iterator[Finding]:
     first, second = _said(preferred), _said(rejected)
     fix = "write what is better about one of them, or leave the example out"
     if not first.strip():
-        return  # neither says anything, which is told at both
+        return  # neither says anything, which is a finding at both
     if first == second:
-        finding = "both outputs are the same, so there is nothing to prefer"
-        yield Finding("error", "identical", "", finding, fix)
+        yield breaks("identical", "", "both outputs are the same, so there is nothing to prefer", fix)
     elif normalised(first) == normalised(second):
-        finding = "the outputs differ in capitals or white space only"
-        yield Finding("warning", "identical", "", finding, fix)
+        yield Finding("warning", "identical", "", "the outputs differ in capitals or white space only", fix)
 
 
 def _said(output: Sequence[JSON]) -> str:
     """What an output says and calls; the ids of calls are no part of that."""
     parts: list[JSON] = []
-    for message in output:
-        if not isinstance(message, Mapping):
-            continue
+    for message in map(mapping_of, output):
         parts += [text_of(message), message.get("refusal")]
-        every = message.get("tool_calls")
-        for call in every if isinstance(every, list | tuple) else ():
-            function = call.get("function") if isinstance(call, Mapping) else None
-            if isinstance(function, Mapping):
-                parts += [function.get("name"), function.get("arguments")]
+        for _, function in calls_of(message):
+            parts += [function.get("name"), function.get("arguments")]
     return "\n".join(part for part in parts if isinstance(part, str))
 
 
 # What the format asks of a prompt for reinforcement: it ends with the user, and the grader finds its fields.
 #
 # Every other key of the line is reference data, which the grader reads as ``item.<key>``. What is
-# the matter with the grader or the response format itself is told once, not at every line.
+# the matter with the grader or the response format itself is said once, not at every line.
 # Rules: Microsoft Learn, "Reinforcement fine-tuning" (10/05/2026) and its preparation page (10/07/2026).
 
 OF_THE_FORMAT = ("messages", "tools", "parallel_tool_calls", "functions")
@@ -281,9 +291,7 @@ def reinforcement(value: Mapping[str, JSON], reads: Reads | None, vision: bool |
     yield from tools.findings
     messages = value.get("messages")
     if isinstance(messages, list | tuple) and messages:
-        yield from conversation(messages, "messages")
-        yield from calls(messages, "messages", tools)
-        yield from pairing(messages, "messages", {})
+        yield from _asked(messages, "messages", tools, {})
         yield from images(messages, "messages", vision)
         yield from weights_do_nothing(messages, "messages", _LEARNED_BY_REINFORCEMENT)
         yield from _last_user(roles(messages))
@@ -291,7 +299,7 @@ def reinforcement(value: Mapping[str, JSON], reads: Reads | None, vision: bool |
     for key in references:
         if not nameable(key):
             finding = f"no template can name {shown(key)}"
-            yield Finding("warning", "reference", key, finding, "use letters, digits and _ only")
+            yield breaks("reference", key, finding, "use letters, digits and _ only")
     if reads is not None:
         yield from _resolved(value, reads)
     elif not references:
@@ -322,7 +330,7 @@ class Fields:
         for fields, numbers in later._rows.items():
             self._rows.setdefault(fields, array("q")).extend(numbers)
 
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """Each field that nearly all rows have, with the rows that lack it."""
         having = Counter[str]()
         for fields, numbers in self._rows.items():
@@ -336,7 +344,7 @@ class Fields:
                 "fill it in, or leave the row out: a grader that reads it would have nothing to compare with"
             )
             lacking = (rows for fields, rows in self._rows.items() if name not in fields)
-            yield Finding("warning", "missing_field", "", message, fix), sorted(chain.from_iterable(lacking))
+            yield breaks("missing_field", "", message, fix), sorted(chain.from_iterable(lacking))
 
 
 def _is_blank(content: JSON) -> bool:
@@ -369,20 +377,17 @@ def _last_user(speakers: Sequence[JSON]) -> Iterator[Finding]:
         fix = "end with the user's message"
         if speakers[-1] == "assistant":
             fix += "; what the assistant should say belongs into a field for the grader"
-        yield Finding("error", "last_user", place, "the last message is not the user's", fix)
+        yield breaks("last_user", place, "the last message is not the user's", fix)
 
 
 def _resolved(value: Mapping[str, JSON], reads: Reads) -> Iterator[Finding]:
-    for path in reads.templates:
-        missing = _missing(value, path)
-        if missing:
-            what = f"the grader reads {{{{item.{'.'.join(path)}}}}}"
-            yield Finding("error", "template", missing[0], f"{what}, {missing[1]}", missing[2])
-    for path in reads.source:
-        missing = _missing(value, path)
-        if missing:
-            what = f"the grader's source reads item{''.join(f'[{name!r}]' for name in path)}"
-            yield Finding("warning", "template", missing[0], f"{what}, {missing[1]}", missing[2])
+    for path in (*reads.templates, *reads.source):
+        if missing := _missing(value, path):
+            level, what = "error", f"the grader reads {{{{item.{'.'.join(path)}}}}}"
+            if path not in reads.templates:
+                level = "warning"
+                what = f"the grader's source reads item{''.join(f'[{name!r}]' for name in path)}"
+            yield Finding(level, "template", missing[0], f"{what}, {missing[1]}", missing[2])
 
 
 def _missing(value: Mapping[str, JSON], path: tuple[str, ...]) -> tuple[str, str, str] | None:
@@ -397,11 +402,10 @@ def _missing(value: Mapping[str, JSON], path: tuple[str, ...]) -> tuple[str, str
             fix = f"did you mean {right!r}" if right else "add the field, or change the grader"
             return place, f"and there is no {name!r}", fix
         here = here[name]
-    if here is None:
-        return ".".join(path), "and it is null", "fill it in, or leave the example out"
-    if isinstance(here, str) and not here.strip():
-        return ".".join(path), "and it is empty", "fill it in, or leave the example out"
-    return None
+    if not _is_blank(here):
+        return None
+    found = "and it is null" if here is None else "and it is empty"
+    return ".".join(path), found, "fill it in, or leave the example out"
 
 
 def _types(grader: Mapping[str, JSON], path: str) -> Iterator[Finding]:
@@ -445,25 +449,25 @@ def _template(place: Place) -> Iterator[tuple[str, str, str]]:
 def _response_format(given: JSON) -> Iterator[Finding]:
     path = "response_format"
     if not isinstance(given, Mapping):
-        yield Finding("error", "response_format", path, f"{shown(given)} is no response format", _WRAPPED)
+        yield breaks("response_format", path, f"{shown(given)} is no response format", _WRAPPED)
         return
     wrapped = given.get("json_schema")
     if given.get("type") != "json_schema" or not isinstance(wrapped, Mapping):
         bare = "properties" in given or (given.get("type") == "object")
         finding = "this is a bare schema" if bare else "this is no json_schema format"
-        yield Finding("error", "response_format", path, finding, _WRAPPED)
+        yield breaks("response_format", path, finding, _WRAPPED)
         return
     path += ".json_schema"
     name = wrapped.get("name")
     if not isinstance(name, str) or not _SCHEMA_NAME.fullmatch(name):
         fix = "use 1 to 64 letters a to z, digits, _ and -"
-        yield Finding("error", "response_format", f"{path}.name", f"{shown(name)} is no name", fix)
+        yield breaks("response_format", f"{path}.name", f"{shown(name)} is no name", fix)
     strict = wrapped.get("strict")
     if strict is not True:
         finding = f"strict is {shown(strict)}, so an answer may be other JSON"
         yield Finding("warning", "response_format", f"{path}.strict", finding, "set it to true")
     if "schema" not in wrapped:
-        yield Finding("error", "response_format", f"{path}.schema", "there is no schema", _WRAPPED)
+        yield breaks("response_format", f"{path}.schema", "there is no schema", _WRAPPED)
     else:
         _, broken = schema_of(wrapped["schema"], f"{path}.schema")
         yield from (finding._replace(rule="response_format") for finding in broken)
@@ -515,6 +519,6 @@ def _plain_references(value: Mapping[str, JSON], reads: Reads | None) -> bool:
     for key, content in value.items():
         if key != "messages" and (key in OF_THE_FORMAT or not nameable(key)):
             return False
-        if key in keys and (content is None or (isinstance(content, str) and not content.strip())):
+        if key in keys and _is_blank(content):
             return False
     return value.keys() >= keys

@@ -1,4 +1,4 @@
-"""Which texts may be close, told from their signatures without comparing each with each.
+"""Which texts may be close by their signatures, without comparing each with each.
 
 Signatures are cut into bands; texts that agree in a band are candidates, and those stay whose
 signatures agree as a whole. However many agree (a million texts from one template), each text gets
@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.dataset.check.row import Row
-from workbench.dataset.dataset import JSON
+from workbench.dataset.check.row import Row, calls_of, image_parts
+from workbench.dataset.dataset import JSON, items_of, mapping_of
 
 Signatures = NDArray[np.uint8]
 """One row a text, a byte a slot; all zero: this text takes no part."""
@@ -353,12 +353,12 @@ def texts_of(row: Row) -> Texts:
     if not row.turns:
         return Texts("", "\n".join(text for text in row.value.values() if isinstance(text, str)), "", "")
     value, system, answer = row.value, row.system, row.answer
-    messages, given = value.get("messages"), value.get("input")
-    last = messages[-1] if isinstance(messages, list | tuple) and messages else None
-    if isinstance(last, Mapping) and last.get("role") == "user":
+    messages = items_of(value.get("messages"))
+    last = mapping_of(messages[-1] if messages else None)
+    if last.get("role") == "user":
         reference = {key: part for key, part in value.items() if key not in _NO_REFERENCE}
         answer = _written(reference) if reference else ""
-    tools = value.get("tools") or (given.get("tools") if isinstance(given, Mapping) else None)
+    tools = value.get("tools") or mapping_of(value.get("input")).get("tools")
     return Texts(
         f"{system}\n{_written(tools)}" if tools else system,
         "\n".join((row.asked, *_pictures(value))),
@@ -432,21 +432,14 @@ def _written(value: JSON) -> str:
 
 
 def _pictures(value: Mapping[str, JSON]) -> Iterator[str]:
-    given = value.get("input")
-    messages = given.get("messages") if isinstance(given, Mapping) else value.get("messages")
-    for message in messages if isinstance(messages, list | tuple) else ():
-        content = message.get("content") if isinstance(message, Mapping) else None
-        for part in content if isinstance(content, list | tuple) else ():
-            picture = part.get("image_url") if isinstance(part, Mapping) else None
-            address = picture.get("url") if isinstance(picture, Mapping) else picture
-            if isinstance(address, str):
-                yield address
+    given = mapping_of(value.get("input"))
+    for _, _, _, part in image_parts((given or value).get("messages")):
+        picture = part.get("image_url")
+        address = picture.get("url") if isinstance(picture, Mapping) else picture
+        if isinstance(address, str):
+            yield address
 
 
-def _called(message: JSON) -> Iterator[str]:
-    calls = message.get("tool_calls") if isinstance(message, Mapping) else None
-    for call in calls if isinstance(calls, list | tuple) else ():
-        function = call.get("function") if isinstance(call, Mapping) else None
-        name = function.get("name") if isinstance(function, Mapping) else None
-        if isinstance(name, str):
-            yield name
+def _called(message: Mapping[str, JSON]) -> Iterator[str]:
+    names = (function.get("name") for _, function in calls_of(message))
+    return (name for name in names if isinstance(name, str))

@@ -1,6 +1,6 @@
-"""Rows are looked at in pieces, on all cores or on many machines, and the results put together in order.
+"""Rows are checked in pieces, on all cores or on many machines, and the results put together in order.
 
-Where the pieces are looked at is the business of an executor from the standard library's
+Where the pieces are checked is the business of an executor from the standard library's
 ``concurrent.futures``: none (in this process), its pool of processes, or the one of ``dask.distributed``
 (``client.get_executor()``, whose workers must see the file under the same path). The findings are the
 same, however the rows are cut.
@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NoReturn, ParamSpec, Protocol, TypeVar
 
 from workbench.dataset.check.report import Findings
-from workbench.dataset.check.row import Collector, Finding, Row, Source
+from workbench.dataset.check.row import Collector, Finding, Row, RowSource
 from workbench.errors import SetupError
 from workbench.settings import setting
 
@@ -40,11 +40,11 @@ class Piece(Protocol):
     def bytes(self) -> int:
         """How much there is to do."""
 
-    def rows(self, seen: "Seen") -> Iterator[Row]:
+    def rows(self, seen: "Scanned") -> Iterator[Row]:
         """The rows whose lines hold an object; ``seen`` learns the lines' length and what is wrong there."""
 
 
-class Cuttable(Source, Protocol):
+class Cuttable(RowSource, Protocol):
     """A source that comes in pieces."""
 
     @property
@@ -65,7 +65,7 @@ class Cuttable(Source, Protocol):
         """Raise a ``DataError`` when it is no longer what it was."""
 
 
-class Seen:
+class Scanned:
     """What was seen in a stretch: rows, bytes, what is wrong with the lines, and by the collectors."""
 
     def __init__(self, collectors: Sequence[Collector]) -> None:
@@ -81,7 +81,7 @@ class Seen:
         for collector in self.collectors:
             collector.add(rows)
 
-    def merge(self, later: "Seen") -> None:
+    def merge(self, later: "Scanned") -> None:
         """Take over what was seen in the stretch behind this one."""
         self.examples += later.examples
         self.bytes += later.bytes
@@ -94,9 +94,9 @@ class Seen:
 Aspects = Callable[[], Sequence[Collector]]
 
 
-def look(piece: Piece, aspects: Aspects) -> Seen:
+def look(piece: Piece, aspects: Aspects) -> Scanned:
     """Look at one piece."""
-    seen = Seen(aspects())
+    seen = Scanned(aspects())
     rows = piece.rows(seen)
     with _uncollected():
         while batch := list(islice(rows, BATCH)):
@@ -118,13 +118,13 @@ def _uncollected() -> Iterator[None]:
 
 def first_rows(source: Cuttable, n: int) -> list[Row]:
     """So many rows from the beginning."""
-    return list(islice((row for piece in source.pieces() for row in piece.rows(Seen(()))), n))
+    return list(islice((row for piece in source.pieces() for row in piece.rows(Scanned(()))), n))
 
 
-def scan(source: Cuttable, aspects: Aspects, executor: Executor) -> Seen:
+def scan(source: Cuttable, aspects: Aspects, executor: Executor) -> Scanned:
     """Look at all pieces of a source where the executor says, and put together what was seen."""
-    seen = Seen(aspects())
-    under_way: deque[tuple[Piece, Future[Seen]]] = deque()
+    seen = Scanned(aspects())
+    under_way: deque[tuple[Piece, Future[Scanned]]] = deque()
     try:
         with _progress(source) as bar:
             for piece in source.pieces():
@@ -135,7 +135,7 @@ def scan(source: Cuttable, aspects: Aspects, executor: Executor) -> Seen:
                 _merge_first(seen, under_way, bar)
     except BrokenExecutor:
         raise SetupError(
-            f"A process that looked at {source.name} ended early: it ran out of memory, or this is a script "
+            f"A process that checked {source.name} ended early: it ran out of memory, or this is a script "
             'without `if __name__ == "__main__":` around its calls; put it there, or pass an executor.'
         ) from None
     finally:
@@ -177,7 +177,9 @@ def _at_once(executor: Executor) -> int:
     return 2 * (os.cpu_count() or 1) if isinstance(executor, ProcessPoolExecutor) else IN_FLIGHT
 
 
-def _merge_first(seen: Seen, under_way: deque[tuple[Piece, Future[Seen]]], bar: "tqdm[NoReturn]") -> None:
+def _merge_first(
+    seen: Scanned, under_way: deque[tuple[Piece, Future[Scanned]]], bar: "tqdm[NoReturn]"
+) -> None:
     piece, future = under_way[0]
     seen.merge(future.result())
     bar.update(piece.bytes)

@@ -1,4 +1,4 @@
-"""Personal data that can be told by its form: addresses, numbers with a checksum, introduced names.
+"""Personal data that is known by its form: addresses, numbers with a checksum, introduced names.
 
 Precision comes first: a number counts when its checksum or its numbering plan
 says so, or when the words before it do. Passport numbers have no checksum, and
@@ -7,8 +7,10 @@ names in running text need a language model: neither is looked for.
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from bisect import bisect, insort
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from typing import NamedTuple
 
 import phonenumbers
 from stdnum import luhn, numdb
@@ -17,7 +19,30 @@ from stdnum.es import dni, nie
 from stdnum.iso7064 import mod_97_10
 from stdnum.us import ssn
 
-from workbench.dataset.check.spans import Span
+
+class Span(NamedTuple):
+    """``text[start:end]`` and what it is."""
+
+    start: int
+    end: int
+    kind: str
+    """``email``, ``phone``, ``card``, ``github_token``, …: a key of ``privacy.KINDS``."""
+    rule: str
+    """``pii`` or ``secret``."""
+
+
+def disjoint(spans: Iterable[Span]) -> list[Span]:
+    """The spans in order; of two that overlap the secret stays, then the longer one, then the first."""
+    kept: list[Span] = []
+    for span in sorted(spans, key=lambda span: (span.rule != "secret", span.start - span.end)):
+        place = bisect(kept, span)
+        before, behind = kept[place - 1 : place], kept[place : place + 1]
+        if all(other.end <= span.start for other in before) and all(
+            span.end <= other.start for other in behind
+        ):
+            insort(kept, span)
+    return kept
+
 
 KINDS = {
     "email": "an e-mail address",

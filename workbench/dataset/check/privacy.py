@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from workbench.dataset.check import personal_data
+from workbench.dataset.check.personal_data import Span, disjoint
 from workbench.dataset.check.report import Findings
-from workbench.dataset.check.row import Finding, Row, Source
-from workbench.dataset.check.spans import Span, disjoint
+from workbench.dataset.check.row import Finding, Row, RowSource, Tally, breaks
 from workbench.dataset.dataset import JSON
 
 # What may trip a service's safety checks, which refuse a whole file and name no row.
@@ -67,8 +67,7 @@ def tripping(lowered: str) -> Iterator[Finding]:
     for harm, words, phrases in _PATTERNS:
         if any(word in lowered for word in words) and phrases.search(lowered):
             message = f"a phrase here may trip the service's check for {harm} (a hint, not a judgement)"
-            fix = "read it, and leave the example out if it is harmful"
-            yield Finding("warning", "safety", "", message, fix)
+            yield breaks("safety", "", message, "read it, and leave the example out if it is harmful")
     if ("chain" in lowered or "reasoning" in lowered) and _REASONING.search(lowered):
         message = "a phrase about chains of thought may trip the filters of reasoning models"
         yield Finding("info", "safety", "", message, "say what to answer, not how to think")
@@ -83,7 +82,7 @@ def dense(pieces: int) -> Iterator[Finding]:
 
 # Keys, tokens and passwords in a text: a model that is trained on one can be made to recite it.
 #
-# Known formats are told by their prefix, everything else by a word before it
+# Known formats are known by their prefix, everything else by a word before it
 # (``password=``) and by looking random. Placeholders such as ``YOUR_KEY`` pass.
 # Scanners of whole repositories (detect-secrets 1.5 did 0.16 MB/s on prose, and
 # took every word beside a quote for entropy) are made for code and for files.
@@ -311,7 +310,7 @@ def promising(rows: Sequence[Mapping[str, JSON]]) -> Iterable[int]:
     return positions
 
 
-class Privacy:
+class Privacy(Tally):
     """Looks for personal data, secrets and harmful phrases in every row."""
 
     def __init__(self) -> None:
@@ -325,11 +324,7 @@ class Privacy:
             for finding in _of_a_row(list(texts(row.value))):
                 self._findings.add(finding, (row.number,))
 
-    def merge(self, later: "Privacy") -> None:
-        """Take over what was seen in the stretch behind this one."""
-        self._findings.merge(later._findings)
-
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """Each kind at each path, with its rows."""
         yield from self._findings
 
@@ -367,11 +362,7 @@ def _of_a_row(places: Sequence[tuple[str, str]]) -> Iterator[Finding]:
 
 
 def _said(rule: str, kind: str, path: str) -> Finding:
+    found = f"{SENSITIVE_KINDS[kind]} stands here"
     if rule == "secret":
-        fix = "revoke it, and redact it here"
-        return Finding(
-            "error", rule, path, f"{SENSITIVE_KINDS[kind]} stands here, and a model can recite it", fix
-        )
-    return Finding(
-        "warning", rule, path, f"{SENSITIVE_KINDS[kind]} stands here", "redact it, or leave the example out"
-    )
+        return breaks(rule, path, f"{found}, and a model can recite it", "revoke it, and redact it here")
+    return breaks(rule, path, found)

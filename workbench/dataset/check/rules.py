@@ -13,23 +13,32 @@ from typing import NamedTuple, Self
 
 from workbench.catalog.limits import in_words, of_provider
 from workbench.catalog.methods import method as method_named
-from workbench.dataset.check import texts
+from workbench.dataset.check import counts, texts
 from workbench.dataset.check.counts import Counts, no_validation, sizes
 from workbench.dataset.check.duplicates import Repeats, overlap
-from workbench.dataset.check.json_lines import DEEPEST, LONGEST, parsed
-from workbench.dataset.check.languages import Languages
 from workbench.dataset.check.methods import (
     METHODS,
+    CheckTask,
     Fields,
-    Task,
     grader_findings,
     is_plain,
     of_the_format,
     response_format_findings,
+    skew,
 )
 from workbench.dataset.check.privacy import Privacy
-from workbench.dataset.check.report import Findings, meant
-from workbench.dataset.check.row import Collector, Finding, Row, Source, method_of
+from workbench.dataset.check.report import Findings
+from workbench.dataset.check.row import (
+    DEEPEST,
+    LONGEST,
+    Collector,
+    Finding,
+    Row,
+    RowSource,
+    meant,
+    method_of,
+    parsed,
+)
 from workbench.dataset.check.sources import DatasetSource, FileSource
 from workbench.dataset.dataset import JSON
 from workbench.dataset.tokens import Tokens
@@ -42,21 +51,21 @@ PHASES = ("lines", "format", "tokens", "repeats", "texts", "privacy")
 class RowCheck(NamedTuple):
     """A function that judges each row for itself."""
 
-    find: Callable[[Row, Task], Iterable[Finding]]
+    find: Callable[[Row, CheckTask], Iterable[Finding]]
     """It never raises, whatever the row holds."""
-    clear: Callable[[Mapping[str, JSON], Task], bool] | None = None
+    clear: Callable[[Mapping[str, JSON], CheckTask], bool] | None = None
     """Whether ``find`` is known to find nothing in such a row; much faster. ``None``: every row is judged."""
 
 
 class FileCheck(NamedTuple):
     """What judges all rows of a file together."""
 
-    collector: Callable[[Task], Collector | None]
+    collector: Callable[[CheckTask], Collector | None]
     """Makes a fresh one for a stretch of rows; ``None`` where the task has no use for it."""
 
 
 @dataclass(frozen=True)
-class Rule:
+class CheckRule:
     """One thing that is asked of training data."""
 
     id: str
@@ -74,241 +83,193 @@ class Rule:
     methods: tuple[str, ...] = METHODS
     """The methods of training that it holds for."""
 
+    @property
+    def level(self) -> str:
+        """The worst of its levels, which a finding has that names none."""
+        return self.levels.split(", ")[0]
+
 
 _MOST = of_provider("azure")
 _FORMAT = RowCheck(of_the_format, is_plain)
-_FIELDS = FileCheck(lambda task: Fields() if task.grader is None else None)
 _COUNTS = FileCheck(lambda task: Counts(task.method, task.role))
 _TOKENS = FileCheck(lambda task: Tokens(task.model, task.method))
 _REPEATS = FileCheck(lambda task: Repeats(task.group))
 _PRIVACY = FileCheck(lambda task: Privacy())
-_OPENINGS = FileCheck(lambda task: texts.Openings())
-_MACHINE_TALK = RowCheck(texts.machine_talk)
-_SYSTEMS = FileCheck(lambda task: texts.Systems())
-_REFUSALS = FileCheck(lambda task: texts.Refusals())
-_LENGTHS = FileCheck(lambda task: texts.Lengths())
-_LENGTH_BIAS = FileCheck(lambda task: texts.LengthBias())
-_LANGUAGES = FileCheck(lambda task: Languages())
-_BALANCE = FileCheck(lambda task: texts.Balance())
-
-
-def _rule(
-    name: str,
-    levels: str,
-    phase: str,
-    fix: str,
-    sentence: str,
-    *functions: RowCheck | FileCheck | Callable[..., object],
-    methods: tuple[str, ...] = METHODS,
-) -> Rule:
-    return Rule(name, levels, phase, fix, sentence, functions, methods)
 
 
 # fmt: off
 _TABLE = (
     # lines
-    _rule("json", "error", "lines", "write each line with json.dumps",
-          "Every line is one whole JSON value; a line that breaks off is not an example.",
-          parsed),
-    _rule("object", "error", "lines", "put each example on a line of its own, as an object",
-          "That value is an object; a list, a text or a number cannot be an example.",
-          parsed, DatasetSource),
-    _rule("encoding", "error", "lines", "save the file as UTF-8",
-          "The file is UTF-8 to its last byte; a byte order mark may stand in front, and nowhere else.",
-          parsed, FileSource),
-    _rule("line_ends", "info", "lines", "leave them, or let the repair make them line feeds",
-          "Lines may end as on Windows, which services take; other tools may show stray characters.",
-          FileSource),
-    _rule("duplicate_key", "warning", "lines", "keep the one that is right",
-          "A key stands once in its object; of two values, readers silently take the last.",
-          parsed),
-    _rule("not_finite", "error", "lines", "write a number, or null",
-          "NaN and Infinity are no JSON; a strict reader refuses the line.",
-          parsed),
-    _rule("surrogate", "error", "lines", "write the whole character, or remove it",
-          "Half of a surrogate pair is no character, and no UTF-8 can hold it.",
-          parsed),
-    _rule("control", "error, warning", "lines", "remove them, or write them as escapes",
-          "Control characters must be escaped, and in a text they are mostly what a conversion left.",
-          parsed),
-    _rule("depth", "error", "lines", "write what is so deep as a text",
-          f"No format nests its lists and objects {DEEPEST} deep, and readers give up there.",
-          parsed),
-    _rule("long_line", "error", "lines", "put every example on a line of its own",
-          f"A line of more than {LONGEST // 2**20} MB is no example but a file without line breaks.",
-          parsed),
-    _rule("method", "info", "lines", "name the method",
-          "All rows are checked for one method; where none is named, the first rows decide.",
-          method_of),
+    CheckRule("json", "error", "lines", "write each line with json.dumps",
+         "Every line is one whole JSON value; a line that breaks off is not an example.", (parsed,)),
+    CheckRule("object", "error", "lines", "put each example on a line of its own, as an object",
+         "That value is an object; a list, a text or a number cannot be an example.",
+         (parsed, DatasetSource)),
+    CheckRule("encoding", "error", "lines", "save the file as UTF-8",
+         "The file is UTF-8 to its last byte; a byte order mark may stand in front, and nowhere else.",
+         (parsed, FileSource)),
+    CheckRule("line_ends", "info", "lines", "leave them, or let the repair make them line feeds",
+         "Lines may end as on Windows, which services take; other tools may show stray characters.",
+         (FileSource,)),
+    CheckRule("duplicate_key", "warning", "lines", "keep the one that is right",
+         "A key stands once in its object; of two values, readers silently take the last.", (parsed,)),
+    CheckRule("not_finite", "error", "lines", "write a number, or null",
+         "NaN and Infinity are no JSON; a strict reader refuses the line.", (parsed,)),
+    CheckRule("surrogate", "error", "lines", "write the whole character, or remove it",
+         "Half of a surrogate pair is no character, and no UTF-8 can hold it.", (parsed,)),
+    CheckRule("control", "error, warning", "lines", "remove them, or write them as escapes",
+         "Control characters must be escaped, and in a text they are mostly what a conversion left.",
+         (parsed,)),
+    CheckRule("depth", "error", "lines", "write what is so deep as a text",
+         f"No format nests its lists and objects {DEEPEST} deep, and readers give up there.", (parsed,)),
+    CheckRule("long_line", "error", "lines", "put every example on a line of its own",
+         f"A line of more than {LONGEST // 2**20} MB is no example but a file without line breaks.",
+         (parsed,)),
+    CheckRule("method", "info", "lines", "name the method",
+         "All rows are checked for one method; where none is named, the first rows decide.", (method_of,)),
     # format
-    _rule("messages", "error", "format", "write a list of objects with role and content",
-          "A line has a list of messages, and each of them is an object.",
-          _FORMAT),
-    _rule("role", "error", "format", "name the role of the message",
-          "Each message has a role: system, developer, user, assistant or tool.",
-          _FORMAT),
-    _rule("content", "error", "format", "write a text, or parts that the role may send",
-          "The content is a text or a list of parts that this role may send.",
-          _FORMAT),
-    _rule("empty", "error, warning", "format", "fill it in, or leave the example out",
-          "Every message has content; only a call or a refusal replaces an answer's text.",
-          _FORMAT),
-    _rule("weight", "error, warning", "format", "use 0 or 1, on assistant messages only",
-          "Only assistant messages have a weight, 0 or 1, and not all of them 0.",
-          _FORMAT),
-    _rule("order", "error, warning", "format", "merge the messages that follow each other",
-          "User and assistant take turns.",
-          _FORMAT),
-    _rule("user", "error", "format", "add the question",
-          "There is a user message: the question.",
-          _FORMAT),
-    _rule("last", "error", "format", "end with the answer to learn",
-          "A supervised example ends with the assistant's answer.",
-          _FORMAT),
-    _rule("system_place", "warning", "format", "put them first",
-          "System and developer messages stand first.",
-          _FORMAT),
-    _rule("name", "error, warning", "format", "use letters, digits, _ and -",
-          "A name is a short text without spaces.",
-          _FORMAT),
-    _rule("tools", "error, warning", "format", "put names and schemas right",
-          "Declared functions have a name of their own and a valid JSON Schema.",
-          _FORMAT),
-    _rule("tool_call", "error, warning, info", "format", "put the call right, or declare the tool",
-          "A call has an id of its own, the type 'function' and the name of a declared tool.",
-          _FORMAT),
-    _rule("tool_pairing", "error", "format", "add the answer of the tool, or remove the call",
-          "Each call is answered once, before the next message of another role.",
-          _FORMAT),
-    _rule("arguments", "error", "format", "write the object as json.dumps gives it",
-          "A call's arguments are a JSON object in a text, and keep to the tool's schema.",
-          _FORMAT),
-    _rule("legacy", "warning", "format", "use tools and tool_calls",
-          "functions, function_call and the role function are the old form of tools.",
-          _FORMAT),
-    _rule("image", "error", "format", "convert or remove the image",
-          f"Only users send images: {_MOST.max_images} in an example, "
-          f"{in_words(_MOST.max_image_bytes or 0)} each, JPEG, PNG or WEBP in RGB or RGBA.",
-          _FORMAT),
-    _rule("unknown_key", "error, warning", "format", "rename or remove the key",
-          "A key that training does not read is a typing mistake, or belongs elsewhere.",
-          _FORMAT),
-    _rule("input", "error, warning", "format", "put messages and tools inside input",
-          "A preference pair has its prompt in input, which ends before the answer.",
-          _FORMAT),
-    _rule("outputs", "error", "format", "write both outputs as lists of messages",
-          "Both outputs are lists of assistant (and tool) messages.",
-          _FORMAT),
-    _rule("identical", "error, warning", "format", "say which is better and why, or leave the pair out",
-          "The two outputs of a pair differ.",
-          _FORMAT),
-    _rule("last_user", "error", "format", "end with the user's message",
-          "A prompt for reinforcement ends with the user's message.",
-          _FORMAT),
-    _rule("template", "error, warning", "format", "fill the field in, or change the grader",
-          "Every place that the grader reads is filled in every line.",
-          _FORMAT, grader_findings),
-    _rule("reference", "warning, info", "format", "add what the grader needs",
-          "A prompt for reinforcement carries what its grader compares with, under a plain name.",
-          _FORMAT),
-    _rule("missing_field", "warning", "format", "fill it in, or leave the row out",
-          "What nearly all prompts carry is what a grader reads; a row without it is lost.",
-          _FIELDS, methods=("rft",)),
-    _rule("response_format", "error, warning", "format", "wrap and name the schema",
-          "A response format is a JSON Schema, named and wrapped.",
-          response_format_findings, methods=("rft",)),
-    _rule("too_few", "error", "format", "add examples",
-          f"A job needs {_MOST.min_examples} examples at least, and for reinforcement "
-          f"{_MOST.min_examples} for validation.",
-          _COUNTS),
-    _rule("few", "warning, info", "format", "train, measure, then decide whether to add more",
-          "50 good examples are a start; hundreds teach well.",
-          _COUNTS),
-    _rule("size", "error, warning", "format", "upload it in parts",
-          f"A file can be uploaded in one piece below {in_words(_MOST.max_file_bytes or 0)}, "
-          f"and safely below {in_words(_MOST.max_safe_file_bytes or 0)}.",
-          sizes),
-    _rule("no_validation", "error", "format", "add a file of prompts for validation",
-          "A reinforcement job needs a validation file.",
-          no_validation, methods=("rft",)),
-    _rule("images", "error, info", "format", "compare the number of examples in the finished job",
-          f"At most {_MOST.max_examples_with_images:,} examples with images train, "
-          "and the service leaves some out without notice.",
-          _COUNTS),
+    CheckRule("messages", "error", "format", "write a list of objects with role and content",
+         "A line has a list of messages, and each of them is an object.", (_FORMAT,)),
+    CheckRule("role", "error", "format", "name the role of the message",
+         "Each message has a role: system, developer, user, assistant or tool.", (_FORMAT,)),
+    CheckRule("content", "error", "format", "write a text, or parts that the role may send",
+         "The content is a text or a list of parts that this role may send.", (_FORMAT,)),
+    CheckRule("empty", "error, warning", "format", "fill it in, or leave the example out",
+         "Every message has content; only a call or a refusal replaces an answer's text.", (_FORMAT,)),
+    CheckRule("weight", "error, warning", "format", "use 0 or 1, on assistant messages only",
+         "Only assistant messages have a weight, 0 or 1, and not all of them 0.", (_FORMAT,)),
+    CheckRule("order", "error, warning", "format", "merge the messages that follow each other",
+         "User and assistant take turns.", (_FORMAT,)),
+    CheckRule("user", "error", "format", "add the question",
+         "There is a user message: the question.", (_FORMAT,)),
+    CheckRule("last", "error", "format", "end with the answer to learn",
+         "A supervised example ends with the assistant's answer.", (_FORMAT,)),
+    CheckRule("system_place", "warning", "format", "put them first",
+         "System and developer messages stand first.", (_FORMAT,)),
+    CheckRule("name", "error, warning", "format", "use letters, digits, _ and -",
+         "A name is a short text without spaces.", (_FORMAT,)),
+    CheckRule("tools", "error, warning", "format", "put names and schemas right",
+         "Declared functions have a name of their own and a valid JSON Schema.", (_FORMAT,)),
+    CheckRule("tool_call", "error, warning, info", "format", "put the call right, or declare the tool",
+         "A call has an id of its own, the type 'function' and the name of a declared tool.", (_FORMAT,)),
+    CheckRule("tool_pairing", "error", "format", "add the answer of the tool, or remove the call",
+         "Each call is answered once, before the next message of another role.", (_FORMAT,)),
+    CheckRule("arguments", "error", "format", "write the object as json.dumps gives it",
+         "A call's arguments are a JSON object in a text, and keep to the tool's schema.", (_FORMAT,)),
+    CheckRule("legacy", "warning", "format", "use tools and tool_calls",
+         "functions, function_call and the role function are the old form of tools.", (_FORMAT,)),
+    CheckRule("image", "error", "format", "convert or remove the image",
+         f"Only users send images: {_MOST.max_images} in an example, "
+         f"{in_words(_MOST.max_image_bytes or 0)} each, JPEG, PNG or WEBP in RGB or RGBA.", (_FORMAT,)),
+    CheckRule("unknown_key", "error, warning", "format", "rename or remove the key",
+         "A key that training does not read is a typing mistake, or belongs elsewhere.", (_FORMAT,)),
+    CheckRule("input", "error, warning", "format", "put messages and tools inside input",
+         "A preference pair has its prompt in input, which ends before the answer.", (_FORMAT,)),
+    CheckRule("outputs", "error", "format", "write both outputs as lists of messages",
+         "Both outputs are lists of assistant (and tool) messages.", (_FORMAT,)),
+    CheckRule("identical", "error, warning", "format", "say which is better and why, or leave the pair out",
+         "The two outputs of a pair differ.", (_FORMAT,)),
+    CheckRule("last_user", "error", "format", "end with the user's message",
+         "A prompt for reinforcement ends with the user's message.", (_FORMAT,)),
+    CheckRule("template", "error, warning", "format", "fill the field in, or change the grader",
+         "Every place that the grader reads is filled in every line.", (_FORMAT, grader_findings)),
+    CheckRule("reference", "warning, info", "format", "add what the grader needs",
+         "A prompt for reinforcement carries what its grader compares with, under a plain name.", (_FORMAT,)),
+    CheckRule("missing_field", "warning", "format", "fill it in, or leave the row out",
+         "What nearly all prompts carry is what a grader reads; a row without it is lost.",
+         (FileCheck(lambda task: Fields() if task.grader is None else None),), ("rft",)),
+    CheckRule("response_format", "error, warning", "format", "wrap and name the schema",
+         "A response format is a JSON Schema, named and wrapped.", (response_format_findings,), ("rft",)),
+    CheckRule("too_few", "error", "format", "add examples",
+         f"A job needs {_MOST.min_examples} examples at least, and for reinforcement "
+         f"{_MOST.min_examples} for validation.", (_COUNTS,)),
+    CheckRule("few", "warning, info", "format", "train, measure, then decide whether to add more",
+         "50 good examples are a start; hundreds teach well.", (_COUNTS,)),
+    CheckRule("size", "error, warning", "format", "upload it in parts",
+         f"A file can be uploaded in one piece below {in_words(_MOST.max_file_bytes or 0)}, "
+         f"and safely below {in_words(_MOST.max_safe_file_bytes or 0)}.", (sizes,)),
+    CheckRule("no_validation", "error", "format", "add a file of prompts for validation",
+         "A reinforcement job needs a validation file.", (no_validation,), ("rft",)),
+    CheckRule("images", "error, info", "format", "compare the number of examples in the finished job",
+         f"At most {_MOST.max_examples_with_images:,} examples with images train, "
+         "and the service leaves some out without notice.", (_COUNTS,)),
     # tokens
-    _rule("too_long", "error", "tokens", "shorten or split the conversation",
-          "An example has a limit of tokens, which differs from model to model.",
-          _TOKENS),
-    _rule("token_outlier", "warning", "tokens", "see whether it belongs here",
-          "An example far longer than the rest is often a mistake, and sets what a batch costs.",
-          _TOKENS),
-    _rule("not_counted", "warning, info", "tokens", "install the tokenizer, or expect a higher price",
-          "What is not counted (large images, an unknown tokenizer) is missing from the price.",
-          _TOKENS),
+    CheckRule("too_long", "error", "tokens", "shorten or split the conversation",
+         "An example has a limit of tokens, which differs from model to model.", (_TOKENS,)),
+    CheckRule("token_outlier", "warning", "tokens", "see whether it belongs here",
+         "An example far longer than the rest is often a mistake, and sets what a batch costs.", (_TOKENS,)),
+    CheckRule("not_counted", "warning, info", "tokens", "install the tokenizer, or expect a higher price",
+         "What is not counted (large images, an unknown tokenizer) is missing from the price.", (_TOKENS,)),
     # repeats
-    _rule("duplicate", "warning", "repeats", "keep one of them",
-          "A row that stands twice is learned twice; case and punctuation do not make it another.",
-          _REPEATS),
-    _rule("near_duplicate", "warning, info", "repeats", "keep one of them, unless the difference matters",
-          "Rows that are nearly the same teach little more than one of them, and cost as much.",
-          _REPEATS),
-    _rule("contradiction", "error, warning", "repeats", "decide which answer is right",
-          "One prompt with two answers teaches to guess.",
-          _REPEATS),
-    _rule("reversed", "error", "repeats", "decide which answer is better",
-          "Two pairs that prefer the opposite for one prompt cancel out.",
-          _REPEATS),
-    _rule("overlap", "error, warning, info", "repeats", "remove it from one of the two",
-          "A prompt of the test or validation data in the training data inflates the score.",
-          overlap),
-    _rule("near_overlap", "error, warning, info", "repeats", "remove it, unless only a template is alike",
-          "A prompt that is nearly one of the test or validation data contaminates as well.",
-          overlap),
-    _rule("same_group", "error, warning, info", "repeats", "split by the group",
-          "A customer or document on both sides of a split makes the score look better than it is.",
-          _REPEATS, overlap),
+    CheckRule("duplicate", "warning", "repeats", "keep one of them",
+         "A row that stands twice is learned twice; case and punctuation do not make it another.",
+         (_REPEATS,)),
+    CheckRule("near_duplicate", "warning, info", "repeats", "keep one of them, unless the difference matters",
+         "Rows that are nearly the same teach little more than one of them, and cost as much.", (_REPEATS,)),
+    CheckRule("contradiction", "error, warning, info", "repeats", "decide which answer is right",
+         "One prompt with two answers teaches to guess.", (_REPEATS,)),
+    CheckRule("reversed", "error", "repeats", "decide which answer is better",
+         "Two pairs that prefer the opposite for one prompt cancel out.", (_REPEATS,)),
+    CheckRule("overlap", "error, warning, info", "repeats", "remove it from one of the two",
+         "A prompt of the test or validation data in the training data inflates the score.", (overlap,)),
+    CheckRule("near_overlap", "error, warning, info", "repeats", "remove it, unless only a template is alike",
+         "A prompt that is nearly one of the test or validation data contaminates as well.", (overlap,)),
+    CheckRule("same_group", "error, warning, info", "repeats", "split by the group",
+         "A customer or document on both sides of a split makes the score look better than it is.",
+         (_REPEATS, overlap)),
     # texts
-    _rule("system", "warning", "texts", "use the one that the model will be asked with",
-          "A model answers best under the system message that it was trained under.",
-          _SYSTEMS),
-    _rule("refusal", "warning, info", "texts", "keep those that the model should give",
-          "A model that saw many refusals refuses too often; keep about the share that you want.",
-          _REFUSALS),
-    _rule("boilerplate", "warning", "texts", "remove what not every answer should have",
-          "What stands in every answer is learned first and best.",
-          _OPENINGS, _MACHINE_TALK),
-    _rule("whitespace", "warning", "texts", "strip it",
-          "Space at the ends of an answer is learned, costs tokens and breaks exact comparisons.",
-          RowCheck(texts.white_space)),
-    _rule("length_outlier", "info", "texts", "see whether it is whole, and meant so",
-          "A text of very unusual length is often cut off, joined to another or misplaced.",
-          _LENGTHS),
-    _rule("length_bias", "warning", "texts", "add pairs in which the shorter answer is better",
-          "If length alone tells the preferred answers, preference training teaches length.",
-          _LENGTH_BIAS, methods=("dpo",)),
-    _rule("language", "warning, info", "texts", "answer in the language of the question",
-          "A model answers in the languages that it saw; an answer in another than asked is a mistake.",
-          _LANGUAGES),
-    _rule("balance", "warning", "texts", "bring the classes nearer to what the model will meet",
-          "A model that sees one label most of the time prefers it; a rare one it hardly learns.",
-          _BALANCE),
-    _rule("mojibake", "warning", "texts", "decode the file as UTF-8, or let the repair correct the text",
-          "Text decoded in the wrong encoding teaches the model to write broken letters.",
-          RowCheck(texts.mojibake)),
+    CheckRule("system", "warning", "texts", "use the one that the model will be asked with",
+         "A model answers best under the system message that it was trained under.",
+         (FileCheck(lambda task: counts.Systems()),)),
+    CheckRule("skew", "warning", "texts", "train with the prompt in use, or use the one that was trained",
+         "A model answers best when it is asked as in training: same instruction, tools and form.",
+         (RowCheck(skew),)),
+    CheckRule("refusal", "warning, info", "texts", "keep those that the model should give",
+         "A model that saw many refusals refuses too often; keep about the share that you want.",
+         (FileCheck(lambda task: texts.Refusals()),)),
+    CheckRule("boilerplate", "warning", "texts", "remove what not every answer should have",
+         "What stands in every answer is learned first and best.",
+         (FileCheck(lambda task: texts.Openings()), RowCheck(texts.machine_talk))),
+    CheckRule("whitespace", "warning", "texts", "strip it",
+         "Space at the ends of an answer is learned, costs tokens and breaks exact comparisons.",
+         (RowCheck(texts.white_space),)),
+    CheckRule("length_outlier", "info", "texts", "see whether it is whole, and meant so",
+         "A text of very unusual length is often cut off, joined to another or misplaced.",
+         (FileCheck(lambda task: counts.Lengths()),)),
+    CheckRule("length_bias", "warning", "texts", "add pairs in which the shorter answer is better",
+         "If length alone tells the preferred answers, preference training teaches length.",
+         (FileCheck(lambda task: counts.LengthBias()),), ("dpo",)),
+    CheckRule("language", "warning, info", "texts", "answer in the language of the question",
+         "A model answers in the languages that it saw; an answer in another than asked is a mistake.",
+         (FileCheck(lambda task: texts.Languages()),)),
+    CheckRule("balance", "warning", "texts", "bring the classes nearer to what the model will meet",
+         "A model that sees one label most of the time prefers it; a rare one it hardly learns.",
+         (FileCheck(lambda task: counts.Balance()),)),
+    CheckRule("mojibake", "warning", "texts", "decode the file as UTF-8, or let the repair correct the text",
+         "Text decoded in the wrong encoding teaches the model to write broken letters.",
+         (RowCheck(texts.mojibake),)),
     # privacy
-    _rule("pii", "warning", "privacy", "redact it, or leave the example out",
-          "Personal data in a training file can come out of the model again; redact it, or leave it out.",
-          _PRIVACY),
-    _rule("secret", "error", "privacy", "revoke it, and redact it",
-          "A model can recite a key or password that it was trained on; revoke it, then redact it.",
-          _PRIVACY),
-    _rule("safety", "warning, info", "privacy", "read the row, and leave it out if it is harmful",
-          "The service refuses files and models that its safety checks find harmful, and names no row.",
-          _PRIVACY),
+    CheckRule("pii", "warning", "privacy", "redact it, or leave the example out",
+         "Personal data in a training file can come out of the model again; redact it, or leave it out.",
+         (_PRIVACY,)),
+    CheckRule("secret", "error", "privacy", "revoke it, and redact it",
+         "A model can recite a key or password that it was trained on; revoke it, then redact it.",
+         (_PRIVACY,)),
+    CheckRule("safety", "warning, info", "privacy", "read the row, and leave it out if it is harmful",
+         "The service refuses files and models that its safety checks find harmful, and names no row.",
+         (_PRIVACY,)),
 )
 # fmt: on
-RULES: Mapping[str, Rule] = MappingProxyType({rule.id: rule for rule in _TABLE})
+RULES: Mapping[str, CheckRule] = MappingProxyType({rule.id: rule for rule in _TABLE})
 """Every rule by its id, in the order of a table for people."""
+
+
+def completed(finding: Finding) -> Finding:
+    """The finding with the level and the way out that its rule has in the table, where it names none."""
+    if finding.level and finding.fix:
+        return finding
+    rule = RULES[finding.rule]
+    return finding._replace(level=finding.level or rule.level, fix=finding.fix or rule.fix)
 
 
 class Rules:
@@ -323,7 +284,7 @@ class Rules:
     ) -> None:
         """``vision``: whether the model learns from images; ``None`` where that is not known."""
         method = method_named(method).format
-        self.task = Task(method, grader, vision)
+        self.task = CheckTask(method, grader, vision)
         checks = [each for each in _functions(phase, method) if isinstance(each, RowCheck)]
         self._clears = tuple(check.clear for check in checks if check.clear is not None)
         self._cleared = tuple(check.find for check in checks if check.clear is not None)
@@ -333,7 +294,7 @@ class Rules:
         """All findings of one line by every rule; it never raises, whatever the line holds."""
         row = Row(0, value)
         every = (*self._cleared, *self._always)
-        return [finding for find in every for finding in find(row, self.task)]
+        return [completed(finding) for find in every for finding in find(row, self.task)]
 
     def plain(self, value: Mapping[str, JSON]) -> bool:
         """Whether ``findings`` has none for this line, by the quick tests; ``False`` means: ask it."""
@@ -364,10 +325,11 @@ class Rules:
 class Phase:
     """A collector of what the rules of one phase find in a stretch of rows of one file."""
 
-    def __init__(self, phase: str, task: Task) -> None:
+    def __init__(self, phase: str, task: CheckTask) -> None:
         """Nothing seen yet."""
         self.name = phase
-        self._rules = Rules(task.method, task.grader, task.vision, phase)
+        self._rules = Rules(task.method, phase=phase)
+        self._rules.task = task
         self._found = Findings()
         checks = (each for each in _functions(phase, task.method) if isinstance(each, FileCheck))
         parts = (check.collector(task) for check in checks)
@@ -377,7 +339,7 @@ class Phase:
         """Judge the next rows; those that are clear in the format have no images to count."""
         unclear = self._rules.unclear(rows)
         for row, finding in chain(self._rules.of_unclear(unclear), self._rules.always(rows)):
-            self._found.add(finding, (row.number,))
+            self._found.add(completed(finding), (row.number,))
         for part in self.parts:
             if isinstance(part, Counts):
                 part.add(unclear)
@@ -391,11 +353,11 @@ class Phase:
         for part, other in zip(self.parts, later.parts, strict=True):
             part.merge(other)
 
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """The findings with their rows."""
         yield from self._found
         for part in self.parts:
-            yield from part.found(source)
+            yield from ((completed(finding), rows) for finding, rows in part.found(source))
 
 
 def explained(wanted: Collection[str] = ()) -> str:

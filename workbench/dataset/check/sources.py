@@ -5,22 +5,30 @@ Both are judged alike: an example by its line in the file that would be uploaded
 
 import os
 import re
-import stat
 import tempfile
 import weakref
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BufferedReader, BytesIO
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 
-from workbench.dataset.check.json_lines import DEEPEST, LARGE, LONGEST, TOO_DEEP, TOO_LONG, parsed
-from workbench.dataset.check.parallel import Cuttable, Seen
-from workbench.dataset.check.row import Finding, Row
+from workbench.dataset.check.parallel import Cuttable, Scanned
+from workbench.dataset.check.row import (
+    DEEPEST,
+    LARGE,
+    LONGEST,
+    TOO_DEEP,
+    TOO_LONG,
+    Finding,
+    Row,
+    breaks,
+    parsed,
+)
 from workbench.dataset.dataset import JSON, Dataset, Example, line_of
-from workbench.dataset.json_text import SAMPLE, content, decoded, encoding_of, other_encoding
+from workbench.dataset.json_text import SAMPLE, content, decoded, encoding_of, opened, other_encoding
 from workbench.errors import DataError
 
 # A JSONL file that may be larger than memory: cut into pieces at its line ends, and read line by line.
@@ -31,8 +39,7 @@ PIECE = 16 * 2**20  # bytes that one process looks at in one go
 _BLOCK = 2**16  # bytes between two known places of a file, so about the most that is read to find a row
 _CHARACTERS = 2**20  # that are copied at once
 
-WINDOWS_LINES = Finding(
-    "info",
+WINDOWS_LINES = breaks(
     "line_ends",
     "",
     "lines end with a carriage return and a line feed, as Windows writes them",
@@ -57,7 +64,7 @@ class FilePiece:
         """Its length."""
         return self.end - self.start
 
-    def rows(self, seen: Seen) -> Iterator[Row]:
+    def rows(self, seen: Scanned) -> Iterator[Row]:
         """One a line; lines of white space are passed over, and one that is too long is never held whole."""
         seen.bytes += self.bytes
         for number, line in enumerate(_lines(self.path, self.name, self.start, self.end), self.first):
@@ -84,7 +91,7 @@ class FileSource:
         self._state = _state(self.path)
         self.notes: tuple[Finding, ...] = ()
         self._read_from = self.path
-        with _opened(self.path) as file:
+        with opened(self.path) as file:
             sample = file.read(SAMPLE)
         encoding = encoding_of(sample, self.name, whole=False)
         self._start = encoding.mark
@@ -106,7 +113,7 @@ class FileSource:
     def pieces(self) -> Iterator[FilePiece]:
         """All of it, in order; on the way the places of some lines are kept for ``row``."""
         first, start, at, lines = 1, self._start, self._start, 0
-        with _opened(self._read_from) as file:
+        with opened(self._read_from) as file:
             file.seek(start)
             while block := file.read(min(_BLOCK, PIECE, self._end - at)):
                 lines += block.count(b"\n")
@@ -150,8 +157,8 @@ class FileSource:
 
 
 def _lines(path: Path, name: str, start: int, end: int) -> Iterator[bytes | None]:
-    """The lines of a stretch; ``None`` for one that is too long to be looked at."""
-    with _opened(path) as file:
+    """The lines of a stretch; ``None`` for one that is too long to be read."""
+    with opened(path) as file:
         file.seek(start)
         while start < end:
             line = file.readline(LONGEST + 1)
@@ -178,26 +185,10 @@ def _in_utf_8(path: Path, encoding: str) -> Path:
     return Path(copy)
 
 
-def _opened(path: Path) -> BufferedReader:
-    _state(path)  # a pipe would wait for ever
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-
-
 def _state(path: Path) -> tuple[int, int, int]:
     """What changes when somebody writes to the file."""
-    try:
-        facts = path.stat()
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist (looked in {Path.cwd()}); check the name.") from None
-    except (OSError, ValueError) as error:  # a name with NUL is a ValueError
-        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    if stat.S_ISDIR(facts.st_mode):
-        raise DataError(f"{path} is a folder; name a file in it.")
-    if not stat.S_ISREG(facts.st_mode):
-        raise DataError(f"{path} is no file but a device or a pipe; save what it gives as a file first.")
+    with opened(path) as file:
+        facts = os.fstat(file.fileno())
     return facts.st_size, facts.st_mtime_ns, facts.st_ino
 
 
@@ -240,7 +231,7 @@ class DatasetPiece:
         """The length of the lines, or a guess: a kilobyte each."""
         return 1_000 * len(self.examples) if self.content is None else len(self.content)
 
-    def rows(self, seen: Seen) -> Iterator[Row]:
+    def rows(self, seen: Scanned) -> Iterator[Row]:
         """One for each example, numbered on from the position of the first."""
         lines = map(_written, self.examples) if self.content is None else BytesIO(self.content)
         for number, (example, line) in enumerate(zip(self.examples, lines, strict=True), self.first):
@@ -350,7 +341,7 @@ def _written(example: Example) -> bytes | Finding:
         return TOO_DEEP
     except (TypeError, ValueError) as error:
         finding = f"the example cannot be written as JSON: {error}"
-        return Finding("error", "object", "", finding, "keep to texts, numbers, lists and objects")
+        return breaks("object", "", finding, "keep to texts, numbers, lists and objects")
 
 
 def _read(example: Example, line: bytes) -> tuple[JSON, list[Finding]]:
@@ -366,5 +357,5 @@ def _read(example: Example, line: bytes) -> tuple[JSON, list[Finding]]:
     return value, []
 
 
-# What a line of ours may have that JSON does not take, or nobody means: see ``json_lines``.
+# What a line of ours may have that JSON does not take, or nobody means: see ``row.parsed``.
 _ODD = re.compile(rb"NaN|Infinity|\\[bfu]")

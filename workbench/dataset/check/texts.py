@@ -1,116 +1,20 @@
-"""Text quality: label balance, boilerplate, length outliers and bias, mojibake, refusals, system messages.
+"""Text quality: boilerplate, white space, mojibake, refusals, languages.
 
 Nothing here is an error: a service accepts such a file, and the model learns from it as it is.
 """
 
-import math
 import re
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.dataset.check.methods import Task
-from workbench.dataset.check.row import Finding, Row, Source
-from workbench.dataset.check.spans import TextCounts, share
+from workbench.dataset.check.counts import TextCounts, share
+from workbench.dataset.check.methods import CheckTask
+from workbench.dataset.check.row import Finding, Row, RowSource, Tally, breaks
 from workbench.dataset.dataset import counted
-
-# Classes of very different size, where the answers are labels.
-#
-# A model that sees one label nine times in ten learns to say it. Labels are
-# known by their number and length: at most 50 different short answers, each used
-# five times on average.
-
-LABELS, LONGEST, USES = 50, 60, 5
-"""At most so many different answers, of so many characters, each used so often on average."""
-EVEN = 0.5
-"""Normalised entropy (1: all classes alike, 0: one class only) below which a file is lopsided (ours)."""
-RATIO = 10
-"""So many times as many examples in the largest class as in the smallest are lopsided too (ours)."""
-FEW = 20  # rows; fewer have no balance to lose
-SMALL = 10
-"""A class with fewer examples is hardly learned: OpenAI's least number for a whole file."""
-
-
-class Balance:
-    """How often each label is the answer; forgets all of it once the answers cannot be labels."""
-
-    def __init__(self) -> None:
-        """None seen yet."""
-        self._labels: dict[str, _Class] | None = {}
-
-    def add(self, rows: Sequence[Row]) -> None:
-        """Look at the next rows."""
-        for row in rows:
-            if self._labels is None:
-                return
-            label = row.answer.strip()
-            if len(label) > LONGEST:
-                self._labels = None
-            elif label:
-                self._labels.setdefault(label, _Class()).add(row.number)
-                self._forget_texts()
-
-    def merge(self, later: "Balance") -> None:
-        """Take over what was seen in the stretch behind this one."""
-        if self._labels is None or later._labels is None:
-            self._labels = None
-            return
-        for label, rows in later._labels.items():
-            self._labels.setdefault(label, _Class()).merge(rows)
-        self._forget_texts()
-
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
-        """Classes that are too small, and a file with too unequal ones."""
-        classes = sorted((self._labels or {}).items(), key=lambda item: (-item[1].size, item[0]))
-        total = sum(rows.size for _, rows in classes)
-        if total < max(FEW, USES * len(classes)):
-            return
-        for label, rows in classes:
-            if rows.size < SMALL:
-                message = f"only {counted(rows.size, 'example')} of the class {label!r}"
-                fix = "add more, or see whether it is a slip of another class"
-                yield Finding("warning", "balance", "", message, fix), rows.first
-        (largest, most), (smallest, least) = classes[0], classes[-1]
-        if len(classes) == 1:
-            message = f"all {total:,} answers are {largest!r}"
-            yield Finding("warning", "balance", "", message, "add examples of the other classes"), ()
-        elif _evenness([rows.size for _, rows in classes]) < EVEN or most.size > RATIO * least.size:
-            message = (
-                f"{share(most.size, total)} of {total:,} answers are {largest!r}, "
-                f"{share(least.size, total)} are {smallest!r} ({len(classes)} classes)"
-            )
-            fix = "bring the classes nearer to what the model will meet"
-            yield Finding("warning", "balance", "", message, fix), ()
-
-    def _forget_texts(self) -> None:
-        if self._labels is not None and len(self._labels) > LABELS:
-            self._labels = None
-
-
-class _Class:
-    """How many rows have a label, and the first of them."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self.first = array("q")
-
-    def add(self, number: int) -> None:
-        self.size += 1
-        if len(self.first) < SMALL:
-            self.first.append(number)
-
-    def merge(self, later: "_Class") -> None:
-        self.size += later.size
-        self.first.extend(later.first[: SMALL - len(self.first)])
-
-
-def _evenness(sizes: Sequence[int]) -> float:
-    """Shannon's entropy of the classes as a share of what equal classes have."""
-    total = sum(sizes)
-    return -sum(size / total * math.log(size / total) for size in sizes) / math.log(len(sizes))
-
 
 # Answers that begin alike, speak of themselves as a machine, or carry white space at their ends.
 #
@@ -140,7 +44,7 @@ def opening(answer: str) -> str:
     return " ".join(words.group(1).lower().split())
 
 
-class Openings:
+class Openings(Tally):
     """With which words the answers begin."""
 
     def __init__(self) -> None:
@@ -157,12 +61,7 @@ class Openings:
             if words:
                 self._counts.add(words, row.number)
 
-    def merge(self, later: "Openings") -> None:
-        """Take over what was seen in the stretch behind this one."""
-        self._answers += later._answers
-        self._counts.merge(later._counts)
-
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """The most frequent opening, where it is very frequent."""
         if not len(self._counts):
             return
@@ -172,140 +71,26 @@ class Openings:
                 f"{share(times, self._answers)} of {counted(self._answers, 'answer')} begin with "
                 f"“{opening(source.row(first).answer)}”, as {source.origin(first)} does"
             )
-            fix = "cut the opening unless every answer should have it"
-            yield Finding("warning", "boilerplate", "", message, fix), ()
+            yield breaks("boilerplate", "", message, "cut the opening unless every answer should have it"), ()
 
 
-def machine_talk(row: Row, task: Task) -> Iterator[Finding]:
+def machine_talk(row: Row, task: CheckTask) -> Iterator[Finding]:
     """An answer that says what it is instead of what was asked."""
     for turn in row.turns:
         lowered = turn.text.lower() if turn.part == "answer" else ""
         if any(words in lowered for words in _MACHINES) and _MACHINE.search(lowered):
             message = "the answer speaks of itself as a language model"
-            yield Finding("warning", "boilerplate", turn.path, message, "cut that sentence")
+            yield breaks("boilerplate", turn.path, message, "cut that sentence")
 
 
-def white_space(row: Row, task: Task) -> Iterator[Finding]:
+def white_space(row: Row, task: CheckTask) -> Iterator[Finding]:
     """White space around what the assistant says, which the model learns to say too."""
     for turn in row.turns:
         spoken = turn.role == "assistant" and turn.part != "rejected" and not turn.path.endswith("arguments")
         if not spoken or turn.text == turn.text.strip() or not turn.text.strip():
             continue
         end = "starts" if turn.text[0].isspace() else "ends"
-        yield Finding("warning", "whitespace", turn.path, f"the answer {end} with white space", "strip it")
-
-
-# Answers and prompts of unusual length, and pairs in which the preferred answer is mostly the longer one.
-#
-# Lengths are in characters; what the model can read in tokens is another room's.
-
-OUTLIER = 3.5
-"""Modified z-score from which on a length is unusual (Iglewicz and Hoaglin, 1993)."""
-_ROWS = 20  # fewer have no usual length
-RARE = 0.01
-"""Share of the rows up to which lengths far on one side are outliers; more are a second kind of text.
-
-Measured on the queries and questions of data/gql and data/probes, and on 16 synthetic files of 2,000 clean
-rows (normal, uniform, lognormal, exponential, Pareto, Laplace, and mixtures with 3 to 10 % of other texts).
-Without this bound 13 of the 20 had rows told, 2.5 % on average and 10.6 % at most; with it, three have 0.1 %
-and the others none. One row in a file may always stand out. A clean row can, so it is information.
-"""
-_TIMES, _CHARACTERS = 3, 100  # and so far from the median at least, or nobody would see the difference
-
-BIAS = 0.65
-"""Share of pairs with the longer answer preferred from which on it is a bias (a proposal of ours), with
-p < 0.01 in a binomial test. Park et al., arXiv 2403.19159: DPO learns length from far smaller differences."""
-
-
-class Lengths:
-    """How long prompts and answers are."""
-
-    def __init__(self) -> None:
-        """None seen yet."""
-        self._numbers, self._asked, self._answers = array("q"), array("I"), array("I")
-
-    def add(self, rows: Sequence[Row]) -> None:
-        """Look at the next rows."""
-        for row in rows:
-            self._numbers.append(row.number)
-            self._asked.append(len(row.asked))
-            self._answers.append(len(row.answer))
-
-    def merge(self, later: "Lengths") -> None:
-        """Take over what was seen in the stretch behind this one."""
-        self._numbers.extend(later._numbers)
-        self._asked.extend(later._asked)
-        self._answers.extend(later._answers)
-
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
-        """The rows far from the median."""
-        numbers = np.array(self._numbers)
-        for name, lengths in (("answer", self._answers), ("prompt", self._asked)):
-            there = np.array(lengths, np.int64) > 0
-            known, known_numbers = np.array(lengths, np.int64)[there], numbers[there]
-            if len(known) < _ROWS:
-                continue
-            usual = f"the median is {counted(int(np.median(known)), 'character')}"
-            far = unusual(known)
-            for word, side in (("longer", far > 0), ("shorter", far < 0)):
-                if 0 < np.count_nonzero(side) <= max(1, RARE * len(known)):
-                    message = f"the {name} is far {word} than usual ({usual})"
-                    fix = "see whether it is whole, and meant so"
-                    yield Finding("info", "length_outlier", "", message, fix), known_numbers[side].tolist()
-
-
-def unusual(lengths: NDArray[np.int64]) -> NDArray[np.int8]:
-    """1 for lengths far above the others, -1 for far below, else 0.
-
-    The modified z-score 0.6745 (x - median) / MAD is taken of logarithms: lengths are skewed, and in plain
-    characters every tenth text of an ordinary file would stand out. Where half of all are equal and the
-    MAD is 0, the mean deviation takes its place, as Iglewicz and Hoaglin advise.
-    """
-    logarithms = np.log(lengths)
-    middle = np.median(logarithms)
-    deviations = np.abs(logarithms - middle)
-    scale = float(np.median(deviations)) / 0.6745 or float(np.mean(deviations)) * 1.253314
-    if not scale:
-        return np.zeros(len(lengths), np.int8)
-    score = (logarithms - middle) / scale
-    away = np.abs(lengths - math.exp(middle)) >= _CHARACTERS
-    far = (np.abs(score) > OUTLIER) & (deviations >= math.log(_TIMES)) & away
-    return np.where(far, np.sign(score), 0).astype(np.int8)
-
-
-class LengthBias:
-    """How often the preferred answer of a pair is the longer one."""
-
-    def __init__(self) -> None:
-        """None seen yet."""
-        self._longer = self._different = 0
-
-    def add(self, rows: Sequence[Row]) -> None:
-        """Look at the next rows."""
-        for row in rows:
-            rejected = sum(len(turn.text) for turn in row.turns if turn.part == "rejected")
-            preferred = sum(len(turn.text) for turn in row.turns if turn.part == "answer")
-            self._longer += preferred > rejected
-            self._different += preferred != rejected
-
-    def merge(self, later: "LengthBias") -> None:
-        """Take over what was seen in the stretch behind this one."""
-        self._longer += later._longer
-        self._different += later._different
-
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
-        """That length alone tells most preferred answers."""
-        if not self._different or self._longer < BIAS * self._different:
-            return
-        from scipy.stats import binomtest
-
-        if binomtest(self._longer, self._different, alternative="greater").pvalue < 0.01:
-            message = (
-                f"the preferred answer is the longer one in {share(self._longer, self._different)} of "
-                f"{counted(self._different, 'pair')}, so the model may learn to be long"
-            )
-            fix = "add pairs in which the shorter answer is better"
-            yield Finding("warning", "length_bias", "", message, fix), ()
+        yield breaks("whitespace", turn.path, f"the answer {end} with white space")
 
 
 # Texts that were read in the wrong encoding: ``schÃ¶n`` for ``schön``, and characters that were lost.
@@ -321,7 +106,7 @@ _LOST = "\ufffd"
 _AROUND = 60  # characters beside a suspect pair, enough for ftfy to judge
 
 
-def mojibake(row: Row, task: Task) -> Iterator[Finding]:
+def mojibake(row: Row, task: CheckTask) -> Iterator[Finding]:
     """Texts in which letters are broken, each with its place."""
     for turn in row.turns:
         if turn.text.isascii():
@@ -329,11 +114,9 @@ def mojibake(row: Row, task: Task) -> Iterator[Finding]:
         if _LOST in turn.text:
             message = "a character was lost when the file was decoded (U+FFFD stands in its place)"
             fix = "read the original file again, in the encoding that it is in"
-            yield Finding("warning", "mojibake", turn.path, message, fix)
+            yield breaks("mojibake", turn.path, message, fix)
         if is_broken(turn.text):
-            message = "letters are broken, as in schÃ¶n for schön"
-            fix = "decode the file as UTF-8, or let the repair mend the text"
-            yield Finding("warning", "mojibake", turn.path, message, fix)
+            yield breaks("mojibake", turn.path, "letters are broken, as in schÃ¶n for schön")
 
 
 def is_broken(text: str) -> bool:
@@ -352,7 +135,7 @@ def is_broken(text: str) -> bool:
     return False
 
 
-# Refusals among the answers, told by how they begin.
+# Refusals among the answers, known by how they begin.
 #
 # OpenAI's guide to fine-tuning (2025): if 60 % of the answers in the data say "I
 # cannot answer this" and 5 % should, the model will refuse too often.
@@ -402,7 +185,7 @@ def is_refusal(answer: str) -> bool:
     return _REFUSAL.match(answer[:_OPENING].lstrip(" \n\"'*").lower()) is not None
 
 
-class Refusals:
+class Refusals(Tally):
     """How many of the answers are refusals."""
 
     def __init__(self) -> None:
@@ -418,12 +201,7 @@ class Refusals:
             if is_refusal(answer):
                 self._refused.append(row.number)
 
-    def merge(self, later: "Refusals") -> None:
-        """Take over what was seen in the stretch behind this one."""
-        self._answers += later._answers
-        self._refused += later._refused
-
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
         """Each refusal, and the share of them where it is large."""
         refused = len(self._refused)
         if not refused:
@@ -432,38 +210,148 @@ class Refusals:
         if refused >= _FEW_REFUSALS and refused > MANY * self._answers:
             message = f"{share(refused, self._answers)} of {counted(self._answers, 'answer')} are refusals"
             fix = "keep as many as you want to hear: a model that saw many refuses too often"
-            yield Finding("warning", "refusal", "", message, fix), ()
+            yield breaks("refusal", "", message, fix), ()
 
 
-# Mixed system messages: a model learns best under the one that it will be asked with.
+# The languages of questions and answers, estimated from letters and little words.
+#
+# A script tells Greek, Thai or Korean; words such as "the" or "nicht" tell the languages in Latin letters.
+# Where neither does (labels, code, queries, fewer than 20 characters) nothing is said: trained detectors name
+# some language for every line of code, and py3langid takes a millisecond a text for it.
+
+SHORTEST = 20
+"""Characters below which a language is not known."""
+_WORDS_NEEDED = 1.5  # one little word of its own, and one that it shares with another language
+_READ = 300  # characters that are read
+_ROWS = 20  # rows of known language below which shares say nothing
+_PRESENT = 0.01  # the share from which on a language belongs to the file
+_ODD = 0.05  # below this share, a language is an exception
+
+# Frequent little words; those of code (for, in, and) are left out.
+_LITTLE_WORDS = {
+    "English": "the of that are have you what which was they how your would there their can these will it",
+    "German": "der die das und nicht ist ein eine mit für auf zu im sich auch wie sie ich dem des wir",
+    "French": "le la les des est et une dans que qui pour pas vous nous sur avec au du ce cette sont je",
+    "Spanish": "el la los las del que una por para con es como está más pero su se muy qué cuál de y",
+    "Italian": "il di che è una per non sono della gli con del alla come più anche questo nel la i",
+    "Portuguese": "o os uma não para com é em da dos das por mais você como seu sua isso são que de",
+    "Dutch": "het een van en niet dat zijn voor met op ik je ook aan wordt maar naar worden uit de",
+    "Swedish": "och att det som en på är av för med inte till har jag den om ett",
+    "Danish or Norwegian": "og det som en på er af av med ikke til har jeg den et",
+    "Polish": "nie się jest że jak dla przez czy ale jego był są tego w z i na co",
+    "Czech": "je se že jsem jako ale pro jsou také být nebo podle v na jak co",
+    "Turkish": "bir ve bu için ile çok ne var olarak daha gibi olan değil nasıl mi",
+    "Romanian": "și este nu în că din pentru cu sunt mai pe care ce o la",
+    "Hungarian": "és az hogy nem egy ez meg van csak még mint volt a",
+    "Finnish": "ja ei se että mutta kun oli myös hän ovat tai niin kuin sen on",
+    "Indonesian": "yang dan dengan untuk ini itu dari tidak dalam adalah pada akan",
+    "Vietnamese": "là của và không có được cho một những trong người này các với",
+}
+# Scripts in the order in which they decide: Japanese mixes kana with Chinese characters.
+_SCRIPTS = {
+    "Japanese": "[\u3040-\u30ff]",
+    "Chinese": "[\u4e00-\u9fff]",
+    "Korean": "[\uac00-\ud7af]",
+    "Russian or another in Cyrillic": "[\u0400-\u04ff]",
+    "Greek": "[\u0370-\u03ff\u1f00-\u1fff]",
+    "Arabic or Persian": "[\u0600-\u06ff]",
+    "Hebrew": "[\u0590-\u05ff]",
+    "Hindi or another in Devanagari": "[\u0900-\u097f]",
+    "Bengali": "[\u0980-\u09ff]",
+    "Tamil": "[\u0b80-\u0bff]",
+    "Thai": "[\u0e00-\u0e7f]",
+}
+_LANGUAGES = ("", *_LITTLE_WORDS, *_SCRIPTS)  # what is kept of a text is a place in this list
+_USES = Counter(word for words in _LITTLE_WORDS.values() for word in words.split())
+# What a word says for each language: a word that several use says less.
+_WEIGHTS: dict[str, list[tuple[str, float]]] = {word: [] for word in _USES}
+for _language, _words in _LITTLE_WORDS.items():
+    for _word in _words.split():
+        _WEIGHTS[_word].append((_language, 1 / _USES[_word]))
+_KNOWN = frozenset(_WEIGHTS)
+_OTHER_SCRIPT = re.compile("[\u0370-\u0fff\u1f00-\u1fff\u3040-\ud7af]")  # any of those above
+_LETTERS = tuple((language, re.compile(letters)) for language, letters in _SCRIPTS.items())
 
 
-class Systems:
-    """Which system messages stand in front, and how often."""
+def language_of(text: str) -> str:
+    """The language that a text seems to be in, or nothing where that is not known."""
+    if len(text) < SHORTEST:
+        return ""
+    text = text[:_READ]
+    return (_by_script(text) if _OTHER_SCRIPT.search(text) else "") or _by_words(text)
+
+
+class Languages(Tally):
+    """In which languages is asked, and in which answered."""
 
     def __init__(self) -> None:
         """None seen yet."""
-        self._counts = TextCounts()
+        self._numbers, self._asked, self._answered = array("q"), array("B"), array("B")
 
     def add(self, rows: Sequence[Row]) -> None:
         """Look at the next rows."""
         for row in rows:
-            self._counts.add(row.system, row.number)
+            questions = [turn.text for turn in row.turns if turn.part == "prompt" and turn.role == "user"]
+            self._numbers.append(row.number)
+            self._asked.append(_LANGUAGES.index(language_of(questions[-1] if questions else "")))
+            self._answered.append(_LANGUAGES.index(language_of(row.answer)))
 
-    def merge(self, later: "Systems") -> None:
-        """Take over what was seen in the stretch behind this one."""
-        self._counts.merge(later._counts)
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
+        """The mix, answers in another language than their question, and exceptions from the rule."""
+        numbers, asked, answered = map(np.array, (self._numbers, self._asked, self._answered))
+        part, languages = ("answer", answered) if answered.any() else ("question", asked)
+        yield from _mix(part, languages, numbers)
+        both = (asked > 0) & (answered > 0)
+        crossed = both & (asked != answered)
+        if crossed.sum() > max(1, _ODD * both.sum()):
+            return  # no slip: the task is to translate, or to answer in one language
+        for pair in sorted(set(zip(asked[crossed].tolist(), answered[crossed].tolist(), strict=True))):
+            question, answer = (_LANGUAGES[place] for place in pair)
+            message = f"the question seems to be {question}, the answer {answer} (estimated)"
+            rows = numbers[(asked == pair[0]) & (answered == pair[1])].tolist()
+            yield breaks("language", "", message), rows
 
-    def found(self, source: Source) -> Iterator[tuple[Finding, Sequence[int]]]:
-        """That there are several, with a place of another than the most frequent."""
-        kinds = self._counts.kinds
-        if kinds < 2:
-            return
-        times, _ = self._counts.most_frequent
-        message = (
-            f"{kinds:,} different system messages (no message counts as one); the most frequent stands in "
-            f"{times:,} of {counted(len(self._counts), 'example')}, "
-            f"{source.origin(self._counts.first_other)} has another"
-        )
-        fix = "use the one that the model will be asked with"
-        yield Finding("warning", "system", "messages[0]", message, fix), ()
+
+def _mix(
+    part: str, languages: NDArray[np.uint8], numbers: NDArray[np.int64]
+) -> Iterator[tuple[Finding, Sequence[int]]]:
+    """The share of each language, and the rows in one that is hardly there."""
+    counts = Counter(languages[languages > 0].tolist())
+    total = sum(counts.values())
+    if total < _ROWS or len(counts) < 2:
+        return
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    present = [f"{_LANGUAGES[place]} {share(n, total)}" for place, n in ranked if n >= _PRESENT * total]
+    if len(present) > 1:
+        message = f"the {part}s are in several languages (estimated): {', '.join(present)}"
+        yield Finding("info", "language", "", message, "mix them as the model will meet them"), ()
+    (usual, most), *others = ranked
+    if most >= (1 - _ODD) * total:
+        for place, _ in others:
+            message = (
+                f"the {part} seems to be {_LANGUAGES[place]}, {share(most, total)} are {_LANGUAGES[usual]} "
+                "(estimated)"
+            )
+            rows = numbers[languages == place].tolist()
+            yield Finding("info", "language", "", message, "keep it only if it is meant"), rows
+
+
+def _by_script(text: str) -> str:
+    """The first script that has a third of the letters; for kana, which stand between others, a tenth."""
+    letters = sum(map(str.isalpha, text))
+    for language, pattern in _LETTERS:
+        needed = letters / 10 if language == "Japanese" else letters / 3
+        if len(pattern.findall(text)) > needed:
+            return language
+    return ""
+
+
+def _by_words(text: str) -> str:
+    """The language with the most little words, half as many again as the next."""
+    scores = {"": 0.0}
+    for word in _KNOWN.intersection(text.lower().split()):
+        for language, weight in _WEIGHTS[word]:
+            scores[language] = scores.get(language, 0.0) + weight
+    best = max(scores, key=lambda language: scores[language])
+    score = scores.pop(best)
+    return best if score >= _WORDS_NEEDED and score >= 1.5 * max(scores.values(), default=0.0) else ""

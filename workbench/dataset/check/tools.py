@@ -1,7 +1,8 @@
 """Tools: the functions that a line declares, in today's form and in the old one.
 
 Rules: Microsoft Learn, "Customize a model with fine-tuning" (10/05/2026) and the functions page
-(03/19/2026). First the schemas and declarations, then the calls and their answers.
+(03/19/2026). First the schemas and declarations, then the calls and their answers. They are apart because
+the formats of lines (``methods``) are a subject of their own.
 """
 
 import re
@@ -13,9 +14,8 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from workbench.dataset.check.report import meant, shown, within
-from workbench.dataset.check.row import Finding
-from workbench.dataset.dataset import JSON, Message
+from workbench.dataset.check.row import Finding, breaks, meant, shown, within
+from workbench.dataset.dataset import JSON, Message, items_of, mapping_of
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator, ValidationError
@@ -73,14 +73,11 @@ def schema_of(content: JSON, place: str) -> tuple[Schema | None, list[Finding]]:
     """The schema at this place, unless something is the matter with it."""
     if not isinstance(content, Mapping):
         fix = 'write a JSON Schema: {"type": "object", "properties": …}'
-        return None, [Finding("error", "tools", place, f"{shown(content)} is no JSON Schema", fix)]
-    found = [
-        Finding("error", "tools", within(place, *steps), finding, fix)
-        for steps, finding, fix in _broken(content)
-    ]
+        return None, [breaks("tools", place, f"{shown(content)} is no JSON Schema", fix)]
+    found = [breaks("tools", within(place, *steps), finding, fix) for steps, finding, fix in _broken(content)]
     if not found and content.get("type", "object") != "object":
         finding = f"parameters are an object, and the schema says {shown(content['type'])}"
-        found.append(Finding("error", "tools", f"{place}.type", finding, "write 'object'"))
+        found.append(breaks("tools", f"{place}.type", finding, "write 'object'"))
     return (None if found else Schema(content)), found
 
 
@@ -116,9 +113,11 @@ def _told(error: "ValidationError") -> Iterator[Violation]:
         missing = literal_eval(error.message.removesuffix(" is a required property"))
         yield steps, f"the required {shown(missing)} is missing", "add it"
     elif error.validator == "additionalProperties" and asked is False and isinstance(instance, Mapping):
-        known = error.schema.get("properties", {}) if isinstance(error.schema, Mapping) else {}
-        patterns = error.schema.get("patternProperties", {}) if isinstance(error.schema, Mapping) else {}
-        for key in _surplus(instance, known, patterns):
+        schema = mapping_of(cast("JSON", error.schema))
+        known, patterns = (mapping_of(schema.get(key)) for key in ("properties", "patternProperties"))
+        for key in instance:
+            if key in known or any(re.search(pattern, key) for pattern in patterns):
+                continue
             right = meant(key, known)
             fix = f"did you mean {right!r}" if right and right not in instance else "remove it"
             yield (*steps, key), f"the tool has no parameter {shown(key)}", fix
@@ -138,11 +137,8 @@ def _asked(error: "ValidationError") -> str:
     return f"it asks for {error.validator} {shown(asked)}"
 
 
-def _surplus(instance: Mapping[str, JSON], known: Mapping[str, JSON], patterns: Iterable[str]) -> list[str]:
-    return [k for k in instance if k not in known and not any(re.search(p, k) for p in patterns)]
-
-
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_NO_ARGUMENTS = 'write "{}" for no arguments'
 _WRAPPED = 'write {"type": "function", "function": {"name": …, "parameters": …}}'
 
 
@@ -168,13 +164,13 @@ def tools_of(value: Mapping[str, JSON], place: str) -> Tools:
         here = within(place, key)
         if not isinstance(content, list | tuple):
             fix = "write a list, or leave it out"
-            findings.append(Finding("error", "tools", here, f"{shown(content)} is no list of tools", fix))
+            findings.append(breaks("tools", here, f"{shown(content)} is no list of tools", fix))
             continue
         try:
             known = read(msgspec.json.encode(content, enc_hook=dict), here)
         except (RecursionError, UnicodeEncodeError, OverflowError):
             finding = "the tools are nested too deep, or hold a character or number that is none"
-            findings.append(Finding("error", "tools", here, finding, "write them anew"))
+            findings.append(breaks("tools", here, finding, "write them anew"))
             continue
         findings += known.findings
         declared |= known.declared
@@ -187,14 +183,14 @@ def _parallel(value: Mapping[str, JSON], place: str) -> Iterator[Finding]:
     here = within(place, "parallel_tool_calls")
     setting = value["parallel_tool_calls"]
     if not isinstance(setting, bool):
-        yield Finding("error", "tools", here, f"it is {shown(setting)}", "use true or false")
+        yield breaks("tools", here, f"it is {shown(setting)}", "use true or false")
     elif "tools" not in value:
         yield Finding("warning", "tools", here, "it is set, and there are no tools", "remove it")
 
 
 @lru_cache(maxsize=256)
 def _tools(content: bytes, place: str) -> Tools:
-    """The same tools stand in many lines, so they are looked at once."""
+    """The same tools stand in many lines, so they are read once."""
     tools: list[JSON] = msgspec.json.decode(content)
     findings: list[Finding] = []
     declared: dict[str, Schema | None] = {}
@@ -203,14 +199,14 @@ def _tools(content: bytes, place: str) -> Tools:
     for number, tool in enumerate(tools):
         here = f"{place}[{number}]"
         if not isinstance(tool, Mapping):
-            findings.append(Finding("error", "tools", here, f"{shown(tool)} is no tool", _WRAPPED))
+            findings.append(breaks("tools", here, f"{shown(tool)} is no tool", _WRAPPED))
         elif "function" not in tool and "name" in tool:
-            findings.append(Finding("error", "tools", here, "the function is not wrapped", _WRAPPED))
+            findings.append(breaks("tools", here, "the function is not wrapped", _WRAPPED))
             _declare(tool, here, declared, [])
         else:
             if tool.get("type") != "function":
                 finding = f"the type is {shown(tool.get('type'))}"
-                findings.append(Finding("error", "tools", f"{here}.type", finding, "write 'function'"))
+                findings.append(breaks("tools", f"{here}.type", finding, "write 'function'"))
             _declare(tool.get("function"), f"{here}.function", declared, findings)
     return Tools(declared, tuple(findings))
 
@@ -220,7 +216,7 @@ def _functions(content: bytes, place: str) -> Tools:
     functions: list[JSON] = msgspec.json.decode(content)
     finding = "'functions' is the old form of 'tools'"
     fix = "wrap each in " + _WRAPPED.removeprefix("write ")
-    findings = [Finding("warning", "legacy", place, finding, fix)]
+    findings = [breaks("legacy", place, finding, fix)]
     declared: dict[str, Schema | None] = {}
     for number, function in enumerate(functions):
         _declare(function, f"{place}[{number}]", declared, findings)
@@ -230,22 +226,19 @@ def _functions(content: bytes, place: str) -> Tools:
 def _declare(function: JSON, place: str, declared: dict[str, Schema | None], findings: list[Finding]) -> None:
     """Put a function among the declared ones, and what is the matter with it among the findings."""
     if not isinstance(function, Mapping):
-        findings.append(Finding("error", "tools", place, f"{shown(function)} is no function", _WRAPPED))
+        findings.append(breaks("tools", place, f"{shown(function)} is no function", _WRAPPED))
         return
     name = function.get("name")
     here = f"{place}.name"
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         finding = f"{shown(name)} is no name for a function"
-        fix = "use 1 to 64 letters a to z, digits, _ and -"
-        findings.append(Finding("error", "tools", here, finding, fix))
+        findings.append(breaks("tools", here, finding, "use 1 to 64 letters a to z, digits, _ and -"))
     elif name in declared:
-        findings.append(
-            Finding("error", "tools", here, f"there are two functions {name!r}", "rename one of them")
-        )
+        findings.append(breaks("tools", here, f"there are two functions {name!r}", "rename one of them"))
     description = function.get("description", "")
     if not isinstance(description, str):
         finding = f"{shown(description)} is no text"
-        findings.append(Finding("error", "tools", f"{place}.description", finding, "put it in quotes"))
+        findings.append(breaks("tools", f"{place}.description", finding, "put it in quotes"))
     schema = None
     if "parameters" in function:
         schema, broken = schema_of(function["parameters"], f"{place}.parameters")
@@ -274,7 +267,7 @@ def calls(messages: Sequence[JSON], path: str, tools: Tools) -> Iterator[Finding
         if message.get("function_call") is not None:
             fix = "write it as one of tool_calls, and its answer as a message of role 'tool'"
             finding = "'function_call' is the old form of 'tool_calls'"
-            yield Finding("warning", "legacy", f"{place}.function_call", finding, fix)
+            yield breaks("legacy", f"{place}.function_call", finding, fix)
             yield from _function(message["function_call"], f"{place}.function_call", tools)
 
 
@@ -295,18 +288,16 @@ def pairing(messages: Sequence[JSON], path: str, waiting: dict[str, str]) -> Ite
             continue
         if role == "function" and not called:
             finding = "nobody called a function before this answer"
-            yield Finding("error", "tool_pairing", place, finding, "add the call, or remove the answer")
+            yield breaks("tool_pairing", place, finding, "add the call, or remove the answer")
         yield from _unanswered(waiting, f"before {place}")
         called = False
         if role == "assistant" and isinstance(message, Mapping):
             called = message.get("function_call") is not None
-            for number, identity in enumerate(_ids(message)):
-                if identity is None:
-                    continue
+            for number, identity in _ids(message):
                 here = f"{place}.tool_calls[{number}].id"
                 if identity in waiting:
                     finding = "two calls of one message have the same id"
-                    yield Finding("error", "tool_call", here, finding, "give each call an id of its own")
+                    yield breaks("tool_call", here, finding, "give each call an id of its own")
                 elif identity in used:
                     finding = "an earlier call has the same id"
                     yield Finding("warning", "tool_call", here, finding, "give each call an id of its own")
@@ -321,10 +312,10 @@ def _tool_calls(message: Message, place: str, tools: Tools) -> Iterator[Finding]
     content, every = message.get("content"), message["tool_calls"]
     here = f"{place}.tool_calls"
     if not isinstance(every, list | tuple):
-        yield Finding("error", "tool_call", here, f"{shown(every)} is no list of calls", "leave it out")
+        yield breaks("tool_call", here, f"{shown(every)} is no list of calls", "leave it out")
         return
     if not every:
-        yield Finding("error", "tool_call", here, "the list of calls is empty", "leave it out")
+        yield breaks("tool_call", here, "the list of calls is empty", "leave it out")
     elif isinstance(content, str) and content and not content.isspace():
         finding = "there is text beside the calls, which the documents show without"
         fix = "keep the text only if the model is to say it"
@@ -333,15 +324,15 @@ def _tool_calls(message: Message, place: str, tools: Tools) -> Iterator[Finding]
         step = f"{here}[{number}]"
         if not isinstance(call, Mapping):
             fix = 'write {"id": …, "type": "function", "function": {"name": …, "arguments": "{…}"}}'
-            yield Finding("error", "tool_call", step, f"{shown(call)} is no call", fix)
+            yield breaks("tool_call", step, f"{shown(call)} is no call", fix)
             continue
         identity = call.get("id")
         if not isinstance(identity, str) or not identity.strip():
             finding, fix = "the call has no id", "give it one, such as 'call_1', and its answer the same"
-            yield Finding("error", "tool_call", f"{step}.id", finding, fix)
+            yield breaks("tool_call", f"{step}.id", finding, fix)
         if call.get("type") != "function":
             finding = f"the type is {shown(call.get('type'))}"
-            yield Finding("error", "tool_call", f"{step}.type", finding, "write 'function'")
+            yield breaks("tool_call", f"{step}.type", finding, "write 'function'")
         yield from _function(call.get("function"), f"{step}.function", tools)
 
 
@@ -349,19 +340,18 @@ def _function(function: JSON, place: str, tools: Tools) -> Iterator[Finding]:
     """The name and the arguments of a call."""
     if not isinstance(function, Mapping):
         fix = 'write {"name": …, "arguments": "{…}"}'
-        yield Finding("error", "tool_call", place, f"{shown(function)} calls no function", fix)
+        yield breaks("tool_call", place, f"{shown(function)} calls no function", fix)
         return
     name, schema = function.get("name"), None
     if not isinstance(name, str) or not name:
-        yield Finding("error", "tool_call", f"{place}.name", f"{shown(name)} is no name", "name the function")
+        yield breaks("tool_call", f"{place}.name", f"{shown(name)} is no name", "name the function")
     elif name in tools.declared:
         schema = tools.declared[name]
     elif tools.declared:
         right = meant(name, tools.declared)
         fix = f"did you mean {right!r}" if right else f"declare it, or call one of {_some(tools.declared)}"
-        finding = f"no tool is called {shown(name)}"
-        yield Finding("error", "tool_call", f"{place}.name", finding, fix)
-    elif not tools.findings:  # else they are broken, which is told
+        yield breaks("tool_call", f"{place}.name", f"no tool is called {shown(name)}", fix)
+    elif not tools.findings:  # else they are broken, which is a finding already
         finding = "the line declares no tools, so the model learns to call what it cannot see"
         yield Finding("warning", "tool_call", f"{place}.name", finding, "add the tools to the line")
     yield from _arguments(function.get("arguments"), f"{place}.arguments", schema)
@@ -372,23 +362,21 @@ def _arguments(text: JSON, place: str, schema: Schema | None) -> Iterator[Findin
         fix = "write the object as a text, as json.dumps gives it"
         if text is None:
             fix = 'write "{}" for no arguments'
-        finding = f"the arguments are {shown(text)}, not JSON in a text"
-        yield Finding("error", "arguments", place, finding, fix)
+        yield breaks("arguments", place, f"the arguments are {shown(text)}, not JSON in a text", fix)
         return
     try:
         arguments = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         reason = str(error).partition(": ")[2].partition(" (byte")[0]
-        finding = "the arguments are no JSON" + (f": {reason}" if reason else "")
-        fix = "write the object as json.dumps gives it" if text.strip() else 'write "{}" for no arguments'
-        yield Finding("error", "arguments", place, finding, fix)
+        fix = "write the object as json.dumps gives it" if text.strip() else _NO_ARGUMENTS
+        yield breaks("arguments", place, "the arguments are no JSON" + (f": {reason}" if reason else ""), fix)
         return
     if not isinstance(arguments, dict):
         finding = f"the arguments are {shown(arguments)}, not an object"
-        yield Finding("error", "arguments", place, finding, 'write them by name: {"city": …}')
+        yield breaks("arguments", place, finding, 'write them by name: {"city": …}')
     elif schema is not None:
         for step, finding, fix in schema.violations(arguments):
-            yield Finding("error", "arguments", within(place, *step), finding, fix)
+            yield breaks("arguments", within(place, *step), finding, fix)
 
 
 def _answer(message: Message, place: str, waiting: dict[str, str], answered: set[str]) -> Iterator[Finding]:
@@ -396,29 +384,29 @@ def _answer(message: Message, place: str, waiting: dict[str, str], answered: set
     place += ".tool_call_id"
     if not isinstance(identity, str) or not identity:
         finding = "the tool message does not say which call it answers"
-        yield Finding("error", "tool_pairing", place, finding, "write the id of the call")
+        yield breaks("tool_pairing", place, finding, "write the id of the call")
     elif waiting.pop(identity, None):
         answered.add(identity)
     elif identity in answered:
-        yield Finding("error", "tool_pairing", place, "the call was answered before", "keep one answer")
+        yield breaks("tool_pairing", place, "the call was answered before", "keep one answer")
     else:
         fix = "write the id of the open call" if len(waiting) == 1 else "add the call, or remove the answer"
-        yield Finding("error", "tool_pairing", place, "no call before this has the id", fix)
+        yield breaks("tool_pairing", place, "no call before this has the id", fix)
 
 
 def _unanswered(waiting: dict[str, str], until: str) -> Iterator[Finding]:
     for place in waiting.values():
         finding = f"nobody answers this call {until}"
-        fix = "add a tool message with its id, or remove the call"
-        yield Finding("error", "tool_pairing", place, finding, fix)
+        yield breaks("tool_pairing", place, finding, "add a tool message with its id, or remove the call")
     waiting.clear()
 
 
-def _ids(message: Message) -> Iterator[str | None]:
-    every = message.get("tool_calls")
-    for call in every if isinstance(every, list | tuple) else ():
-        identity = call.get("id") if isinstance(call, Mapping) else None
-        yield identity if isinstance(identity, str) and identity.strip() else None
+def _ids(message: Message) -> Iterator[tuple[int, str]]:
+    """The calls that have an id, by their number."""
+    for number, call in enumerate(items_of(message.get("tool_calls"))):
+        identity = mapping_of(call).get("id")
+        if isinstance(identity, str) and identity.strip():
+            yield number, identity
 
 
 def _some(names: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ the byte. So they hold what was redacted, too; a folder of them is as private as
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import count, islice
@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Change:
+class RepairChange:
     """What one rule has done to one row, or to the whole file."""
 
     origin: str
@@ -42,7 +42,7 @@ class Change:
 
 
 @dataclass(frozen=True, repr=False)
-class Changes(Sequence[Change]):
+class RepairChanges(Collection[RepairChange]):
     """The changes from one state of the data to another, in the order in which they were made."""
 
     name: str
@@ -50,40 +50,34 @@ class Changes(Sequence[Change]):
     """``dataset`` or ``file``: what they can be undone in."""
     before_sha256: str
     after_sha256: str
-    items: tuple[Change, ...]
+    items: tuple[RepairChange, ...]
 
     def __len__(self) -> int:
         """How many changes."""
         return len(self.items)
 
-    @overload
-    def __getitem__(self, index: int) -> Change: ...
+    def __contains__(self, change: object) -> bool:
+        """Whether it is one of them."""
+        return change in self.items
 
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Change, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> "Change | tuple[Change, ...]":
-        """One of them, or some."""
-        return self.items[index]
-
-    def __iter__(self) -> Iterator[Change]:
+    def __iter__(self) -> Iterator[RepairChange]:
         """One after the other."""
         return iter(self.items)
 
     def __repr__(self) -> str:
         """The name and the number."""
-        return f"Changes({self.name!r}, {len(self)} changes)"
+        return f"RepairChanges({self.name!r}, {len(self)} changes)"
 
 
 @overload
-def undo(data: Dataset, changes: Changes) -> Dataset: ...
+def undo(data: Dataset, changes: RepairChanges) -> Dataset: ...
 
 
 @overload
-def undo(data: bytes, changes: Changes) -> bytes: ...
+def undo(data: bytes, changes: RepairChanges) -> bytes: ...
 
 
-def undo(data: Dataset | bytes, changes: Changes) -> Dataset | bytes:
+def undo(data: Dataset | bytes, changes: RepairChanges) -> Dataset | bytes:
     """Give me back what was there before this repair; ``data`` is a dataset, or a file's content."""
     kind = "dataset" if isinstance(data, Dataset) else "file"
     if kind != changes.kind:
@@ -99,23 +93,23 @@ def undo(data: Dataset | bytes, changes: Changes) -> Dataset | bytes:
     return before
 
 
-def changes_to_jsonl(changes: Changes) -> bytes:
+def changes_to_jsonl(changes: RepairChanges) -> bytes:
     """The changes as a file: a line about all of them, then one each."""
     head = {key: getattr(changes, key) for key in ("name", "kind", "before_sha256", "after_sha256")}
     lines = [head, *(vars(change) for change in changes)]
     return b"".join(json.dumps(line, default=dict).encode() + b"\n" for line in lines)
 
 
-def changes_from_jsonl(data: bytes) -> Changes:
+def changes_from_jsonl(data: bytes) -> RepairChanges:
     """The changes that ``changes_to_jsonl`` has written."""
     try:
         head, *lines = (json.loads(line) for line in data.splitlines())
-        return Changes(**head, items=tuple(Change(**line) for line in lines))
+        return RepairChanges(**head, items=tuple(RepairChange(**line) for line in lines))
     except (ValueError, TypeError) as error:
         raise DataError(f"these are no changes of a repair ({error}); give the file that it wrote.") from None
 
 
-def keep_changes(changes: Changes, folder: Path) -> Path:
+def keep_changes(changes: RepairChanges, folder: Path) -> Path:
     """Write the changes where ``find_changes`` finds them by the hash of the repaired data."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{changes.after_sha256}.jsonl"
@@ -126,7 +120,7 @@ def keep_changes(changes: Changes, folder: Path) -> Path:
     return path
 
 
-def find_changes(sha256: str, folder: Path) -> Changes:
+def find_changes(sha256: str, folder: Path) -> RepairChanges:
     """The changes that led to the data with this hash."""
     path = folder / f"{sha256}.jsonl"
     if not path.is_file():
@@ -137,33 +131,33 @@ def find_changes(sha256: str, folder: Path) -> Changes:
     return changes_from_jsonl(path.read_bytes())
 
 
-def first_states(changes: Iterable[Change]) -> dict[int, Change]:
+def first_states(changes: Iterable[RepairChange]) -> dict[int, RepairChange]:
     """For each row that is changed, the change that found it as it was."""
-    first: dict[int, Change] = {}
+    first: dict[int, RepairChange] = {}
     for change in changes:
         if change.position is not None:
             first.setdefault(change.position, change)
     return first
 
 
-def last_states(changes: Iterable[Change]) -> dict[int, Change]:
+def last_states(changes: Iterable[RepairChange]) -> dict[int, RepairChange]:
     """For each row that is changed, the change that left it as it is."""
     return {change.position: change for change in changes if change.position is not None}
 
 
-def _dataset(repaired: Dataset, changes: Changes) -> Dataset:
-    def as_before(example: Example | None, first: Change, last: Change) -> Example:
+def _dataset(repaired: Dataset, changes: RepairChanges) -> Dataset:
+    def as_before(example: Example | None, first: RepairChange, last: RepairChange) -> Example:
         value = first.before if isinstance(first.before, Mapping) else {}
         return example_from(value, first.origin, last.metadata if example is None else example.metadata)
 
     return Dataset(changes.name, tuple(_restored(repaired, changes, as_before)), repaired.notes)
 
 
-def _file(repaired: bytes, changes: Changes) -> bytes:
+def _file(repaired: bytes, changes: RepairChanges) -> bytes:
     form = Form()
     texts = texts_of(BytesIO(repaired), form)
     lines = list(_restored(texts, changes, lambda _, first, __: str(first.before)))
-    for change in reversed(changes):
+    for change in reversed(changes.items):
         if change.position is None and isinstance(change.before, Mapping):
             form = form.with_facts(change.before)
             lines = list(form.with_ends(lines)) if "ends" in change.before else lines
@@ -171,7 +165,9 @@ def _file(repaired: bytes, changes: Changes) -> bytes:
 
 
 def _restored(
-    rows: Iterable[Item], changes: Changes, as_before: Callable[[Item | None, Change, Change], Item]
+    rows: Iterable[Item],
+    changes: RepairChanges,
+    as_before: Callable[[Item | None, RepairChange, RepairChange], Item],
 ) -> Iterator[Item]:
     """The rows of before, in their order, made from those of after."""
     first, last = first_states(changes), last_states(changes)

@@ -1,4 +1,7 @@
-"""Fixes of the conversation in a line: who speaks, in which order, and what a message may hold."""
+"""Fixes of the conversation in a line: who speaks, in which order, and what a message may hold.
+
+Apart because the table of fixes is read without them, and both together are too long to read.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -6,7 +9,17 @@ from operator import is_
 
 from workbench.dataset import chat_formats
 from workbench.dataset.chat_formats import AS_THEY_ARE, shape_of
-from workbench.dataset.dataset import JSON, OTHER_FIELDS, OUTPUTS, ROLES, SYSTEM, Message, role_meant
+from workbench.dataset.dataset import (
+    JSON,
+    OTHER_FIELDS,
+    OUTPUTS,
+    ROLES,
+    SYSTEM,
+    Example,
+    Message,
+    mapping_of,
+    role_meant,
+)
 from workbench.dataset.repair.lines import Value
 from workbench.errors import DataError
 
@@ -87,7 +100,7 @@ def _with_list(value: Value, key: str, edit: Callable[[Sequence[JSON]], Sequence
 
 
 def _with_text(part: JSON, edit: Callable[[str], str]) -> JSON:
-    text = part.get("text") if isinstance(part, Mapping) else None
+    text = mapping_of(part).get("text")
     if not isinstance(part, Mapping) or not isinstance(text, str) or edit(text) == text:
         return part
     return {**part, "text": edit(text)}
@@ -110,10 +123,7 @@ def as_chat(value: Value) -> Value:
     shape = shape_of(value)
     if shape is None or shape.name in AS_THEY_ARE or shape.convert is chat_formats.legacy_functions_example:
         return value
-    try:
-        return _as_in_a_file(shape.convert(value, "").wire)
-    except DataError:
-        return value  # it stays as it is, and a check says why
+    return _converted(value, shape.convert)
 
 
 def as_pair(value: Value) -> Value:
@@ -125,62 +135,26 @@ def as_pair(value: Value) -> Value:
     return {**value, **{key: [_as_answer(part)] for key, part in texts.items()}} if texts else value
 
 
-def with_known_roles(value: Value) -> Value:
-    """A human is a user, a bot the assistant; ``from`` and ``value`` are role and content."""
-    return in_messages(value, _with_known_role)
-
-
 def with_tools(value: Value) -> Value:
     """``functions`` and ``function_call`` become ``tools`` and ``tool_calls``."""
     messages = value.get("messages")
     plain = {**value, "messages": list(messages)} if isinstance(messages, list | tuple) else value
     if not chat_formats.is_legacy_functions(plain):
         return value
-    try:
-        converted = _as_in_a_file(chat_formats.legacy_functions_example(plain, "").wire)
-    except DataError:
-        return value
+    converted = _converted(plain, chat_formats.legacy_functions_example)
     return value if converted == _as_in_a_file(value) else converted
-
-
-def with_arguments_as_text(value: Value) -> Value:
-    """The arguments of a tool call are a text that holds JSON."""
-    return in_messages(value, _with_written_arguments)
-
-
-def with_contents(value: Value) -> Value:
-    """A number becomes its text, a part outside of a list its list; a tool that gave nothing gave ``""``."""
-    return in_messages(value, _with_content)
-
-
-def with_whole_weights(value: Value) -> Value:
-    """A weight is the number 1 or 0, and only an assistant message has one."""
-    return in_messages(value, _with_whole_weight)
-
-
-def without_weights(value: Value) -> Value:
-    """Weights do nothing in pairs and prompts."""
-    return in_messages(value, lambda message: _without(message, "weight"))
-
-
-def with_system_first(value: Value) -> Value:
-    """System messages stand in front, in their order."""
-    return in_conversations(value, _with_system_first)
-
-
-def merged(value: Value) -> Value:
-    """Two messages in a row by the same speaker are one, with an empty line between."""
-    return in_conversations(value, _merged)
-
-
-def ending_with_an_answer(value: Value) -> Value:
-    """What follows the last answer is cut off."""
-    return in_conversations(value, _ending_with_an_answer)
 
 
 def without_blanks(value: Value) -> Value | None:
     """Parts without text are left out; a row in which nobody says anything is no example at all."""
     return in_messages(value, _without_blank_parts) if _holds(value) else None
+
+
+def _converted(value: Value, convert: Callable[[Value, str], Example]) -> Value:
+    try:
+        return _as_in_a_file(convert(value, "").wire)
+    except DataError:
+        return value  # it stays as it is, and a check says why
 
 
 def _as_in_a_file(value: Value) -> Value:
@@ -189,7 +163,8 @@ def _as_in_a_file(value: Value) -> Value:
     return read
 
 
-def _with_known_role(message: Message) -> Message:
+def with_known_role(message: Message) -> Message:
+    """A human is a user, a bot the assistant; ``from`` and ``value`` are role and content."""
     wrong = {key: right for key, right in OTHER_FIELDS.items() if key in message and right not in message}
     if wrong and len({*wrong.values()}) == len(wrong):  # with both "value" and "text", nobody knows which
         message = {wrong.get(key, key): part for key, part in message.items()}
@@ -204,16 +179,13 @@ def _as_answer(part: JSON) -> JSON:
     return {"role": "assistant", "content": part} if isinstance(part, str) else part
 
 
-def _with_written_arguments(message: Message) -> Message:
-    calls = message.get("tool_calls")
-    if not isinstance(calls, list | tuple):
-        return message
-    edited = kept(calls, [_with_text_for_arguments(call) for call in calls])
-    return message if edited is calls else {**message, "tool_calls": edited}
+def with_written_arguments(message: Message) -> Message:
+    """The arguments of a tool call are a text that holds JSON."""
+    return _with_list(message, "tool_calls", lambda calls: kept(calls, [*map(_with_arguments, calls)]))
 
 
-def _with_text_for_arguments(call: JSON) -> JSON:
-    function = call.get("function") if isinstance(call, Mapping) else None
+def _with_arguments(call: JSON) -> JSON:
+    function = mapping_of(call).get("function")
     if not isinstance(call, Mapping) or not isinstance(function, Mapping):
         return call
     arguments = function.get("arguments")
@@ -226,30 +198,28 @@ def _with_text_for_arguments(call: JSON) -> JSON:
     return {**call, "function": {**function, "arguments": written}}
 
 
-def _with_content(message: Message) -> Message:
+def with_content(message: Message) -> Message:
+    """A number becomes its text, a part outside of a list its list; a tool that gave nothing gave ``""``."""
     content = message.get("content")
     if content is None:
         return {**message, "content": ""} if message.get("role") == "tool" else message
     edited: JSON = content
     if isinstance(content, int | float) and not isinstance(content, bool):
         edited = json.dumps(content)
-    elif _is_text_part(content):
+    elif mapping_of(content).get("type") in ("text", "image_url"):
         edited = [content]
     elif isinstance(content, list | tuple):
         edited = kept(content, [{"type": "text", "text": p} if isinstance(p, str) else p for p in content])
     return message if edited is content else {**message, "content": edited}
 
 
-def _is_text_part(content: JSON) -> bool:
-    return isinstance(content, Mapping) and content.get("type") in ("text", "image_url")
-
-
-def _with_whole_weight(message: Message) -> Message:
+def with_whole_weight(message: Message) -> Message:
+    """A weight is the number 1 or 0, and only an assistant message has one."""
     if "weight" not in message:
         return message
     weight = message["weight"]
     if message.get("role") != "assistant" or weight is None:
-        return _without(message, "weight")
+        return without_weight(message)
     if type(weight) is int:
         return message
     text = weight.strip() if isinstance(weight, str) else json.dumps(weight)
@@ -257,15 +227,18 @@ def _with_whole_weight(message: Message) -> Message:
     return message if number is None else {**message, "weight": number}
 
 
-def _without(message: Message, key: str) -> Message:
-    return {k: part for k, part in message.items() if k != key} if key in message else message
+def without_weight(message: Message) -> Message:
+    """Weights do nothing in pairs and prompts."""
+    return {key: part for key, part in message.items() if key != "weight"} if "weight" in message else message
 
 
-def _with_system_first(messages: Sequence[JSON]) -> Sequence[JSON]:
-    return kept(messages, sorted(messages, key=lambda message: _role(message) not in SYSTEM))
+def with_system_first(messages: Sequence[JSON]) -> Sequence[JSON]:
+    """System messages stand in front, in their order."""
+    return kept(messages, sorted(messages, key=lambda message: mapping_of(message).get("role") not in SYSTEM))
 
 
-def _merged(messages: Sequence[JSON]) -> Sequence[JSON]:
+def merged(messages: Sequence[JSON]) -> Sequence[JSON]:
+    """Two messages in a row by the same speaker are one, with an empty line between."""
     together: list[JSON] = []
     for message in messages:
         one = _joined(together[-1], message) if together else None
@@ -309,8 +282,13 @@ def _joined_contents(first: JSON, second: JSON) -> JSON:
     return None
 
 
-def _ending_with_an_answer(messages: Sequence[JSON]) -> Sequence[JSON]:
-    answers = [position for position, message in enumerate(messages) if _role(message) == "assistant"]
+def ending_with_an_answer(messages: Sequence[JSON]) -> Sequence[JSON]:
+    """What follows the last answer is cut off."""
+    answers = [
+        position
+        for position, message in enumerate(messages)
+        if mapping_of(message).get("role") == "assistant"
+    ]
     return kept(messages, messages[: answers[-1] + 1]) if answers else messages
 
 
@@ -323,8 +301,8 @@ def _without_blank_parts(message: Message) -> Message:
 
 
 def _is_blank(part: JSON) -> bool:
-    text = part.get("text") if isinstance(part, Mapping) and part.get("type") == "text" else None
-    return isinstance(text, str) and not text.strip()
+    text = mapping_of(part).get("text")
+    return mapping_of(part).get("type") == "text" and isinstance(text, str) and not text.strip()
 
 
 def _holds(value: JSON) -> bool:
@@ -336,7 +314,3 @@ def _holds(value: JSON) -> bool:
     if isinstance(value, list | tuple):
         return any(map(_holds, value))
     return value is not None
-
-
-def _role(message: JSON) -> JSON:
-    return message.get("role") if isinstance(message, Mapping) else None

@@ -2,7 +2,8 @@
 
 Proposed unasked is what changes the form of a row and keeps what it says. Rows are only dropped unasked
 when nothing is lost with them: blank ones, and those equal to an earlier one. What takes a decision
-(which answer is right, which row has to go, what must not be in the file) has to be named.
+(which answer is right, which row has to go, what must not be in the file) has to be named. The table is
+apart because ``repair`` applies whatever stands in it, and a new fix is an entry here.
 """
 
 import hashlib
@@ -12,9 +13,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from secrets import token_bytes
 from typing import NamedTuple
 
+from workbench.dataset.check import privacy
+from workbench.dataset.check.methods import METHODS
 from workbench.dataset.check.minhash import hashed, texts_of
+from workbench.dataset.check.personal_data import normal
 from workbench.dataset.check.report import LEVELS, Report
 from workbench.dataset.check.row import Row
 from workbench.dataset.check.rules import Rules
@@ -22,8 +27,7 @@ from workbench.dataset.check.texts import is_broken, is_refusal
 from workbench.dataset.dataset import JSON, SYSTEM, Message
 from workbench.dataset.repair import chats, lines
 from workbench.dataset.repair.chats import in_answers, in_conversations, in_texts
-from workbench.dataset.repair.lines import Line, Value
-from workbench.dataset.repair.redaction import redacted
+from workbench.dataset.repair.lines import RepairLine, Value
 from workbench.errors import DataError
 
 # Fixes that need to know the other rows: which to drop, and what all of them should share.
@@ -36,7 +40,7 @@ BATCH = 1_000  # rows whose texts are normalised at once
 class Current(NamedTuple):
     """A row as the fixes before have left it."""
 
-    line: Line
+    line: RepairLine
     """As it was at first."""
     value: Value | None
     """``None`` where it cannot be read."""
@@ -173,30 +177,9 @@ def _is_system(message: JSON) -> bool:
 
 ROUNDS = 3  # a text can have been garbled more than once
 
-_HALF = re.compile("[\ud800-\udfff]")
 # Not backspace and form feed: they are what is left of \\beta and \\frac after one backslash too few.
 _INVISIBLE = re.compile("[\x00-\x07\x0b\x0e-\x1f]")
 _INDENTED = re.compile(r"\n[ \t]+\S")
-
-
-def without_halves(value: Value) -> Value:
-    """Half a surrogate pair becomes the replacement character, as browsers show it."""
-    return _mapping(in_texts(value, lambda text: _HALF.sub("\ufffd", text)), value)
-
-
-def without_controls(value: Value) -> Value:
-    """Control characters that nobody sees are taken out; tabs and line breaks stay."""
-    return _mapping(in_texts(value, lambda text: _INVISIBLE.sub("", text)), value)
-
-
-def readable(value: Value) -> Value:
-    """UTF-8 that was read as something else is read again (``CafÃ©`` is ``Café``)."""
-    return _mapping(in_texts(value, _unmixed), value)
-
-
-def trimmed(value: Value) -> Value:
-    """No white space around answers; the indentation of code stays."""
-    return in_answers(value, _trimmed)
 
 
 def _unmixed(text: str) -> str:
@@ -217,8 +200,112 @@ def _trimmed(text: str) -> str:
     return text.rstrip().lstrip("\r\n") if _INDENTED.search(text) else text.strip()
 
 
-def _mapping(edited: JSON, value: Value) -> Value:
-    return edited if isinstance(edited, dict) else value
+# Personal data and secrets, replaced: the same value by the same placeholder, everywhere.
+#
+# ``jane@contoso.com`` becomes ``[EMAIL_1]`` in the question, in the answer and in the arguments of a tool,
+# in every row. Which value a placeholder stood for is forgotten when the work is done, and was never held
+# in clear.
+
+DEEPEST = 200
+"""Levels of nesting that a row may have; a chat has ten."""
+
+_PLACEHOLDER = re.compile(r"\[([A-Z_]+)_([0-9]{1,9})\]")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)  # of JSON
+_AGAIN = 10  # looks at one text; a placeholder may free what stood beside the value
+
+
+def redacted(
+    values: Iterable[Mapping[str, JSON]], kinds: Collection[str] = ("pii", "secret")
+) -> Iterator[Mapping[str, JSON]]:
+    """Each row with placeholders; a row that holds nothing of these kinds comes back itself.
+
+    A kind is a name in ``privacy.SENSITIVE_KINDS`` (``email``, ``api_key``), or ``pii`` or ``secret`` for all
+    of these.
+    """
+    unknown = sorted(set(kinds) - set(privacy.SENSITIVE_KINDS) - {"pii", "secret"})
+    if unknown:
+        raise DataError(
+            f"{unknown[0]!r} cannot be redacted; the kinds are {', '.join(privacy.SENSITIVE_KINDS)}."
+        )
+    rows = tuple(values)
+    placeholders = _Placeholders(frozenset(kinds))
+    for row in rows:
+        placeholders.leave_alone(row)
+    for start in range(0, len(rows), BATCH):
+        block = rows[start : start + BATCH]
+        promising = frozenset(privacy.promising(block))
+        for position, row in enumerate(block):
+            yield placeholders.in_row(row) if position in promising else row
+
+
+class _Placeholders:
+    """Hands out placeholders in the order in which values first appear."""
+
+    def __init__(self, kinds: frozenset[str]) -> None:
+        self._kinds = kinds
+        self._salt = token_bytes(16)  # so that nobody can try values against what is kept
+        self._numbers: dict[tuple[str, bytes], int] = {}
+        self._highest = Counter[str]()
+
+    def leave_alone(self, row: Mapping[str, JSON]) -> None:
+        """Begin above the placeholders that stand in a row already: they are somebody else."""
+        for _, text in privacy.texts(row):
+            for found in _PLACEHOLDER.finditer(text) if "[" in text else ():
+                kind, number = found.groups()
+                self._highest[kind] = max(self._highest[kind], int(number))
+
+    def in_row(self, row: Mapping[str, JSON]) -> Mapping[str, JSON]:
+        changed = {key: self._within(value, key in privacy.CONVERSATION, 0) for key, value in row.items()}
+        return row if changed == row else changed
+
+    def _within(self, value: JSON, wire: bool, depth: int) -> JSON:
+        if depth > DEEPEST:
+            raise DataError(f"A row is nested more than {DEEPEST} levels deep; leave it out.")
+        if isinstance(value, str):
+            return self._in_text(value)
+        if isinstance(value, Mapping):
+            return {
+                key: inner if wire and key in privacy.NO_TEXT else self._within(inner, wire, depth + 1)
+                for key, inner in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return type(value)(self._within(inner, wire, depth + 1) for inner in value)
+        return value
+
+    def _in_text(self, text: str) -> str:
+        for _ in range(_AGAIN):
+            spans = [span for span in privacy.sensitive(text) if {span.kind, span.rule} & self._kinds]
+            if not spans:
+                break
+            strings = _strings_of_json(text)
+            parts, end = [], 0
+            for start, stop, kind, _ in spans:
+                placeholder = self._for(kind, text[start:stop])
+                if strings is not None and not any(a < start and stop < b for a, b in strings):
+                    placeholder = f'"{placeholder}"'  # a number becomes a string
+                parts += [text[end:start], placeholder]
+                end = stop
+            text = "".join(parts) + text[end:]
+        return text
+
+    def _for(self, kind: str, value: str) -> str:
+        plain = normal(kind, value).encode("utf-8", "surrogatepass")
+        key = kind, hashlib.blake2b(plain, key=self._salt).digest()
+        if key not in self._numbers:
+            self._highest[kind.upper()] += 1
+            self._numbers[key] = self._highest[kind.upper()]
+        return f"[{kind.upper()}_{self._numbers[key]}]"
+
+
+def _strings_of_json(text: str) -> list[tuple[int, int]] | None:
+    """Where the strings of a JSON text are, such as a tool's arguments; ``None``: it is no JSON."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return [found.span() for found in _STRING.finditer(text)]
 
 
 @dataclass(frozen=True)
@@ -234,12 +321,33 @@ class Fix:
     """One row put right by itself: the same object when there is nothing to do, ``None`` to drop it."""
     choose: Choice | None = None
     """Rows put right by what the others are. With neither it is a fix of lines that cannot be read."""
-    of_rare_characters: bool = False
+    is_rare: bool = False
     """Whether there is nothing to do for it in a line of ASCII without escapes of other characters."""
-    methods: Collection[str] = ("sft", "dpo", "rft")
+    methods: Collection[str] = METHODS
     """Where it applies."""
 
 
+def _each(edit: Callable[[Message], Message]) -> Callable[[Value], Value]:
+    """The edit of each message of a row."""
+    return lambda value: chats.in_messages(value, edit)
+
+
+def _all(edit: Callable[[Sequence[JSON]], Sequence[JSON]]) -> Callable[[Value], Value]:
+    """The edit of a row's messages together."""
+    return lambda value: in_conversations(value, edit)
+
+
+def _texts(edit: Callable[[str], str]) -> Callable[[Value], Value]:
+    """The edit of every text of a row."""
+
+    def edited(value: Value) -> Value:
+        after = in_texts(value, edit)
+        return after if isinstance(after, dict) else value
+
+    return edited
+
+
+# fmt: off
 FIXES = (  # in the order in which they are applied
     Fix(lines.LINE_ENDS, "byte order mark, Windows line ends and blank lines removed"),
     Fix(lines.ENCODING, "UTF-16, and lines in Windows-1252, written as UTF-8"),
@@ -247,55 +355,33 @@ FIXES = (  # in the order in which they are applied
     Fix(lines.WRAPPED, "JSON that was put into a text taken out of it"),
     Fix(lines.REPEATED, "a key that stands twice with one value kept once"),
     Fix(lines.NOT_FINITE, "NaN and Infinity replaced by null"),
-    Fix(
-        "surrogate",
-        "half a surrogate pair replaced by \ufffd",
-        edit=without_halves,
-        of_rare_characters=True,
-    ),
-    Fix(
-        lines.CONTROL,
-        "control characters escaped or, where nobody sees them, removed",
-        edit=without_controls,
-        of_rare_characters=True,
-    ),
+    Fix("surrogate", "half a surrogate pair replaced by \ufffd",
+        edit=_texts(lambda text: lines.HALF.sub("\ufffd", text)), is_rare=True),
+    Fix(lines.CONTROL, "control characters escaped or, where nobody sees them, removed",
+        edit=_texts(lambda text: _INVISIBLE.sub("", text)), is_rare=True),
     Fix("outputs", "preferred_completion renamed, and answers written as messages", edit=chats.as_pair),
-    Fix(
-        "messages",
-        "other tools' forms (Alpaca, ShareGPT, prompt and completion) made chats",
-        edit=chats.as_chat,
-    ),
-    Fix(
-        "role",
-        "other names of a role or its field (human, bot, GPT, from) replaced",
-        edit=chats.with_known_roles,
-    ),
+    Fix("messages", "other tools' forms (Alpaca, ShareGPT, prompt and completion) made chats",
+        edit=chats.as_chat),
+    Fix("role", "other names of a role or its field (human, bot, GPT, from) replaced",
+        edit=_each(chats.with_known_role)),
     Fix("legacy", "functions and function_call made tools and tool_calls", edit=chats.with_tools),
-    Fix("arguments", "arguments of a tool call written as JSON in a text", edit=chats.with_arguments_as_text),
-    Fix("content", "numbers and single parts written as a message's content", edit=chats.with_contents),
-    Fix(
-        "weight",
-        "weights made 1 or 0, and removed from others than the assistant",
-        edit=chats.with_whole_weights,
-        methods=("sft",),
-    ),
-    Fix(
-        "weight", "weights removed, which do nothing here", edit=chats.without_weights, methods=("dpo", "rft")
-    ),
-    Fix("mojibake", "garbled letters (CafÃ©) read again", edit=readable, of_rare_characters=True),
-    Fix("whitespace", "white space around answers removed", edit=trimmed),
-    Fix("system_place", "system messages moved to the front", edit=chats.with_system_first),
-    Fix("last", "what follows the last answer cut off", edit=chats.ending_with_an_answer, methods=("sft",)),
-    Fix("order", "messages in a row by one speaker merged", edit=chats.merged),
+    Fix("arguments", "arguments of a tool call written as JSON in a text",
+        edit=_each(chats.with_written_arguments)),
+    Fix("content", "numbers and single parts written as a message's content", edit=_each(chats.with_content)),
+    Fix("weight", "weights made 1 or 0, and removed from others than the assistant",
+        edit=_each(chats.with_whole_weight), methods=("sft",)),
+    Fix("weight", "weights removed, which do nothing here",
+        edit=_each(chats.without_weight), methods=("dpo", "rft")),
+    Fix("mojibake", "garbled letters (CafÃ©) read again", edit=_texts(_unmixed), is_rare=True),
+    Fix("whitespace", "white space around answers removed", edit=lambda value: in_answers(value, _trimmed)),
+    Fix("system_place", "system messages moved to the front", edit=_all(chats.with_system_first)),
+    Fix("last", "what follows the last answer cut off",
+        edit=_all(chats.ending_with_an_answer), methods=("sft",)),
+    Fix("order", "messages in a row by one speaker merged", edit=_all(chats.merged)),
     Fix("empty", "parts and rows without any text removed", edit=chats.without_blanks),
     Fix("system", "one system message for all rows", False, choose=with_one_system),
     Fix("pii", "personal data replaced by placeholders", False, choose=with_placeholders("pii")),
-    Fix(
-        "secret",
-        "keys and passwords replaced by placeholders",
-        False,
-        choose=with_placeholders("secret"),
-    ),
+    Fix("secret", "keys and passwords replaced by placeholders", False, choose=with_placeholders("secret")),
     Fix("duplicate", "rows equal to an earlier one dropped", choose=without_equals),
     *(
         Fix(rule, title, False, choose=without_reported(rule, *more))
@@ -315,14 +401,11 @@ FIXES = (  # in the order in which they are applied
         )
     ),
     Fix("refusal", "rows dropped that teach to refuse", False, choose=without_refusals),
-    Fix(
-        "contradiction",
-        "all rows of a prompt with contradictory answers dropped",
-        False,
-        choose=without_contradictions,
-    ),
+    Fix("contradiction", "all rows of a prompt with contradictory answers dropped",
+        False, choose=without_contradictions),
     Fix("errors", "rows dropped that would still be refused", False, choose=without_errors),
 )
+# fmt: on
 
 BY_DEFAULT = tuple(dict.fromkeys(fix.rule for fix in FIXES if fix.by_default))
 """The rules that are repaired unless others are named."""

@@ -19,9 +19,9 @@ from itertools import chain, pairwise, repeat
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from workbench.dataset.check.json_lines import LONGEST, parsed
+from workbench.dataset.check.row import LONGEST, TOLERANT, Repeating, parsed
 from workbench.dataset.dataset import JSON, Dataset, Example
-from workbench.dataset.json_text import SAMPLE, encoding_of, is_deep
+from workbench.dataset.json_text import SAMPLE, encoding_of, is_deep, opened
 from workbench.errors import DataError
 
 Value: TypeAlias = Mapping[str, JSON]
@@ -30,7 +30,7 @@ Value: TypeAlias = Mapping[str, JSON]
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
-class Line(NamedTuple):
+class RepairLine(NamedTuple):
     """One row before a repair."""
 
     position: int
@@ -99,16 +99,16 @@ class Form:
             yield line.encode(self.encoding, _errors(self.encoding))
 
 
-def lines_of(data: Dataset | Path, form: Form | None = None) -> Iterator[Line]:
+def lines_of(data: Dataset | Path, form: Form | None = None) -> Iterator[RepairLine]:
     """The rows one after the other; how a file's bytes are written goes into ``form``."""
     if isinstance(data, Dataset):
         for position, example in enumerate(data):
             value = None if is_deep(example.wire) else example.wire
-            yield Line(position, example.origin, None, value, example.metadata)
+            yield RepairLine(position, example.origin, None, value, example.metadata)
         return
     _, lines = raw_lines(data, form)
     for position, raw in enumerate(lines):
-        yield Line(position, f"{data.name}:{position + 1}", raw, _value(raw), {})
+        yield RepairLine(position, f"{data.name}:{position + 1}", raw, _value(raw), {})
 
 
 def raw_lines(path: Path, form: Form | None = None) -> tuple[Form, Iterator[str]]:
@@ -118,18 +118,6 @@ def raw_lines(path: Path, form: Form | None = None) -> tuple[Form, Iterator[str]
         form.encoding, form.mark = encoding_in(stream, path.name)
 
     return form, _lines(path, form)
-
-
-def opened(path: Path) -> io.BufferedReader:
-    """The file to read, or a sentence that says why not."""
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; name a file in it.")
-    try:
-        return path.open("rb")
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist (looked in {Path.cwd()}); check the name.") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def encoding_in(stream: io.BufferedReader | io.BytesIO, name: str) -> tuple[str, bool]:
@@ -186,7 +174,7 @@ def written(value: Value) -> str:
     """A value as the text of its line, without an end."""
     text = json.dumps(value, ensure_ascii=False, default=dict)
     # Half a surrogate pair is no UTF-8, and would be taken for a raw byte.
-    return text if text.isascii() or not _has_surrogates(text) else json.dumps(value, default=dict)
+    return text if text.isascii() or not HALF.search(text) else json.dumps(value, default=dict)
 
 
 def example_from(value: Value, origin: str, metadata: Value) -> Example:
@@ -221,16 +209,8 @@ def _lines(path: Path, form: Form) -> Iterator[str]:
 
 
 def _errors(encoding: str) -> str:
-    """What to do with bytes that are no character; only in UTF-8 can they be told apart again."""
+    """What to do with bytes that are no character; only in UTF-8 can they be known again."""
     return "surrogateescape" if encoding == "utf-8" else "strict"
-
-
-def _has_surrogates(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 # Lines that are no JSON object yet: what they were meant to say, where that is beyond doubt.
@@ -245,13 +225,14 @@ SYNTAX, REPEATED, NOT_FINITE, WRAPPED = "json", "duplicate_key", "not_finite", "
 DEEPEST = 90  # lists and objects in each other; Python's own parser stops at 100
 LONGEST_GUESSED = 200_000  # characters of a line whose syntax is guessed at, which takes seconds a megabyte
 
+HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair
 _BYTES = re.compile("[\udc80-\udcff]+")  # bytes that are no UTF-8, as ``surrogateescape`` writes them
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _STRUCTURE = re.compile(r"""\\.|[\s{}\[\]:,"'\\]""")
 _NO_NUMBER = re.compile(r"\b(NaN|Infinity)\b")
 
 
-def mended(raw: str, rules: Collection[str]) -> Iterator[tuple[str, Value | str | None]]:
+def repaired_line(raw: str, rules: Collection[str]) -> Iterator[tuple[str, Value | str | None]]:
     """Each rule by which this line is put right, with what it makes of the line; ``None``: it goes.
 
     Nothing, or nothing further, where the line cannot be understood.
@@ -282,21 +263,21 @@ def _read(text: str, rules: Collection[str]) -> Iterator[tuple[str, Value | None
     if text.strip() in ("[", "]", "],") and SYNTAX in rules:  # what is left of an array around the lines
         yield SYNTAX, None
         return
-    reading = _Reading()
-    value = reading.of(text)
-    if reading.contradicts:
+    value, repeats, contradicts = _tolerant(text)
+    if contradicts:
         return
+    controls = value is not None and not _is_strict(text)
     if value is None and SYNTAX in rules:
         value = _meant(text)
         if value is not None:
             yield SYNTAX, value
     elif isinstance(value, str) and WRAPPED in rules:
-        value = _Reading().of(value)
+        value, *_ = _tolerant(value)
         if isinstance(value, Mapping):
             yield WRAPPED, value
     if not isinstance(value, Mapping):
         return
-    for rule, found in ((REPEATED, reading.repeats), (CONTROL, reading.controls)):
+    for rule, found in ((REPEATED, repeats), (CONTROL, controls)):
         if found and rule not in rules:
             return
         if found:
@@ -307,31 +288,32 @@ def _read(text: str, rules: Collection[str]) -> Iterator[tuple[str, Value | None
             yield NOT_FINITE, finite
 
 
-class _Reading:
-    """Reads JSON less strictly than the format asks, and keeps what it passed over."""
+def _tolerant(text: str) -> tuple[JSON, bool, bool]:
+    """The value of a text that is nearly JSON; whether a key stands twice, and whether with another value."""
+    try:
+        value: JSON = TOLERANT.decode(text)
+    except (ValueError, RecursionError):
+        return None, False, False
+    repeating = [part for part in _objects(value) if isinstance(part, Repeating)]
+    return value, bool(repeating), any(part.contradicts for part in repeating)
 
-    def __init__(self) -> None:
-        self.repeats = self.contradicts = self.controls = False
 
-    def of(self, text: str) -> JSON:
-        try:
-            value: JSON = json.loads(text, strict=False, object_pairs_hook=self._object)
-        except (ValueError, RecursionError):
-            return None
-        try:
-            json.loads(text)
-        except ValueError:
-            self.controls = True
-        return value
+def _objects(value: JSON) -> Iterator[JSON]:
+    """The objects in a value, itself too."""
+    parts: Iterable[JSON] = value if isinstance(value, list) else ()
+    if isinstance(value, dict):
+        yield value
+        parts = value.values()
+    for part in parts:
+        yield from _objects(part)
 
-    def _object(self, pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
-        value: dict[str, JSON] = {}
-        for key, part in pairs:
-            if key in value:
-                same = json.dumps(value[key]) == json.dumps(part)
-                self.repeats, self.contradicts = True, self.contradicts or not same
-            value[key] = part
-        return value
+
+def _is_strict(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _meant(text: str) -> Value | None:
@@ -339,13 +321,12 @@ def _meant(text: str) -> Value | None:
     text = text.strip().rstrip(",").rstrip()
     if not text.endswith("}") or not text.startswith("{") or len(text) > LONGEST_GUESSED:
         return None
-    reading = _Reading()
-    value = reading.of(text)
+    value, _, contradicts = _tolerant(text)
     if value is None:
         value = _from_python(text)
     if value is None:
         value = _guessed(text)
-    return value if isinstance(value, Mapping) and not reading.contradicts else None
+    return value if isinstance(value, Mapping) and not contradicts else None
 
 
 def _from_python(text: str) -> JSON:

@@ -1,4 +1,4 @@
-"""Repairs of training data: proposed, looked at as a diff, applied, and undone.
+"""Repairs of training data: proposed, shown as a diff, applied, and undone.
 
 Nothing is changed until somebody applies a repair, and applying gives new data: what it started from stays.
 A file is repaired line by line, and a line that nobody can read is left as it is.
@@ -22,21 +22,21 @@ from workbench.dataset.check.row import method_of
 from workbench.dataset.check.sources import LINES
 from workbench.dataset.dataset import JSON, Dataset, Example, counted
 from workbench.dataset.json_text import place_of
-from workbench.dataset.repair.changes import Change, Changes, last_states
+from workbench.dataset.repair.changes import RepairChange, RepairChanges, last_states
 from workbench.dataset.repair.fixes import Current, Fix, Wish, chosen
 from workbench.dataset.repair.lines import (
     ENCODING,
     LINE_ENDS,
     SYNTAX,
     Form,
-    Line,
+    RepairLine,
     Value,
     body_of,
     end_of,
     example_from,
     lines_of,
-    mended,
     raw_lines,
+    repaired_line,
     sha256_of,
     written,
 )
@@ -46,7 +46,7 @@ from workbench.errors import DataError
 # The data as the changes make it: a dataset, or the lines of a file one after the other.
 
 
-def applied(dataset: Dataset, changes: Changes) -> Dataset:
+def applied(dataset: Dataset, changes: RepairChanges) -> Dataset:
     """The examples after the changes; those that none of them is about are the same objects."""
     last = last_states(changes)
     examples = []
@@ -58,7 +58,7 @@ def applied(dataset: Dataset, changes: Changes) -> Dataset:
     return Dataset(dataset.name, tuple(examples), dataset.notes)
 
 
-def repaired_lines(path: Path, changes: Changes) -> Iterator[bytes]:
+def repaired_lines(path: Path, changes: RepairChanges) -> Iterator[bytes]:
     """The bytes of the file after the changes; lines that none of them is about are the same bytes."""
     last = last_states(changes)
     about_the_file = [change for change in changes if change.position is None]
@@ -81,7 +81,7 @@ def repaired_lines(path: Path, changes: Changes) -> Iterator[bytes]:
     return form.written(repaired())
 
 
-def sha256_after(data: Dataset | Path, changes: Changes) -> str:
+def sha256_after(data: Dataset | Path, changes: RepairChanges) -> str:
     """The hash of what there will be."""
     if isinstance(data, Dataset):
         return applied(data, changes).sha256
@@ -98,7 +98,7 @@ def with_plain_end(line: str) -> str:
 
 # The making of a repair: one fix after the other, each on what the fixes before have left.
 
-ROUNDS = 3  # a fix can make room for an earlier one; two are enough but for contrived rows
+ROUNDS = 3  # a fix can give an earlier one something to do; two are enough but for contrived rows
 
 
 @dataclass
@@ -106,16 +106,16 @@ class Work:
     """Changes in the making."""
 
     source: Dataset | Path
-    changes: list[Change] = field(default_factory=list)
+    changes: list[RepairChange] = field(default_factory=list)
     unreadable: dict[int, str] = field(default_factory=dict)
     """Where rows stand that are still no object, by position."""
     _latest: dict[int, Value | str | None] = field(default_factory=dict)
 
-    def mend(self, fixes: Sequence[Fix]) -> None:
+    def repair(self, fixes: Sequence[Fix]) -> None:
         """Put each row right by itself."""
         rules = {fix.rule for fix in fixes}
         edits = [fix for fix in fixes if fix.edit is not None]
-        of_plain_lines = [fix for fix in edits if not fix.of_rare_characters]
+        of_plain_lines = [fix for fix in edits if not fix.is_rare]
         form = Form()
         for line in _watched(self.source, form):
             value = self._read(line, rules) if line.value is None else line.value
@@ -137,9 +137,9 @@ class Work:
             if isinstance(now, Mapping) or line.position in self.unreadable:
                 yield Current(line, now if isinstance(now, Mapping) else None)
 
-    def _read(self, line: Line, rules: Collection[str]) -> Value | None:
+    def _read(self, line: RepairLine, rules: Collection[str]) -> Value | None:
         now: Value | str | None = line.raw
-        for rule, after in mended(line.raw, rules) if line.raw is not None else ():
+        for rule, after in repaired_line(line.raw, rules) if line.raw is not None else ():
             self._keep(line, rule, after)
             now = after
         if isinstance(now, Mapping):
@@ -148,7 +148,7 @@ class Work:
             self.unreadable[line.position] = line.origin
         return None
 
-    def _edit(self, line: Line, value: Value, edits: Sequence[Fix]) -> None:
+    def _edit(self, line: RepairLine, value: Value, edits: Sequence[Fix]) -> None:
         for _ in range(ROUNDS):
             before = value
             for fix in edits:
@@ -161,12 +161,12 @@ class Work:
             if value is before:
                 return
 
-    def _keep(self, line: Line, rule: str, after: Value | str | None) -> None:
+    def _keep(self, line: RepairLine, rule: str, after: Value | str | None) -> None:
         begin = line.value if line.raw is None else line.raw
         before = self._latest.get(line.position, begin)
         metadata = line.metadata if after is None else {}
         self.changes.append(
-            Change(line.origin, line.position, rule, {} if before is None else before, after, metadata)
+            RepairChange(line.origin, line.position, rule, {} if before is None else before, after, metadata)
         )
         self._latest[line.position] = after
 
@@ -176,14 +176,16 @@ class Work:
         if form.encoding != "utf-8":
             _expect_a_way_back(path, form, rules)
             was = {key: facts[key] for key in ("encoding", "mark")}
-            self.changes.append(Change(path.name, None, ENCODING, was, {"encoding": "utf-8", "mark": False}))
+            self.changes.append(
+                RepairChange(path.name, None, ENCODING, was, {"encoding": "utf-8", "mark": False})
+            )
         marked = form.mark and form.encoding == "utf-8"
         if LINE_ENDS in rules and (marked or any(end not in ("\n", "") for end, _ in form.ends)):
             was = {"mark": marked, "ends": facts["ends"]}
-            self.changes.append(Change(path.name, None, LINE_ENDS, was, {"mark": False, "ends": "\n"}))
+            self.changes.append(RepairChange(path.name, None, LINE_ENDS, was, {"mark": False, "ends": "\n"}))
 
 
-def _watched(source: Dataset | Path, form: Form | None = None) -> Iterator[Line]:
+def _watched(source: Dataset | Path, form: Form | None = None) -> Iterator[RepairLine]:
     """The rows, under a bar that appears when they take more than two seconds."""
     from tqdm.auto import tqdm
 
@@ -211,7 +213,7 @@ def _expect_a_way_back(path: Path, form: Form, rules: Collection[str]) -> None:
 
 SHOWN = 20  # changes of a diff, unless more are asked for
 OF_LINES = (LINE_ENDS, SYNTAX)  # they drop lines, and no row
-JUDGED = 1_000  # rows by which the method is told
+JUDGED = 1_000  # rows by which the method is guessed
 
 
 class Proposal(NamedTuple):
@@ -230,7 +232,7 @@ class Repair:
     wish: Wish
     fixes: tuple[Fix, ...]
     """What was looked for, in order."""
-    changes: Changes
+    changes: RepairChanges
     unreadable: tuple[str, ...] = ()
     """Lines that hold no example and that no fix understood; they stay as they are."""
 
@@ -334,7 +336,7 @@ class Repair:
         return "\n".join([str(self), *done])
 
     def _repr_html_(self) -> str:
-        first = {change.rule: change for change in reversed(self.changes)}
+        first = {change.rule: change for change in reversed(self.changes.items)}
         rows = [
             (rule, f"{rows:,}", title, f"{first[rule].origin}\n{first[rule].diff()}")
             for rule, (rows, title, _) in self.rules.items()
@@ -401,11 +403,11 @@ def propose(
 def _proposed(source: Dataset | Path, wish: Wish, fixes: tuple[Fix, ...]) -> Repair:
     before = sha256_of(source)
     work = Work(source)
-    work.mend(fixes)
+    work.repair(fixes)
     for fix in fixes:
         work.choose(fix, wish)
     kind = "dataset" if isinstance(source, Dataset) else "file"
-    changes = Changes(source.name, kind, before, "", tuple(work.changes))
+    changes = RepairChanges(source.name, kind, before, "", tuple(work.changes))
     changes = replace(changes, after_sha256=sha256_after(source, changes))
     return Repair(source, wish, fixes, changes, tuple(work.unreadable.values()))
 
@@ -416,6 +418,6 @@ def _method(data: Dataset | Path) -> str:
     return methods.most_common(1)[0][0] if methods else "sft"
 
 
-def _shown(change: Change) -> str:
+def _shown(change: RepairChange) -> str:
     fate = "dropped" if change.after is None else "repaired"
     return f"--- {change.origin}\n+++ {change.origin}, {fate} by the rule {change.rule!r}\n{change.diff()}"

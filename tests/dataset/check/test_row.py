@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.dataset.check import json_lines
-from workbench.dataset.check.json_lines import parsed
+from workbench.dataset.check import row
+from workbench.dataset.check.row import parsed
+from workbench.dataset.check.rules import completed
 
 
 def found(line):
     """Level, rule and path of everything that is wrong with a line."""
-    return [(finding.level, finding.rule, finding.path) for finding in parsed(line)[1]]
+    return [completed(finding)[:3] for finding in parsed(line)[1]]
 
 
 def message(line):
@@ -51,7 +52,7 @@ def test_a_sound_line_is_read_and_has_no_findings():
 def test_what_is_no_json_is_told_with_place_and_cause(line, place, words):
     value, [finding] = parsed(line)
     assert value is None
-    assert (finding.level, finding.rule, finding.path) == ("error", "json", place)
+    assert completed(finding)[:3] == ("error", "json", place)
     assert words in finding.message
 
 
@@ -183,13 +184,13 @@ def test_no_depth_is_too_much(line):
 
 
 def test_a_line_longer_than_the_limit_is_told(monkeypatch):
-    monkeypatch.setattr(json_lines, "LONGEST", 2_000_000)
+    monkeypatch.setattr(row, "LONGEST", 2_000_000)
     assert found(b'{"a": "' + b"x" * 1_999_991 + b'"}') == []
     assert found(b'{"a": "' + b"x" * 1_999_992 + b'"}') == [("error", "long_line", "")]
 
 
 def test_a_line_of_millions_of_values_is_not_unfolded(monkeypatch):
-    monkeypatch.setattr(json_lines, "MOST_VALUES", 300_000)
+    monkeypatch.setattr(row, "MOST_VALUES", 300_000)
     assert found(b'{"a": [' + b"[]," * 400_000 + b"[]]}") == [("error", "long_line", "")]
     assert found(b'{"a": "' + b"x,," * 400_000 + b'"}') == []
 
@@ -234,6 +235,6 @@ def test_a_line_is_accepted_exactly_when_json_accepts_it(value, data):
     try:
         json.loads(mutated)
     except ValueError:
-        assert any(f.level == "error" for f in parsed(mutated.encode())[1])
+        assert any(completed(f).level == "error" for f in parsed(mutated.encode())[1])
     else:
         assert not any(f.rule == "json" for f in parsed(mutated.encode())[1])

@@ -1,11 +1,11 @@
 import pytest
 
-from workbench.dataset.check.languages import Languages, language_of
-from workbench.dataset.check.methods import Task
+from workbench.dataset.check.methods import CheckTask
 from workbench.dataset.check.privacy import Privacy
 from workbench.dataset.check.row import Row
-from workbench.dataset.check.rules import Phase
+from workbench.dataset.check.rules import Phase, completed
 from workbench.dataset.check.sources import DatasetSource
+from workbench.dataset.check.texts import Languages, language_of
 from workbench.dataset.dataset import Dataset
 from workbench.dataset.read import read
 from workbench.settings import ROOT
@@ -69,7 +69,7 @@ def found(*said: tuple[str, str]) -> list[tuple[str, str, list[int]]]:
         messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         languages.add([Row(number, {"messages": messages})])
     source = DatasetSource(Dataset("faq", ()))
-    return [(finding.level, finding.message, list(rows)) for finding, rows in languages.found(source)]
+    return [(completed(found).level, found.message, list(rows)) for found, rows in languages.found(source)]
 
 
 def test_an_answer_in_another_language_than_its_question_is_a_warning():
@@ -103,6 +103,6 @@ def test_one_language_and_a_query_are_nothing_to_talk_about():
 def test_the_sample_data_have_no_findings(name):
     dataset = read(SAMPLES / name, question="question", answer="query", system="Always return GQL.")
     rows = [Row(number, example.wire) for number, example in enumerate(dataset)]
-    for collector in (Phase("texts", Task("sft")), Privacy()):
+    for collector in (Phase("texts", CheckTask("sft")), Privacy()):
         collector.add(rows)
         assert list(collector.found(DatasetSource(dataset))) == []

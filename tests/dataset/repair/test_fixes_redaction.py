@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from workbench.dataset.check.privacy import sensitive
 from workbench.dataset.dataset import Dataset, Example
-from workbench.dataset.repair.redaction import redact, redacted
+from workbench.dataset.repair.fixes import redacted
+from workbench.dataset.repair.repair import propose
 from workbench.errors import DataError
 
 SENSITIVE = [
@@ -96,7 +97,7 @@ def test_a_dataset_is_redacted_in_its_messages_and_in_what_else_its_lines_hold()
         (message,), "faq:1", {"reference": "jane@contoso.com"}, {"customer": "jane@contoso.com"}
     )
     untouched = Example(({"role": "user", "content": "q"},), "faq:2")
-    done = redact(Dataset("faq", (example, untouched), ("read",)))
+    done = propose(Dataset("faq", (example, untouched), ("read",)), rules=["pii"]).apply()
     assert done[0].wire == {"messages": ({"role": "user", "content": "[EMAIL_1]"},), "reference": "[EMAIL_1]"}
     assert (done[0].origin, done[0].metadata) == ("faq:1", {"customer": "jane@contoso.com"})
     assert done[1] is untouched
