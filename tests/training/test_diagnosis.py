@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from workbench.errors import DataError
 from workbench.training.curve import Curve
 from workbench.training.diagnosis import METHODS, diagnose
-from workbench.training.diagnosis_facts import FLAGS, VERDICTS
+from workbench.training.diagnosis import FLAGS, VERDICTS
 
 
 def levels(*parts: tuple[float, int]) -> list[float]:

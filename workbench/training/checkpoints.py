@@ -11,7 +11,7 @@ from workbench.catalog.limits import of_provider
 from workbench.display import table
 from workbench.errors import DataError
 from workbench.training.curve import REWARD, Curve
-from workbench.training.diagnosis_facts import (
+from workbench.training.trends import (
     FEWEST_SMOOTHED,
     FEWEST_VALIDATIONS,
     Numbers,

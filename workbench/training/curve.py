@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 # tokens; "full" is the whole validation set, which stands at ends of epochs.
 LOSSES = ("train_loss", "valid_loss", "full_valid_loss")
 ACCURACIES = ("train_mean_token_accuracy", "valid_mean_token_accuracy", "full_valid_mean_token_accuracy")
+SEQUENCES = ("train_sequence_accuracy", "valid_sequence_accuracy")  # wholly right answers of a batch
 REWARD = "full_valid_mean_reward"
 REWARDS = ("train_mean_reward", REWARD)
 # Of preference pairs: beta times the log-ratio to the reference model, as TRL's DPOTrainer logs it.
@@ -45,6 +47,22 @@ LENGTHS = ("completion_tokens_mean", "reasoning_tokens_mean", "valid_reasoning_t
 AXES = ("epoch", "tokens")  # besides the step, where they were logged
 
 _SHARES = (REWARD, "rewards/accuracies", "full_valid_rewards/accuracies")
+_SET_LOSS = re.compile(r"eval_(.+)_loss")  # as a Trainer names the loss on one of several evaluation sets
+# What a Trainer's log may measure on the task, the first of them first; -1: lower is better.
+TASK_MEASURES: Mapping[str, int] = {
+    **dict.fromkeys(("exact_match", "em", "accuracy", "acc", "f1", "score", "pass@1", "reward"), 1),
+    **dict.fromkeys(("wer", "cer", "ter", "mer"), -1),
+    **dict.fromkeys(("bleu", "sacrebleu", "rougeLsum", "rougeL", "rouge1", "rouge2", "chrf", "meteor"), 1),
+    **dict.fromkeys(("matthews_correlation", "mcc", "roc_auc", "auroc", "auprc", "auc"), 1),
+    **dict.fromkeys(("spearmanr", "spearman", "pearson", "ndcg", "map", "iou", "precision", "recall"), 1),
+    **dict.fromkeys(("mae", "mse", "rmse", "error_rate", "edit_distance"), -1),
+}
+_TASK = re.compile(rf"(?:eval_(?:.+_)?|classification/)({'|'.join(map(re.escape, TASK_MEASURES))})(?:_macro|_micro|_weighted)?")
+
+
+def is_loss(name: str) -> bool:
+    """Whether a column holds a loss: one of ``LOSSES``, or that on one of several evaluation sets."""
+    return name in LOSSES or _SET_LOSS.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +107,31 @@ class Curve:
         if has.intersection(PREFERENCES + FULL_PREFERENCES):
             return "dpo"
         return "sft" if has.intersection(ACCURACIES) else None
+
+    @property
+    def evaluation_sets(self) -> dict[str, str]:
+        """The columns of the losses on several evaluation sets, by the sets' names; else none.
+
+        ``eval_a_loss`` may also be a part of the loss on the one set there is: where that stands beside it,
+        the set's own seconds (``eval_a_runtime``) must as well.
+        """
+        found = {match[1]: name for name in self.frame.columns if (match := _SET_LOSS.fullmatch(name))}
+        alone = self.measured("full_valid_loss").empty
+        return {
+            name: column
+            for name, column in found.items()
+            if len(self.measured(column)) and (alone or f"eval_{name}_runtime" in self.frame.columns)
+        }
+
+    @property
+    def task_measures(self) -> dict[str, tuple[int, list[str]]]:
+        """What was measured on the task: 1 or -1 (lower is better), and its columns, one a set; best first."""
+        found: dict[str, list[str]] = {REWARD: [REWARD]} if len(self.measured(REWARD)) else {}
+        for name in self.frame.columns:
+            if (match := _TASK.fullmatch(name)) and "token" not in name and len(self.measured(name)):
+                found.setdefault(match[1], []).append(name)
+        order = (REWARD, *TASK_MEASURES)
+        return {name: (TASK_MEASURES.get(name, 1), found[name]) for name in order if name in found}
 
     @property
     def missing(self) -> dict[str, int]:
@@ -154,6 +197,14 @@ def _sentences(curve: Curve) -> Iterator[str]:
                 f"At step {full.index[-1]} the full validation loss is {abs(gap):.4g} "
                 f"{'above' if gap >= 0 else 'below'} the training loss (mean of the last {len(train)})."
             )
+    for name, column in curve.evaluation_sets.items():
+        values = curve.measured(column)
+        yield f"Loss on {name}: {_span(values)}; lowest {_at(values, values.index[int(values.argmin())])}."
+    for sign, columns in curve.task_measures.values():
+        for column in columns if columns != [REWARD] else ():
+            values = curve.measured(column)
+            best = values.index[int((sign * values).argmax())]
+            yield f"{column.removeprefix('eval_')}: {_span(values)}; best {_at(values, best)}."
     for name, words in (
         ("train_mean_reward", "Training reward"),
         (REWARD, "Held-out reward" if curve.method == "rft" else "Held-out accuracy"),
@@ -163,7 +214,7 @@ def _sentences(curve: Curve) -> Iterator[str]:
     ):
         if len(values := curve.measured(name)):
             yield f"{words}: {_span(values)}; highest {_at(values, values.index[int(values.argmax())])}."
-    for name in LOSSES:
+    for name in filter(is_loss, curve.frame.columns):
         if len(steps := curve.not_finite(name)):
             yield f"{name} was NaN or infinite (steps: {len(steps):,}), first at step {steps[0]}."
     yield from curve.notes

@@ -1,0 +1,620 @@
+"""The rules that read a curve, in their order: the first one that has a verdict decides.
+
+Of losses, T is the smoothed training loss and V the validation loss; of rewards, the training reward is
+smoothed, because each step has other questions. Each threshold is a named constant with its source, and a
+difference counts only beyond its own noise. A module apart because a rule is added here and nowhere else;
+``diagnosis`` has the words.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from workbench.training.curve import REWARDS
+from workbench.training.trends import FEWEST_VALIDATIONS, LATE, Numbers, Trend, Trends, ratio
+
+AZURE_SKILLS = "Microsoft, azure-skills, training curves (Aug 2026)"
+OURS = "a proposal of ours"
+PRECHELT = "Prechelt 1998, Early stopping - but when?"
+
+
+class Evidence(NamedTuple):
+    """One number that a rule looked at, the threshold it was held against, and who set that."""
+
+    sentence: str
+    value: float
+    threshold: float | None
+    step: int | None
+    source: str = OURS
+
+    @property
+    def close(self) -> bool:
+        """Whether the number is so near its threshold that another seed could turn it: within a tenth."""
+        return self.threshold is not None and abs(self.value - self.threshold) <= abs(self.threshold) / 10
+
+
+class Ruling(NamedTuple):
+    """The verdict that a rule came to, and on what evidence; the first of it decided."""
+
+    verdict: str
+    evidence: tuple[Evidence, ...]
+
+
+Rule: TypeAlias = Callable[[Trends], Ruling | None]
+Flag: TypeAlias = Callable[[Trends], Evidence | None]
+
+# Of both kinds of curves.
+
+CLEAR = 3.0
+"""Standard errors beyond which a difference is no chance (ours)."""
+FEWEST_STEPS = 10
+FEWEST_POINTS = 5
+"""Fewer steps, or fewer points than one smoothing window has, show no trend (ours)."""
+LAST_PART = 0.25
+FEW_VALIDATIONS = 5
+"""With fewer validations a verdict is less sure, and a rise that was undone leaves no direction (ours)."""
+DIRECTION = 0.01
+"""A share of the loss by which validations go up and down without meaning anything (ours)."""
+
+
+def insufficient_data(trends: Trends) -> Ruling | None:
+    """Fewer than ten steps, or hardly a point."""
+    if not _too_little(trends):
+        return None
+    if trends.steps < FEWEST_STEPS:
+        sentence, value, threshold = f"the curve has {trends.steps} steps", trends.steps, FEWEST_STEPS
+    else:
+        value, threshold = len(trends.train), FEWEST_POINTS
+        sentence = f"training was measured at {value} steps"
+    return Ruling("insufficient_data", (Evidence(sentence, value, threshold, trends.steps),))
+
+
+def no_validation(trends: Trends) -> Ruling | None:
+    """Nothing to judge by: fewer than two validations."""
+    count = len(trends.valid)
+    if count >= FEWEST_VALIDATIONS:
+        return None
+    measure = "reward" if trends.valid.name in REWARDS else "loss"
+    sentence = f"validation {measure} was measured {'once' if count else 'never'}"
+    return Ruling("no_validation_cannot_judge", (Evidence(sentence, count, FEWEST_VALIDATIONS, None),))
+
+
+def _too_little(trends: Trends) -> bool:
+    return trends.steps < FEWEST_STEPS or len(trends.train) < FEWEST_POINTS
+
+
+# Losses.
+
+DIVERGED_RISE = 1.25
+"""T at its end over T at its start (ours)."""
+DIVERGED_REBOUND = 1.5
+DIVERGED_TAIL = 0.10
+"""The last tenth of T all above 1.5 times its lowest (ours)."""
+REBOUND_FLOOR = 0.05
+"""A lowest T counts as at least 5 % of its start (ours): between two losses near 0, any ratio is noise."""
+MEMORISED_LOSS = 0.01
+MEMORISED_POINTS = 20
+"""Of a preference job, which starts at ln 2 = 0.69: so many points in a row below this loss, as in a real
+gpt-4.1-mini job of Jan 2026 (step 890 of 8,250) whose pairs were learnt by heart; the numbers are ours."""
+CARRIED_FALL, CARRIED = 0.30, 0.02
+EARLY_VALIDATION = 0.15
+"""T fell by 30 % since a validation in the first 15 % of the steps, and V by less than 2 % (ours)."""
+LEAK_EPOCHS = 2.5
+LEAK_FALL = 0.60
+LEAK_GAP = 1.10
+LEAK_IMPROVED = 0.80
+LEAK_BELOW = 0.85
+"""Validation falls as far as memorisation does, with the stairs, or below training all along (ours)."""
+OVERFITTING_MILD = 0.05
+"""The generalisation loss, V at its end over its lowest less 1 (Prechelt 1998: GL with alpha 5)."""
+OVERFITTING_SEVERE = 0.20
+"""Final above 1.2 times the best validation loss (azure-skills)."""
+UNDERFITTING = 0.10
+"""T and V both fell by less than a tenth (ours)."""
+STILL_FALLING = 0.02
+NEAR_LOWEST = 0.005
+"""V fell by 2 % over the last quarter, and ends within 0.5 % of its lowest (ours)."""
+
+
+def diverged(trends: Trends) -> Ruling | None:
+    """The loss ends above its start, or far above where it was."""
+    train, raw = trends.train, trends.raw
+    if _too_little(trends):
+        return None
+    rise, late = ratio(train.end, raw.start), raw.change()
+    error = raw.noise * math.sqrt(1 / (2 * train.window - 1) + 1 / raw.start_length)
+    if rise > DIVERGED_RISE and (
+        math.log(rise) > CLEAR * error or (1 + late[0] > DIVERGED_RISE and late[1] > CLEAR)
+    ):
+        sentence = f"the training loss ends at {train.end:.4g}, {rise:.3g} times its start"
+        return Ruling("diverged", (Evidence(sentence, rise, DIVERGED_RISE, trends.steps),))
+    lowest = max(float(train.values.min()), REBOUND_FLOOR * raw.start)
+    last = train.values[-math.ceil(DIVERGED_TAIL * len(train)) :]
+    tail, error = ratio(float(last.min()), lowest), raw.noise * math.sqrt(2 / (2 * train.window - 1))
+    if tail > DIVERGED_REBOUND and math.log(ratio(float(last.mean()), lowest)) > (CLEAR + 1) * error:
+        step = int(train.steps[train.lowest])
+        sentence = f"after its low at step {step} the training loss stays above {tail:.3g} times that"
+        return Ruling("diverged", (Evidence(sentence, tail, DIVERGED_REBOUND, step),))
+    return None
+
+
+def pairs_memorised(trends: Trends) -> Ruling | None:
+    """Of a preference job: the training loss stays near 0, and validation, if any, does not follow."""
+    low = trends.raw.values < MEMORISED_LOSS
+    ends = np.flatnonzero(np.diff(np.concatenate(([0], low.astype(np.int8), [0]))))
+    runs = ends[1::2] - ends[::2]
+    if not len(runs) or runs.max() < MEMORISED_POINTS:
+        return None
+    if len(trends.valid) and trends.valid.end <= LARGE_GAP * max(trends.train.end, MEMORISED_LOSS):
+        return None
+    count = int(runs[runs >= MEMORISED_POINTS][0])
+    step = int(trends.raw.steps[ends[::2][runs >= MEMORISED_POINTS][0]])
+    sentence = f"from step {step} on, {count} training losses in a row are below {MEMORISED_LOSS}"
+    return Ruling("memorised", (Evidence(sentence, count, MEMORISED_POINTS, step),))
+
+
+def memorised(trends: Trends) -> Ruling | None:
+    """The training loss is at zero and nobody validated, or validation does not follow it down."""
+    zero, valid = training_loss_at_zero(trends), trends.valid
+    if zero and len(valid) < FEWEST_VALIDATIONS:
+        return Ruling("memorised", (zero,))
+    if len(valid) < FEW_VALIDATIONS or trends.batches or valid.steps[0] > EARLY_VALIDATION * trends.steps:
+        return None
+    since, fall = trends.train.at(valid.steps[0]), ratio(valid.first - valid.end, valid.first)
+    fell = ratio(since - trends.raw.late, since)
+    if not (abs(fall) < CARRIED and fell >= CARRIED_FALL and -trends.raw.change()[1] > CLEAR):
+        return None
+    sentence = f"the training loss fell by {fell:.0%} since step {valid.steps[0]:.0f}, validation by {fall:.1%}"
+    return Ruling("memorised", (Evidence(sentence, fall, CARRIED, trends.steps),))
+
+
+def no_direction(trends: Trends) -> Ruling | None:
+    """A few validations that rise and fall again by more than they changed in all."""
+    valid = trends.valid
+    if len(valid) >= FEW_VALIDATIONS:
+        return None
+    rises = [
+        min(float(value - valid.values[: place + 1].min()), float(value - valid.values[place:].min()))
+        for place, value in enumerate(valid.values)
+    ]
+    undone = ratio(max(rises), float(valid.values.mean()))
+    whole = ratio(abs(valid.end - valid.first), float(valid.values.mean()))
+    if not (undone > DIRECTION and undone > whole):
+        return None
+    sentence = (
+        f"{len(valid)} validations show no direction: they rise by {undone:.1%} and fall again, "
+        f"and the last is {whole:.1%} from the first"
+    )
+    return Ruling("insufficient_data", (Evidence(sentence, undone, None, trends.steps),))
+
+
+def leakage_suspected(trends: Trends) -> Ruling | None:
+    """Validation gets as good as only rows can that were trained on; a suspicion, no proof."""
+    for look in (_falls_as_memorised, _falls_in_stairs, _stays_below):
+        if evidence := look(trends):
+            return Ruling("leakage_suspected", (evidence,))
+    return None
+
+
+def overfitting(trends: Trends) -> Ruling | None:
+    """Validation gets worse while training goes on getting better, and the task, if measured, does not."""
+    train, valid = trends.train, trends.valid
+    errors = valid.errors()
+    # Among noisy values the lowest is so by luck: the one that is lowest by what is sure of it.
+    lowest = int((valid.values + CLEAR * errors).argmin())
+    best, loss = float(valid.steps[lowest]), ratio(valid.end, float(valid.values[lowest])) - 1
+    beyond = valid.end - valid.values[lowest] > CLEAR * math.hypot(errors[lowest], errors[-1])
+    if not loss >= OVERFITTING_MILD or lowest == len(valid) - 1 or not (beyond or _rises_steadily(valid, lowest)):
+        return None
+    other = task_disagrees(trends)
+    severe = loss >= OVERFITTING_SEVERE and other is None
+    rise = Evidence(
+        f"the validation loss ends {loss:.1%} above its lowest, {valid.values[lowest]:.4g} at step {best:.0f}",
+        loss,
+        OVERFITTING_SEVERE if severe else OVERFITTING_MILD,
+        int(best),
+        AZURE_SKILLS if severe else PRECHELT,
+    )
+    falls = train.at(best) - train.end
+    said = "fell" if falls > 0 else "did not fall"
+    direction = Evidence(
+        f"the training loss {said} since then, to {train.end:.4g}", falls, None, trends.steps
+    )
+    if not falls > 0:
+        return Ruling("cannot_tell", (rise, direction))
+    return Ruling("overfitting_severe" if severe else "overfitting_mild", (rise, direction))
+
+
+def underfitting(trends: Trends) -> Ruling | None:
+    """Neither loss has moved by more than a tenth, or than its noise."""
+    falls = {"training": _training_fall(trends), "validation": _validation_fall(trends)}
+    if any(fall >= UNDERFITTING and clear for fall, clear in falls.values()):
+        return None
+    evidence = [
+        Evidence(
+            f"the {name} loss fell by {fall:.1%}" + ("" if fall < UNDERFITTING else ", within its noise"),
+            fall,
+            UNDERFITTING,
+            trends.steps,
+        )
+        for name, (fall, _) in sorted(falls.items(), key=lambda item: -item[1][0])
+    ]
+    return Ruling("underfitting", tuple(evidence))
+
+
+def within_noise(trends: Trends) -> Ruling | None:
+    """Training got better, and validation on single batches moved by no more than their luck."""
+    if trends.batches is None or _validation_fall(trends)[1]:
+        return None
+    share, noise = abs(trends.batches.change()[0]), trends.batches.noise
+    sentence = (
+        f"the validation loss of single batches moved by {share:.0%}, within its noise "
+        f"({noise:.0%} from batch to batch)"
+    )
+    return Ruling("cannot_tell", (Evidence(sentence, share, None, trends.steps),))
+
+
+def still_improving(trends: Trends) -> Ruling | None:
+    """Validation was still falling when the run ended."""
+    valid = trends.valid
+    since = (1 - LAST_PART) * trends.steps
+    fall = 1 - ratio(valid.end, valid.at(since))
+    if not fall >= STILL_FALLING or not valid.end <= (1 + NEAR_LOWEST) * float(valid.values.min()):
+        return None
+    sentence = f"the validation loss fell by {fall:.1%} over the last quarter, to {valid.end:.4g}"
+    return Ruling("still_improving", (Evidence(sentence, fall, STILL_FALLING, trends.steps),))
+
+
+def healthy(trends: Trends) -> Ruling | None:
+    """Something was learnt, and validation ends near its lowest."""
+    valid = trends.valid
+    loss = ratio(valid.end, float(valid.values.min())) - 1
+    fall = _training_fall(trends)[0]
+    if not (math.isfinite(loss) and math.isfinite(fall)):
+        return None
+    near = (
+        f"the validation loss ends {loss:.1%} above its lowest, "
+        f"{valid.values.min():.4g} at step {valid.steps[valid.lowest]:.0f}"
+    )
+    return Ruling(
+        "healthy",
+        (
+            Evidence(near, loss, OVERFITTING_MILD, int(valid.steps[valid.lowest]), PRECHELT),
+            Evidence(f"the training loss fell by {fall:.1%}", fall, UNDERFITTING, trends.steps),
+        ),
+    )
+
+
+LOSS_RULES: tuple[Rule, ...] = (
+    diverged,
+    insufficient_data,
+    memorised,
+    no_validation,
+    leakage_suspected,
+    no_direction,
+    overfitting,
+    underfitting,
+    within_noise,
+    still_improving,
+    healthy,
+)
+PREFERENCE_RULES: tuple[Rule, ...] = (*LOSS_RULES[:2], pairs_memorised, *LOSS_RULES[3:])
+"""Memorised pairs show in the training loss alone, as every preference job starts at ln 2."""
+
+
+def _training_fall(trends: Trends) -> tuple[float, bool]:
+    """By what share the training loss fell, and whether that is beyond its noise."""
+    return 1 - ratio(trends.train.end, trends.raw.start), -trends.raw.change()[1] > CLEAR
+
+
+def _validation_fall(trends: Trends) -> tuple[float, bool]:
+    """By what share the validation loss fell, and whether that is beyond its noise."""
+    if trends.batches is not None:
+        share, errors = trends.batches.change()
+        return -share, -errors > CLEAR
+    valid, errors = trends.valid, trends.valid.errors()
+    return 1 - ratio(valid.end, valid.first), valid.first - valid.end > CLEAR * math.hypot(errors[0], errors[-1])
+
+
+def _rises_steadily(valid: Trend, lowest: int) -> bool:
+    """Whether a whole set's losses only rise since their lowest, twice or more: a rise has no luck."""
+    rises = np.diff(valid.values[lowest:])
+    return valid.name != "valid_loss" and len(rises) > 1 and bool((rises > 0).all())
+
+
+def _falls_as_memorised(trends: Trends) -> Evidence | None:
+    """After 2.5 epochs T is at most 0.6 of what it was after the first, and V is no higher than T."""
+    if trends.epochs is None or trends.steps_per_epoch is None or not trends.epochs >= LEAK_EPOCHS:
+        return None
+    after_one = trends.train.at(trends.steps_per_epoch)
+    train, valid = trends.train.end, trends.valid.end
+    if not (train <= LEAK_FALL * after_one and valid <= LEAK_GAP * train):
+        return None
+    sentence = (
+        f"after {trends.epochs:.3g} epochs the training loss is {ratio(train, after_one):.0%} of what it "
+        f"was after the first, and the validation loss is as low: {valid:.4g} beside {train:.4g}"
+    )
+    return Evidence(sentence, ratio(valid, train), LEAK_GAP, trends.steps)
+
+
+def _falls_in_stairs(trends: Trends) -> Evidence | None:
+    """T falls where epochs end, and V has gone down with it."""
+    stair = epoch_boundary_drop(trends)
+    train, valid = trends.train.end, trends.valid
+    if stair is None or not (valid.end <= LEAK_GAP * train and valid.end < LEAK_IMPROVED * valid.first):
+        return None
+    sentence = f"{stair.sentence}, and the validation loss is as low: {valid.end:.4g} beside {train:.4g}"
+    return Evidence(sentence, ratio(valid.end, train), LEAK_GAP, stair.step)
+
+
+def _stays_below(trends: Trends) -> Evidence | None:
+    """V is below 0.85 T throughout the second half.
+
+    T is read where its window reaches back to V's step, because a moving average comes late.
+    """
+    train, valid = trends.train, trends.valid
+    late = valid.steps > trends.steps / 2
+    if late.sum() < FEWEST_VALIDATIONS:
+        return None
+    behind = round(train.window) - 1
+    places = np.minimum(np.searchsorted(train.steps, valid.steps[late]) + behind, len(train) - 1)
+    beside = train.values[places]
+    if not (valid.values[late] < LEAK_BELOW * beside).all():
+        return None
+    highest = float((valid.values[late] / beside).max())
+    sentence = f"in the second half the validation loss stays below {highest:.0%} of the training loss"
+    return Evidence(sentence, highest, LEAK_BELOW, int(valid.steps[late][0]))
+
+
+# Rewards, taken to lie between 0 and 1, as a grader's do; of others the rules about the ends say nothing.
+
+TOO_LOW = 0.05
+"""A pass rate below 5 % leaves hardly a group of samples with both right and wrong ones (ours; DAPO 2025)."""
+HIGH_AT_ONCE = 0.80
+"""The upper end of the pass rates that teach best (ours, after arXiv 2504.03380)."""
+FLAT = 0.05
+"""Rewards within 5 points from start to end (ours)."""
+GAP = 0.10
+"""Training over validation reward (azure-skills: above 0.10 stop)."""
+LONGER = 3.0
+"""Tokens of an answer at the end over the start (azure-skills: twice is normal, three times suspicious)."""
+APART = 0.05
+"""The training reward rose while the validation reward fell, both by 5 points (ours)."""
+LEARNT = 0.05
+"""A gain in validation reward that is more than chance on a few dozen questions (ours)."""
+STILL_RISING = 0.02
+NEAR_HIGHEST = 0.005
+"""The validation reward rose by 2 points over the last quarter, and ends within 0.5 of its highest (ours)."""
+
+
+def no_signal(trends: Trends) -> Ruling | None:
+    """The reward is the same all along, at the bottom or at the top of its scale."""
+    reward = trends.train
+    low, high, start = float(reward.values.min()), float(reward.values.max()), reward.start
+    if low < 0 or high > 1 or not high - low < FLAT:
+        return None
+    if high < TOO_LOW:
+        sentence = f"the training reward never rises above {high:.3g}: the grader is broken or too strict"
+        return Ruling("no_signal", (Evidence(sentence, high, TOO_LOW, trends.steps, AZURE_SKILLS),))
+    if start >= HIGH_AT_ONCE:
+        sentence = f"the training reward starts at {start:.3g} and stays there: the grader is too lenient"
+        return Ruling("no_signal", (Evidence(sentence, start, HIGH_AT_ONCE, None, AZURE_SKILLS),))
+    return None
+
+
+def reward_hacking(trends: Trends) -> Ruling | None:
+    """Training earns what validation does not, or answers only get longer."""
+    for look in (_gap, _longer, _apart):
+        if evidence := look(trends):
+            return Ruling("reward_hacking", (evidence,))
+    return None
+
+
+def reward_not_learnt(trends: Trends) -> Ruling | None:
+    """The validation reward ends where it began, or below."""
+    valid, gain = trends.valid, trends.valid.end - trends.valid.first
+    if not gain < LEARNT:
+        return None
+    sentence = f"the validation reward went from {valid.first:.3g} to {valid.end:.3g}"
+    return Ruling("underfitting", (Evidence(sentence, gain, LEARNT, trends.steps),))
+
+
+def reward_still_rising(trends: Trends) -> Ruling | None:
+    """The validation reward was still rising when the run ended."""
+    valid = trends.valid
+    rise = valid.end - valid.at((1 - LAST_PART) * trends.steps)
+    if not rise >= STILL_RISING or not valid.end >= float(valid.values.max()) - NEAR_HIGHEST:
+        return None
+    sentence = f"the validation reward rose by {rise:.3g} over the last quarter, to {valid.end:.3g}"
+    return Ruling("still_improving", (Evidence(sentence, rise, STILL_RISING, trends.steps),))
+
+
+def reward_learnt(trends: Trends) -> Ruling | None:
+    """The validation reward rose, and training did not run ahead of it."""
+    valid, gain = trends.valid, trends.valid.end - trends.valid.first
+    if not gain >= LEARNT:
+        return None
+    sentence = f"the validation reward rose from {valid.first:.3g} to {valid.end:.3g}"
+    return Ruling("healthy", (Evidence(sentence, gain, LEARNT, trends.steps),))
+
+
+REWARD_RULES: tuple[Rule, ...] = (
+    insufficient_data,
+    no_signal,
+    reward_hacking,
+    no_validation,
+    reward_not_learnt,
+    reward_still_rising,
+    reward_learnt,
+)
+
+
+def _gap(trends: Trends) -> Evidence | None:
+    gap = watch_the_gap(trends)
+    return gap._replace(threshold=GAP) if gap and gap.value > GAP else None
+
+
+def _longer(trends: Trends) -> Evidence | None:
+    for tokens in trends.tokens:
+        if tokens.start > 0 and tokens.end >= LONGER * tokens.start:
+            times = tokens.end / tokens.start
+            sentence = f"{tokens.name} grew to {times:.3g} times its start: the grader may pay for length"
+            return Evidence(sentence, times, LONGER, trends.steps, AZURE_SKILLS)
+    return None
+
+
+def _apart(trends: Trends) -> Evidence | None:
+    """Since validation was at its best, training earned more and validation less."""
+    train, valid = trends.train, trends.valid
+    if not len(valid):
+        return None
+    best = float(valid.steps[valid.highest])
+    lost, won = float(valid.values.max()) - valid.end, train.end - train.at(best)
+    if not (lost >= APART and won >= APART):
+        return None
+    sentence = f"since step {best:.0f} the training reward rose by {won:.2f}, validation's fell by {lost:.2f}"
+    return Evidence(sentence, lost, APART, int(best))
+
+
+# Flags: what is worth knowing about a curve whatever its verdict is. None of them decides anything: batch
+# difficulty and dropout move these numbers in healthy runs too.
+
+NOISE = 0.35
+"""Deviation of the residuals around the smoothed loss, as a share of its median (ours)."""
+MAD_TO_DEVIATION = 1.4826  # for normal residuals: 1 over the normal quantile of 0.75
+LARGE_GAP = 1.5
+"""Validation over training loss: 1.2 mild, 1.5 moderate, 2.0 severe in azure-skills; only a flag here."""
+BOUNDARY_DROP = 0.10
+BOUNDARY_Z = 4.0
+"""A stair: a fall of a tenth where an epoch ends, four standard errors of the lines on both sides (ours)."""
+FEWEST_ON_A_SIDE = 4  # points, so that a line through them leaves two degrees of freedom
+MOST_EPOCHS = 50  # Azure's upper limit of n_epochs
+WATCH_GAP = 0.05
+"""Of the training reward over the validation reward (azure-skills: to 0.05 healthy, above 0.10 stop)."""
+
+
+def noisy(trends: Trends) -> Evidence | None:
+    """Whether the training loss jumps about its trend, by more than nothing beside where it began."""
+    if not len(trends.train):
+        return None
+    residuals = trends.raw.values - trends.train.values
+    residuals -= np.median(residuals)  # in place: a curve may have ten million points
+    spread = MAD_TO_DEVIATION * float(np.median(np.abs(residuals, out=residuals), overwrite_input=True))
+    median = float(np.median(trends.train.values))
+    if not spread > NOISE * median or median < REBOUND_FLOOR * trends.raw.start:
+        return None
+    share = ratio(spread, median)
+    return Evidence(f"the training loss scatters by {share:.0%} of its median", share, NOISE, None)
+
+
+def training_loss_at_zero(trends: Trends) -> Evidence | None:
+    """Whether most of the last quarter's training losses are nothing."""
+    raw = trends.raw
+    late = raw.values[-math.ceil(LATE * len(raw)) :]
+    if _too_little(trends) or not (np.median(late) < MEMORISED_LOSS and raw.late < REBOUND_FLOOR * raw.start):
+        return None
+    median = float(np.median(late))
+    sentence = f"half of the last quarter's training losses are {median:.2g} or less"
+    return Evidence(sentence, median, MEMORISED_LOSS, trends.steps)
+
+
+def summed_loss(trends: Trends) -> Evidence | None:
+    """Whether the training loss is a multiple of the validation loss from the first on."""
+    if trends.accumulated == 1:
+        return None
+    sentence = f"the training loss is {trends.accumulated} times the validation loss from the first on"
+    return Evidence(f"{sentence}; here it is divided by that", trends.accumulated, None, None)
+
+
+def task_disagrees(trends: Trends) -> Evidence | None:
+    """Whether the task was measured best after the validation loss was, and has not got worse since."""
+    task, valid = trends.task, trends.valid
+    if task is None or not len(valid) or valid.lowest == len(valid) - 1:
+        return None
+    at_lowest, spread = task.at(valid.steps[valid.lowest]), task.errors()[0]
+    step, best = int(task.steps[task.highest]), float(task.values.max())
+    if step <= valid.steps[valid.lowest] or not best - at_lowest > spread or best - task.end > best - at_lowest:
+        return None
+    name = task.name.removeprefix("eval_").replace("full_valid_mean_reward", "the held-out score")
+    sentence = (
+        f"{name} was best at step {step} ({abs(best):.4g}), the validation loss at step "
+        f"{valid.steps[valid.lowest]:.0f} ({name} {abs(at_lowest):.4g})"
+    )
+    return Evidence(sentence, best - at_lowest, None, step, "InstructGPT, arXiv 2203.02155")
+
+
+def large_gap(trends: Trends) -> Evidence | None:
+    """Whether validation is much harder than training at the end."""
+    if not len(trends.train) or not len(trends.valid):
+        return None
+    train, valid = trends.train.end, trends.valid.end
+    if not valid > LARGE_GAP * train:
+        return None
+    times = ratio(valid, train)
+    sentence = f"at the end the validation loss is {times:.3g} times the training loss"
+    return Evidence(sentence, times, LARGE_GAP, trends.steps, AZURE_SKILLS)
+
+
+def epoch_boundary_drop(trends: Trends) -> Evidence | None:
+    """The deepest stair: a fall between an epoch's last steps and the next one's first, beyond any slope."""
+    if trends.steps_per_epoch is None or not len(trends.raw):
+        return None
+    length = trends.steps_per_epoch
+    deepest: Evidence | None = None
+    for epoch in range(1, math.ceil(min(trends.steps / length, MOST_EPOCHS))):
+        drop, z = _drop(trends.raw, epoch * length, length / 2)
+        if drop >= BOUNDARY_DROP and z >= BOUNDARY_Z and (deepest is None or drop > deepest.value):
+            sentence = f"the training loss falls by {drop:.0%} where epoch {epoch} ends"
+            step = round(epoch * length)
+            deepest = Evidence(sentence, drop, BOUNDARY_DROP, step, "fast.ai 2023-09-04; the threshold: ours")
+    return deepest
+
+
+def watch_the_gap(trends: Trends) -> Evidence | None:
+    """Whether training earns more reward than validation."""
+    if not len(trends.train) or not len(trends.valid):
+        return None
+    gap = trends.train.end - trends.valid.end
+    if not gap > WATCH_GAP:
+        return None
+    sentence = f"training earns {gap:.2f} more reward than validation"
+    return Evidence(sentence, gap, WATCH_GAP, trends.steps, AZURE_SKILLS)
+
+
+LOSS_FLAGS: tuple[Flag, ...] = (
+    noisy,
+    training_loss_at_zero,
+    summed_loss,
+    task_disagrees,
+    large_gap,
+    epoch_boundary_drop,
+)
+REWARD_FLAGS: tuple[Flag, ...] = (watch_the_gap,)
+
+
+def _drop(raw: Trend, boundary: float, reach: float) -> tuple[float, float]:
+    """The relative fall at ``boundary`` between two straight lines, and its z; (0, 0) with too few points."""
+    first, middle, last = np.searchsorted(
+        raw.steps, [boundary - reach, boundary, boundary + reach], side="right"
+    )
+    if min(middle - first, last - middle) < FEWEST_ON_A_SIDE:
+        return 0.0, 0.0
+    before, error_before = _line_at(boundary, raw.steps[first:middle], raw.values[first:middle])
+    after, error_after = _line_at(boundary, raw.steps[middle:last], raw.values[middle:last])
+    if not before > 0:
+        return 0.0, 0.0
+    error = math.hypot(error_before, error_after)
+    return (before - after) / before, (before - after) / error if error else math.inf
+
+
+def _line_at(place: float, steps: Numbers, values: Numbers) -> tuple[float, float]:
+    """The least-squares line's value at ``place``, and its standard error."""
+    away = steps - steps.mean()
+    spread = float(away @ away)
+    slope = float(away @ values) / spread
+    mean, reach = float(values.mean()), place - float(steps.mean())
+    residuals = values - mean - slope * away
+    variance = float(residuals @ residuals) / (len(values) - 2)
+    return mean + slope * reach, math.sqrt(variance * (1 / len(values) + reach**2 / spread))
