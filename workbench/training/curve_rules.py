@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from workbench.training.curve import REWARDS
-from workbench.training.trends import FEWEST_VALIDATIONS, LATE, Numbers, Trend, Trends, ratio
+from workbench.training.trends import CLEAR, FEWEST_VALIDATIONS, LATE, Numbers, Trend, Trends, ratio
 
 AZURE_SKILLS = "Microsoft, azure-skills, training curves (Aug 2026)"
 OURS = "a proposal of ours"
@@ -47,8 +47,6 @@ Flag: TypeAlias = Callable[[Trends], Evidence | None]
 
 # Of both kinds of curves.
 
-CLEAR = 3.0
-"""Standard errors beyond which a difference is no chance (ours)."""
 FEWEST_STEPS = 10
 FEWEST_POINTS = 5
 """Fewer steps, or fewer points than one smoothing window has, show no trend (ours)."""
@@ -92,15 +90,22 @@ DIVERGED_RISE = 1.25
 DIVERGED_REBOUND = 1.5
 DIVERGED_TAIL = 0.10
 """The last tenth of T all above 1.5 times its lowest (ours)."""
+BOTH_RISE = 0.1
+"""V half above its lowest, and T a tenth above what it was then (ours)."""
+NOT_RECOVERED = 0.9
+"""After an explosion within the first steps, T ends at 0.9 of what it was before, or higher (ours)."""
 REBOUND_FLOOR = 0.05
 """A lowest T counts as at least 5 % of its start (ours): between two losses near 0, any ratio is noise."""
 MEMORISED_LOSS = 0.01
 MEMORISED_POINTS = 20
 """Of a preference job, which starts at ln 2 = 0.69: so many points in a row below this loss, as in a real
 gpt-4.1-mini job of Jan 2026 (step 890 of 8,250) whose pairs were learnt by heart; the numbers are ours."""
+NOTHING = 0.10
+"""Nothing beside where it began: single hard rows may still cost something (ours)."""
 CARRIED_FALL, CARRIED = 0.30, 0.02
 EARLY_VALIDATION = 0.15
-"""T fell by 30 % since a validation in the first 15 % of the steps, and V by less than 2 % (ours)."""
+"""T fell by 30 % since a validation in the first 15 % of the steps, to 30 % below V, and V by less than 2 %
+(ours)."""
 LEAK_EPOCHS = 2.5
 LEAK_FALL = 0.60
 LEAK_GAP = 1.10
@@ -123,18 +128,27 @@ def diverged(trends: Trends) -> Ruling | None:
     train, raw = trends.train, trends.raw
     if _too_little(trends):
         return None
+    if raw.explosion and raw.late > NOT_RECOVERED * raw.start:
+        step, peak = int(raw.steps[raw.explosion]), float(raw.values[: raw.start_length].max())
+        sentence = (
+            f"the training loss exploded at step {step}, from {raw.start:.4g} to {peak:.4g}, and stays at "
+            f"{raw.late:.4g}"
+        )
+        return Ruling("diverged", (Evidence(sentence, ratio(raw.late, raw.start), NOT_RECOVERED, step),))
     rise, late = ratio(train.end, raw.start), raw.change()
-    error = raw.noise * math.sqrt(1 / (2 * train.window - 1) + 1 / raw.start_length)
+    error = raw.noise * math.hypot(train.luck()[-1], 1 / math.sqrt(raw.start_length))
     if rise > DIVERGED_RISE and (
         math.log(rise) > CLEAR * error or (1 + late[0] > DIVERGED_RISE and late[1] > CLEAR)
     ):
         sentence = f"the training loss ends at {train.end:.4g}, {rise:.3g} times its start"
         return Ruling("diverged", (Evidence(sentence, rise, DIVERGED_RISE, trends.steps),))
-    lowest = max(float(train.values.min()), REBOUND_FLOOR * raw.start)
+    luck = raw.noise * train.luck()
+    place = int((train.values * np.exp(CLEAR * luck)).argmin())  # lowest by what is sure of it
+    lowest = max(float(train.values[place]), REBOUND_FLOOR * raw.start)
     last = train.values[-math.ceil(DIVERGED_TAIL * len(train)) :]
-    tail, error = ratio(float(last.min()), lowest), raw.noise * math.sqrt(2 / (2 * train.window - 1))
-    if tail > DIVERGED_REBOUND and math.log(ratio(float(last.mean()), lowest)) > (CLEAR + 1) * error:
-        step = int(train.steps[train.lowest])
+    tail, beyond = ratio(float(last.min()), lowest), (CLEAR + 1) * math.hypot(luck[place], luck[-1])
+    if tail > DIVERGED_REBOUND and math.log(ratio(float(last.mean()), lowest)) > beyond:
+        step = int(train.steps[place])
         sentence = f"after its low at step {step} the training loss stays above {tail:.3g} times that"
         return Ruling("diverged", (Evidence(sentence, tail, DIVERGED_REBOUND, step),))
     return None
@@ -163,8 +177,10 @@ def memorised(trends: Trends) -> Ruling | None:
     if len(valid) < FEW_VALIDATIONS or trends.batches or valid.steps[0] > EARLY_VALIDATION * trends.steps:
         return None
     since, fall = trends.train.at(valid.steps[0]), ratio(valid.first - valid.end, valid.first)
-    fell = ratio(since - trends.raw.late, since)
-    if not (abs(fall) < CARRIED and fell >= CARRIED_FALL and -trends.raw.change()[1] > CLEAR):
+    late = trends.raw.late
+    fell = ratio(since - late, since)
+    apart = min(since, valid.end) * (1 - CARRIED_FALL)
+    if not (abs(fall) < CARRIED and late <= apart and -trends.raw.change()[1] > CLEAR):
         return None
     sentence = f"the training loss fell by {fell:.0%} since step {valid.steps[0]:.0f}, validation by {fall:.1%}"
     return Ruling("memorised", (Evidence(sentence, fall, CARRIED, trends.steps),))
@@ -201,13 +217,17 @@ def leakage_suspected(trends: Trends) -> Ruling | None:
 def overfitting(trends: Trends) -> Ruling | None:
     """Validation gets worse while training goes on getting better, and the task, if measured, does not."""
     train, valid = trends.train, trends.valid
-    errors = valid.errors()
+    errors = valid.scatter * valid.luck()
     # Among noisy values the lowest is so by luck: the one that is lowest by what is sure of it.
     lowest = int((valid.values + CLEAR * errors).argmin())
     best, loss = float(valid.steps[lowest]), ratio(valid.end, float(valid.values[lowest])) - 1
     beyond = valid.end - valid.values[lowest] > CLEAR * math.hypot(errors[lowest], errors[-1])
-    if not loss >= OVERFITTING_MILD or lowest == len(valid) - 1 or not (beyond or _rises_steadily(valid, lowest)):
+    if not loss >= OVERFITTING_MILD or lowest == len(valid) - 1:
         return None
+    if not (beyond or _rises_steadily(valid, lowest)):
+        sentence = f"the validation loss ends {loss:.0%} above its lowest, within its noise"
+        unsure = Ruling("cannot_tell", (Evidence(sentence, loss, OVERFITTING_SEVERE, int(best)),))
+        return unsure if loss >= OVERFITTING_SEVERE else None
     other = task_disagrees(trends)
     severe = loss >= OVERFITTING_SEVERE and other is None
     rise = Evidence(
@@ -223,7 +243,8 @@ def overfitting(trends: Trends) -> Ruling | None:
         f"the training loss {said} since then, to {train.end:.4g}", falls, None, trends.steps
     )
     if not falls > 0:
-        return Ruling("cannot_tell", (rise, direction))
+        both = loss > DIVERGED_REBOUND - 1 and -falls > BOTH_RISE * train.at(best)
+        return Ruling("diverged" if both else "cannot_tell", (rise, direction))
     return Ruling("overfitting_severe" if severe else "overfitting_mild", (rise, direction))
 
 
@@ -246,7 +267,7 @@ def underfitting(trends: Trends) -> Ruling | None:
 
 def within_noise(trends: Trends) -> Ruling | None:
     """Training got better, and validation on single batches moved by no more than their luck."""
-    if trends.batches is None or _validation_fall(trends)[1]:
+    if trends.batches is None or not trends.batches.noise or _validation_fall(trends)[1]:
         return None
     share, noise = abs(trends.batches.change()[0]), trends.batches.noise
     sentence = (
@@ -314,7 +335,7 @@ def _validation_fall(trends: Trends) -> tuple[float, bool]:
     if trends.batches is not None:
         share, errors = trends.batches.change()
         return -share, -errors > CLEAR
-    valid, errors = trends.valid, trends.valid.errors()
+    valid, errors = trends.valid, trends.valid.scatter * trends.valid.luck()
     return 1 - ratio(valid.end, valid.first), valid.first - valid.end > CLEAR * math.hypot(errors[0], errors[-1])
 
 
@@ -513,7 +534,7 @@ def training_loss_at_zero(trends: Trends) -> Evidence | None:
     """Whether most of the last quarter's training losses are nothing."""
     raw = trends.raw
     late = raw.values[-math.ceil(LATE * len(raw)) :]
-    if _too_little(trends) or not (np.median(late) < MEMORISED_LOSS and raw.late < REBOUND_FLOOR * raw.start):
+    if _too_little(trends) or not (np.median(late) < MEMORISED_LOSS and raw.late < NOTHING * max(raw.start, raw.first)):
         return None
     median = float(np.median(late))
     sentence = f"half of the last quarter's training losses are {median:.2g} or less"
@@ -533,7 +554,7 @@ def task_disagrees(trends: Trends) -> Evidence | None:
     task, valid = trends.task, trends.valid
     if task is None or not len(valid) or valid.lowest == len(valid) - 1:
         return None
-    at_lowest, spread = task.at(valid.steps[valid.lowest]), task.errors()[0]
+    at_lowest, spread = task.at(valid.steps[valid.lowest]), task.scatter
     step, best = int(task.steps[task.highest]), float(task.values.max())
     if step <= valid.steps[valid.lowest] or not best - at_lowest > spread or best - task.end > best - at_lowest:
         return None

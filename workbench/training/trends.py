@@ -22,16 +22,19 @@ FEWEST_IN_WINDOW = 5
 WINDOW_SHARE = 0.05
 """The window of a debiased EMA for verdicts: 5 points or 5 % of them; ours, after TensorBoard's smoothing."""
 VALIDATION_WINDOW = 2.5
-"""Of validation: TensorBoard's default weight of 0.6 (tensorboard/plugins/scalar), or 5 % of the points."""
+BATCH_WINDOW_SHARE = 0.125
+"""Of validation: TensorBoard's default weight of 0.6 (tensorboard/plugins/scalar), or 5 % of the points; of
+single batches an eighth, which weighs as much as the mean of a quarter of them (ours)."""
 FEWEST_SMOOTHED = 20  # validation points; with fewer, smoothing would hide the one that matters
 FEWEST_AT_START = 10
 START_SHARE = 0.05
 """A start is the mean of the first 10 points or 5 % of them (ours), but never of more than half."""
 LATE = 0.25
 """The last quarter of the points is what a run has come to (ours)."""
-EARLY_RISE = 1.25
-EARLY_Z = 5.0
-"""A rise within the start: a quarter, and five standard errors of the points before it (ours)."""
+CLEAR = 3.0
+"""Standard errors beyond which a difference is no chance (ours)."""
+EXPLODED, EXPLODED_Z = 5.0, 4.0
+"""An explosion within the start: five times what it was, and four standard errors (ours)."""
 FEWEST_VALIDATIONS = 2  # one point shows no direction
 FEWEST_FOR_NOISE = 5
 """Values whose scatter from one to the next can stand for an error that nobody knows (ours)."""
@@ -63,17 +66,26 @@ class Trend:
     def start(self) -> float:
         """The mean of the first points: 10, or 5 % of them, or half where there are fewer than 20.
 
-        Where the loss rose within them by more than its noise, the mean of those before the rise: an
+        Of a series as measured, it is no higher than the very first ones allow, given the noise: an
         explosion at the third step must not count as where the run began.
         """
         first = self.values[: self.start_length]
         if self.window > 1:
             return float(first.mean())
-        heights = np.log(np.maximum(first, 1e-9))
+        if place := self.explosion:
+            return float(first[:place].mean())
         counts = np.arange(1, len(first) + 1)
-        rises = heights.mean() - np.cumsum(heights) / counts
-        clear = (rises > math.log(EARLY_RISE)) & (rises * np.sqrt(counts) > EARLY_Z * self.noise)
-        return float(first[: int(np.flatnonzero(clear)[-1]) + 1].mean() if clear.any() else first.mean())
+        allowed = np.cumsum(first) / counts * np.exp(CLEAR * self.noise / np.sqrt(counts))
+        return float(min(first.mean(), allowed.min()))
+
+    @cached_property
+    def explosion(self) -> int:
+        """The place within the start where the loss jumps to five times what it was, beyond its noise; or 0."""
+        heights = np.log(np.maximum(self.values[: self.start_length], 1e-9))
+        counts = np.arange(1, len(heights))
+        jumps = heights[1:] - np.cumsum(heights)[:-1] / counts
+        clear = (jumps > math.log(EXPLODED)) & (jumps > EXPLODED_Z * self.noise * np.sqrt(1 + 1 / counts))
+        return int(clear.argmax()) + 1 if clear.any() else 0
 
     @property
     def start_length(self) -> int:
@@ -131,12 +143,13 @@ class Trend:
         values = exponential(self.values, 1 - 1 / window)
         return Trend(self.name, self.steps, values, window, scatter(self.values))
 
-    def errors(self) -> Numbers:
-        """The standard error of each value: of a moving average it falls as more points are in it."""
+    def luck(self) -> Numbers:
+        """The standard error of each value as a share of a point's: a moving average has it fall to its end."""
         weight = 1 - 1 / self.window
+        if not weight:
+            return np.ones(len(self))
         faded = weight ** np.arange(1, len(self) + 1)
-        shares = (1 - weight) / (1 + weight) * (1 + faded) / (1 - faded) if weight else np.ones(len(self))
-        return np.asarray(self.scatter * np.sqrt(shares))
+        return np.asarray(np.sqrt((1 - weight) / (1 + weight) * (1 + faded) / (1 - faded)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +184,8 @@ def loss_trends(curve: Curve, steps_per_epoch: float | None = None) -> Trends:
     if accumulated > 1:
         raw = Trend(raw.name, raw.steps, raw.values / accumulated)
     if len(valid) >= FEWEST_SMOOTHED:
-        valid = valid.smoothed(max(VALIDATION_WINDOW, WINDOW_SHARE * len(valid)))
+        share = BATCH_WINDOW_SHARE if batches else WINDOW_SHARE
+        valid = valid.smoothed(max(VALIDATION_WINDOW, share * len(valid)))
     elif len(valid) >= FEWEST_FOR_NOISE:
         valid = Trend(valid.name, valid.steps, valid.values, scatter=scatter(valid.values))
     task = next((found for _, found in task_trends(curve) if len(found) >= FEWEST_VALIDATIONS), None)
@@ -291,10 +305,11 @@ def _accumulated(raw: Trend, valid: Trend) -> int:
         return 1
     early = valid.steps[: max(1, len(valid) // 3)]
     places = np.searchsorted(raw.steps, early, side="right")
-    beside = [np.median(raw.values[max(0, place - 5) : place + 5]) for place in places]
+    beside = [raw.values[max(0, place - 10) : place + 10].mean() for place in places]
     times = float(np.median(beside / valid.values[: len(early)]))
-    begun = float(raw.values[:5].min()) / valid.first  # an explosion begins lower
-    return round(times) if times >= SUMMED and begun >= SUMMED / 2 and times < 1e6 else 1
+    begun = float(np.median(raw.values[:5])) / valid.first
+    summed = min(times, begun) >= SUMMED and raw.first >= valid.first  # an explosion begins lower
+    return round(times) if summed and times < 1e6 else 1
 
 
 def _for_verdicts(raw: Trend) -> Trend:
