@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from workbench.training.curve import REWARDS
+from workbench.training.curve import REWARD, REWARDS
 from workbench.training.trends import CLEAR, FEWEST_VALIDATIONS, LATE, Numbers, Trend, Trends, ratio
 
 AZURE_SKILLS = "Microsoft, azure-skills, training curves (Aug 2026)"
@@ -558,7 +558,7 @@ def task_disagrees(trends: Trends) -> Evidence | None:
     step, best = int(task.steps[task.highest]), float(task.values.max())
     if step <= valid.steps[valid.lowest] or not best - at_lowest > spread or best - task.end > best - at_lowest:
         return None
-    name = task.name.removeprefix("eval_").replace("full_valid_mean_reward", "the held-out score")
+    name = "the held-out score" if task.name == REWARD else task.name
     sentence = (
         f"{name} was best at step {step} ({abs(best):.4g}), the validation loss at step "
         f"{valid.steps[valid.lowest]:.0f} ({name} {abs(at_lowest):.4g})"

@@ -188,7 +188,7 @@ def loss_trends(curve: Curve, steps_per_epoch: float | None = None) -> Trends:
         valid = valid.smoothed(max(VALIDATION_WINDOW, share * len(valid)))
     elif len(valid) >= FEWEST_FOR_NOISE:
         valid = Trend(valid.name, valid.steps, valid.values, scatter=scatter(valid.values))
-    task = next((found for _, found in task_trends(curve) if len(found) >= FEWEST_VALIDATIONS), None)
+    task = next((found for found in task_trends(curve) if len(found) >= FEWEST_VALIDATIONS), None)
     return Trends(
         curve.steps,
         raw,
@@ -217,26 +217,37 @@ def reward_trends(curve: Curve, steps_per_epoch: float | None = None) -> Trends:
 
 def validation_losses(curve: Curve) -> Trend:
     """The losses on the whole validation set where there are two; else those of single batches."""
-    full, batches = (trend(curve, name, lowest=0.0) for name in ("full_valid_loss", "valid_loss"))
+    full, batches = full_losses(curve), trend(curve, "valid_loss", lowest=0.0)
     return full if len(full) >= FEWEST_VALIDATIONS or len(full) >= len(batches) else batches
 
 
-def task_trends(curve: Curve) -> list[tuple[str, Trend]]:
-    """What was measured on the task: its name, and its values turned so that higher is better.
+def full_losses(curve: Curve) -> Trend:
+    """The losses on the whole validation set; of several evaluation sets alone, their mean."""
+    sets = curve.evaluation_sets
+    if not sets or len(curve.measured("full_valid_loss")):
+        return trend(curve, "full_valid_loss", lowest=0.0)
+    name = f"loss on {next(iter(sets))}" if len(sets) == 1 else f"mean loss on {', '.join(sets)}"
+    return mean_of(curve, list(sets.values()), name, lowest=0.0)
+
+
+def task_trends(curve: Curve) -> list[Trend]:
+    """What was measured on the task, turned so that higher is better.
 
     A measure taken on several evaluation sets is the mean over them, where all were measured.
     """
-    return [(name, mean_of(curve, columns, sign)) for name, (sign, columns) in curve.task_measures.items()]
+    return [mean_of(curve, columns, name, sign) for name, (sign, columns) in curve.task_measures.items()]
 
 
-def mean_of(curve: Curve, columns: Sequence[str], sign: int = 1, lowest: float = -math.inf) -> Trend:
+def mean_of(
+    curve: Curve, columns: Sequence[str], name: str, sign: int = 1, lowest: float = -math.inf
+) -> Trend:
     """The mean of several columns at the steps at which all of them were measured."""
     trends = [trend(curve, name, lowest) for name in columns]
     steps = trends[0].steps
     for each in trends[1:]:
         steps = np.intersect1d(steps, each.steps)
     values = [each.values[np.isin(each.steps, steps)] for each in trends]
-    return Trend(columns[0], steps, sign * np.mean(values, axis=0))
+    return Trend(name, steps, sign * np.mean(values, axis=0))
 
 
 def epoch_length(curve: Curve, n_epochs: float | None = None) -> float | None:
