@@ -97,7 +97,8 @@ def test_the_same_runs_give_the_same_forecast_in_any_order():
 
 
 def test_perfect_scores_are_no_certainty():
-    assert Point(100, 1.0, 50).uncertainty == 0.002
+    # Beta(0.5, 50.5): sqrt(0.5 * 50.5 / 52) / 51
+    assert Point(100, 1.0, 50).uncertainty == pytest.approx(0.01366, abs=1e-5)
 
 
 def test_it_reads_as_a_sentence_and_as_json():
