@@ -3,9 +3,9 @@
     python tests/benchmarks/diagnosis.py         200 runs of each kind, half a minute
     python tests/benchmarks/diagnosis.py 1000    as many as you say
 
-Each run draws its length, its noise (of a batch of one row up to one of hundreds), how often it was validated,
-and whether on the whole set or on single batches. Exits with an error where more than 5 % of a kind are judged
-wrongly; a verdict that says "cannot tell" is no wrong one.
+Each run draws its length, its noise (of a batch of one row up to one of hundreds), how often it was
+validated, and whether on the whole set or on single batches. Exits with an error where more than 5 % of a
+kind are judged wrongly; a verdict that says "cannot tell" is no wrong one.
 """
 
 import sys
@@ -58,7 +58,9 @@ def explosion(draw: Generator, at: NDArray[np.float64]):
     since = int(draw.integers(1, 6))
     after = np.arange(len(at)) - since
     settled = level * draw.uniform(2, 4)
-    losses = np.where(after < 0, level, settled + settled * draw.uniform(0, 100) * np.exp(-np.maximum(after, 0) / 2))
+    losses = np.where(
+        after < 0, level, settled + settled * draw.uniform(0, 100) * np.exp(-np.maximum(after, 0) / 2)
+    )
     return losses, np.full_like(at, settled)
 
 
@@ -78,7 +80,9 @@ def leaked(draw: Generator, at: NDArray[np.float64]):
 def zero(draw: Generator, at: NDArray[np.float64]):
     """The training loss is nothing after the first tenth but for single rows, and nobody validated."""
     train = draw.uniform(1.5, 3.0) * np.exp(-at / 0.02)
-    return np.where(at > 0.1, np.where(draw.random(len(at)) < 0.2, draw.uniform(0, 0.1, len(at)), 0), train), at
+    return np.where(
+        at > 0.1, np.where(draw.random(len(at)) < 0.2, draw.uniform(0, 0.1, len(at)), 0), train
+    ), at
 
 
 def unvalidated(draw: Generator, at: NDArray[np.float64]):

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from workbench.errors import DataError
 from workbench.training.curve import Curve
-from workbench.training.diagnosis import METHODS, diagnose
-from workbench.training.diagnosis import FLAGS, VERDICTS
+from workbench.training.diagnosis import FLAGS, METHODS, VERDICTS, diagnose
 
 
 def levels(*parts: tuple[float, int]) -> list[float]:

@@ -11,15 +11,15 @@ from workbench.catalog.limits import of_provider
 from workbench.display import table
 from workbench.errors import DataError
 from workbench.training.curve import REWARD, Curve
-from workbench.training.curve_rules import task_disagrees
+from workbench.training.loss_rules import task_disagrees
 from workbench.training.trends import (
     FEWEST_SMOOTHED,
     FEWEST_VALIDATIONS,
     Numbers,
     Trend,
     epoch_length,
-    loss_trends,
     full_losses,
+    loss_trends,
     reward_trends,
     scatter,
     task_trends,
@@ -150,7 +150,9 @@ def choose_checkpoint(
         measure, sign, values = _measured(curve, models)
         length = _epoch(models) or epoch_length(curve, n_epochs)
         of_trainer = not models and len(curve.measured("epoch")) > 0
-        if not of_trainer:  # a service keeps checkpoints at the ends of epochs, a Trainer wherever it was told
+        if (
+            not of_trainer
+        ):  # a service keeps checkpoints at the ends of epochs, a Trainer wherever it was told
             values = {step: value for step, value in values.items() if step in models or _ends(step, length)}
         errors = _errors(list(values.values()), n_items if measure in curve.task_measures else None)
         found = {step: (value, error) for (step, value), error in zip(values.items(), errors, strict=True)}

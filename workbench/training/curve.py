@@ -57,7 +57,8 @@ TASK_MEASURES: Mapping[str, int] = {
     **dict.fromkeys(("spearmanr", "spearman", "pearson", "ndcg", "map", "iou", "precision", "recall"), 1),
     **dict.fromkeys(("mae", "mse", "rmse", "error_rate", "edit_distance"), -1),
 }
-_TASK = re.compile(rf"(?:eval_(?:.+_)?|classification/)({'|'.join(map(re.escape, TASK_MEASURES))})(?:_macro|_micro|_weighted)?")
+_NAMES = "|".join(map(re.escape, TASK_MEASURES))
+_TASK = re.compile(rf"(?:eval_(?:.+_)?|classification/)({_NAMES})(?:_macro|_micro|_weighted)?")
 
 
 def is_loss(name: str) -> bool:
@@ -125,7 +126,7 @@ class Curve:
 
     @property
     def task_measures(self) -> dict[str, tuple[int, list[str]]]:
-        """What was measured on the task: 1 or -1 (lower is better), and its columns, one a set; best first."""
+        """What was measured on the task, best first: 1 or -1 (lower is better), and its columns, one a set."""
         found: dict[str, list[str]] = {REWARD: [REWARD]} if len(self.measured(REWARD)) else {}
         for name in self.frame.columns:
             if (match := _TASK.fullmatch(name)) and "token" not in name and len(self.measured(name)):

@@ -1,7 +1,8 @@
 """How does this curve look? One verdict, the numbers behind it, and what to do next.
 
-``diagnose`` reads a curve by the rules in ``curve_rules`` and never raises on one. It says "cannot tell"
-rather than guess, and a healthy curve is no proof of a better model: that is measured on the task.
+``diagnose`` reads a curve by the rules in ``loss_rules`` or ``reward_rules`` and never raises on one. It says
+"cannot tell" rather than guess, and a healthy curve is no proof of a better model: that is measured on the
+task.
 """
 
 import math
@@ -15,17 +16,16 @@ from workbench.catalog.methods import short_names
 from workbench.display import table
 from workbench.errors import DataError
 from workbench.training.curve import LOSSES, REWARDS, Curve
-from workbench.training.curve_rules import (
+from workbench.training.loss_rules import (
     FEW_VALIDATIONS,
     LOSS_FLAGS,
     LOSS_RULES,
     PREFERENCE_RULES,
-    REWARD_FLAGS,
-    REWARD_RULES,
     Evidence,
     Ruling,
     leakage_suspected,
 )
+from workbench.training.reward_rules import REWARD_FLAGS, REWARD_RULES
 from workbench.training.trends import Trends, epoch_length, loss_trends, reward_trends
 
 METHODS = short_names()
@@ -111,10 +111,10 @@ FLAGS: Mapping[str, str] = {
     "large_gap": "Validation is much harder than training: compare what the two sets are made of.",
     "epoch_boundary_drop": "The training loss falls in stairs, an epoch a stair: rows are being memorised. "
     "It is no fault of the trainer, and the answers may still get better (fast.ai, 2023-09-04).",
-    "training_loss_at_zero": "The training loss is at zero: learnt by heart, or too easy; more epochs of these "
-    "rows change nothing.",
-    "summed_loss": "The training loss is probably summed over gradient accumulation steps, not their mean: only "
-    "its course counts, not its height.",
+    "training_loss_at_zero": "The training loss is at zero: learnt by heart, or too easy; more epochs of the "
+    "same rows change nothing.",
+    "summed_loss": "The training loss is probably the sum over gradient accumulation steps, not their mean: "
+    "only its course counts, not its height.",
     "task_disagrees": "The task went on getting better after the validation loss had turned: choose the "
     "checkpoint by the task.",
     "watch_the_gap": "Training earns more reward than validation; above a gap of 0.10, stop.",

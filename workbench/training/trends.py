@@ -40,6 +40,7 @@ FEWEST_FOR_NOISE = 5
 """Values whose scatter from one to the next can stand for an error that nobody knows (ours)."""
 FEW_EPOCHS = 4
 """Validations that may be one an epoch although no measure of single batches stands beside them (ours)."""
+FEWEST_ON_A_SIDE = 4  # points, so that a line through them leaves two degrees of freedom
 SUMMED = 2.5
 """A training loss so many times the validation loss from the first validation on is a sum over accumulation
 steps: nothing is that much worse on the rows it learns from (ours; transformers #34191)."""
@@ -80,7 +81,7 @@ class Trend:
 
     @cached_property
     def explosion(self) -> int:
-        """The place within the start where the loss jumps to five times what it was, beyond its noise; or 0."""
+        """The place within the start at which it jumps to five times what it was, beyond its noise; or 0."""
         heights = np.log(np.maximum(self.values[: self.start_length], 1e-9))
         counts = np.arange(1, len(heights))
         jumps = heights[1:] - np.cumsum(heights)[:-1] / counts
@@ -109,7 +110,7 @@ class Trend:
         return found / float(late.mean()) if found and late.mean() > 0 else 0.0
 
     def change(self) -> tuple[float, float]:
-        """By what share the late mean is above the start (below: negative), and how many standard errors."""
+        """By what share the late mean is above the start (or below), and by how many standard errors."""
         start, late = self.start, self.late
         error = self.noise * math.sqrt(1 / self.start_length + 1 / math.ceil(LATE * len(self)))
         return ratio(late, start) - 1, _over(math.log(max(late, 1e-9) / max(start, 1e-9)), error)
@@ -143,8 +144,22 @@ class Trend:
         values = exponential(self.values, 1 - 1 / window)
         return Trend(self.name, self.steps, values, window, scatter(self.values))
 
+    def fall_at(self, boundary: float, reach: float) -> tuple[float, float]:
+        """The relative fall at a step, between straight lines of this reach on both sides, and its z; or 0, 0."""
+        first, middle, last = np.searchsorted(
+            self.steps, [boundary - reach, boundary, boundary + reach], side="right"
+        )
+        if min(middle - first, last - middle) < FEWEST_ON_A_SIDE:
+            return 0.0, 0.0
+        before, error_before = _line_at(boundary, self.steps[first:middle], self.values[first:middle])
+        after, error_after = _line_at(boundary, self.steps[middle:last], self.values[middle:last])
+        if not before > 0:
+            return 0.0, 0.0
+        error = math.hypot(error_before, error_after)
+        return (before - after) / before, (before - after) / error if error else math.inf
+
     def luck(self) -> Numbers:
-        """The standard error of each value as a share of a point's: a moving average has it fall to its end."""
+        """The standard error of each value as a share of a point's: that of a moving average falls."""
         weight = 1 - 1 / self.window
         if not weight:
             return np.ones(len(self))
@@ -308,6 +323,17 @@ def ratio(value: float, base: float) -> float:
 def _over(difference: float, error: float) -> float:
     """How many standard errors a difference is; where nobody knows the error, any is beyond it."""
     return difference / error if error else math.copysign(math.inf, difference) if difference else 0.0
+
+
+def _line_at(place: float, steps: Numbers, values: Numbers) -> tuple[float, float]:
+    """The least-squares line's value at ``place``, and its standard error."""
+    away = steps - steps.mean()
+    spread = float(away @ away)
+    slope = float(away @ values) / spread
+    mean, reach = float(values.mean()), place - float(steps.mean())
+    residuals = values - mean - slope * away
+    variance = float(residuals @ residuals) / (len(values) - 2)
+    return mean + slope * reach, math.sqrt(variance * (1 / len(values) + reach**2 / spread))
 
 
 def _accumulated(raw: Trend, valid: Trend) -> int:

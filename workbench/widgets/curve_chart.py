@@ -160,11 +160,11 @@ def panels_of(curve: "Curve") -> Sequence[Panel]:
     measures = [name for _, names in curve.task_measures.values() for name in names if name != REWARD]
     sets = [
         Series(column, f"validation, {name}", colour, marker=marker)
-        for (name, column), (colour, marker) in zip(curve.evaluation_sets.items(), styles)
+        for (name, column), (colour, marker) in zip(curve.evaluation_sets.items(), styles, strict=False)
     ]
     task = [
         Series(name, name.removeprefix("eval_"), colour, marker=marker)
-        for name, (colour, marker) in zip(measures, styles)
+        for name, (colour, marker) in zip(measures, styles, strict=False)
     ]
     added = [Panel("Measured on the task", tuple(task))] if task else []
     return [replace(loss, series=(*loss.series, *sets)), *added, *others]

@@ -1,9 +1,7 @@
-"""The rules that read a curve, in their order: the first one that has a verdict decides.
+"""The rules that read losses, in their order: the first one that has a verdict decides.
 
-Of losses, T is the smoothed training loss and V the validation loss; of rewards, the training reward is
-smoothed, because each step has other questions. Each threshold is a named constant with its source, and a
-difference counts only beyond its own noise. A module apart because a rule is added here and nowhere else;
-``diagnosis`` has the words.
+T is the smoothed training loss and V the validation loss. Each threshold is a named constant with its source,
+and a difference counts only beyond its own noise. What a rule says stands in ``diagnosis``.
 """
 
 import math
@@ -13,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from workbench.training.curve import REWARD, REWARDS
-from workbench.training.trends import CLEAR, FEWEST_VALIDATIONS, LATE, Numbers, Trend, Trends, ratio
+from workbench.training.trends import CLEAR, FEWEST_VALIDATIONS, LATE, Trend, Trends, ratio
 
 AZURE_SKILLS = "Microsoft, azure-skills, training curves (Aug 2026)"
 OURS = "a proposal of ours"
@@ -61,12 +59,11 @@ def insufficient_data(trends: Trends) -> Ruling | None:
     """Fewer than ten steps, or hardly a point."""
     if not _too_little(trends):
         return None
-    if trends.steps < FEWEST_STEPS:
-        sentence, value, threshold = f"the curve has {trends.steps} steps", trends.steps, FEWEST_STEPS
-    else:
-        value, threshold = len(trends.train), FEWEST_POINTS
-        sentence = f"training was measured at {value} steps"
-    return Ruling("insufficient_data", (Evidence(sentence, value, threshold, trends.steps),))
+    evidence = Evidence(f"the curve has {trends.steps} steps", trends.steps, FEWEST_STEPS, trends.steps)
+    if trends.steps >= FEWEST_STEPS:
+        points = len(trends.train)
+        evidence = Evidence(f"training was measured at {points} steps", points, FEWEST_POINTS, trends.steps)
+    return Ruling("insufficient_data", (evidence,))
 
 
 def no_validation(trends: Trends) -> Ruling | None:
@@ -182,7 +179,9 @@ def memorised(trends: Trends) -> Ruling | None:
     apart = min(since, valid.end) * (1 - CARRIED_FALL)
     if not (abs(fall) < CARRIED and late <= apart and -trends.raw.change()[1] > CLEAR):
         return None
-    sentence = f"the training loss fell by {fell:.0%} since step {valid.steps[0]:.0f}, validation by {fall:.1%}"
+    sentence = (
+        f"the training loss fell by {fell:.0%} since step {valid.steps[0]:.0f}, validation by {fall:.1%}"
+    )
     return Ruling("memorised", (Evidence(sentence, fall, CARRIED, trends.steps),))
 
 
@@ -230,13 +229,9 @@ def overfitting(trends: Trends) -> Ruling | None:
         return unsure if loss >= OVERFITTING_SEVERE else None
     other = task_disagrees(trends)
     severe = loss >= OVERFITTING_SEVERE and other is None
-    rise = Evidence(
-        f"the validation loss ends {loss:.1%} above its lowest, {valid.values[lowest]:.4g} at step {best:.0f}",
-        loss,
-        OVERFITTING_SEVERE if severe else OVERFITTING_MILD,
-        int(best),
-        AZURE_SKILLS if severe else PRECHELT,
-    )
+    sentence = f"the validation loss ends {loss:.1%} above its lowest, {valid.values[lowest]:.4g} at step "
+    threshold, source = (OVERFITTING_SEVERE, AZURE_SKILLS) if severe else (OVERFITTING_MILD, PRECHELT)
+    rise = Evidence(f"{sentence}{best:.0f}", loss, threshold, int(best), source)
     falls = train.at(best) - train.end
     said = "fell" if falls > 0 else "did not fall"
     direction = Evidence(
@@ -253,15 +248,10 @@ def underfitting(trends: Trends) -> Ruling | None:
     falls = {"training": _training_fall(trends), "validation": _validation_fall(trends)}
     if any(fall >= UNDERFITTING and clear for fall, clear in falls.values()):
         return None
-    evidence = [
-        Evidence(
-            f"the {name} loss fell by {fall:.1%}" + ("" if fall < UNDERFITTING else ", within its noise"),
-            fall,
-            UNDERFITTING,
-            trends.steps,
-        )
-        for name, (fall, _) in sorted(falls.items(), key=lambda item: -item[1][0])
-    ]
+    evidence = []
+    for name, (fall, _) in sorted(falls.items(), key=lambda item: -item[1][0]):
+        sentence = f"the {name} loss fell by {fall:.1%}{', within its noise' * (fall >= UNDERFITTING)}"
+        evidence.append(Evidence(sentence, fall, UNDERFITTING, trends.steps))
     return Ruling("underfitting", tuple(evidence))
 
 
@@ -295,17 +285,10 @@ def healthy(trends: Trends) -> Ruling | None:
     fall = _training_fall(trends)[0]
     if not (math.isfinite(loss) and math.isfinite(fall)):
         return None
-    near = (
-        f"the validation loss ends {loss:.1%} above its lowest, "
-        f"{valid.values.min():.4g} at step {valid.steps[valid.lowest]:.0f}"
-    )
-    return Ruling(
-        "healthy",
-        (
-            Evidence(near, loss, OVERFITTING_MILD, int(valid.steps[valid.lowest]), PRECHELT),
-            Evidence(f"the training loss fell by {fall:.1%}", fall, UNDERFITTING, trends.steps),
-        ),
-    )
+    step = int(valid.steps[valid.lowest])
+    near = f"the validation loss ends {loss:.1%} above its lowest, {valid.values.min():.4g} at step {step}"
+    fell = Evidence(f"the training loss fell by {fall:.1%}", fall, UNDERFITTING, trends.steps)
+    return Ruling("healthy", (Evidence(near, loss, OVERFITTING_MILD, step, PRECHELT), fell))
 
 
 LOSS_RULES: tuple[Rule, ...] = (
@@ -336,7 +319,9 @@ def _validation_fall(trends: Trends) -> tuple[float, bool]:
         share, errors = trends.batches.change()
         return -share, -errors > CLEAR
     valid, errors = trends.valid, trends.valid.scatter * trends.valid.luck()
-    return 1 - ratio(valid.end, valid.first), valid.first - valid.end > CLEAR * math.hypot(errors[0], errors[-1])
+    return 1 - ratio(valid.end, valid.first), valid.first - valid.end > CLEAR * math.hypot(
+        errors[0], errors[-1]
+    )
 
 
 def _rises_steadily(valid: Trend, lowest: int) -> bool:
@@ -389,116 +374,6 @@ def _stays_below(trends: Trends) -> Evidence | None:
     return Evidence(sentence, highest, LEAK_BELOW, int(valid.steps[late][0]))
 
 
-# Rewards, taken to lie between 0 and 1, as a grader's do; of others the rules about the ends say nothing.
-
-TOO_LOW = 0.05
-"""A pass rate below 5 % leaves hardly a group of samples with both right and wrong ones (ours; DAPO 2025)."""
-HIGH_AT_ONCE = 0.80
-"""The upper end of the pass rates that teach best (ours, after arXiv 2504.03380)."""
-FLAT = 0.05
-"""Rewards within 5 points from start to end (ours)."""
-GAP = 0.10
-"""Training over validation reward (azure-skills: above 0.10 stop)."""
-LONGER = 3.0
-"""Tokens of an answer at the end over the start (azure-skills: twice is normal, three times suspicious)."""
-APART = 0.05
-"""The training reward rose while the validation reward fell, both by 5 points (ours)."""
-LEARNT = 0.05
-"""A gain in validation reward that is more than chance on a few dozen questions (ours)."""
-STILL_RISING = 0.02
-NEAR_HIGHEST = 0.005
-"""The validation reward rose by 2 points over the last quarter, and ends within 0.5 of its highest (ours)."""
-
-
-def no_signal(trends: Trends) -> Ruling | None:
-    """The reward is the same all along, at the bottom or at the top of its scale."""
-    reward = trends.train
-    low, high, start = float(reward.values.min()), float(reward.values.max()), reward.start
-    if low < 0 or high > 1 or not high - low < FLAT:
-        return None
-    if high < TOO_LOW:
-        sentence = f"the training reward never rises above {high:.3g}: the grader is broken or too strict"
-        return Ruling("no_signal", (Evidence(sentence, high, TOO_LOW, trends.steps, AZURE_SKILLS),))
-    if start >= HIGH_AT_ONCE:
-        sentence = f"the training reward starts at {start:.3g} and stays there: the grader is too lenient"
-        return Ruling("no_signal", (Evidence(sentence, start, HIGH_AT_ONCE, None, AZURE_SKILLS),))
-    return None
-
-
-def reward_hacking(trends: Trends) -> Ruling | None:
-    """Training earns what validation does not, or answers only get longer."""
-    for look in (_gap, _longer, _apart):
-        if evidence := look(trends):
-            return Ruling("reward_hacking", (evidence,))
-    return None
-
-
-def reward_not_learnt(trends: Trends) -> Ruling | None:
-    """The validation reward ends where it began, or below."""
-    valid, gain = trends.valid, trends.valid.end - trends.valid.first
-    if not gain < LEARNT:
-        return None
-    sentence = f"the validation reward went from {valid.first:.3g} to {valid.end:.3g}"
-    return Ruling("underfitting", (Evidence(sentence, gain, LEARNT, trends.steps),))
-
-
-def reward_still_rising(trends: Trends) -> Ruling | None:
-    """The validation reward was still rising when the run ended."""
-    valid = trends.valid
-    rise = valid.end - valid.at((1 - LAST_PART) * trends.steps)
-    if not rise >= STILL_RISING or not valid.end >= float(valid.values.max()) - NEAR_HIGHEST:
-        return None
-    sentence = f"the validation reward rose by {rise:.3g} over the last quarter, to {valid.end:.3g}"
-    return Ruling("still_improving", (Evidence(sentence, rise, STILL_RISING, trends.steps),))
-
-
-def reward_learnt(trends: Trends) -> Ruling | None:
-    """The validation reward rose, and training did not run ahead of it."""
-    valid, gain = trends.valid, trends.valid.end - trends.valid.first
-    if not gain >= LEARNT:
-        return None
-    sentence = f"the validation reward rose from {valid.first:.3g} to {valid.end:.3g}"
-    return Ruling("healthy", (Evidence(sentence, gain, LEARNT, trends.steps),))
-
-
-REWARD_RULES: tuple[Rule, ...] = (
-    insufficient_data,
-    no_signal,
-    reward_hacking,
-    no_validation,
-    reward_not_learnt,
-    reward_still_rising,
-    reward_learnt,
-)
-
-
-def _gap(trends: Trends) -> Evidence | None:
-    gap = watch_the_gap(trends)
-    return gap._replace(threshold=GAP) if gap and gap.value > GAP else None
-
-
-def _longer(trends: Trends) -> Evidence | None:
-    for tokens in trends.tokens:
-        if tokens.start > 0 and tokens.end >= LONGER * tokens.start:
-            times = tokens.end / tokens.start
-            sentence = f"{tokens.name} grew to {times:.3g} times its start: the grader may pay for length"
-            return Evidence(sentence, times, LONGER, trends.steps, AZURE_SKILLS)
-    return None
-
-
-def _apart(trends: Trends) -> Evidence | None:
-    """Since validation was at its best, training earned more and validation less."""
-    train, valid = trends.train, trends.valid
-    if not len(valid):
-        return None
-    best = float(valid.steps[valid.highest])
-    lost, won = float(valid.values.max()) - valid.end, train.end - train.at(best)
-    if not (lost >= APART and won >= APART):
-        return None
-    sentence = f"since step {best:.0f} the training reward rose by {won:.2f}, validation's fell by {lost:.2f}"
-    return Evidence(sentence, lost, APART, int(best))
-
-
 # Flags: what is worth knowing about a curve whatever its verdict is. None of them decides anything: batch
 # difficulty and dropout move these numbers in healthy runs too.
 
@@ -510,10 +385,7 @@ LARGE_GAP = 1.5
 BOUNDARY_DROP = 0.10
 BOUNDARY_Z = 4.0
 """A stair: a fall of a tenth where an epoch ends, four standard errors of the lines on both sides (ours)."""
-FEWEST_ON_A_SIDE = 4  # points, so that a line through them leaves two degrees of freedom
 MOST_EPOCHS = 50  # Azure's upper limit of n_epochs
-WATCH_GAP = 0.05
-"""Of the training reward over the validation reward (azure-skills: to 0.05 healthy, above 0.10 stop)."""
 
 
 def noisy(trends: Trends) -> Evidence | None:
@@ -534,7 +406,9 @@ def training_loss_at_zero(trends: Trends) -> Evidence | None:
     """Whether most of the last quarter's training losses are nothing."""
     raw = trends.raw
     late = raw.values[-math.ceil(LATE * len(raw)) :]
-    if _too_little(trends) or not (np.median(late) < MEMORISED_LOSS and raw.late < NOTHING * max(raw.start, raw.first)):
+    if _too_little(trends) or not (
+        np.median(late) < MEMORISED_LOSS and raw.late < NOTHING * max(raw.start, raw.first)
+    ):
         return None
     median = float(np.median(late))
     sentence = f"half of the last quarter's training losses are {median:.2g} or less"
@@ -556,7 +430,11 @@ def task_disagrees(trends: Trends) -> Evidence | None:
         return None
     at_lowest, spread = task.at(valid.steps[valid.lowest]), task.scatter
     step, best = int(task.steps[task.highest]), float(task.values.max())
-    if step <= valid.steps[valid.lowest] or not best - at_lowest > spread or best - task.end > best - at_lowest:
+    if (
+        step <= valid.steps[valid.lowest]
+        or not best - at_lowest > spread
+        or best - task.end > best - at_lowest
+    ):
         return None
     name = "the held-out score" if task.name == REWARD else task.name
     sentence = (
@@ -585,23 +463,12 @@ def epoch_boundary_drop(trends: Trends) -> Evidence | None:
     length = trends.steps_per_epoch
     deepest: Evidence | None = None
     for epoch in range(1, math.ceil(min(trends.steps / length, MOST_EPOCHS))):
-        drop, z = _drop(trends.raw, epoch * length, length / 2)
+        drop, z = trends.raw.fall_at(epoch * length, length / 2)
         if drop >= BOUNDARY_DROP and z >= BOUNDARY_Z and (deepest is None or drop > deepest.value):
             sentence = f"the training loss falls by {drop:.0%} where epoch {epoch} ends"
             step = round(epoch * length)
             deepest = Evidence(sentence, drop, BOUNDARY_DROP, step, "fast.ai 2023-09-04; the threshold: ours")
     return deepest
-
-
-def watch_the_gap(trends: Trends) -> Evidence | None:
-    """Whether training earns more reward than validation."""
-    if not len(trends.train) or not len(trends.valid):
-        return None
-    gap = trends.train.end - trends.valid.end
-    if not gap > WATCH_GAP:
-        return None
-    sentence = f"training earns {gap:.2f} more reward than validation"
-    return Evidence(sentence, gap, WATCH_GAP, trends.steps, AZURE_SKILLS)
 
 
 LOSS_FLAGS: tuple[Flag, ...] = (
@@ -612,30 +479,3 @@ LOSS_FLAGS: tuple[Flag, ...] = (
     large_gap,
     epoch_boundary_drop,
 )
-REWARD_FLAGS: tuple[Flag, ...] = (watch_the_gap,)
-
-
-def _drop(raw: Trend, boundary: float, reach: float) -> tuple[float, float]:
-    """The relative fall at ``boundary`` between two straight lines, and its z; (0, 0) with too few points."""
-    first, middle, last = np.searchsorted(
-        raw.steps, [boundary - reach, boundary, boundary + reach], side="right"
-    )
-    if min(middle - first, last - middle) < FEWEST_ON_A_SIDE:
-        return 0.0, 0.0
-    before, error_before = _line_at(boundary, raw.steps[first:middle], raw.values[first:middle])
-    after, error_after = _line_at(boundary, raw.steps[middle:last], raw.values[middle:last])
-    if not before > 0:
-        return 0.0, 0.0
-    error = math.hypot(error_before, error_after)
-    return (before - after) / before, (before - after) / error if error else math.inf
-
-
-def _line_at(place: float, steps: Numbers, values: Numbers) -> tuple[float, float]:
-    """The least-squares line's value at ``place``, and its standard error."""
-    away = steps - steps.mean()
-    spread = float(away @ away)
-    slope = float(away @ values) / spread
-    mean, reach = float(values.mean()), place - float(steps.mean())
-    residuals = values - mean - slope * away
-    variance = float(residuals @ residuals) / (len(values) - 2)
-    return mean + slope * reach, math.sqrt(variance * (1 / len(values) + reach**2 / spread))
