@@ -126,7 +126,7 @@ class Curve:
 
     @property
     def task_measures(self) -> dict[str, tuple[int, list[str]]]:
-        """What was measured on the task, best first: 1 or -1 (lower is better), and its columns, one a set."""
+        """What was measured on the task, best first: its sign (-1: lower is better), and a column a set."""
         found: dict[str, list[str]] = {REWARD: [REWARD]} if len(self.measured(REWARD)) else {}
         for name in self.frame.columns:
             if (match := _TASK.fullmatch(name)) and "token" not in name and len(self.measured(name)):

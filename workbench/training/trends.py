@@ -145,7 +145,7 @@ class Trend:
         return Trend(self.name, self.steps, values, window, scatter(self.values))
 
     def fall_at(self, boundary: float, reach: float) -> tuple[float, float]:
-        """The relative fall at a step, between straight lines of this reach on both sides, and its z; or 0, 0."""
+        """The relative fall at a step, between straight lines of this reach on both sides, and its z or 0."""
         first, middle, last = np.searchsorted(
             self.steps, [boundary - reach, boundary, boundary + reach], side="right"
         )
