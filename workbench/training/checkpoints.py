@@ -145,7 +145,8 @@ def choose_checkpoint(
     if scores:
         found = dict(sorted((step, _mean_and_error(step, items)) for step, items in scores.items()))
         kept: set[int] | None = set(models or found)
-        measure, sign = TASK, 1
+        measure: str | None = TASK
+        sign = 1
     else:
         measure, sign, values = _measured(curve, models)
         length = _epoch(models) or epoch_length(curve, n_epochs)

@@ -270,7 +270,7 @@ def _diagnosed(curve: Curve, method: str | None, length: float | None, leaks: in
             rules = tuple(rule for rule in rules if rule is not leakage_suspected)
         ruled = filter(None, (rule(trends) for rule in rules))
         ruling = _not_finite(curve, REWARDS if method == "rft" else LOSSES) or next(ruled, _CANNOT_TELL)
-        found = {look.__name__: evidence for look in raised if (evidence := look(trends)) is not None}
+        found = {look.__name__: seen for look in raised if (seen := look(trends)) is not None}
     doubts = tuple(_doubts(ruling, trends, found, leaks))
     evidence = (*ruling.evidence, *(each for each in found.values() if each not in ruling.evidence))
     return Diagnosis(ruling.verdict, tuple(found), evidence, doubts)

@@ -318,10 +318,9 @@ def _validation_fall(trends: Trends) -> tuple[float, bool]:
     if trends.batches is not None:
         share, errors = trends.batches.change()
         return -share, -errors > CLEAR
-    valid, errors = trends.valid, trends.valid.scatter * trends.valid.luck()
-    return 1 - ratio(valid.end, valid.first), valid.first - valid.end > CLEAR * math.hypot(
-        errors[0], errors[-1]
-    )
+    valid, luck = trends.valid, trends.valid.luck()
+    beyond = CLEAR * valid.scatter * math.hypot(luck[0], luck[-1])
+    return 1 - ratio(valid.end, valid.first), valid.first - valid.end > beyond
 
 
 def _rises_steadily(valid: Trend, lowest: int) -> bool:
