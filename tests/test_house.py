@@ -282,7 +282,7 @@ WAITING_CLASS_NAMES = """
 WAITING_CYCLES: set[tuple[str, str]] = set()
 WAITING_REASONS = """
     catalog.refresh dataset.check.languages dataset.check.tools dataset.repair.chats
-    dataset.repair.fixes dataset.repair.redaction decide.rules training.reward_rules
+    dataset.repair.fixes dataset.repair.redaction decide.rules
 """
 
 

@@ -3,7 +3,9 @@
 The error falls as c + b n^-a, a bounded power law: of the forms tried on 13,883 windows of real learning
 curves (LCDB 1.0) it errs least when fitted to few noisy runs. Its bootstrap intervals are too narrow there
 (90 % intervals hold 53 to 76 %), so they are widened by the rule below, after which 89 to 95 % held. Those
-were tabular classifiers; no collection of tuned language models of that size is public.
+were tabular classifiers; no collection of tuned language models of that size is public. Each resample draws
+the true error of every run from Jeffreys' posterior, not around the measured one: of 600 simulated curves the
+intervals hold the truth in 96 % where the last score is 97 % or more (67 % before), and in 98 % elsewhere.
 """
 
 from collections.abc import Mapping, Sequence
