@@ -151,7 +151,9 @@ def forecast(points: Sequence[Point], *, smallest_gain: float = 0.02, seed: int 
         return floors + scales * examples**-exponents
 
     def scores_at(examples: float) -> tuple[float, float, float]:
-        low, likely, high = numpy.quantile(errors_at(examples), (0.05, 0.5, 0.95))
+        expected = errors_at(examples)
+        low, high = numpy.quantile(expected, (0.05, 0.95))
+        likely = float(expected.mean())
         wider = abs(likely - errors[-1]) + WIDENING
         bounds = (1 - high - wider, 1 - likely, 1 - low + wider)
         return tuple(float(min(1.0, max(0.0, bound))) for bound in bounds)  # type: ignore[return-value]
