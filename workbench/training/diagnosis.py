@@ -49,7 +49,8 @@ VERDICTS: Mapping[str, Verdict] = {
     ),
     "insufficient_data": Verdict(
         "Too little was measured",
-        "Wait for more steps, or train longer: with so few numbers every reading would be a guess.",
+        "Wait for more steps, validate more often, or train longer: with so few numbers every reading would be "
+        "a guess.",
     ),
     "memorised": Verdict(
         "The training examples are learnt by heart, or too easy",
