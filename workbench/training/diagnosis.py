@@ -49,7 +49,7 @@ VERDICTS: Mapping[str, Verdict] = {
     ),
     "insufficient_data": Verdict(
         "Too little was measured",
-        "Wait for more steps, validate more often, or train longer: with so few numbers every reading would be "
+        "Wait for more steps, validate more often, or train longer: with so few numbers any reading is "
         "a guess.",
     ),
     "memorised": Verdict(
