@@ -113,8 +113,8 @@ OVERFITTING_MILD = 0.05
 """The generalisation loss, V at its end over its lowest less 1 (Prechelt 1998: GL with alpha 5)."""
 OVERFITTING_SEVERE = 0.20
 """Final above 1.2 times the best validation loss (azure-skills)."""
-UNDERFITTING = 0.10
-"""T and V both fell by less than a tenth (ours)."""
+UNDERFITTING, SURE = 0.10, 4.0
+"""T and V both fell by less than a tenth, or than four standard errors where points scatter (ours)."""
 STILL_FALLING = 0.02
 NEAR_LOWEST = 0.005
 """V fell by 2 % over the last quarter, and ends within 0.5 % of its lowest (ours)."""
@@ -310,14 +310,14 @@ PREFERENCE_RULES: tuple[Rule, ...] = (*LOSS_RULES[:2], pairs_memorised, *LOSS_RU
 
 def _training_fall(trends: Trends) -> tuple[float, bool]:
     """By what share the training loss fell, and whether that is beyond its noise."""
-    return 1 - ratio(trends.train.end, trends.raw.start), -trends.raw.change()[1] > CLEAR
+    return 1 - ratio(trends.train.end, trends.raw.start), -trends.raw.change()[1] > SURE
 
 
 def _validation_fall(trends: Trends) -> tuple[float, bool]:
     """By what share the validation loss fell, and whether that is beyond its noise."""
     if trends.batches is not None:
         share, errors = trends.batches.change()
-        return -share, -errors > CLEAR
+        return -share, -errors > SURE
     valid, luck = trends.valid, trends.valid.luck()
     beyond = CLEAR * valid.scatter * math.hypot(luck[0], luck[-1])
     return 1 - ratio(valid.end, valid.first), valid.first - valid.end > beyond

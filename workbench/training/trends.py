@@ -105,7 +105,7 @@ class Trend:
 
         By the 90th percentile of the changes from point to point, which neither a trend nor one jump moves.
         """
-        late = self.values[-max(FEWEST_FOR_NOISE, len(self) // 2) :]
+        late = self.values[-max(FEWEST_SMOOTHED, len(self) // 2) :]
         found = scatter(late, 0.9)
         return found / float(late.mean()) if found and late.mean() > 0 else 0.0
 
