@@ -5,7 +5,7 @@ curves (LCDB 1.0) it errs least when fitted to few noisy runs. Its bootstrap int
 (90 % intervals hold 53 to 76 %), so they are widened by the rule below, after which 89 to 95 % held. Those
 were tabular classifiers; no collection of tuned language models of that size is public. Each resample draws
 the true error of every run from Jeffreys' posterior, not around the measured one: of 600 simulated curves the
-intervals hold the truth in 96 % where the last score is 97 % or more (67 % before), and in 98 % elsewhere.
+intervals held the truth in 95 % or more, also where the last score is 97 % or more (67 % without this).
 """
 
 from collections.abc import Mapping, Sequence
