@@ -281,7 +281,7 @@ WAITING_CLASS_NAMES = """
 """
 WAITING_CYCLES: set[tuple[str, str]] = set()
 WAITING_REASONS = """
-    catalog.refresh decide.rules training.reward_rules
+    catalog.refresh decide.rules
 """
 
 

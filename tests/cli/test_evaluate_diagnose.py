@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from workbench.cli import OneSentence, evaluate
-from workbench.training.diagnosis_facts import VERDICTS
+from workbench.training.diagnosis import VERDICTS
 
 
 def call(*words: str) -> Result:

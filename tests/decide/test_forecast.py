@@ -97,7 +97,34 @@ def test_the_same_runs_give_the_same_forecast_in_any_order():
 
 
 def test_perfect_scores_are_no_certainty():
-    assert Point(100, 1.0, 50).uncertainty == 0.002
+    # Beta(0.5, 50.5): sqrt(0.5 * 50.5 / 52) / 51
+    assert Point(100, 1.0, 50).uncertainty == pytest.approx(0.01366, abs=1e-5)
+
+
+@pytest.mark.parametrize("right", [(24, 27, 30), (25, 29, 30), (24, 30, 30)])
+def test_thirty_of_thirty_leave_errors_open(right):
+    points = [Point(size, count / 30, 30) for size, count in zip((50, 100, 200), right, strict=True)]
+    low, likely, high = forecast(points).doubled
+    assert low < 0.969  # to which 90 % of Jeffreys' posterior reach down even of 60 right of 60
+    assert likely < 0.997
+    assert high == 1
+
+
+def test_one_question_tells_nothing():
+    found = forecast([Point(100, 0, 1), Point(200, 1, 1), Point(400, 1, 1)])
+    assert found.verdict == "run_more"
+    assert found.doubled[0] < 0.6
+
+
+def test_the_interval_near_100_percent_holds_the_truth_nine_times_of_ten():
+    draw, held = numpy.random.default_rng(1), 0
+    for _ in range(60):
+        law = Law(draw.uniform(0, 0.03), draw.uniform(0.1, 2.0), draw.uniform(0.4, 0.9))
+        errors = {size: min(0.3, law.error(size)) for size in (50, 100, 200, 400)}
+        points = [Point(size, draw.binomial(30, 1 - errors[size]) / 30, 30) for size in (50, 100, 200)]
+        low, _, high = forecast(points).doubled
+        held += low <= 1 - errors[400] <= high
+    assert held >= 54
 
 
 def test_it_reads_as_a_sentence_and_as_json():

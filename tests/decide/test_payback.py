@@ -228,3 +228,18 @@ def test_a_case_that_cannot_be_is_refused_by_name(changed: dict[str, object], me
     with pytest.raises(DataError) as caught:
         payback(case(**changed))
     assert str(caught.value).startswith(message)
+
+
+def test_quality_with_one_accuracy_says_whose_is_missing():
+    tokens = {"prompt_tokens": 300, "completion_tokens": 20}
+    base = {"name": "base", **tokens, "input_price": 1, "output_price": 4}
+    case = {
+        "base": base | {"accuracy": 0.8},
+        "ways": [base | {"name": "tuned"}],
+        "requests_per_month": 1000,
+        "quality": {"value_of_success": 1, "cost_of_failure": 1},
+    }
+    with pytest.raises(DataError, match="worth, and tuned has no accuracy; give each of base and ways"):
+        payback(case)
+    case["ways"][0]["accuracy"] = 0.9
+    assert payback(case).best.likely.way.name == "tuned"

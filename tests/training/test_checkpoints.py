@@ -117,6 +117,59 @@ def test_an_epoch_that_does_not_fill_its_last_batch_ends_a_step_later():
     assert [(each.step, each.kept) for each in choice.checkpoints] == [(4, True), (7, True), (11, True)]
 
 
+# A Trainer's log, whose validations stand where somebody told it
+
+WER = {1000: 0.789, 2000: 0.748, 3000: 0.743, 4000: 0.744, 5000: 0.745}
+RISING_LOSS = {1000: 0.321, 2000: 0.358, 3000: 0.394, 4000: 0.412, 5000: 0.42}
+
+
+def trainer_log(**sparse: dict[int, float]) -> Curve:
+    """Epochs of 131 steps, logged at every tenth step."""
+    steps = pd.RangeIndex(10, 5001, 10, name="step")
+    frame = pd.DataFrame({"train_loss": 0.3 * 0.99 ** np.arange(500), "epoch": steps / 131}, index=steps)
+    return Curve(frame.assign(**{name: pd.Series(values) for name, values in sparse.items()}))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("wer", WER),
+        ("f1", {step: 1 - wer for step, wer in WER.items()}),
+        ("accuracy", {step: 1 - wer for step, wer in WER.items()}),
+    ],
+)
+def test_a_task_measure_outranks_the_loss_wherever_it_was_measured(name, values):
+    choice = choose_checkpoint(trainer_log(**{"full_valid_loss": RISING_LOSS, f"eval_{name}": values}))
+    assert choice.chosen is not None
+    assert (choice.measure, choice.chosen.step, choice.chosen.kept) == (name, 3000, None)
+    assert [each.step for each in choice.checkpoints] == [1000, 2000, 3000, 4000, 5000]
+    assert choice.sentence.endswith(
+        f"the earliest within one standard error of the best {name}, if it was saved."
+    )
+
+
+def test_without_a_task_measure_the_lowest_loss_is_taken_although_no_epoch_ends_there():
+    choice = choose_checkpoint(trainer_log(full_valid_loss=RISING_LOSS))
+    assert choice.chosen is not None
+    assert (choice.measure, choice.chosen.step) == ("full_valid_loss", 1000)
+
+
+def test_of_several_evaluation_sets_the_mean_chooses():
+    law = {1000: 1.0, 2000: 0.8, 3000: 1.2}
+    news = {1000: 1.0, 2000: 1.1, 3000: 0.9}
+    choice = choose_checkpoint(trainer_log(eval_law_loss=law, eval_news_loss=news))
+    assert choice.chosen is not None
+    assert (choice.measure, choice.chosen.step) == ("mean loss on law, news", 2000)
+    assert choice.chosen.value == pytest.approx(0.95)
+
+
+def test_a_task_that_goes_on_getting_better_keeps_a_job_from_being_stopped():
+    loss_alone = advise_stopping(trainer_log(full_valid_loss=RISING_LOSS))
+    both = advise_stopping(trainer_log(full_valid_loss=RISING_LOSS, eval_wer=WER))
+    assert (loss_alone.stop, loss_alone.best_step) == (True, 1000)
+    assert (both.stop, both.measure, both.best_step) == (False, "wer", 3000)
+
+
 # What still exists
 
 

@@ -56,6 +56,13 @@ DPO = {
         ("eval_rewards/margins", "full_valid_rewards/margins"),
         ("num_tokens", "tokens"),
         ("global_step", "step"),
+        ("training_loss", "train_loss"),
+        ("validation_loss", "valid_loss"),
+        ("training_token_accuracy", "train_mean_token_accuracy"),
+        ("validation_token_accuracy", "valid_mean_token_accuracy"),
+        ("training_sequence_accuracy", "train_sequence_accuracy"),
+        ("validation_sequence_accuracy", "valid_sequence_accuracy"),
+        ("elapsed_tokens", "tokens"),
     ],
 )
 def test_one_metric_has_one_name(theirs, ours):
@@ -71,7 +78,7 @@ def test_minus_one_blank_and_not_available_are_gaps_and_nan_is_a_measurement_tha
     curve = read_curve(b"step,train_loss\n1,-1\n2,\n3,N/A\n4, n/a\n5,null\n6,nan\n7,0.5\n8,inf\n")
     assert curve.measured("train_loss").to_dict() == {7: 0.5}
     assert list(curve.not_finite("train_loss")) == [6, 8]
-    assert (curve.missing, curve.notes) == ({"train_loss": 7}, ())
+    assert (int(curve.frame["train_loss"].isna().sum()), curve.notes) == (6, ())
 
 
 def test_a_negative_loss_is_taken_as_missing_and_noted_but_a_negative_reward_is_one():
@@ -295,3 +302,54 @@ def test_the_loss_of_reinforcement_is_no_training_loss_and_may_be_negative():
     curve = read_curve(trainer_state({"loss": -0.02, "reward": 0.25, "step": 1, "frac_reward_zero_std": 0.5}))
     assert curve.method == "rft"
     assert curve.final == {"loss": -0.02, "train_mean_reward": 0.25, "frac_reward_zero_std": 0.5}
+
+
+LEGACY = (
+    b"step,elapsed_tokens,elapsed_examples,training_loss,training_sequence_accuracy,training_token_accuracy,"
+    b"validation_loss,validation_sequence_accuracy,validation_token_accuracy\n"
+    b"1,150,1,1.9600,0.0,0.5,2.0685,0.0,0.5\n2,300,2,1.9208,0.25,0.5,2.0375,0.5,0.5\n"
+)
+
+
+def test_the_names_of_before_chat_models_are_read():
+    curve = read_curve(LEGACY)
+    assert curve.measured("train_loss").to_dict() == {1: 1.96, 2: 1.9208}
+    assert curve.measured("valid_loss").to_dict() == {1: 2.0685, 2: 2.0375}
+    assert curve.measured("tokens").to_dict() == {1: 150, 2: 300}
+    assert curve.final["valid_sequence_accuracy"] == 0.5
+    assert curve.method == "sft"
+
+
+def test_several_evaluation_sets_each_have_their_column_and_their_failures():
+    curve = read_curve(
+        trainer_state(
+            {"loss": 0.99, "step": 100},
+            {"eval_law_loss": 1.16, "eval_law_runtime": 2.0, "eval_news_loss": 1.68, "step": 100},
+            {"eval_law_loss": float("nan"), "eval_news_loss": -1, "step": 200},
+        )
+    )
+    assert curve.evaluation_sets == {"law": "eval_law_loss", "news": "eval_news_loss"}
+    assert curve.measured("eval_news_loss").to_dict() == {100: 1.68}
+    assert list(curve.not_finite("eval_law_loss")) == [200]
+    assert "Loss on news: 1.68 at step 100; lowest 1.68 at step 100." in curve.summary
+
+
+def test_a_part_of_the_loss_is_no_evaluation_set():
+    parts = read_curve(trainer_state({"eval_loss": 1.0, "eval_aux_loss": 0.1, "step": 1}))
+    assert parts.evaluation_sets == {}
+    sets = {"eval_loss": 1.0, "eval_law_loss": 0.9, "eval_law_runtime": 2.0, "step": 1}
+    assert read_curve(trainer_state(sets)).evaluation_sets == {"law": "eval_law_loss"}
+
+
+def test_what_a_trainer_measured_on_the_task_is_known_with_its_direction():
+    curve = read_curve(
+        trainer_state(
+            {"eval_loss": 0.3, "eval_wer": 0.789, "eval_f1_macro": 0.5, "eval_runtime": 3.0, "step": 10},
+            {"eval_a_accuracy": 0.5, "eval_b_accuracy": 0.7, "eval_mean_token_accuracy": 0.9, "step": 10},
+        )
+    )
+    assert curve.task_measures == {
+        "accuracy": (1, ["eval_a_accuracy", "eval_b_accuracy"]),
+        "f1": (1, ["eval_f1_macro"]),
+        "wer": (-1, ["eval_wer"]),
+    }

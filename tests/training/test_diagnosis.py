@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from workbench.errors import DataError
 from workbench.training.curve import Curve
-from workbench.training.diagnosis import METHODS, diagnose
-from workbench.training.diagnosis_facts import FLAGS, VERDICTS
+from workbench.training.diagnosis import FLAGS, METHODS, VERDICTS, diagnose
+from workbench.training.trends import epoch_length
 
 
 def levels(*parts: tuple[float, int]) -> list[float]:
@@ -218,6 +218,168 @@ def test_validation_that_fell_in_the_last_quarter_to_its_lowest_still_improves(b
     assert verdict_of(FALLING, {1: 2.0, 75: before, 90: lowest, 100: 1.0}) == verdict
 
 
+# A run against its own noise: the first steps, flat runs, single batches
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_explosion_within_the_first_steps_has_diverged(seed):
+    draw = np.random.default_rng(seed)
+    first = [2.5, 124, 1164, 58, 160, 369, 19, 13]
+    train = [*first, *draw.normal(8, 1.5, 192).clip(4)]
+    full = {step: float(draw.uniform(6.8, 10.4)) for step in range(10, 201, 10)}
+    diagnosis = diagnose(losses(train, full_valid_loss=full))
+    assert (diagnosis.verdict, diagnosis.evidence[0].step) == ("diverged", 2)
+    assert diagnosis.evidence[0].sentence.startswith(
+        "the training loss exploded at step 2, from 2.5 to 1164, and stays at "
+    )
+
+
+def test_a_spike_in_the_first_steps_that_is_made_good_is_no_divergence():
+    assert verdict_of([2.0, 90.0, 40.0, *FALLING[3:]]) == "healthy"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_run_that_learnt_nothing_is_never_healthy(seed):
+    train = np.random.default_rng(seed).normal(2.2, 0.22, 180)
+    full = {step: 2.122 - 2e-6 * step for step in range(8, 181, 8)}
+    diagnosis = diagnose(losses(list(train), full_valid_loss=full))
+    assert diagnosis.verdict == "underfitting"
+    assert "the validation loss fell by 0.0%" in repr(diagnosis)
+
+
+def test_validation_that_does_not_follow_a_training_loss_down_is_no_learning():
+    full = {step: 2.122 - 1e-5 * step for step in range(8, 101, 8)}
+    assert verdict_of([2.2 * 0.98**step for step in range(100)], full) == "memorised"
+    later = {step: loss for step, loss in full.items() if step > 50}  # what was learnt before, nobody knows
+    assert verdict_of([2.2 * 0.98**step for step in range(100)], later) == "healthy"
+
+
+ROUND = [1.5, 1.6, 2.2, 1.2, 1.8, 1.9, 1.2, 1.8, 1.5, 1.4, 1.8, 0.95, 1.7, 1.7, 1.0, 1.85, 1.3, 1.2, 1.8, 1.0]
+
+
+@pytest.mark.parametrize("ends", [55, 57, 59])
+def test_the_luck_of_single_batches_is_no_overfitting(ends):
+    # The same twenty batches come round, each time 4 % lower; the round ends with a hard one.
+    batches = [value * 0.96**turn for turn in range(3) for value in ROUND][:ends]
+    train = [1.379 * 0.985**step for step in range(ends)]
+    diagnosis = diagnose(losses(train, valid_loss=dict(enumerate(batches, 1))))
+    assert diagnosis.verdict in ("cannot_tell", "healthy")
+
+
+def test_a_rise_of_single_batches_beyond_their_noise_is_overfitting():
+    factors = np.array(ROUND * 3) / np.mean(ROUND)
+    rising = np.concatenate([np.linspace(2, 1, 25), np.linspace(1, 2.5, 35)]) * factors
+    train = [2.0 * 0.96**step for step in range(60)]
+    assert diagnose(losses(train, valid_loss=dict(enumerate(rising, 1)))).verdict == "overfitting_severe"
+
+
+def test_a_whole_set_outranks_the_luck_of_its_batches():
+    batches = {step: 1.0 + (step % 7) / 5 for step in range(1, 101)}
+    diagnosis = diagnose(losses(FALLING, valid_loss=batches, full_valid_loss=GOOD))
+    assert diagnosis.verdict == "healthy"
+
+
+@pytest.mark.parametrize("valid", [(0.395, 0.4155, 0.389), (1.0, 1.1, 1.02), (0.8, 0.9, 0.82, 0.84)])
+def test_a_few_validations_without_direction_are_too_little(valid):
+    measured = losses(FALLING, full_valid_loss={25 * (place + 1): loss for place, loss in enumerate(valid)})
+    diagnosis = diagnose(measured, steps_per_epoch=1000)
+    assert diagnosis.verdict == "insufficient_data"
+    assert f"{len(valid)} validations show no direction" in diagnosis.evidence[0].sentence
+
+
+@pytest.mark.parametrize("valid", [(2.0, 1.5, 1.2), (2.0, 1.0, 1.3), (1.0, 1.2, 1.4), (2.0, 2.01, 1.2)])
+def test_a_few_validations_with_a_direction_are_judged(valid):
+    measured = losses(FALLING, full_valid_loss={25 * (place + 1): loss for place, loss in enumerate(valid)})
+    assert diagnose(measured, steps_per_epoch=1000).verdict != "insufficient_data"
+
+
+# A training loss at zero, and one that is a sum
+
+
+def at_zero(draw: np.random.Generator) -> list[float]:
+    late = np.where(draw.random(270) < 0.2, draw.uniform(0, 0.1, 270), 0)
+    return [*(3.6 * 0.85**step for step in range(1, 31)), *late]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_training_loss_at_zero_is_learnt_by_heart_or_too_easy_and_no_noise(seed):
+    diagnosis = diagnose(losses(at_zero(np.random.default_rng(seed))))
+    assert (diagnosis.verdict, diagnosis.flags) == ("memorised", ("training_loss_at_zero",))
+    assert diagnosis.title == "The training examples are learnt by heart, or too easy"
+
+
+def test_a_training_loss_at_zero_that_validation_follows_is_flagged_only():
+    full = {step: 0.2 + 2 * 0.97**step for step in range(30, 301, 30)}
+    diagnosis = diagnose(losses(at_zero(np.random.default_rng(0)), full_valid_loss=full))
+    assert diagnosis.verdict in ("healthy", "still_improving")
+    assert "training_loss_at_zero" in diagnosis.flags
+
+
+@pytest.mark.parametrize("accumulated", [4, 8, 16])
+def test_a_loss_summed_over_accumulation_steps_is_recognised(accumulated):
+    full = {step: 1.1 * FALLING[step - 1] for step in range(10, 101, 10)}
+    diagnosis = diagnose(losses([accumulated * loss for loss in FALLING], full_valid_loss=full))
+    assert diagnosis.verdict == "still_improving"
+    assert "summed_loss" in diagnosis.flags
+    assert "large_gap" not in diagnosis.flags
+
+
+def test_a_training_loss_a_fifth_above_validation_is_no_sum():
+    full = {step: FALLING[step - 1] / 1.2 for step in range(10, 101, 10)}
+    assert "summed_loss" not in diagnose(losses(FALLING, full_valid_loss=full)).flags
+
+
+# The length of an epoch
+
+
+def test_the_interval_of_validations_is_no_epoch():
+    fast = [0.3 + 2 * 0.9**step for step in range(100)]
+    every_ten = {step: 0.3 + 2 * 0.9**step for step in range(10, 101, 10)}
+    assert diagnose(losses(fast, full_valid_loss=every_ten)).verdict == "healthy"
+    assert epoch_length(losses(fast, full_valid_loss=every_ten)) is None
+    single = dict.fromkeys(range(1, 101), 1.0)  # a service measures single batches in between
+    assert epoch_length(losses(fast, valid_loss=single, full_valid_loss=every_ten)) == 10
+    assert epoch_length(losses(fast, full_valid_loss={25: 1.0, 50: 1.0, 75: 1.0, 100: 1.0})) == 25
+    assert epoch_length(losses(fast, full_valid_loss={25: 1.0, 50: 1.0, 75: 1.0})) is None
+
+
+# Several evaluation sets, and a task beside the loss
+
+
+def test_each_evaluation_set_has_its_say_and_the_gravest_is_the_verdict():
+    rising = {step: 1.0 + step / 100 for step in range(10, 101, 10)}
+    good = {step: 0.5 + 2 * 0.9**step for step in range(10, 101, 10)}
+    diagnosis = diagnose(losses(FALLING, eval_news_loss=good, eval_law_loss=rising), steps_per_epoch=1000)
+    assert diagnosis.verdict == "overfitting_severe"
+    assert diagnosis.evidence[0].sentence.startswith("on law, the validation loss ends 81.8% above")
+    assert {name: each.verdict for name, each in diagnosis.by_set.items()} == {
+        "news": "healthy",
+        "law": "overfitting_severe",
+    }
+    assert "on news: The curve is healthy:" in repr(diagnosis)
+    assert json.loads(json.dumps(diagnosis.facts))["sets"]["news"]["verdict"] == "healthy"
+
+
+def test_a_single_named_set_is_the_validation_set():
+    diagnosis = diagnose(losses(FALLING, eval_test_loss=GOOD), steps_per_epoch=1000)
+    assert (diagnosis.verdict, diagnosis.by_set) == ("healthy", {})
+
+
+WER = {20: 0.789, 40: 0.748, 60: 0.743, 80: 0.744, 100: 0.745}
+RISING_LOSS = {20: 0.321, 40: 0.358, 60: 0.394, 80: 0.412, 100: 0.42}
+
+
+def test_a_task_that_goes_on_getting_better_has_its_say_on_overfitting():
+    by_loss = diagnose(losses(FALLING, full_valid_loss=RISING_LOSS))
+    both = diagnose(losses(FALLING, full_valid_loss=RISING_LOSS, eval_wer=WER))
+    assert (by_loss.verdict, both.verdict) == ("overfitting_severe", "overfitting_mild")
+    assert "task_disagrees" in both.flags
+    assert "wer was best at step 60 (0.743), the validation loss at step 20 (wer 0.789)" in repr(both)
+    got_worse = {20: 0.7, 40: 0.748, 60: 0.76, 80: 0.77, 100: 0.79}
+    agrees = diagnose(losses(FALLING, full_valid_loss=RISING_LOSS, eval_wer=got_worse))
+    assert (agrees.verdict, "task_disagrees" in agrees.flags) == ("overfitting_severe", False)
+
+
 # Flags
 
 
@@ -397,6 +559,9 @@ COLUMNS = (
     "full_valid_mean_reward",
     "completion_tokens_mean",
     "epoch",
+    "eval_a_loss",
+    "eval_b_loss",
+    "eval_wer",
 )
 NUMBERS = st.one_of(st.floats(), st.floats(0, 3), st.just(math.nan), st.just(0.0))
 

@@ -87,6 +87,19 @@ def test_series_are_named_beside_their_ends_with_their_last_values():
     assert shown.count("checkpoint") == 3
 
 
+def test_each_evaluation_set_and_each_task_measure_has_its_line():
+    log = curve(
+        train_loss=[2.0, 1.0], eval_law_loss=[1.5, 1.25], eval_news_loss=[3.0, 2.5], eval_wer=[0.5, 0.25]
+    )
+    told = words(svg(log))
+    assert {"Loss", "Measured on the task"} <= {word.strip() for word in told}
+    assert [word.strip() for word in told if "validation, " in word] == [
+        "validation, law 1.25",
+        "validation, news 2.5",
+    ]
+    assert any(word.startswith("wer") for word in told)
+
+
 def test_series_differ_by_dash_or_marker_too():
     picture = svg(trained())
     assert 'stroke="#D55E00" stroke-width="1.5" stroke-dasharray="5 4"' in picture

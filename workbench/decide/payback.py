@@ -201,7 +201,13 @@ class Case:
     """What a right answer is worth; ``None``: only costs are compared."""
 
     def compared(self) -> tuple[Comparison, ...]:
-        """Each way beside the base."""
+        """Each way beside the base; quality is reckoned with where the accuracy of all of them is known."""
+        without = [option.name for option in (self.base, *self.ways) if option.accuracy is None]
+        if self.quality and without:
+            raise DataError(
+                f"quality says what a right answer is worth, and {', '.join(without)} has no accuracy; give "
+                "each of base and ways its accuracy (0 to 1), or leave quality out to compare costs alone."
+            )
         return tuple(
             compared(
                 self.base,

@@ -11,14 +11,18 @@ from workbench.catalog.limits import of_provider
 from workbench.display import table
 from workbench.errors import DataError
 from workbench.training.curve import REWARD, Curve
-from workbench.training.diagnosis_facts import (
+from workbench.training.loss_rules import task_disagrees
+from workbench.training.trends import (
     FEWEST_SMOOTHED,
     FEWEST_VALIDATIONS,
     Numbers,
     Trend,
     epoch_length,
+    full_losses,
     loss_trends,
     reward_trends,
+    scatter,
+    task_trends,
     trend,
 )
 
@@ -32,9 +36,8 @@ if TYPE_CHECKING:
 # al. 2022, arXiv 2203.02155). Choose on one set and report on another: the best of five checkpoints looks
 # 1.16 standard errors better than it is.
 
-FEWEST_FOR_NOISE = 5
-"""Values whose scatter from one to the next can stand for a standard error that nobody knows (ours)."""
 TASK, LOSS = "task score", "full_valid_loss"
+_KEPT = {True: "yes", False: "no", None: "not known"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Measured:
     step: int
     value: float
     standard_error: float
-    kept: bool
+    kept: bool | None
+    """``None`` where nobody knows: a Trainer's log does not tell what it saved."""
     model: str | None = None
 
 
@@ -53,8 +57,10 @@ class CheckpointChoice:
     """The checkpoint to use, and the one to wish for had all been kept."""
 
     measure: str | None
-    """``TASK``, the reward column, ``LOSS``, or ``None`` where neither was measured."""
+    """``TASK``, the reward column, a task measure such as ``wer``, ``LOSS``, or ``None`` without any."""
     checkpoints: tuple[Measured, ...]
+    sign: int = 1
+    """-1 where lower is better."""
 
     @property
     def wanted(self) -> Measured | None:
@@ -63,8 +69,8 @@ class CheckpointChoice:
 
     @property
     def chosen(self) -> Measured | None:
-        """The earliest within one standard error of the best that still exists."""
-        return self._earliest_near_the_best([each for each in self.checkpoints if each.kept])
+        """The earliest within one standard error of the best that still exists, as far as one knows."""
+        return self._earliest_near_the_best([each for each in self.checkpoints if each.kept is not False])
 
     @property
     def sentence(self) -> str:
@@ -81,7 +87,7 @@ class CheckpointChoice:
             )
         use = f"Use step {self.chosen.step}, {self.measure} {self.chosen.value:.4g}: the earliest {near}"
         if self.chosen.step == self.wanted.step:
-            return f"{use}."
+            return f"{use}." if self.chosen.kept else f"{use}, if it was saved."
         return (
             f"{use} that still exists. Step {self.wanted.step} would be it, but is gone: train fewer epochs."
         )
@@ -104,7 +110,7 @@ class CheckpointChoice:
 
     def _repr_html_(self) -> str:
         rows = [
-            (str(each.step), f"{each.value:.4g}", f"{each.standard_error:.2g}", "yes" if each.kept else "no")
+            (str(each.step), f"{each.value:.4g}", f"{each.standard_error:.2g}", _KEPT[each.kept])
             for each in self.checkpoints
         ]
         return table(
@@ -115,10 +121,9 @@ class CheckpointChoice:
         """The one-standard-error rule (Breiman et al. 1984, Classification and Regression Trees, 3.4.3)."""
         if not checkpoints:
             return None
-        sign = -1 if self.measure == LOSS else 1
-        best = max(checkpoints, key=lambda each: sign * each.value)
-        bar = sign * best.value - best.standard_error
-        return next(each for each in checkpoints if sign * each.value >= bar)
+        best = max(checkpoints, key=lambda each: self.sign * each.value)
+        bar = self.sign * best.value - best.standard_error
+        return next(each for each in checkpoints if self.sign * each.value >= bar)
 
 
 def choose_checkpoint(
@@ -129,50 +134,65 @@ def choose_checkpoint(
     n_items: int | None = None,
     n_epochs: float | None = None,
 ) -> CheckpointChoice:
-    """Choose a checkpoint by ``scores``, else by the held-out reward, else by the full validation loss.
+    """Choose a checkpoint by ``scores``, else by the task as measured in the curve, else by validation loss.
 
     ``scores`` are a selection set's, item by item, for each step. ``n_items`` is
-    how many items a reward in the curve is the mean of. Which checkpoints still
+    how many items a score in the curve is the mean of. Which checkpoints still
     exist is read from the service's list; without it, from its rule and the
-    length of an epoch (see ``trends.epoch_length``).
+    length of an epoch (see ``trends.epoch_length``); a Trainer's log tells none of it.
     """
     models = {each.step_number: each for each in checkpoints}
     if scores:
         found = dict(sorted((step, _mean_and_error(step, items)) for step, items in scores.items()))
-        kept = set(models or found)
+        kept: set[int] | None = set(models or found)
         measure: str | None = TASK
+        sign = 1
     else:
-        measure, values = _measured(curve, models)
+        measure, sign, values = _measured(curve, models)
         length = _epoch(models) or epoch_length(curve, n_epochs)
-        values = {step: value for step, value in values.items() if step in models or _ends(step, length)}
-        errors = _errors(list(values.values()), n_items if measure == REWARD else None)
+        of_trainer = not models and len(curve.measured("epoch")) > 0
+        if (
+            not of_trainer
+        ):  # a service keeps checkpoints at the ends of epochs, a Trainer wherever it was told
+            values = {step: value for step, value in values.items() if step in models or _ends(step, length)}
+        errors = _errors(list(values.values()), n_items if measure in curve.task_measures else None)
         found = {step: (value, error) for (step, value), error in zip(values.items(), errors, strict=True)}
-        kept = set(models) or _still_there(curve, values, length)
+        kept = None if of_trainer else set(models) or _still_there(curve, values, length)
     return CheckpointChoice(
         measure if found else None,
         tuple(
-            Measured(step, value, error, step in kept, _name(models.get(step)))
+            Measured(step, value, error, None if kept is None else step in kept, _name(models.get(step)))
             for step, (value, error) in found.items()
         ),
+        sign,
     )
 
 
 def _measured(
     curve: Curve, models: Mapping[int, "FineTuningJobCheckpoint"]
-) -> tuple[str | None, dict[int, float]]:
-    """The best measure there is, by step: from the curve, and from the checkpoints' own metrics."""
-    for name in (REWARD, LOSS):
-        series = trend(curve, name, lowest=-math.inf if name == REWARD else 0.0)
-        values = dict(zip(series.steps.astype(int).tolist(), series.values.tolist(), strict=True))
-        for step, checkpoint in models.items():
-            value = checkpoint.metrics.model_dump().get(name)
+) -> tuple[str | None, int, dict[int, float]]:
+    """The best measure there is, its sign (-1: lower is better), and its values by step.
+
+    From the curve, and from the checkpoints' own metrics; on several evaluation sets it is their mean.
+    """
+    signs = {name: sign for name, (sign, _) in curve.task_measures.items()}
+    kept = [checkpoint.metrics.model_dump() for checkpoint in models.values()]
+    if REWARD not in signs and any(metrics.get(REWARD) is not None for metrics in kept):
+        signs = {REWARD: 1} | signs
+    task = {series.name: series for series in task_trends(curve)}
+    for name, sign in (signs | {LOSS: -1}).items():
+        series = full_losses(curve) if name == LOSS else task.get(name, trend(curve, name))
+        numbers = (abs(sign) if name == LOSS else sign) * series.values
+        values = dict(zip(series.steps.astype(int).tolist(), numbers.tolist(), strict=True))
+        for step, metrics in zip(models, kept, strict=True):
+            value = metrics.get(name)
             if isinstance(value, int | float) and math.isfinite(value):
                 values.setdefault(step, float(value))
-        if name == REWARD and len(set(values.values())) == 1 and len(values) > 1:
+        if name != LOSS and len(set(values.values())) == 1 and len(values) > 1:
             continue  # the same at each of them, mostly 0: it tells none from another
         if len(values) > 1 or set(values) & set(models):
-            return name, dict(sorted(values.items()))
-    return None, {}
+            return series.name, sign, dict(sorted(values.items()))
+    return None, 1, {}
 
 
 def _mean_and_error(step: int, items: Sequence[float]) -> tuple[float, float]:
@@ -186,11 +206,7 @@ def _errors(values: list[float], n_items: int | None) -> list[float]:
     """Standard errors: of shares of ``n_items``; else the scatter around the neighbours; 0 where unknown."""
     if n_items and all(0 <= value <= 1 for value in values):
         return [math.sqrt(value * (1 - value) / n_items) for value in values]
-    if len(values) < FEWEST_FOR_NOISE:
-        return [0.0] * len(values)
-    # Second differences of a straight line are 0, and of noise have six times its variance.
-    bends = np.abs(np.diff(values, n=2))
-    return [float(1.4826 * np.median(bends) / math.sqrt(6))] * len(values)
+    return [scatter(np.asarray(values))] * len(values)
 
 
 def _epoch(models: Mapping[int, object]) -> float | None:
@@ -309,6 +325,8 @@ def advise_stopping(
 ) -> Stopping:
     """Advise whether to stop a job that runs, by its validation loss, or its reward in reinforcement.
 
+    Where the task was measured beside the loss and went on getting better, the task decides.
+
     Stop when ``patience`` evaluations in a row were no better than the best
     before by more than ``min_delta`` (in the measure's own unit), or when the
     loss is 5 % above its lowest. The progress quotient and the successive rises
@@ -321,6 +339,8 @@ def advise_stopping(
             return _by_reward(reward_trends(curve).valid, patience, min_delta)
         trends = loss_trends(curve)
         valid, train = trends.valid, trends.raw
+        if trends.task and task_disagrees(trends):
+            return _by_reward(trends.task, patience, min_delta)
         if len(valid) < (FEWEST_SMOOTHED if valid.name == "valid_loss" else FEWEST_VALIDATIONS):
             return Stopping(valid.name, None, None, ())
         waits = evaluations_without_improvement(valid.values, min_delta)

@@ -2,9 +2,9 @@
 
 import html
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy
@@ -15,8 +15,6 @@ from numpy.typing import ArrayLike
 from workbench.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
     from openai.types.fine_tuning import FineTuningJob
 
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
 # tokens; "full" is the whole validation set, which stands at ends of epochs.
 LOSSES = ("train_loss", "valid_loss", "full_valid_loss")
 ACCURACIES = ("train_mean_token_accuracy", "valid_mean_token_accuracy", "full_valid_mean_token_accuracy")
+SEQUENCES = ("train_sequence_accuracy", "valid_sequence_accuracy")  # wholly right answers of a batch
 REWARD = "full_valid_mean_reward"
 REWARDS = ("train_mean_reward", REWARD)
 # Of preference pairs: beta times the log-ratio to the reference model, as TRL's DPOTrainer logs it.
@@ -45,6 +44,23 @@ LENGTHS = ("completion_tokens_mean", "reasoning_tokens_mean", "valid_reasoning_t
 AXES = ("epoch", "tokens")  # besides the step, where they were logged
 
 _SHARES = (REWARD, "rewards/accuracies", "full_valid_rewards/accuracies")
+_SET_LOSS = re.compile(r"eval_(.+)_loss")  # as a Trainer names the loss on one of several evaluation sets
+# What a Trainer's log may measure on the task, the first of them first; -1: lower is better.
+TASK_MEASURES: Mapping[str, int] = {
+    **dict.fromkeys(("exact_match", "em", "accuracy", "acc", "f1", "score", "pass@1", "reward"), 1),
+    **dict.fromkeys(("wer", "cer", "ter", "mer"), -1),
+    **dict.fromkeys(("bleu", "sacrebleu", "rougeLsum", "rougeL", "rouge1", "rouge2", "chrf", "meteor"), 1),
+    **dict.fromkeys(("matthews_correlation", "mcc", "roc_auc", "auroc", "auprc", "auc"), 1),
+    **dict.fromkeys(("spearmanr", "spearman", "pearson", "ndcg", "map", "iou", "precision", "recall"), 1),
+    **dict.fromkeys(("mae", "mse", "rmse", "error_rate", "edit_distance"), -1),
+}
+_NAMES = "|".join(map(re.escape, TASK_MEASURES))
+_TASK = re.compile(rf"(?:eval_(?:.+_)?|classification/)({_NAMES})(?:_macro|_micro|_weighted)?")
+
+
+def is_loss(name: str) -> bool:
+    """Whether a column holds a loss: one of ``LOSSES``, or that on one of several evaluation sets."""
+    return name in LOSSES or _SET_LOSS.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +107,29 @@ class Curve:
         return "sft" if has.intersection(ACCURACIES) else None
 
     @property
-    def missing(self) -> dict[str, int]:
-        """How many rows of each column have no finite value; most, where it is measured now and then."""
-        return {name: len(self.frame) - len(self.measured(name)) for name in self.frame.columns}
+    def evaluation_sets(self) -> dict[str, str]:
+        """The columns of the losses on several evaluation sets, by the sets' names; else none.
+
+        ``eval_a_loss`` may also be a part of the loss on the one set there is: where that stands beside it,
+        the set's own seconds (``eval_a_runtime``) must as well.
+        """
+        found = {match[1]: name for name in self.frame.columns if (match := _SET_LOSS.fullmatch(name))}
+        alone = self.measured("full_valid_loss").empty
+        return {
+            name: column
+            for name, column in found.items()
+            if len(self.measured(column)) and (alone or f"eval_{name}_runtime" in self.frame.columns)
+        }
+
+    @property
+    def task_measures(self) -> dict[str, tuple[int, list[str]]]:
+        """What was measured on the task, best first: its sign (-1: lower is better), and a column a set."""
+        found: dict[str, list[str]] = {REWARD: [REWARD]} if len(self.measured(REWARD)) else {}
+        for name in self.frame.columns:
+            if (match := _TASK.fullmatch(name)) and "token" not in name and len(self.measured(name)):
+                found.setdefault(match[1], []).append(name)
+        order = (REWARD, *TASK_MEASURES)
+        return {name: (TASK_MEASURES.get(name, 1), found[name]) for name in order if name in found}
 
     @property
     def summary(self) -> tuple[str, ...]:
@@ -154,6 +190,14 @@ def _sentences(curve: Curve) -> Iterator[str]:
                 f"At step {full.index[-1]} the full validation loss is {abs(gap):.4g} "
                 f"{'above' if gap >= 0 else 'below'} the training loss (mean of the last {len(train)})."
             )
+    for name, column in curve.evaluation_sets.items():
+        values = curve.measured(column)
+        yield f"Loss on {name}: {_span(values)}; lowest {_at(values, values.index[int(values.argmin())])}."
+    for sign, columns in curve.task_measures.values():
+        for column in columns if columns != [REWARD] else ():
+            values = curve.measured(column)
+            best = values.index[int((sign * values).argmax())]
+            yield f"{column.removeprefix('eval_')}: {_span(values)}; best {_at(values, best)}."
     for name, words in (
         ("train_mean_reward", "Training reward"),
         (REWARD, "Held-out reward" if curve.method == "rft" else "Held-out accuracy"),
@@ -163,7 +207,7 @@ def _sentences(curve: Curve) -> Iterator[str]:
     ):
         if len(values := curve.measured(name)):
             yield f"{words}: {_span(values)}; highest {_at(values, values.index[int(values.argmax())])}."
-    for name in LOSSES:
+    for name in filter(is_loss, curve.frame.columns):
         if len(steps := curve.not_finite(name)):
             yield f"{name} was NaN or infinite (steps: {len(steps):,}), first at step {steps[0]}."
     yield from curve.notes
@@ -240,96 +284,29 @@ def located(curve: Curve, job: "FineTuningJob") -> Curve:
 
 
 # Smoothing: the trend in a noisy series of losses or rewards.
-#
-# All three take the values in the order of their steps and give as many back. Only finite
-# values are averaged: a gap stays a gap, and an infinite value stands where it stood, so
-# that smoothing hides neither.
 
 if TYPE_CHECKING:
     Series = NDArray[np.float64]
 
-_ACROSS = 1000  # units that the steps' whole range is measured in; W&B's "viewport scale"
-
 
 def exponential(values: ArrayLike, weight: float) -> "Series":
-    """Average with a past that fades: the debiased exponential moving average.
+    """Average with a past that fades: the debiased exponential moving average, a value for each given.
 
     ``m = weight m + (1 - weight) y`` from ``m = 0``, and the k-th result is ``m / (1 - weight^k)``: Kingma
     and Ba, Adam, 2015, section 3; TensorBoard's and W&B's "EMA". The first result is the first value, and a
     constant stays what it is. ``weight`` is at least 0 (nothing is smoothed) and below 1; n values count
-    about evenly at ``1 - 1 / n``.
+    about evenly at ``1 - 1 / n``. Only finite values are averaged: a gap stays a gap, and an infinite value
+    stands where it stood, so that smoothing hides neither.
     """
     from scipy.signal import lfilter
 
-    _in_range("weight", weight)
-
-    def average(finite: "Series") -> "Series":
-        moving = lfilter([1 - weight], [1, -weight], finite)
-        # 1 - weight^k, exactly also for a weight next to 1
-        taken = -np.expm1(np.arange(1, len(finite) + 1) * math.log(weight)) if weight else 1.0
-        return np.asarray(moving / taken, dtype=float)
-
-    return _of_finite(values, average)
-
-
-def time_weighted(values: ArrayLike, steps: ArrayLike, smoothing: float) -> "Series":
-    """Average with a past that fades by steps, not by points, so that curves logged unevenly compare.
-
-    ``w = min(sqrt(smoothing), 0.999)``; with ``d`` the distance to the value before, in thousandths of all
-    steps, ``sum = sum w^d + y`` and ``count = count w^d + 1``; the result is ``sum / count``. W&B's default
-    (docs.wandb.ai, "Smooth line plots", read on 22 Nov 2026). ``smoothing`` is at least 0 and below 1.
-    """
-    _in_range("smoothing", smoothing)
-    numbers, places = np.asarray(values, dtype=float), np.asarray(steps, dtype=float)
-    if len(places) != len(numbers):
-        raise DataError(f"There are {len(numbers):,} values and {len(places):,} steps; give a step for each.")
-    weight = min(math.sqrt(smoothing), 0.999)
-
-    def average(finite: "Series") -> "Series":
-        apart = np.diff(places[np.isfinite(numbers)]) / ((places[-1] - places[0]) or 1.0)
-        fading = weight ** (apart * _ACROSS)
-        return _faded(finite, fading) / _faded(np.ones_like(finite), fading)
-
-    return _of_finite(numbers, average)
-
-
-def savitzky_golay(values: ArrayLike, window: int, degree: int = 2) -> "Series":
-    """Fit a polynomial to the ``window`` values around each, which keeps peaks that a mean flattens.
-
-    Savitzky and Golay, Analytical Chemistry 36, 1964, by scipy. It looks ahead, so it is for finished
-    curves, and takes values as evenly spaced. ``window`` is odd and greater than ``degree``; of fewer
-    values all are taken, and ``degree`` + 1 of them or less are given back as they are.
-    """
-    from scipy.signal import savgol_filter
-
-    if window % 2 == 0 or not 0 <= degree < window:
-        raise DataError(f"window is {window} and degree {degree}; a window is odd and greater than degree.")
-
-    def fit(finite: "Series") -> "Series":
-        fitting = min(window, len(finite) - (len(finite) % 2 == 0))
-        if fitting <= degree:
-            return finite
-        return np.asarray(savgol_filter(finite, fitting, degree), dtype=float)
-
-    return _of_finite(values, fit)
-
-
-def _of_finite(values: ArrayLike, smooth: "Callable[[Series], Series]") -> "Series":
-    """Smooth the finite values as if they stood side by side; the others stay in their places."""
+    if not 0 <= weight < 1:
+        raise DataError(f"weight is {weight}; give at least 0 and less than 1.")
     smoothed = np.array(values, dtype=float)
     finite = np.isfinite(smoothed)
     if finite.any():
-        smoothed[finite] = smooth(smoothed[finite])
+        moving = lfilter([1 - weight], [1, -weight], smoothed[finite])
+        # 1 - weight^k, exactly also for a weight next to 1
+        taken = -np.expm1(np.arange(1, finite.sum() + 1) * math.log(weight)) if weight else 1.0
+        smoothed[finite] = moving / taken
     return smoothed
-
-
-def _faded(values: "Series", fading: "Series") -> "Series":
-    """Running sums in which everything before a value is first multiplied by its ``fading``."""
-    pairs = zip(values[1:].tolist(), fading.tolist(), strict=True)
-    sums = accumulate(pairs, lambda total, pair: total * pair[1] + pair[0], initial=float(values[0]))
-    return np.fromiter(sums, dtype=float, count=len(values))
-
-
-def _in_range(name: str, share: float) -> None:
-    if not 0 <= share < 1:
-        raise DataError(f"{name} is {share}; give at least 0 and less than 1.")

@@ -35,7 +35,9 @@ from workbench.training.curve import (
     LOSSES,
     PREFERENCES,
     REWARDS,
+    SEQUENCES,
     Curve,
+    is_loss,
 )
 
 if TYPE_CHECKING:
@@ -49,12 +51,20 @@ if TYPE_CHECKING:
 Cells: TypeAlias = "list[pa.Array] | array[float]"
 Marks: TypeAlias = "list[NDArray[np.bool]]"
 
-NAMES = frozenset(("step", *AXES, *LOSSES, *ACCURACIES, *REWARDS, *PREFERENCES, *FULL_PREFERENCES, *LENGTHS))
+NAMES = frozenset(
+    ("step", *AXES, *LOSSES, *ACCURACIES, *SEQUENCES, *REWARDS, *PREFERENCES, *FULL_PREFERENCES, *LENGTHS)
+)
 
 _ALIASES = {
     # OpenAI's platform, in result files.
     "train_accuracy": "train_mean_token_accuracy",
     "valid_accuracy": "valid_mean_token_accuracy",
+    # Its files of before chat models: "of the sequence" is of wholly right answers.
+    "training_loss": "train_loss",
+    "training_token_accuracy": "train_mean_token_accuracy",
+    "valid_token_accuracy": "valid_mean_token_accuracy",
+    "training_sequence_accuracy": "train_sequence_accuracy",
+    "elapsed_tokens": "tokens",
     # Events of reinforcement jobs, where the flat names are missing.
     "train_reward_mean": "train_mean_reward",
     "valid_reward_mean": "full_valid_mean_reward",
@@ -72,7 +82,7 @@ _ALIASES = {
     "global_step": "step",
 }
 # Azure writes -1 where it measured nothing, and none of these can be below 0.
-_NOT_NEGATIVE = (*LOSSES, *ACCURACIES, *LENGTHS)
+_NOT_NEGATIVE = (*ACCURACIES, *SEQUENCES, *LENGTHS)  # nor any loss
 _LARGEST_STEP = 2**53  # above it, numbers read as floats skip whole numbers
 
 _WORDS = ("", "-", "N/A", "n/a", "NA", "null", "NULL", "None")  # "not measured"; a NaN was measured
@@ -96,8 +106,8 @@ def known(column: str) -> str:
     left as it is.
     """
     own = column.strip()
-    name = own.lower()
-    name = _ALIASES.get(name, name.replace("validation", "valid"))
+    name = own.lower().replace("validation", "valid")
+    name = _ALIASES.get(name, name)
     if name.startswith("eval_"):
         inner = name.removeprefix("eval_")
         name = f"full_valid_{_ALIASES.get(inner, inner).removeprefix('train_')}"
@@ -141,8 +151,8 @@ def tidied(frame: pd.DataFrame, undefined: pd.DataFrame, place: Callable[[int], 
     written. ``place`` tells where a row stands in its file. A step that is none raises ``DataError``.
     """
     notes = []
-    for name in _NOT_NEGATIVE:
-        if name not in frame:
+    for name in frame.columns:
+        if not (name in _NOT_NEGATIVE or is_loss(name)) or frame[name].dtype.kind != "f":
             continue
         negative = (frame[name] < 0) & (frame[name] > -math.inf)
         if odd := int((negative & (frame[name] != -1)).sum()):
@@ -287,7 +297,7 @@ def _columns(written: _Written, texts: set[int]) -> tuple[list[Cells], list[Mark
                     continue
                 values = cells.to_numpy(zero_copy_only=False)
                 kept.frombytes(memoryview(values).cast("B"))
-                if name in LOSSES:
+                if is_loss(name):
                     marks.append(np.isnan(values) & cells.is_valid().to_numpy(zero_copy_only=False))
     except pa.ArrowInvalid:
         if not odd or (len(odd) == 1 and odd[0].actual_columns < odd[0].expected_columns):
@@ -411,7 +421,7 @@ def _curve(rows: Sequence[Mapping[str, float]], name: str) -> Curve:
     """Make a curve of rows; that they overlap and come newest first is their nature, and needs no note."""
     frame = pd.DataFrame(rows, columns=None if rows else ["step"], dtype=float)
     written = pd.DataFrame([dict.fromkeys(row, 1.0) for row in rows]).notna()  # NaN, or nothing at all
-    losses = [loss for loss in LOSSES if loss in frame and (frame[loss].isna() & written[loss]).any()]
+    losses = [name for name in frame.columns if is_loss(name) and (frame[name].isna() & written[name]).any()]
     undefined = frame[losses].isna() & written[losses] if losses else pd.DataFrame()
     return replace(tidied(frame, undefined, lambda row: f"{name} {row + 1}"), notes=())
 

@@ -1,43 +1,146 @@
 """How does this curve look? One verdict, the numbers behind it, and what to do next.
 
-``diagnose`` reads a curve by the rules in ``loss_rules`` or ``reward_rules``
-and never raises on one. It says "cannot tell" rather than guess, and a healthy
-curve is no proof of a better model: that is measured on the task.
+``diagnose`` reads a curve by the rules in ``loss_rules`` or ``reward_rules`` and never raises on one. It says
+"cannot tell" rather than guess, and a healthy curve is no proof of a better model: that is measured on the
+task.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from workbench.catalog.methods import short_names
 from workbench.display import table
 from workbench.errors import DataError
-from workbench.training import diagnosis_facts, loss_rules, reward_rules
 from workbench.training.curve import LOSSES, REWARDS, Curve
-from workbench.training.diagnosis_facts import (
-    FLAGS,
-    OURS,
-    VERDICTS,
+from workbench.training.loss_rules import (
+    FEW_VALIDATIONS,
+    LOSS_FLAGS,
+    LOSS_RULES,
+    PREFERENCE_RULES,
     Evidence,
     Ruling,
-    Trends,
-    epoch_length,
-    loss_trends,
-    reward_trends,
+    leakage_suspected,
 )
+from workbench.training.reward_rules import REWARD_FLAGS, REWARD_RULES
+from workbench.training.trends import Trends, epoch_length, loss_trends, reward_trends
 
 METHODS = short_names()
-FEW_VALIDATIONS = 5
 FEW_POINTS = 20
-"""With fewer validation or training points than these, a verdict is less sure (ours)."""
-_CANNOT_TELL = Ruling("cannot_tell", (Evidence("no rule fits these numbers", math.nan, None, None, OURS),))
+"""With fewer training points than these, a verdict is less sure (ours)."""
+_CANNOT_TELL = Ruling("cannot_tell", (Evidence("no rule fits these numbers", math.nan, None, None),))
+
+
+class Verdict(NamedTuple):
+    """A verdict in words, and the next step."""
+
+    title: str
+    action: str
+
+
+VERDICTS: Mapping[str, Verdict] = {
+    "diverged": Verdict(
+        "The training diverged",
+        "Do not use this model. Train again with a tenth of the learning rate multiplier, and look for "
+        "broken or very long rows in the batches before the rise.",
+    ),
+    "insufficient_data": Verdict(
+        "Too little was measured",
+        "Wait for more steps, validate more often, or train longer: with so few numbers any reading is "
+        "a guess.",
+    ),
+    "memorised": Verdict(
+        "The training examples are learnt by heart, or too easy",
+        "Compare an early checkpoint with the last one on questions that were not trained on. If the early "
+        "one is as good, train with fewer epochs or a smaller learning rate multiplier; if both are right, "
+        "the examples teach nothing that the model does not know.",
+    ),
+    "no_signal": Verdict(
+        "The reward teaches nothing",
+        "Grade a few outputs by hand, good and bad ones, and correct the grader: a reward that is always the "
+        "same, at the bottom or at the top, has no gradient.",
+    ),
+    "reward_hacking": Verdict(
+        "The model may be pleasing the grader instead of doing the task",
+        "Stop the job and read a dozen of its answers; score two or three checkpoints with another grader, "
+        "and add to this one what it overlooks.",
+    ),
+    "no_validation_cannot_judge": Verdict(
+        "It cannot be judged without validation",
+        "Hold out a part of the examples as a validation file and train again; training loss alone falls for "
+        "a memorised set as it does for a learnt one.",
+    ),
+    "leakage_suspected": Verdict(
+        "Validation rows may be among the training rows",
+        "Check training against validation data for equal and nearly equal rows (03_build_data). If there "
+        "are none, the task may be that easy: say so with leaks=0 and diagnose again.",
+    ),
+    "overfitting_severe": Verdict(
+        "The model overfits severely",
+        "Use the checkpoint of the lowest validation loss if it still exists; then train with fewer epochs, "
+        "a smaller learning rate multiplier, or more and more varied examples.",
+    ),
+    "overfitting_mild": Verdict(
+        "The model begins to overfit",
+        "Compare the checkpoint of the lowest validation loss with the last one on the task itself; one or "
+        "two epochs less are enough next time.",
+    ),
+    "underfitting": Verdict(
+        "The model has hardly learnt",
+        "Raise the learning rate multiplier or clean the examples; if both losses stay high, take a larger "
+        "model or a simpler task.",
+    ),
+    "still_improving": Verdict(
+        "The model still improves",
+        "Train one or two epochs more: validation was still getting better at the end.",
+    ),
+    "healthy": Verdict(
+        "The curve is healthy",
+        "Measure the model on the task: a healthy curve is no proof of better answers.",
+    ),
+    "cannot_tell": Verdict(
+        "It cannot be told",
+        "Measure the model on the task, and validate on more rows: what was measured speaks for no verdict.",
+    ),
+}
+
+FLAGS: Mapping[str, str] = {
+    "noisy": "The training loss jumps about: take a larger batch, or look for contradicting rows.",
+    "large_gap": "Validation is much harder than training: compare what the two sets are made of.",
+    "epoch_boundary_drop": "The training loss falls in stairs, an epoch a stair: rows are being memorised. "
+    "It is no fault of the trainer, and the answers may still get better (fast.ai, 2023-09-04).",
+    "training_loss_at_zero": "The training loss is at zero: learnt by heart, or too easy; more epochs of the "
+    "same rows change nothing.",
+    "summed_loss": "The training loss is probably the sum over gradient accumulation steps, not their mean: "
+    "only its course counts, not its height.",
+    "task_disagrees": "The task went on getting better after the validation loss had turned: choose the "
+    "checkpoint by the task.",
+    "watch_the_gap": "Training earns more reward than validation; above a gap of 0.10, stop.",
+}
+
+
+# Of several evaluation sets, the first of these that one of them shows is the verdict of the run.
+_GRAVEST = (
+    "diverged",
+    "leakage_suspected",
+    "overfitting_severe",
+    "overfitting_mild",
+    "memorised",
+    "underfitting",
+    "still_improving",
+    "healthy",
+    "cannot_tell",
+    "insufficient_data",
+    "no_validation_cannot_judge",
+)
 
 
 @dataclass(frozen=True, repr=False)
 class Diagnosis:
-    """What a curve shows: a verdict of ``verdicts.VERDICTS``, and flags of ``verdicts.FLAGS``."""
+    """What a curve shows: a verdict of ``VERDICTS``, and flags of ``FLAGS``."""
 
     verdict: str
     flags: tuple[str, ...]
@@ -45,6 +148,8 @@ class Diagnosis:
     """Of the verdict, the deciding number first; then of each flag."""
     doubts: tuple[str, ...]
     """Why the verdict is less sure than it could be."""
+    by_set: "Mapping[str, Diagnosis]" = field(default_factory=dict)
+    """What each of several evaluation sets shows, by its name; the gravest is the verdict."""
 
     @property
     def title(self) -> str:
@@ -81,6 +186,7 @@ class Diagnosis:
                 }
                 for each in self.evidence
             ],
+            **({"sets": {name: each.facts for name, each in self.by_set.items()}} if self.by_set else {}),
         }
 
     def __repr__(self) -> str:
@@ -88,7 +194,7 @@ class Diagnosis:
         reasons = "; ".join(each.sentence for each in self.evidence)
         doubts = f" ({'; '.join(self.doubts)})" if self.doubts else ""
         lines = [f"{self.title}: {reasons}.", f"Confidence: {self.confidence}{doubts}.", self.action]
-        return "\n".join([*lines, *(FLAGS[name] for name in self.flags)])
+        return "\n".join([*lines, *(FLAGS[name] for name in self.flags), *map(": ".join, self._of_sets)])
 
     def _repr_html_(self) -> str:
         rows = [("verdict", self.title)]
@@ -98,7 +204,12 @@ class Diagnosis:
         ]
         rows += [("confidence", "; ".join((self.confidence, *self.doubts))), ("do", self.action)]
         rows += [(name.replace("_", " "), FLAGS[name]) for name in self.flags]
-        return table("How the curve looks", ("", "finding"), rows)
+        return table("How the curve looks", ("", "finding"), [*rows, *self._of_sets])
+
+    @property
+    def _of_sets(self) -> list[tuple[str, str]]:
+        found = self.by_set.items()
+        return [(f"on {name}", f"{each.title}: {each.evidence[0].sentence}.") for name, each in found]
 
 
 def diagnose(
@@ -125,20 +236,45 @@ def diagnose(
     method = method or curve.method
     # 0.0 is none: where a library lets the processor round the least numbers to nothing, a quotient is it.
     length = steps_per_epoch or epoch_length(curve, n_epochs) or None
+    if method == "rft" or not (sets := curve.evaluation_sets):
+        return _diagnosed(curve, method, length, leaks)
+    if len(curve.measured("full_valid_loss")):
+        sets = {"the whole validation set": "full_valid_loss"} | sets
+    found = {name: _diagnosed(_of_set(curve, column), method, length, leaks) for name, column in sets.items()}
+    gravest = min(found, key=lambda name: _GRAVEST.index(found[name].verdict))
+    if len(found) == 1:
+        return found[gravest]
+    first, *others = found[gravest].evidence
+    first = first._replace(sentence=f"on {gravest}, {first.sentence}")
+    return replace(found[gravest], evidence=(first, *others), by_set=found)
+
+
+def _of_set(curve: Curve, column: str) -> Curve:
+    """The curve with one evaluation set's loss as the validation loss, and no other set's."""
+    others = [*curve.evaluation_sets.values(), "full_valid_loss"]
+    frame = curve.frame.drop(columns=others, errors="ignore")
+    frame = frame.assign(full_valid_loss=curve.frame[column])
+    marks = {name: each for name, each in curve.undefined.items() if name not in others}
+    if column in curve.undefined:
+        marks["full_valid_loss"] = curve.undefined[column]
+    return Curve(frame, curve.notes, marks)
+
+
+def _diagnosed(curve: Curve, method: str | None, length: float | None, leaks: int | None) -> Diagnosis:
     with np.errstate(all="ignore"):  # a curve may hold numbers whose ratio no float can
         if method == "rft":
-            trends, raised = reward_trends(curve, length), diagnosis_facts.REWARD_FLAGS
-            rules: Sequence[Callable[[Trends], Ruling | None]] = reward_rules.REWARD_RULES
+            trends, raised, rules = reward_trends(curve, length), REWARD_FLAGS, REWARD_RULES
         else:
-            trends, raised = loss_trends(curve, length), diagnosis_facts.LOSS_FLAGS
-            rules = loss_rules.PREFERENCE_RULES if method == "dpo" else loss_rules.LOSS_RULES
+            trends, raised = loss_trends(curve, length), LOSS_FLAGS
+            rules = PREFERENCE_RULES if method == "dpo" else LOSS_RULES
         if leaks == 0:
-            rules = [rule for rule in rules if rule is not loss_rules.leakage_suspected]
+            rules = tuple(rule for rule in rules if rule is not leakage_suspected)
         ruled = filter(None, (rule(trends) for rule in rules))
         ruling = _not_finite(curve, REWARDS if method == "rft" else LOSSES) or next(ruled, _CANNOT_TELL)
-        found = {look.__name__: evidence for look in raised if (evidence := look(trends)) is not None}
+        found = {look.__name__: seen for look in raised if (seen := look(trends)) is not None}
     doubts = tuple(_doubts(ruling, trends, found, leaks))
-    return Diagnosis(ruling.verdict, tuple(found), (*ruling.evidence, *found.values()), doubts)
+    evidence = (*ruling.evidence, *(each for each in found.values() if each not in ruling.evidence))
+    return Diagnosis(ruling.verdict, tuple(found), evidence, doubts)
 
 
 def _not_finite(curve: Curve, names: Sequence[str]) -> Ruling | None:
@@ -148,7 +284,7 @@ def _not_finite(curve: Curve, names: Sequence[str]) -> Ruling | None:
         return None
     name = min(steps, key=lambda each: steps[each])
     sentence = f"{name} is infinite or no number at step {steps[name]}"
-    return Ruling("diverged", (Evidence(sentence, math.inf, None, steps[name], OURS),))
+    return Ruling("diverged", (Evidence(sentence, math.inf, None, steps[name]),))
 
 
 def _doubts(ruling: Ruling, trends: Trends, raised: Collection[str], leaks: int | None) -> Iterator[str]:

@@ -1,21 +1,21 @@
 """The rules that read rewards of a reinforcement job, in their order; the first with a verdict decides.
 
-A training reward is not comparable from step to step, as each has other
-questions; so it is smoothed. Rewards are taken to lie between 0 and 1, as a
-grader's do; for others the rules about the ends of that scale say nothing.
+A training reward is not comparable from step to step, as each has other questions; so it is smoothed. Rewards
+are taken to lie between 0 and 1, as a grader's do; for others the rules about the ends of that scale say
+nothing. A module apart because rewards and losses are two subjects to those who read them.
 """
 
-from collections.abc import Callable
-
-from workbench.training.diagnosis_facts import (
+from workbench.training.loss_rules import (
     AZURE_SKILLS,
-    FEWEST_VALIDATIONS,
-    OURS,
+    LAST_PART,
     Evidence,
+    Flag,
+    Rule,
     Ruling,
-    Trends,
+    insufficient_data,
+    no_validation,
 )
-from workbench.training.loss_rules import LAST_PART, insufficient_data
+from workbench.training.trends import Trends
 
 TOO_LOW = 0.05
 """A pass rate below 5 % leaves hardly a group of samples with both right and wrong ones (ours; DAPO 2025)."""
@@ -27,6 +27,8 @@ GAP = 0.10
 """Training over validation reward (azure-skills: above 0.10 stop)."""
 LONGER = 3.0
 """Tokens of an answer at the end over the start (azure-skills: twice is normal, three times suspicious)."""
+WATCH_GAP = 0.05
+"""Of the training reward over the validation reward (azure-skills: to 0.05 healthy, above 0.10 stop)."""
 APART = 0.05
 """The training reward rose while the validation reward fell, both by 5 points (ours)."""
 LEARNT = 0.05
@@ -39,17 +41,15 @@ NEAR_HIGHEST = 0.005
 def no_signal(trends: Trends) -> Ruling | None:
     """The reward is the same all along, at the bottom or at the top of its scale."""
     reward = trends.train
-    low, high = float(reward.values.min()), float(reward.values.max())
+    low, high, start = float(reward.values.min()), float(reward.values.max()), reward.start
     if low < 0 or high > 1 or not high - low < FLAT:
         return None
     if high < TOO_LOW:
         sentence = f"the training reward never rises above {high:.3g}: the grader is broken or too strict"
         return Ruling("no_signal", (Evidence(sentence, high, TOO_LOW, trends.steps, AZURE_SKILLS),))
-    if reward.start >= HIGH_AT_ONCE:
-        sentence = (
-            f"the training reward starts at {reward.start:.3g} and stays there: the grader is too lenient"
-        )
-        return Ruling("no_signal", (Evidence(sentence, reward.start, HIGH_AT_ONCE, None, AZURE_SKILLS),))
+    if start >= HIGH_AT_ONCE:
+        sentence = f"the training reward starts at {start:.3g} and stays there: the grader is too lenient"
+        return Ruling("no_signal", (Evidence(sentence, start, HIGH_AT_ONCE, None, AZURE_SKILLS),))
     return None
 
 
@@ -61,60 +61,48 @@ def reward_hacking(trends: Trends) -> Ruling | None:
     return None
 
 
-def no_validation(trends: Trends) -> Ruling | None:
-    """Nothing to judge by: fewer than two validation rewards."""
-    count = len(trends.valid)
-    if count >= FEWEST_VALIDATIONS:
+def reward_not_learnt(trends: Trends) -> Ruling | None:
+    """The validation reward ends where it began, or below."""
+    valid, gain = trends.valid, trends.valid.end - trends.valid.first
+    if not gain < LEARNT:
         return None
-    sentence = f"validation reward was measured {'once' if count else 'never'}"
-    return Ruling("no_validation_cannot_judge", (Evidence(sentence, count, FEWEST_VALIDATIONS, None, OURS),))
+    sentence = f"the validation reward went from {valid.first:.3g} to {valid.end:.3g}"
+    return Ruling("underfitting", (Evidence(sentence, gain, LEARNT, trends.steps),))
 
 
-def still_improving(trends: Trends) -> Ruling | None:
+def reward_still_rising(trends: Trends) -> Ruling | None:
     """The validation reward was still rising when the run ended."""
     valid = trends.valid
     rise = valid.end - valid.at((1 - LAST_PART) * trends.steps)
     if not rise >= STILL_RISING or not valid.end >= float(valid.values.max()) - NEAR_HIGHEST:
         return None
     sentence = f"the validation reward rose by {rise:.3g} over the last quarter, to {valid.end:.3g}"
-    return Ruling("still_improving", (Evidence(sentence, rise, STILL_RISING, trends.steps, OURS),))
+    return Ruling("still_improving", (Evidence(sentence, rise, STILL_RISING, trends.steps),))
 
 
-def underfitting(trends: Trends) -> Ruling | None:
-    """The validation reward ends where it began, or below."""
-    gain = trends.valid.end - trends.valid.first
-    if not gain < LEARNT:
-        return None
-    sentence = f"the validation reward went from {trends.valid.first:.3g} to {trends.valid.end:.3g}"
-    return Ruling("underfitting", (Evidence(sentence, gain, LEARNT, trends.steps, OURS),))
-
-
-def healthy(trends: Trends) -> Ruling | None:
+def reward_learnt(trends: Trends) -> Ruling | None:
     """The validation reward rose, and training did not run ahead of it."""
-    gain = trends.valid.end - trends.valid.first
+    valid, gain = trends.valid, trends.valid.end - trends.valid.first
     if not gain >= LEARNT:
         return None
-    sentence = f"the validation reward rose from {trends.valid.first:.3g} to {trends.valid.end:.3g}"
-    return Ruling("healthy", (Evidence(sentence, gain, LEARNT, trends.steps, OURS),))
+    sentence = f"the validation reward rose from {valid.first:.3g} to {valid.end:.3g}"
+    return Ruling("healthy", (Evidence(sentence, gain, LEARNT, trends.steps),))
 
 
-REWARD_RULES: tuple[Callable[[Trends], Ruling | None], ...] = (
+REWARD_RULES: tuple[Rule, ...] = (
     insufficient_data,
     no_signal,
     reward_hacking,
     no_validation,
-    underfitting,
-    still_improving,
-    healthy,
+    reward_not_learnt,
+    reward_still_rising,
+    reward_learnt,
 )
 
 
 def _gap(trends: Trends) -> Evidence | None:
-    if not len(trends.valid):
-        return None
-    gap = trends.train.end - trends.valid.end
-    sentence = f"training earns {gap:.2f} more reward than validation"
-    return Evidence(sentence, gap, GAP, trends.steps, AZURE_SKILLS) if gap > GAP else None
+    gap = watch_the_gap(trends)
+    return gap._replace(threshold=GAP) if gap and gap.value > GAP else None
 
 
 def _longer(trends: Trends) -> Evidence | None:
@@ -136,4 +124,18 @@ def _apart(trends: Trends) -> Evidence | None:
     if not (lost >= APART and won >= APART):
         return None
     sentence = f"since step {best:.0f} the training reward rose by {won:.2f}, validation's fell by {lost:.2f}"
-    return Evidence(sentence, lost, APART, int(best), OURS)
+    return Evidence(sentence, lost, APART, int(best))
+
+
+def watch_the_gap(trends: Trends) -> Evidence | None:
+    """Whether training earns more reward than validation."""
+    if not len(trends.train) or not len(trends.valid):
+        return None
+    gap = trends.train.end - trends.valid.end
+    if not gap > WATCH_GAP:
+        return None
+    sentence = f"training earns {gap:.2f} more reward than validation"
+    return Evidence(sentence, gap, WATCH_GAP, trends.steps, AZURE_SKILLS)
+
+
+REWARD_FLAGS: tuple[Flag, ...] = (watch_the_gap,)

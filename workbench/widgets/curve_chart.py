@@ -3,12 +3,13 @@
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
+from itertools import cycle
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from workbench.errors import DataError
-from workbench.training.curve import ALL_AXES, along, positions
+from workbench.training.curve import ALL_AXES, REWARD, along, positions
 from workbench.widgets.svg import (
     GREY,
     MARKERS,
@@ -147,10 +148,26 @@ class SeriesLine:
 
 
 def panels_of(curve: "Curve") -> Sequence[Panel]:
-    """The panels of the curve's kind: in a reinforcement job a reward is no share of right answers."""
+    """The panels of the curve's kind: in a reinforcement job a reward is no share of right answers.
+
+    Each of several evaluation sets has its line beside the losses, and what a Trainer's log measured on the
+    task a panel of its own.
+    """
     if curve.method == "rft":
         return [panel for panel in PANELS if not panel.share]
-    return [panel for panel in PANELS if panel.series[0].column != "train_mean_reward"]
+    loss, *others = (panel for panel in PANELS if panel.series[0].column != "train_mean_reward")
+    styles = cycle(zip((GREEN, PURPLE, VERMILLION), MARKERS[1:4], strict=True))
+    measures = [name for _, names in curve.task_measures.values() for name in names if name != REWARD]
+    sets = [
+        Series(column, f"validation, {name}", colour, marker=marker)
+        for (name, column), (colour, marker) in zip(curve.evaluation_sets.items(), styles, strict=False)
+    ]
+    task = [
+        Series(name, name.removeprefix("eval_"), colour, marker=marker)
+        for name, (colour, marker) in zip(measures, styles, strict=False)
+    ]
+    added = [Panel("Measured on the task", tuple(task))] if task else []
+    return [replace(loss, series=(*loss.series, *sets)), *added, *others]
 
 
 def lines(curve: "Curve", panel: Panel, axis: "Axis" = "step") -> list[SeriesLine]:
