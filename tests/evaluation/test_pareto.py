@@ -46,7 +46,7 @@ def names(found: object) -> list[str]:
 
 def test_what_another_beats_in_score_and_price_is_dominated(shop):
     assert names(shop.frontier) == ["base", "tuned"]
-    assert shop.told == (
+    assert shop.sentences == (
         "From base to tuned: 30.0 points more, at $2.00 in place of $1.00.",
         "large is dominated by tuned: 85.0 % at $20.00 against 90.0 % at $2.00; "
         "their intervals overlap, so compare the two before you drop it.",
@@ -56,7 +56,7 @@ def test_what_another_beats_in_score_and_price_is_dominated(shop):
 def test_equals_do_not_dominate_each_other():
     same = field({"one": TUNED, "other": TUNED}, costs={"one": 0.1, "other": 0.1})
     assert names(same.frontier) == ["one", "other"]
-    assert field({"one": TUNED, "other": TUNED}, costs={"one": 0.1, "other": 0.2}).told == (
+    assert field({"one": TUNED, "other": TUNED}, costs={"one": 0.1, "other": 0.2}).sentences == (
         "one is the best and the cheapest ($100.00).",
         "other is dominated by one: 90.0 % at $200.00 against 90.0 % at $100.00.",
     )
@@ -67,7 +67,9 @@ def test_each_candidate_is_taken_with_its_own_best_prompt():
     found = field({"base": [BASE, engineered], "tuned": TUNED}, costs={"base": 0.001, "tuned": 0.002})
     best = found.candidates[0]
     assert (best.evaluation.prompt.name, best.tried) == ("few-shot", 2)
-    assert found.told[-1].startswith("base is the best of 2 prompts tried on these questions, so its score")
+    assert found.sentences[-1].startswith(
+        "base is the best of 2 prompts tried on these questions, so its score"
+    )
     assert "few-shot, best of 2" in found._repr_html_()
 
 
@@ -87,7 +89,7 @@ def test_where_costs_are_not_known_or_all_zero_it_is_what_one_waits_for():
 def test_a_candidate_without_a_price_is_named_and_left_out_of_the_chart():
     found = field({"base": BASE, "tuned": TUNED}, costs={"base": 0.001}, against="cost")
     assert names(found.placed) == ["base"]
-    assert found.told[-1] == (
+    assert found.sentences[-1] == (
         "tuned has no known cost and is not in the chart; "
         'give it as costs={"tuned": …}, in US dollars a request.'
     )

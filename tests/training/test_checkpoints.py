@@ -102,7 +102,7 @@ def test_the_training_loss_never_chooses():
     for measured in (curve(), curve(valid_loss=EPOCHS), curve(full_valid_loss={50: 0.7})):
         choice = choose_checkpoint(measured, n_epochs=5)
         assert choice.chosen is None
-        assert repr(choice).startswith("It cannot be told: neither the task nor the whole validation set")
+        assert repr(choice).startswith("It cannot be said: neither the task nor the whole validation set")
 
 
 def test_between_the_ends_of_epochs_there_is_no_checkpoint():

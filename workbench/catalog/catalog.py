@@ -87,8 +87,8 @@ def keep_refreshed(new: Iterable[RefreshedFacts]) -> None:
 def _plain(each: RefreshedFacts) -> dict[str, object]:
     value = str(each.value) if isinstance(each.value, datetime.date) else each.value
     source = {"title": each.source.title, "date": str(each.source.date), "url": each.source.url}
-    told = {"model": each.model, "service": each.service, "fact": each.fact}
-    return told | {"value": value, "source": source}
+    facts = {"model": each.model, "service": each.service, "fact": each.fact}
+    return facts | {"value": value, "source": source}
 
 
 def _kept(said: dict[str, object]) -> RefreshedFacts:
@@ -202,9 +202,9 @@ def _shipped() -> Mapping[str, Model]:
         }
         known[said["name"]] = empty | said
     for said, name in _each(facts["fact"]):
-        told = {key: value for key, value in said.items() if key not in ("models", "source")}
-        known[name] |= told
-        known[name]["sources"] |= dict.fromkeys(told, sources[said["source"]])
+        stated = {key: value for key, value in said.items() if key not in ("models", "source")}
+        known[name] |= stated
+        known[name]["sources"] |= dict.fromkeys(stated, sources[said["source"]])
     for said, name in _each(facts["conflict"]):
         known[name]["conflicts"] += (Conflict(said["fact"], said["says"], sources[said["source"]]),)
     for said, name in _each(facts["remark"]):
@@ -215,9 +215,9 @@ def _shipped() -> Mapping[str, Model]:
             Regions(said["use"], said["type"], source=sources[said["source"]], **more),
         )
     for said, name in _each(lifecycle["life"]):
-        told = {key: value for key, value in said.items() if key not in ("models", "source", "service")}
+        stated = {key: value for key, value in said.items() if key not in ("models", "source", "service")}
         life = known[name]["lives"].get(said["service"], Life(said["service"]))
-        known[name]["lives"][life.service] = _with_facts(life, told, sources[said["source"]])
+        known[name]["lives"][life.service] = _with_facts(life, stated, sources[said["source"]])
     for said, name in _each(lifecycle["conflict"]):
         life = known[name]["lives"][said["service"]]
         conflict = Conflict(said["fact"], said["says"], sources[said["source"]])
@@ -420,8 +420,8 @@ class Catalogue:
         """All that is known of them, as plain JSON."""
         from pydantic_core import to_jsonable_python
 
-        told: dict[str, object] = {"models": [facts(model) for model in self.models]}
-        return told | {"untold": list(self.untold), "offerings": to_jsonable_python(self.offerings)}
+        shown: dict[str, object] = {"models": [facts(model) for model in self.models]}
+        return shown | {"untold": list(self.untold), "offerings": to_jsonable_python(self.offerings)}
 
     @property
     def offerings(self) -> tuple[Offering, ...]:
@@ -484,10 +484,10 @@ class Catalogue:
         for row in self.rows:
             cells = [row["model"], row["status"], row["methods"], row["regions"]]
             cells += [row["trainable_until"], row["deployments_end"]]
-            unknown = "not published" if provider(str(row["service"])).azure else "not told"
+            unknown = "not published" if provider(str(row["service"])).azure else "not stated"
             price = unknown if row["per"] is None else f"${row['training_price']:g} per {row['per']}"
             sources = dict.fromkeys(str(row[key]) for key in _SOURCES if row[key])
-            shown = ["not told" if cell is None else str(cell) for cell in cells]
+            shown = ["not stated" if cell is None else str(cell) for cell in cells]
             rows.append([*shown, price, "; ".join(sources)])
         return [*columns, "training", "source"], rows
 
@@ -531,12 +531,12 @@ def find(
     ]
     if on is None:
         return Catalogue(tuple(found), where, training_type)
-    told = {
+    trains = {
         model.name: model.trainable(on, existing_customer=existing_customer is not False, service=where)
         for model in found
     }
-    trainable = tuple(model for model in found if told[model.name])
-    untold = tuple(model.name for model in found if told[model.name] is None and model.methods)
+    trainable = tuple(model for model in found if trains[model.name])
+    untold = tuple(model.name for model in found if trains[model.name] is None and model.methods)
     return Catalogue(trainable, where, training_type, untold)
 
 
@@ -557,8 +557,8 @@ def facts(model: Model) -> dict[str, object]:
     """All that is known of a model, as plain JSON: of the shape that ``facts_schema`` tells."""
     from pydantic_core import to_jsonable_python
 
-    told: dict[str, object] = to_jsonable_python(model, fallback=dict)
-    return told | {"retired": model.retired, "services": list(model.services)}
+    shown: dict[str, object] = to_jsonable_python(model, fallback=dict)
+    return shown | {"retired": model.retired, "services": list(model.services)}
 
 
 def facts_schema() -> dict[str, object]:

@@ -129,9 +129,9 @@ class Life:
 
         Without a known end, a table that lists it is believed for 90 days.
         """
-        told = self.sources.get("training")
+        stated = self.sources.get("training")
         if self.training == "ended":
-            return False if told and on >= told.date else None
+            return False if stated and on >= stated.date else None
         if not existing_customer and self._is_closed(on):
             return False
         ends = self.dates("training_ends")
@@ -141,7 +141,7 @@ class Life:
             return None
         if ends:
             return True
-        if self.is_retired(on) or told is None or told.is_stale(on):
+        if self.is_retired(on) or stated is None or stated.is_stale(on):
             return None
         return True
 
@@ -396,10 +396,10 @@ class Model:
     @property
     def services(self) -> tuple[str, ...]:
         """Where it can be tuned, or could."""
-        told = [life.service for life in self.lives if life.training or life.training_ends]
+        services = [life.service for life in self.lives if life.training or life.training_ends]
         if self.methods is None or self.methods:
-            told.insert(0, self.service)
-        return tuple(dict.fromkeys(told))
+            services.insert(0, self.service)
+        return tuple(dict.fromkeys(services))
 
     @property
     def retired(self) -> bool:
@@ -412,7 +412,7 @@ class Model:
     ) -> Price | None:
         """What it costs there; a price for this very training type before one that makes no difference.
 
-        ``training_type=None``: the one that the service takes unless told otherwise. Where prices differ by
+        ``training_type=None``: the one that the service takes unless another is given. Where prices differ by
         region and none is named, the lowest.
         """
         found = self.prices_of(what, service=service, training_type=training_type)
@@ -472,7 +472,7 @@ class Model:
         """Its stage there, and who may train."""
         life = self.life(service)
         if life is None:
-            return "on this machine" if runs_here(self.service) else "not told"
+            return "on this machine" if runs_here(self.service) else "not stated"
         stage = life.stage or (f"base model retires {life.base_retires}" if life.base_retires else None)
         who = {"ended": "no longer trained", "invitation": "by invitation"}.get(life.training or "")
         if self.retired and service in (None, self.service):
@@ -481,7 +481,7 @@ class Model:
             who = "existing customers only"
         if life.training == "open" and not stage:
             who = "open to every customer"
-        return ", ".join(filter(None, (stage, who))) or "not told"
+        return ", ".join(filter(None, (stage, who))) or "not stated"
 
     def card(self, on: datetime.date) -> Iterator[tuple[str, str, str]]:
         """Every fact, its value and its source; what is older than 90 days on that day says so."""

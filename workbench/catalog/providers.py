@@ -26,7 +26,7 @@ class Provider:
 
     name: str
     hosts: tuple[str, ...]  # its own; a leading dot: every host that ends so
-    base_model: str | None  # what notebooks tune unless told otherwise: one that any customer can train today
+    base_model: str | None  # what notebooks tune by default: one that any customer can train today
     key_setting: str  # the environment variable with the key
     address_setting: str | None = None  # the environment variable with the address
     address: str | None = None  # of its v1 API, where nobody gives one
@@ -88,12 +88,12 @@ def provider(name: str) -> Provider:
 def provider_of(client: "OpenAI") -> Provider:
     """Which service does this client talk to?
 
-    ``connect`` has told the client. One that somebody made by hand is known only where it goes to a
+    ``connect`` wrote on the client. One that somebody made by hand is known only where it goes to a
     provider's own host; else ``SetupError`` says how to tell.
     """
-    told: Provider | None = vars(client).get("workbench_provider")
-    if told is not None:
-        return told
+    known: Provider | None = vars(client).get("workbench_provider")
+    if known is not None:
+        return known
     host = client.base_url.host
     known = owner_of(host)
     if known is None:

@@ -83,8 +83,8 @@ class Changes:
         """As plain JSON."""
         from pydantic_core import to_jsonable_python
 
-        told: dict[str, object] = to_jsonable_python(self)
-        return told
+        shown: dict[str, object] = to_jsonable_python(self)
+        return shown
 
     def __repr__(self) -> str:
         """One line for each."""
@@ -175,7 +175,7 @@ def changes(known: Iterable[Model], listed: Iterable[Listed], *, service: str, s
     at_hand = [model for model in known if service in model.services or model.life(service)]
     by_name = {key: model for model in at_hand for key in _keys(model)}
     new: dict[str, None] = {}
-    told: dict[tuple[str, str], Change] = {}
+    changed: dict[tuple[str, str], Change] = {}
     seen = set()
     for each in listed:
         model = by_name.get(_key(each)) or _unversioned(by_name.get(each.name.lower()))
@@ -187,9 +187,9 @@ def changes(known: Iterable[Model], listed: Iterable[Listed], *, service: str, s
         life = model.life(service) or Life(service)
         for fact, value in _said(each, model, life):
             if value is not None and value != getattr(life, fact):
-                told[model.name, fact] = Change(model.name, fact, getattr(life, fact), value)
+                changed[model.name, fact] = Change(model.name, fact, getattr(life, fact), value)
     gone = tuple(model.name for model in at_hand if model.name not in seen and _is_missed(model, service))
-    return Changes(service, source, tuple(new), gone, tuple(told.values()))
+    return Changes(service, source, tuple(new), gone, tuple(changed.values()))
 
 
 def _said(
@@ -249,4 +249,4 @@ def _day_of(seconds: object) -> datetime.date | None:
 
 
 def _word(value: object) -> str:
-    return "not told" if value is None else str(value)
+    return "not stated" if value is None else str(value)

@@ -75,20 +75,20 @@ class Field(Shown):
         found = [each for each in self.placed if each.dominates(candidate, self.against)]
         return max(found, key=lambda each: each.evaluation.score, default=None)
 
-    def told_price(self, candidate: Candidate) -> str:
+    def sentences_price(self, candidate: Candidate) -> str:
         """``$0.42 for 1,000``, ``0.8 s``, ``310 tokens``."""
         price = candidate.price(self.against)
         shown = {"cost": f"${price:,.2f}", "seconds": f"{price:.2f} s", "tokens": f"{price:,.0f} tokens"}
         return "not known" if math.isnan(price) else shown[self.against]
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def sentences(self) -> tuple[str, ...]:
         """What is dominated by what, what a step along the frontier costs, and what to be careful with."""
         return (*self._steps(), *self._dominated(), *self._cautions())
 
     def __repr__(self) -> str:
         """The sentences."""
-        return "\n".join(self.told)
+        return "\n".join(self.sentences)
 
     def tables(self) -> Iterator[Table]:
         """The numbers of each candidate, then the sentences."""
@@ -100,7 +100,7 @@ class Field(Shown):
             rows.append({"candidate": each.name, **row, "verdict": self._verdict(each, on)})
         questions = counted(len(self.candidates[0].evaluation.items), "question")
         yield side_by_side(f"Quality against {AXES[self.against]}, {questions}", rows)
-        yield "In words", ("", ""), enumerate(self.told, start=1)
+        yield "In words", ("", ""), enumerate(self.sentences, start=1)
 
     def _verdict(self, candidate: Candidate, on: set[str]) -> str:
         if candidate.name in on:
@@ -115,10 +115,10 @@ class Field(Shown):
             if points > 0:
                 yield (
                     f"From {cheap.name} to {dear.name}: {points:.1f} points more, at "
-                    f"{self.told_price(dear)} in place of {self.told_price(cheap)}."
+                    f"{self.sentences_price(dear)} in place of {self.sentences_price(cheap)}."
                 )
         if len(frontier) == 1:
-            yield f"{frontier[0].name} is the best and the cheapest ({self.told_price(frontier[0])})."
+            yield f"{frontier[0].name} is the best and the cheapest ({self.sentences_price(frontier[0])})."
 
     def _dominated(self) -> Iterator[str]:
         for candidate in self.placed:
@@ -130,8 +130,8 @@ class Field(Shown):
             careful = "; their intervals overlap, so compare the two before you drop it" if unsure else ""
             yield (
                 f"{candidate.name} is dominated by {better.name}: "
-                f"{100 * mine.score:.1f} % at {self.told_price(candidate)} against "
-                f"{100 * theirs.score:.1f} % at {self.told_price(better)}{careful}."
+                f"{100 * mine.score:.1f} % at {self.sentences_price(candidate)} against "
+                f"{100 * theirs.score:.1f} % at {self.sentences_price(better)}{careful}."
             )
 
     def _cautions(self) -> Iterator[str]:

@@ -32,7 +32,7 @@ def evidence(
     """What was measured, as far as it was.
 
     ``context_tokens`` is how much the model reads at once; without it nobody knows whether more examples
-    fit. Failures count once none of those looked at is unlabelled: half-labelled ones lean to what rules see.
+    fit. Failures count once none of those read is unlabelled: half-labelled ones lean to what rules see.
     """
     best = prompts.best
     known: dict[str, Value] = {

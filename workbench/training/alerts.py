@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # What somebody should know about a job at once: it ended, it goes wrong, it costs too much.
 #
 # An alert is a value that an iterator yields; whoever consumes decides whether to print it, to post it
-# (``webhook``) or to cancel the job. Each kind is told once a job. What a curve shows is judged in
+# (``webhook``) or to cancel the job. Each kind is sent once a job. What a curve shows is judged in
 # ``diagnosis``.
 
 # Of the verdicts on a curve, those that somebody may want to stop the job for.
@@ -62,11 +62,11 @@ class Alert:
 
 def alerts(progress: "Iterable[Progress]", *, cost_cap: CostCap | None = None) -> Iterator[Alert]:
     """Tell what there is to know as it comes up, of one job or of several."""
-    told: set[tuple[str, str]] = set()
+    sent: set[tuple[str, str]] = set()
     for now in progress:
         for alert in alerts_now(now, cost_cap=cost_cap):
-            if (alert.job_id, alert.kind) not in told:
-                told.add((alert.job_id, alert.kind))
+            if (alert.job_id, alert.kind) not in sent:
+                sent.add((alert.job_id, alert.kind))
                 yield alert
 
 

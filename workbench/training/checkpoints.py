@@ -77,7 +77,7 @@ class CheckpointChoice:
         """The advice in a sentence."""
         if self.wanted is None:
             return (
-                "It cannot be told: neither the task nor the whole validation set was measured, and the "
+                "It cannot be said: neither the task nor the whole validation set was measured, and the "
                 "training loss chooses the model that memorised most. Score each checkpoint on held-out rows."
             )
         near = f"within one standard error of the best {self.measure}"
@@ -153,7 +153,7 @@ def choose_checkpoint(
         of_trainer = not models and len(curve.measured("epoch")) > 0
         if (
             not of_trainer
-        ):  # a service keeps checkpoints at the ends of epochs, a Trainer wherever it was told
+        ):  # a service keeps checkpoints at the ends of epochs, a Trainer wherever it was set to
             values = {step: value for step, value in values.items() if step in models or _ends(step, length)}
         errors = _errors(list(values.values()), n_items if measure in curve.task_measures else None)
         found = {step: (value, error) for (step, value), error in zip(values.items(), errors, strict=True)}
@@ -280,7 +280,7 @@ class Stopping:
     def sentence(self) -> str:
         """The advice in a sentence."""
         if self.stop is None:
-            return "It cannot be told whether to stop: validate more often."
+            return "It cannot be said whether to stop: validate more often."
         if not self.stop:
             return f"Go on: nothing that decides says stop; {self.measure} was best at step {self.best_step}."
         said = " and ".join(each.name for each in self.criteria[:2] if each.stop)

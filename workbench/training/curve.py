@@ -249,18 +249,18 @@ def along(curve: Curve, axis: Axis) -> "Numbers":
 
 
 def positions(curve: Curve, steps: "Numbers", axis: Axis) -> "Numbers":
-    """Where these steps lie on the axis; between two that are told, in proportion to the steps."""
+    """Where these steps lie on the axis; between two that are known, in proportion to the steps."""
     if axis == "step":
         return steps
-    told = curve.measured(axis)
-    if told.empty:
+    known_steps = curve.measured(axis)
+    if known_steps.empty:
         raise DataError(
             f"This curve tells no {axis.removesuffix('s')}s; draw it along 'step', or add them with "
             "located(curve, job) once the job has succeeded."
         )
     # Training begins at 0, before the first step that is logged.
-    known = numpy.append(0.0, told.index.to_numpy(dtype=float))
-    values = numpy.maximum.accumulate(numpy.append(0.0, told.to_numpy(dtype=float)))
+    known = numpy.append(0.0, known_steps.index.to_numpy(dtype=float))
+    values = numpy.maximum.accumulate(numpy.append(0.0, known_steps.to_numpy(dtype=float)))
     return numpy.interp(steps, known, values)
 
 

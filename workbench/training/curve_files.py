@@ -1,7 +1,7 @@
 """A job's result file, of any length and in any dialect, as a curve: read by pyarrow, put in order by pandas.
 
 Azure gives plain UTF-8, OpenAI's platform wraps it in base64, and a spreadsheet saves it as UTF-16. What is
-no table of numbers is told with its line; a last line that breaks off is left out, and the curve's notes say
+no table of numbers is named with its line; a last line that breaks off is left out, and the curve's notes say
 so. Every reader of curves ends in ``tidied``: one row a step, rising, and gaps where nothing was measured.
 """
 
@@ -353,13 +353,13 @@ class _Unwrapped(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        room = memoryview(buffer).cast("B")
-        while read := self._file.read(len(room)):
+        space = memoryview(buffer).cast("B")
+        while read := self._file.read(len(space)):
             letters = self._rest + b"".join(read.split())
             whole = len(letters) // 4 * 4
             self._rest = letters[whole:]
             if found := _whole(letters[:whole]):
-                room[: len(found)] = found
+                space[: len(found)] = found
                 return len(found)
         return 0
 
@@ -367,7 +367,7 @@ class _Unwrapped(io.RawIOBase):
 # Reading a curve from a result file, from events or from a Trainer's log, whatever dialect they come in.
 #
 # Names, order, repeated steps, blanks and -1 for "not measured" are put right; a
-# column nobody knows is kept. What cannot be read is told with its line.
+# column nobody knows is kept. What cannot be read is named with its line.
 
 _JSON_MOST = 64_000_000  # bytes; as Python objects they take ten times that
 

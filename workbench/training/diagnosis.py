@@ -102,7 +102,7 @@ VERDICTS: Mapping[str, Verdict] = {
         "Measure the model on the task: a healthy curve is no proof of better answers.",
     ),
     "cannot_tell": Verdict(
-        "It cannot be told",
+        "It cannot be said",
         "Measure the model on the task, and validate on more rows: what was measured speaks for no verdict.",
     ),
 }
@@ -220,7 +220,7 @@ def diagnose(
     steps_per_epoch: float | None = None,
     leaks: int | None = None,
 ) -> Diagnosis:
-    """Tell how a curve looks; ``method`` ("sft", "dpo", "rft") is told by its columns, else "sft".
+    """Say how a curve looks; ``method`` ("sft", "dpo", "rft") is read from its columns, else "sft".
 
     ``n_epochs`` is how many epochs the curve covers, ``steps_per_epoch`` does for
     a job that still runs; without either, regular full validations tell them.

@@ -19,7 +19,7 @@ PRECHELT = "Prechelt 1998, Early stopping - but when?"
 
 
 class Evidence(NamedTuple):
-    """One number that a rule looked at, the threshold it was held against, and who set that."""
+    """One number that a rule read, the threshold it was held against, and who set that."""
 
     sentence: str
     value: float

@@ -185,19 +185,19 @@ def _field_figure(field: Field) -> "go.Figure":
     dollars = "$" if field.against == "cost" else ""
     built.update_xaxes(title=AXES[field.against], tickprefix=dollars, **scale, **axis)
     built.update_yaxes(title="score, with its 95 % interval", tickformat=".0%", **axis)
-    told = ["hollow: dominated"] if field.placed else ["No candidate has a known price."]
-    told += [sentence for sentence in field.told if "dominated" in sentence]
-    told += _cheaper_but_worse(field)
+    lines = ["hollow: dominated"] if field.placed else ["No candidate has a known price."]
+    lines += [sentence for sentence in field.sentences if "dominated" in sentence]
+    lines += _cheaper_but_worse(field)
     built.update_layout(
         template="none",
         title={
             "text": f"Score against {AXES[field.against]}",
             "font": {"size": 14},
             "x": 0.01,
-            "subtitle": {"text": "<br>".join(map(html.escape, told)), "font": {"size": 11}},
+            "subtitle": {"text": "<br>".join(map(html.escape, lines)), "font": {"size": 11}},
         },
-        height=420 + 16 * len(told),
-        margin={"l": 70, "r": 30, "t": 60 + 16 * len(told), "b": 55},
+        height=420 + 16 * len(lines),
+        margin={"l": 70, "r": 30, "t": 60 + 16 * len(lines), "b": 55},
         font={"color": GREY},
         showlegend=True,
         paper_bgcolor=CLEAR,
@@ -222,7 +222,7 @@ def _cheaper_but_worse(field: Field) -> list[str]:
 
 
 def _point(field: Field, candidate: Candidate, colour: str, shape: str) -> dict[str, object]:
-    """A candidate as one of Plotly's traces: its marker, its interval, and what is told of it."""
+    """A candidate as one of Plotly's traces: its marker, its interval, and what is known of it."""
     measured, name = candidate.evaluation, html.escape(candidate.name)
     short = name if len(candidate.name) <= _NAME else f"{html.escape(candidate.name[: _NAME - 1])}…"
     hollow = "-open" if field.better_than(candidate) else ""
@@ -244,7 +244,7 @@ def _point(field: Field, candidate: Candidate, colour: str, shape: str) -> dict[
             "thickness": 1.5,
         },
         "hovertemplate": f"{name}<br>{100 * measured.score:.1f} % ({measured.interval} %)<br>"
-        f"{html.escape(field.told_price(candidate))}<extra></extra>",
+        f"{html.escape(field.sentences_price(candidate))}<extra></extra>",
     }
 
 

@@ -321,7 +321,7 @@ _JUDGED: Mapping[str, tuple[tuple[int, int], int, tuple[int, ...] | None]] = {
 # fanotify, quotactl. Memory or disk that no limit counts: memfd, shm, sem, msg, mq, fallocate, vmsplice,
 # io_setup, mlock, keys. The machine: mount and its kin, reboot, kexec, modules, swap, acct, clocks, host
 # names, syslog. Wide doors into the kernel: bpf, io_uring, userfaultfd, perf_event_open, seccomp,
-# landlock_*, modify_ldt. close_range could give a thread open files of its own, which are looked at then
+# landlock_*, modify_ldt. close_range could give a thread open files of its own, which are checked then
 # by nobody; Python closes one by one instead.
 _MACHINES = {"x86_64": (0, 0xC000003E, 334), "aarch64": (1, 0xC00000B7, 294)}
 """Column above, AUDIT_ARCH_…, and the last number of the time before both had the same."""

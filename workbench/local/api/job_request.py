@@ -23,7 +23,7 @@ from workbench.local.api.http import Metadata, RequestShape
 from workbench.local.store.rows import JSON
 
 # The shapes are made of the table of methods, with its ranges. ``-1`` stands for "auto" until the job
-# has looked at its data. Methods that the local service does not train by yet are read as closely, so
+# has read its data. Methods that the local service does not train by yet are read as closely, so
 # that a mistake is found here first. A grader in ``method.supervised``, by which held-out answers are
 # graded while the job trains, is the local service's own.
 
