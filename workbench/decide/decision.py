@@ -6,19 +6,24 @@ colleague would write it; the rules, their sources and all that was known stand 
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
-from math import inf
+from math import ceil, inf
 
 from workbench.decide.criteria import CLOSE, against, strengths
-from workbench.decide.rules import RULES, VERDICTS, Rule
-from workbench.decide.situation import Situation, Value, questions
-from workbench.decide.wording import LABELS, counted, filled, paid_back, worded
+from workbench.decide.rules import RULES, SHORTEST_LIFE, VERDICTS, Rule
+from workbench.decide.situation import Failure, Situation, Value, questions
+from workbench.decide.wording import LABELS, collected, counted, filled, paid_back, percent, worded
 from workbench.display import table
+from workbench.errors import DataError
 
 _MODELS = "python -m workbench models"
-_PRICE = ("look up the price of the model", f"look up the price of the model ({_MODELS} NAME), then count the "
-          "payback again (02_decide, or python -m workbench payback)")
+_PRICE = (
+    "look up the price of the model",
+    f"look up the price of the model ({_MODELS} NAME), then count the "
+    "payback again (02_decide, or python -m workbench payback)",
+)
 _DATA = ("check the data", "check the examples against each other and against the test (03_build_data)")
 _SAMPLES = ("sample the answers", "draw eight samples for each of 50 questions and grade them")
 # What to do to get to know a field: in a title, and in full. The rest are questions that a person answers.
@@ -31,15 +36,25 @@ _MEASUREMENTS: Mapping[str, tuple[str, str]] = {
         "build the evaluation",
         "measure the base model on 100 held-out questions or more (01_baseline)",
     ),
-    "agreement": ("agree on what is right", "let two people judge the same 50 answers, and compute their kappa"),
+    "agreement": (
+        "agree on what is right",
+        "let two people judge the same 50 answers, and compute their kappa",
+    ),
     "judge_agreement": ("test the judge", "let experts and the judge score the same 50 answers"),
     "prompt_iterations": ("try more prompts", "write three prompts and measure each (01_baseline)"),
-    "shots_gain": ("try more prompts", "measure the prompt with two and with four examples in it (01_baseline)"),
-    "more_shots_fit": ("try more prompts", "count whether twice the examples fit into the prompt (01_baseline)"),
+    "shots_gain": (
+        "try more prompts",
+        "measure the prompt with two and with four examples in it (01_baseline)",
+    ),
+    "more_shots_fit": (
+        "try more prompts",
+        "count whether twice the examples fit into the prompt (01_baseline)",
+    ),
     "failures": ("sort the failures", "label {wrong} with what is wrong with each (01_baseline)"),
     "gold_context_score": (
         "paste the right passages in",
-        "put the right passage into the prompt of each question (gold in project.toml) and measure (01_baseline)",
+        "put the right passage into the prompt of each question (gold in project.toml) and measure "
+        "(01_baseline)",
     ),
     "teacher_score": (
         "ask a larger model",
@@ -60,9 +75,23 @@ _MEASUREMENTS: Mapping[str, tuple[str, str]] = {
     "trainable": ("look up the model", f"look up whether the model can be fine-tuned ({_MODELS} NAME)"),
     "reasoning_model": ("look up the model", f"look up whether it is a reasoning model ({_MODELS} NAME)"),
 }
-_OF_THE_DATA = ("representative", "contradictions", "leaks", "format_errors", "demonstrations", "pairs", "prompts")
+_OF_THE_DATA = (
+    "representative",
+    "contradictions",
+    "leaks",
+    "format_errors",
+    "demonstrations",
+    "pairs",
+    "prompts",
+)
 _TO_FIND_OUT = ("trainable", "reasoning_model", "months_of_service", "payback_months", "break_even_requests")
-_TO_FIND_OUT += ("motive", "target", "requests_per_month", "latency_objective_missed", "task_changes_every_days")
+_TO_FIND_OUT += (
+    "motive",
+    "target",
+    "requests_per_month",
+    "latency_objective_missed",
+    "task_changes_every_days",
+)
 _TO_FIND_OUT += ("private_knowledge", "retrieval_in_place")
 _NEAREST = 4
 
@@ -110,13 +139,11 @@ class Decision:
         first, s = self.matches[0], self.situation
         if not first.missing:
             return filled(first.gate.reason, s)
-        unknown = LABELS[first.missing[0]]
-        way = first.gate.titled(s)
-        leads = "the answer" if way.startswith("Not yet") else f"the advice is to {_low(way)}"
-        found = f"{filled('{standing}', s)}. " if s.score is not None else ""
-        if leads == "the answer":
-            return f"{found}Not known is {unknown}, and training on data that nobody has checked is a waste."
-        return f"{found}Not known is {unknown}, and it decides: if {first.gate.condition}, {leads}."
+        way, unknown = first.gate.titled(s), LABELS[first.missing[0]]
+        found = f"{filled('{standing}', s)}. Not known is {unknown}, and it decides"
+        if way.startswith("Not yet"):
+            return f"{found} whether {first.gate.condition}."
+        return f"{found}: if {first.gate.condition}, the advice is to {_low(way)}."
 
     @property
     def advice(self) -> str:
@@ -155,9 +182,13 @@ class Decision:
 
     @property
     def would_change(self) -> tuple[str, ...]:
-        """The thresholds that this situation is nearest to, each with the figure that was measured."""
-        found = sorted(near for rule in RULES if (near := rule.near(self.situation)))
-        return tuple(near.sentence for near in found[:_NEAREST])
+        """The thresholds that this situation is nearest to and that would lead elsewhere if crossed."""
+        found = []
+        for far, change, other in _crossings(self.situation):
+            title = decide(other).title
+            if title != self.title:
+                found.append((far, f"If {change}, you would {_low(title.removeprefix('Not yet: '))}."))
+        return tuple(sentence for _, sentence in sorted(found)[:_NEAREST])
 
     @property
     def weighed(self) -> dict[str, str]:
@@ -252,8 +283,14 @@ class Decision:
     def _later(self) -> Match | None:
         if not _is_not_yet(self.verdict):
             return None
+        if any(match.gate.id == "G17" and not match.missing for match in self.matches):
+            return decide(collected(self.situation))._later_or_first
         later = next(match for match in self.matches if match.missing or not _is_not_yet(match.verdict))
         return None if later.missing else later
+
+    @property
+    def _later_or_first(self) -> Match | None:
+        return self._later if _is_not_yet(self.verdict) else self.matches[0]
 
     @property
     def _after(self) -> str:
@@ -268,10 +305,7 @@ class Decision:
 
     @property
     def _details(self) -> Iterator[tuple[str, str]]:
-        known = [
-            (_high(LABELS[name]), worded(name, value))
-            for name, value in self.situation.facts.items()
-        ]
+        known = [(_high(LABELS[name]), worded(name, value)) for name, value in self.situation.facts.items()]
         yield "What was known", table("", ("", ""), known)
         held = {match.gate.id: match for match in self._told}
         rules = [
@@ -285,7 +319,10 @@ class Decision:
         ]
         yield "The rules, in their order", table("", ("here", "if", "then", "source"), rules)
         ways = [(VERDICTS[way], f"{strength:.0f}") for way, strength in self.strengths.items()]
-        yield "How strongly the evidence speaks for each way, from 0 to 100", table("", ("way", "strength"), ways)
+        yield (
+            "How strongly the evidence speaks for each way, from 0 to 100",
+            table("", ("way", "strength"), ways),
+        )
 
     def _titled(self, match: Match) -> str:
         if not match.missing:
@@ -316,6 +353,61 @@ def decide(situation: Situation) -> Decision:
     return Decision(situation, tuple(matches), strengths(situation))
 
 
+# What could be otherwise: each figure with the thresholds at which a rule changes its answer.
+_THRESHOLDS: Mapping[str, tuple[float, ...]] = {
+    "eval_items": (20,),
+    "agreement": (0.4,),
+    "judge_agreement": (0.6,),
+    "prompt_iterations": (3,),
+    "shots_gain": (0.02,),
+    "task_changes_every_days": (30,),
+    "pass_rate": (0.05, 0.951),
+    "mixed_share": (0.2,),
+    "months_of_service": (SHORTEST_LIFE,),
+    "demonstrations": (50,),
+    "pairs": (500,),
+    "prompts": (100,),
+    "contradictions": (0.0501,),
+    "leaks": (1,),
+    "format_errors": (1,),
+}
+_KINDS: Mapping[str, tuple[Failure, ...]] = {
+    "lacked knowledge": ("missing_knowledge", "retrieval_miss"),
+    "were of style": ("style",),
+    "were of reasoning": ("reasoning",),
+    "misread what was retrieved": ("context_misused",),
+}
+
+
+def _crossings(s: Situation) -> Iterator[tuple[float, str, Situation]]:
+    """How far each threshold is (0: here, 1: far), what would have to be so, and the situation if it were."""
+    thresholds = dict(_THRESHOLDS)
+    if s.target is not None:
+        thresholds |= {"score": (s.target,), "teacher_score": (s.target,)}
+        thresholds["gold_context_score"] = ((s.score or 0) + 0.5 * (s.target - (s.score or 0)),)
+    if s.break_even_requests not in (None, inf):
+        thresholds["requests_per_month"] = (ceil(s.break_even_requests or 0),)
+    for name, values in thresholds.items():
+        now = getattr(s, name)
+        for value in values if now is not None and now != inf else ():
+            whole = isinstance(now, int)
+            less = value - 1 if whole else value * 0.999
+            to = max(0, less) if now >= value else value
+            if now >= value and name in ("eval_items", "prompt_iterations"):
+                continue  # what was measured stays measured
+            moved = f"fell below {worded(name, value)}" if now >= value else f"reached {worded(name, value)}"
+            here = "" if worded(name, now) == worded(name, value) else f" (now {worded(name, now)})"
+            far = abs(now - value) / max(now, value)
+            with suppress(DataError):  # what cannot be is no way there
+                yield far, f"{LABELS[name]} {moved}{here}", s.but(**{name: int(to) if whole else to})
+    for what, kinds in _KINDS.items():
+        now = s.failing(*kinds)
+        if s.failures and now is not None and now < 0.5:
+            rest = {kind: share * 0.5 / (1 - now) for kind, share in s.failures.items() if kind not in kinds}
+            other = s.but(failures={**rest, kinds[0]: 0.5})
+            yield 1 - now / 0.5, f"half of the failures {what} (now {percent(now)})", other
+
+
 _WAYS = {
     "add_rag": "Retrieval",
     "sft": "Demonstrations (SFT)",
@@ -337,7 +429,7 @@ def _money(s: Situation) -> str:
         asked = "" if have is None else f", and you have {have:,}"
         parts.append(f"it pays from {enough:,.0f} requests a month{asked}")
     few = enough is not None and have is not None and have < enough
-    worth = " The better answers must be worth the rest." if few and s.gap is not None and s.gap > 0 else ""
+    worth = " The better answers must be worth the rest." if few and s.motive == "quality" else ""
     return f"{_high('; '.join(parts))}.{worth}"
 
 
@@ -348,7 +440,10 @@ def _life(s: Situation) -> str:
         return "A tuned model stays as long as you keep it: it runs on a machine of your own."
     if s.months_of_service < 0.05:  # a day or so
         return "Models tuned from this one answer no more."
-    return f"A tuned model is served for {counted(round(s.months_of_service, 1), 'month')}, and then trained anew."
+    return (
+        f"A tuned model is served for {counted(round(s.months_of_service, 1), 'month')}; by then train it "
+        f"again from another base."
+    )
 
 
 def _latency(s: Situation) -> str:
@@ -357,7 +452,8 @@ def _latency(s: Situation) -> str:
     if not s.latency_objective_missed:
         return "Answers are fast enough."
     return (
-        "Answers are slower than they may be; a shorter prompt helps little, because each token of the answer takes "
+        "Answers are slower than they may be; a shorter prompt helps little, because each token of the "
+        "answer takes "
         "far longer than one of the prompt, so look at shorter answers and at a smaller model as well."
     )
 
@@ -372,7 +468,9 @@ def _answer(match: Match | None) -> str:
         return "no"
     if match.missing:
         return f"not known: {', '.join(LABELS[name] for name in match.missing)}"
-    return "\n".join(["yes", *(f"{LABELS[name]}: {worded(name, value)}" for name, value in match.values.items())])
+    return "\n".join(
+        ["yes", *(f"{LABELS[name]}: {worded(name, value)}" for name, value in match.values.items())]
+    )
 
 
 def _is_not_yet(verdict: str) -> bool:

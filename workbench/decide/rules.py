@@ -65,36 +65,36 @@ class Source(NamedTuple):
     url: str = ""
 
 
-_LEARN = "https://learn.microsoft.com/azure"
-_ARXIV = "https://arxiv.org/abs"
-_OPENAI = "https://developers.openai.com/api/docs/guides"
+LEARN = "https://learn.microsoft.com/azure"
+ARXIV = "https://arxiv.org/abs"
+OPENAI = "https://developers.openai.com/api/docs/guides"
 FOUNDRY = Source(
     "Microsoft, Fine-tune models with Azure AI Foundry, 31 Oct 2024",
-    f"{_LEARN}/ai-studio/concepts/fine-tuning-overview",
+    f"{LEARN}/ai-studio/concepts/fine-tuning-overview",
 )
 CONSIDERATIONS = Source(
     "Microsoft, Azure OpenAI fine-tuning considerations, 26 Mar 2025",
-    f"{_LEARN}/ai-services/openai/concepts/fine-tuning-considerations",
+    f"{LEARN}/ai-services/openai/concepts/fine-tuning-considerations",
 )
 RETIREMENT = Source(
     "Azure, model retirement schedule, 5 Oct 2026",
-    f"{_LEARN}/ai-foundry/openai/concepts/model-retirements",
+    f"{LEARN}/ai-foundry/openai/concepts/model-retirements",
 )
-ACCURACY = Source("OpenAI, accuracy guide", f"{_OPENAI}/optimizing-llm-accuracy")
-OPENAI_RFT = Source("OpenAI, reinforcement fine-tuning guide", f"{_OPENAI}/reinforcement-fine-tuning")
+ACCURACY = Source("OpenAI, accuracy guide", f"{OPENAI}/optimizing-llm-accuracy")
+OPENAI_RFT = Source("OpenAI, reinforcement fine-tuning guide", f"{OPENAI}/reinforcement-fine-tuning")
 SKILL = Source(
     "Microsoft, fine-tuning skill for Foundry, 20 Aug 2026", "https://github.com/microsoft/azure-skills"
 )
-GEKHMAN = Source("Gekhman et al. 2024: tuning teaches new facts badly", f"{_ARXIV}/2405.05904")
-OVADIA = Source("Ovadia et al. 2023: retrieval beats tuning for knowledge", f"{_ARXIV}/2312.05934")
-ZEPHYR = Source("Zephyr 2023: DPO alone 4.76, SFT 6.64, both 7.00", f"{_ARXIV}/2310.16944")
-RAFT = Source("RAFT 2024: training on retrieved context", f"{_ARXIV}/2403.10131")
+GEKHMAN = Source("Gekhman et al. 2024: tuning teaches new facts badly", f"{ARXIV}/2405.05904")
+OVADIA = Source("Ovadia et al. 2023: retrieval beats tuning for knowledge", f"{ARXIV}/2312.05934")
+ZEPHYR = Source("Zephyr 2023: DPO alone 4.76, SFT 6.64, both 7.00", f"{ARXIV}/2310.16944")
+RAFT = Source("RAFT 2024: training on retrieved context", f"{ARXIV}/2403.10131")
 AZURE_RFT = Source(
-    "Azure, reinforcement fine-tuning", f"{_LEARN}/ai-foundry/openai/how-to/reinforcement-fine-tuning"
+    "Azure, reinforcement fine-tuning", f"{LEARN}/ai-foundry/openai/how-to/reinforcement-fine-tuning"
 )
 AZURE_DPO = Source(
     "Azure, direct preference optimization, 5 Oct 2026",
-    f"{_LEARN}/ai-foundry/openai/how-to/fine-tuning-direct-preference-optimization",
+    f"{LEARN}/ai-foundry/openai/how-to/fine-tuning-direct-preference-optimization",
 )
 WILSON = Source("Wilson 1927, and the power table (Connor 1987)", "https://doi.org/10.2307/2276774")
 
@@ -117,8 +117,6 @@ class Rule:
     sources: tuple[Source, ...]
     title: str = ""
     """The verdict in the words of this rule; empty: those of ``VERDICTS``."""
-    near: Callable[[Situation], say.Distance | None] = lambda s: None
-    """How far this situation is from the rule's threshold."""
 
     def titled(self, situation: Situation) -> str:
         """The verdict in a line, with what becomes of retrieval that is in place."""
@@ -256,7 +254,6 @@ RULES: tuple[Rule, ...] = (
         "Put this prompt to use, and ask the {questions} again whenever the model or the task changes.",
         (ACCURACY,),
         title="Keep the prompt as it is",
-        near=say.near_target,
     ),
     Rule(
         "G9",
@@ -267,7 +264,6 @@ RULES: tuple[Rule, ...] = (
         "{standing}{fails}{gold}.",
         "{retrieve}.",
         (OVADIA, GEKHMAN),
-        near=say.near_knowledge,
     ),
     Rule(
         "G10",
@@ -279,7 +275,6 @@ RULES: tuple[Rule, ...] = (
         "{better_prompt}.",
         (FOUNDRY, Source("two points: ours")),
         title="Keep prompting: the prompt can still be better",
-        near=say.near_shots,
     ),
     Rule(
         "G4",
@@ -309,7 +304,6 @@ RULES: tuple[Rule, ...] = (
         "{cheaper}.",
         (FOUNDRY,),
         title="Keep prompting: training would not pay",
-        near=say.near_requests,
     ),
     Rule(
         "G8",
@@ -321,12 +315,6 @@ RULES: tuple[Rule, ...] = (
         "Change the prompt with the task; think of training once the task stands still for a month or more.",
         (SKILL,),
         title="Keep prompting: the task changes too fast to train for",
-        near=say.near_number(
-            "task_changes_every_days",
-            30,
-            "A task that changes more often than every 30 days is left to prompts; this one changes after",
-            "day",
-        ),
     ),
     Rule(
         "G6",
@@ -349,12 +337,6 @@ RULES: tuple[Rule, ...] = (
         "{another_model}.",
         (RETIREMENT, Source("two months: ours")),
         title="Choose another base model",
-        near=say.near_number(
-            "months_of_service",
-            SHORTEST_LIFE,
-            "A model with less than 2 months of service is not trained; this one has",
-            "month",
-        ),
     ),
     Rule(
         "G11",
@@ -363,7 +345,8 @@ RULES: tuple[Rule, ...] = (
         ("representative",),
         lambda s: no(s.representative),
         "The examples differ from the requests in use, and a tuned model does what its examples do.",
-        "Collect 50 to 100 questions from real use with their right answers, the base model's failures first.",
+        "Collect 50 to 100 questions from real use with their right answers, the base model's failures "
+        "first.",
         (CONSIDERATIONS,),
         title="Not yet: collect examples from real use first",
     ),
@@ -377,11 +360,6 @@ RULES: tuple[Rule, ...] = (
         "{repair}.",
         (CONSIDERATIONS, Source("the thresholds: ours")),
         title="Not yet: repair the data first",
-        near=say.near_share(
-            "contradictions",
-            0.05,
-            "Above 5 % of contradicting examples the data is repaired first; here it is",
-        ),
     ),
     Rule(
         "G13",
@@ -393,7 +371,6 @@ RULES: tuple[Rule, ...] = (
         "Let the larger model answer {to_answer} like those in use, keep the answers that the grader passes, "
         "train on them, then {same_test}.",
         (CONSIDERATIONS, Source("OpenAI cookbook", "https://github.com/openai/openai-cookbook")),
-        near=say.near_teacher,
     ),
     Rule(
         "G14",
@@ -432,8 +409,8 @@ RULES: tuple[Rule, ...] = (
             "mixed_share",
         ),
         _reinforce_another,
-        "{standing}{fails}, and your {prompts} with a grader fit reinforcement (RFT), which takes a reasoning "
-        "model, and this is another kind.",
+        "{standing}{fails}; your {prompts} and the grader are what reinforcement (RFT) needs, but this model "
+        "cannot be trained that way.",
         "Choose a reasoning model (python -m workbench models --method rft), and measure it on the same "
         "{questions} (01_baseline); prompts and grader stay as they are.",
         (OPENAI_RFT, AZURE_RFT),
@@ -455,7 +432,7 @@ RULES: tuple[Rule, ...] = (
         "behaviour and style both fail, and there are demonstrations and 500 pairs",
         ("score", "target", "failures", "pairs", "demonstrations"),
         _stack,
-        "{standing}{fails}, and there are {examples} for the behaviour and {pairs} for the style.",
+        "{standing}{fails}, and {examples} show the behaviour and {pairs} the style.",
         "Train on the {examples} first, then on pairs of that model's own answers (DPO), then {same_test}.",
         (ZEPHYR,),
     ),
@@ -467,9 +444,8 @@ RULES: tuple[Rule, ...] = (
         lambda s: below(s.demonstrations, 50),
         "{standing}{fails}, and {why_collect}.",
         "{collect}.",
-        (Source("OpenAI, supervised fine-tuning guide", f"{_OPENAI}/supervised-fine-tuning"), SKILL),
+        (Source("OpenAI, supervised fine-tuning guide", f"{OPENAI}/supervised-fine-tuning"), SKILL),
         title="Not yet: collect more data first",
-        near=say.near_number("demonstrations", 50, "Below 50 examples more are collected first; there are"),
     ),
     Rule(
         "G18",
@@ -478,7 +454,8 @@ RULES: tuple[Rule, ...] = (
         ("score", "target", "private_knowledge", "retrieval_in_place", "failures"),
         _use_of_context,
         "{why_tune}.",
-        "Put what retrieval finds into each of the {examples}, just as it stands in the prompt in use, train on "
+        "Put what retrieval finds into each of the {examples}, just as it stands in the prompt in use, "
+        "train on "
         "them (04_launch), then {same_test}.",
         (RAFT, FOUNDRY),
     ),

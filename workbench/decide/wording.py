@@ -6,7 +6,7 @@ Sentences are for people: percent and points, no names of fields, the size of wh
 from collections.abc import Callable, Mapping, Sequence
 from math import inf, isinf
 from types import MappingProxyType
-from typing import NamedTuple, cast
+from typing import cast
 
 from workbench.decide.power import detectable, items_needed
 from workbench.decide.situation import (
@@ -17,9 +17,7 @@ from workbench.decide.situation import (
     at_least,
     gold_closes,
     interval,
-    money_decides,
     taste,
-    to_save,
     trusted,
 )
 
@@ -31,16 +29,16 @@ LABELS: Mapping[str, str] = MappingProxyType(
     {
         "motive": "the reason to ask",
         "target": "the score that is good enough",
-        "requests_per_month": "the number of requests a month",
+        "requests_per_month": "the requests a month",
         "latency_objective_missed": "whether answers are slower than they may be",
-        "task_changes_every_days": "after how many days the task is another one",
+        "task_changes_every_days": "the days until the task is another one",
         "eval_items": "the number of test questions",
         "score": "the score of the best prompt",
         "grader": "who says what is right",
-        "agreement": "how well two people agree on what is right (kappa)",
-        "judge_agreement": "how well the judge agrees with experts",
+        "agreement": "the agreement of two people on what is right (kappa)",
+        "judge_agreement": "the agreement of the judge with experts",
         "prompt_iterations": "the number of prompts that were tried",
-        "shots_gain": "the gain from the last doubling of examples in the prompt",
+        "shots_gain": "the gain of the last doubling of examples in the prompt",
         "more_shots_fit": "whether more examples fit into the prompt",
         "failures": "what is wrong with the failures",
         "private_knowledge": "whether answers need facts that the model cannot know",
@@ -51,9 +49,9 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "teacher_score": "the score of a larger model",
         "pass_rate": "the share of samples that pass",
         "mixed_share": "the share of questions with both passing and failing samples",
-        "months_of_service": "for how many months a tuned model is served",
-        "payback_months": "after how many months training is paid back",
-        "break_even_requests": "from how many requests a month training pays",
+        "months_of_service": "the months that a tuned model is served",
+        "payback_months": "the months until training is paid back",
+        "break_even_requests": "the requests a month from which training pays",
         "demonstrations": "the number of examples with the right answer",
         "pairs": "the number of pairs of a better and a worse answer",
         "prompts": "the number of prompts for a grader",
@@ -71,7 +69,7 @@ _FAILS: Mapping[Failure, str] = MappingProxyType(
         "context_misused": "misread the right document",
         "format": "have the wrong form",
         "instruction": "do something else than the prompt asks",
-        "style": "are right in the wrong style",
+        "style": "have the wrong style",
         "reasoning": "reason wrongly",
         "edge_case": "are unusual cases of what mostly goes right",
         "tool_use": "use tools wrongly",
@@ -79,7 +77,7 @@ _FAILS: Mapping[Failure, str] = MappingProxyType(
 )
 
 
-_IN_PERCENT = {"target", "score", "shots_gain", "gold_context_score", "teacher_score", "pass_rate"}
+_IN_PERCENT = {"target", "score", "gold_context_score", "teacher_score", "pass_rate"}
 _IN_PERCENT |= {"mixed_share", "contradictions"}
 
 
@@ -89,7 +87,9 @@ def percent(share: float) -> str:
 
 
 def counted(number: float, thing: str) -> str:
-    """``1 example``, ``1,000 examples``, ``2.5 months``."""
+    """``1 example``, ``1,000 examples``, ``2.5 months``, ``no pairs``."""
+    if number == 0:
+        return f"no {thing}s"
     shown = f"{number:,.0f}" if number == round(number) or number >= 100 else f"{number:,.1f}"
     return f"{shown} {thing}{'' if shown == '1' else 's'}"
 
@@ -115,6 +115,8 @@ def worded(name: str, value: Value) -> str:
         return value
     if isinf(value):
         return ENDLESS[name]
+    if name == "shots_gain":
+        return f"{100 * value:.1f}".removesuffix(".0") + " points"
     if name in _IN_PERCENT:
         return percent(value)
     return f"{value:,.0f}" if isinstance(value, int) or value >= 100 else f"{value:,.3g}"
@@ -125,7 +127,7 @@ def worded_failures(s: Situation, least: float = 0.1) -> str:
     kinds = sorted((s.failures or {}).items(), key=lambda pair: -pair[1])
     parts = [(percent(share), _FAILS[kind]) for kind, share in kinds if share >= least][:3]
     first = [
-        f"{'all' if amount == '100 %' else f'{amount} of the'} failures {kind}" for amount, kind in parts[:1]
+        f"{'all' if share == '100 %' else f'{share} of the'} failures {kind}" for share, kind in parts[:1]
     ]
     return joined([*first, *(f"{amount} {kind}" for amount, kind in parts[1:])])
 
@@ -187,7 +189,8 @@ def _test_more(s: Situation) -> str:
     seen = detectable(now) if now else inf
     today = f"{now:,} show {f'none below {points(seen)}' if seen <= 1 else 'no difference at all'}"
     return (
-        f"test on {needed - now:,} more questions, {needed:,} in all, which show a difference of {points(show)} "
+        f"test on {needed - now:,} more questions, {needed:,} in all, which show a difference of "
+        f"{points(show)} "
         f"where {today}"
     )
 
@@ -205,11 +208,13 @@ def _retrieve(s: Situation) -> str:
     if s.retrieval_in_place:
         wrong = counted(round((1 - (s.score or 0)) * (s.eval_items or 0)), "failure")
         return (
-            f"compare for the {wrong} the passage that was found with the one that was needed, repair the search, "
+            f"compare for the {wrong} the passage that was found with the one that was needed, repair the "
+            f"search, "
             "and measure again (01_baseline)"
         )
     return (
-        "put the texts that hold the answers into one folder, name it as documents in project.toml, and ask the "
+        "put the texts that hold the answers into one folder, name it as documents in project.toml, and "
+        "ask the "
         f"same {_questions(s)} again (01_baseline)"
     )
 
@@ -218,7 +223,10 @@ def _why_prompt(s: Situation) -> str:
     if s.prompt_iterations is not None and s.prompt_iterations < 3:
         tried = counted(s.prompt_iterations, "prompt")
         return f"only {tried} {'has' if s.prompt_iterations == 1 else 'have'} been tried"
-    return f"the last doubling of the examples in the prompt still added {points(s.shots_gain or 0)}, and more fit"
+    return (
+        f"the last doubling of the examples in the prompt still added {points(s.shots_gain or 0)}, and "
+        f"more fit"
+    )
 
 
 def _better_prompt(s: Situation) -> str:
@@ -231,14 +239,16 @@ def _why_not_paid(s: Situation) -> str:
     parts = []
     if inf in (s.payback_months, s.break_even_requests):
         parts.append("training never pays back")
-    elif (s.payback_months or 0) > (inf if s.months_of_service is None else s.months_of_service):
-        back, served = (counted(round(x or 0, 1), "month") for x in (s.payback_months, s.months_of_service))
-        parts.append(f"training is paid back after {back} where a tuned model is served for {served}")
+    elif back := paid_back(s):
+        parts.append(back)
     if s.requests_per_month is not None and s.requests_per_month < (s.break_even_requests or 0) < inf:
-        have = f"{s.requests_per_month:,}"
-        parts.append(f"it pays from {s.break_even_requests:,.0f} requests a month, and you have {have}")
+        parts.append(
+            f"it pays from {s.break_even_requests:,.0f} requests a month, and you have "
+            f"{s.requests_per_month:,}"
+        )
     return (
-        f"{'cost is why you ask' if s.motive == 'cost' else 'answers are good enough'}, and {joined(parts)}"
+        f"{'cost is why you ask' if s.motive == 'cost' else 'answers are good enough'}, but "
+        f"{'; '.join(parts)}"
     )
 
 
@@ -253,9 +263,10 @@ def _cheaper(s: Situation) -> str:
 
 
 def _another_model(s: Situation) -> str:
-    keep = f"; your {_examples(s)} serve it as they are" if s.demonstrations else ""
+    keep = f"; your {_examples(s)} stay useful" if s.demonstrations else ""
     return (
-        "choose one that can be trained and is served for a year or more (python -m workbench models), and ask it "
+        "choose one that can be trained and is served for a year or more (python -m workbench models), "
+        "and ask it "
         f"the same {_questions(s)} (01_baseline){keep}"
     )
 
@@ -288,27 +299,34 @@ def _same_test(s: Situation) -> str:
     if not s.eval_items:
         return "test on the same questions (06_evaluate)"
     seen = detectable(s.eval_items)
-    shows = f", which show a gain of {points(seen)} or more" if seen <= 1 else ""
+    shows = f", which show a difference of {points(seen)} or more" if seen <= 1 else ""
     return f"test on the same {_questions(s)} (06_evaluate){shows}"
 
 
 def _why_tune(s: Situation) -> str:
     if s.gap is not None and s.gap <= ROUNDING:
-        back = f": {paid}" if (paid := paid_back(s)) else ""
-        return f"{_standing(s)}, and a tuned model does it with a shorter prompt{back}"
-    have = f", and there are {s.demonstrations:,} of them" if s.demonstrations else ""
+        back = f"; {paid}" if (paid := paid_back(s)) else ""
+        return (
+            f"{_standing(s)}; {s.motive} is why you ask, and a tuned model may do the same with a shorter "
+            f"prompt{back}"
+        )
+    have = f", and you have {s.demonstrations:,} of them" if s.demonstrations else ""
     fails = _fails(s)
-    return f"{_standing(s)}{f'{fails}, which examples teach to avoid' if fails else ''}{have}"
+    return f"{_standing(s)}{f'{fails}, which examples can correct' if fails else ''}{have}"
 
 
 def paid_back(s: Situation) -> str:
     """``training is paid back after 2 months of the 24 that the model is served``; empty where it is not."""
     if s.payback_months is None or s.payback_months == inf:
         return ""
-    served = (
-        "" if s.months_of_service in (None, inf) else f" of the {s.months_of_service:,.3g} that it is served"
-    )
-    return f"training is paid back after {counted(round(s.payback_months, 1), 'month')}{served}"
+    found = f"training is paid back after {counted(round(s.payback_months, 1), 'month')}"
+    if s.months_of_service in (None, inf):
+        return found
+    left = round(s.months_of_service or 0, 1)
+    if left >= s.payback_months:
+        return f"{found} of the {left:,g} that the model is served"
+    when = f"after {counted(left, 'month')}" if left else "before"
+    return f"{found}, and the model is switched off {when}"
 
 
 def _examples(s: Situation) -> str:
@@ -357,6 +375,12 @@ def _why_collect(s: Situation) -> str:
     return f"there {'is' if have == 1 else 'are'} {counted(have, thing)} {which} where {needed} are needed"
 
 
+def collected(s: Situation) -> Situation:
+    """The same situation once that list is long enough."""
+    name = _nearest_list(s)
+    return s.but(**{name: NEEDED[name][0]})
+
+
 def _collect(s: Situation) -> str:
     name = _nearest_list(s)
     needed, thing, _, how = NEEDED[name]
@@ -399,81 +423,3 @@ PHRASES: Mapping[str, Callable[[Situation], str]] = MappingProxyType(
         "why_tune": _why_tune,
     }
 )
-
-
-# How far a situation is from the threshold of a rule: 0 is at the threshold, 1 is far away.
-
-
-class Distance(NamedTuple):
-    """How far, and the threshold and the measured value in a sentence."""
-
-    far: float
-    sentence: str
-
-
-def near_share(name: str, threshold: float, sentence: str) -> Callable[[Situation], Distance | None]:
-    """The distance of a share from its threshold; the sentence ends with the share that was measured."""
-
-    def near(s: Situation) -> Distance | None:
-        value = getattr(s, name)
-        return None if value is None else Distance(abs(value - threshold), f"{sentence} {percent(value)}.")
-
-    return near
-
-
-def near_number(
-    name: str, threshold: float, sentence: str, thing: str = ""
-) -> Callable[[Situation], Distance | None]:
-    """The same of a count: how far it is from its threshold, as a share of the larger of the two."""
-
-    def near(s: Situation) -> Distance | None:
-        value = getattr(s, name)
-        if value is None or value == inf:
-            return None
-        shown = counted(round(value, 1), thing) if thing else f"{value:,.0f}"
-        return Distance(abs(value - threshold) / max(value, threshold), f"{sentence} {shown}.")
-
-    return near
-
-
-def near_target(s: Situation) -> Distance | None:
-    """How far the score is from the target."""
-    if s.gap is None or s.target is None or s.score is None:
-        return None
-    enough = f"From {percent(s.target)} right on, the prompt is enough"
-    return Distance(abs(s.gap), f"{enough}; it is at {percent(s.score)}.")
-
-
-def near_knowledge(s: Situation) -> Distance | None:
-    """How far the share of failures that lack knowledge is from half."""
-    lacking = s.failing("missing_knowledge", "retrieval_miss")
-    if lacking is None:
-        return None
-    come = "From half of the failures on that lack knowledge, retrieval comes first"
-    return Distance(abs(0.5 - lacking), f"{come}; {percent(lacking)} do.")
-
-
-def near_shots(s: Situation) -> Distance | None:
-    """How far the last gain of examples in the prompt is from what is worth more of them."""
-    if s.shots_gain is None or not s.more_shots_fit:
-        return None
-    added = f"added {points(s.shots_gain)}" if s.shots_gain > 0 else "added nothing"
-    come = "While a doubling of the examples in the prompt adds 2 points or more, the prompt comes first"
-    return Distance(5 * abs(0.02 - s.shots_gain), f"{come}; the last one {added}.")
-
-
-def near_requests(s: Situation) -> Distance | None:
-    """How far the requests are from those that pay, where money decides."""
-    if not money_decides(s) or s.break_even_requests in (None, inf):
-        return None
-    assert s.break_even_requests is not None
-    sentence = f"Below {s.break_even_requests:,.0f} requests a month training does not pay; you have"
-    return near_number("requests_per_month", s.break_even_requests, sentence)(s)
-
-
-def near_teacher(s: Situation) -> Distance | None:
-    """How far a larger model is from the target, where it could save something."""
-    if s.teacher_score is None or s.target is None or not to_save(s):
-        return None
-    could = f"A larger model that answers {percent(s.target)} right could teach this one"
-    return Distance(abs(s.target - s.teacher_score), f"{could}; it is at {percent(s.teacher_score)}.")
