@@ -32,7 +32,7 @@ def test_each_answer_counts_at_once(form):
     answer(form, grader="programmatic", motive="quality", target="0.5")
     assert form.situation.target == 0.5
     assert form.decision.verdict == "keep_prompting"
-    assert "Keep prompting" in form.children[0].value
+    assert "Keep the prompt as it is" in form.children[0].value
 
 
 def test_an_answer_can_be_taken_back(form):
@@ -58,5 +58,5 @@ def test_without_a_front_end_it_is_a_table_of_the_answers(form, monkeypatch):
     monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
     shown = form._repr_mimebundle_()
     assert set(shown) == {"text/plain", "text/html"}
-    assert "Not yet: build the evaluation first" in shown["text/html"]
+    assert "Not yet: say who grades first" in shown["text/html"]
     assert shown["text/plain"].endswith("(3 of 32 questions answered)")

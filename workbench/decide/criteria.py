@@ -380,7 +380,7 @@ def _missing(s: Situation, name: str) -> Iterator[str]:
     needed, thing, which, _ = NEEDED[name]
     have = getattr(s, name)
     if have is None:
-        yield f"nobody has counted {thing}s {which}"
+        yield f"no {thing}s {which} are known"
     elif have < needed:
         enough = f" where {needed} are needed" if have else ""
         yield f"there {'is' if have == 1 else 'are'} {counted(have, thing)} {which}{enough}"
@@ -405,7 +405,8 @@ def _not_rag(s: Situation) -> Iterator[str]:
 
 
 def _not_sft(s: Situation) -> Iterator[str]:
-    if s.failures and (s.failing("missing_knowledge", "retrieval_miss") or 0) >= 0.5:
+    lacking = s.failing("missing_knowledge", "retrieval_miss") or 0
+    if lacking >= 0.5 or (s.private_knowledge and (gold_closes(s) or 0) >= 0.5):
         yield "training teaches new facts badly"
     yield from _missing(s, "demonstrations")
     if s.trainable is False:
@@ -440,7 +441,7 @@ def _not_rft(s: Situation) -> Iterator[str]:
         yield (
             "this is no reasoning model"
             if s.reasoning_model is False
-            else "only reasoning models can be trained so"
+            else "only reasoning models can be trained that way"
         )
     yield from _share_of(s, "are of reasoning", "reasoning")
     yield from _missing(s, "prompts")

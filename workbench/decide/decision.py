@@ -13,7 +13,7 @@ from math import ceil, inf
 
 from workbench.decide.criteria import CLOSE, against, strengths
 from workbench.decide.rules import RULES, SHORTEST_LIFE, VERDICTS, Rule
-from workbench.decide.situation import Failure, Situation, Value, questions
+from workbench.decide.situation import Failure, Situation, Value, questions, short
 from workbench.decide.wording import LABELS, collected, counted, filled, paid_back, percent, worded
 from workbench.display import table
 from workbench.errors import DataError
@@ -36,6 +36,7 @@ _MEASUREMENTS: Mapping[str, tuple[str, str]] = {
         "build the evaluation",
         "measure the base model on 100 held-out questions or more (01_baseline)",
     ),
+    "grader": ("say who grades", "name what is right: a program, a judge or people (grader in project.toml)"),
     "agreement": (
         "agree on what is right",
         "let two people judge the same 50 answers, and compute their kappa",
@@ -50,7 +51,10 @@ _MEASUREMENTS: Mapping[str, tuple[str, str]] = {
         "try more prompts",
         "count whether twice the examples fit into the prompt (01_baseline)",
     ),
-    "failures": ("sort the failures", "label {wrong} with what is wrong with each (01_baseline)"),
+    "failures": (
+        "sort the failures",
+        "label {wrong} with what is wrong with each (01_baseline; JUDGE there lets a model do it)",
+    ),
     "gold_context_score": (
         "paste the right passages in",
         "put the right passage into the prompt of each question (gold in project.toml) and measure "
@@ -140,10 +144,10 @@ class Decision:
         if not first.missing:
             return filled(first.gate.reason, s)
         way, unknown = first.gate.titled(s), LABELS[first.missing[0]]
-        found = f"{filled('{standing}', s)}. Not known is {unknown}, and it decides"
+        found = f"{filled('{standing}', s)}. One thing is missing, {unknown}, and it decides"
         if way.startswith("Not yet"):
             return f"{found} whether {first.gate.condition}."
-        return f"{found}: if {first.gate.condition}, the advice is to {_low(way)}."
+        return f"{found}: if {first.gate.condition}, the advice is to {_low(way.split(':')[0])}."
 
     @property
     def advice(self) -> str:
@@ -151,7 +155,8 @@ class Decision:
         first = self.matches[0]
         if not first.missing:
             return filled(first.gate.step, self.situation)
-        return f"{_high(self._measure(first.missing[0])[1])}."
+        step = _high(self._measure(first.missing[0])[1])
+        return step if step.endswith("?") else f"{step}."
 
     @property
     def then(self) -> str | None:
@@ -421,16 +426,16 @@ def _money(s: Situation) -> str:
     if s.payback_months is None and s.break_even_requests is None:
         return f"Not known: look up the model's price ({_MODELS} NAME), then count the payback (02_decide)."
     enough, have = s.break_even_requests, s.requests_per_month
-    if inf in (s.payback_months, enough):
+    if enough == inf or (s.payback_months == inf and enough is None):
         return "Training never pays back by what it saves; only better answers can be worth its price."
     back = paid_back(s)
     parts = [back] if back else []
     if enough is not None:
         asked = "" if have is None else f", and you have {have:,}"
-        parts.append(f"it pays from {enough:,.0f} requests a month{asked}")
+        parts.append(f"{'it' if back else 'training'} pays from {enough:,.0f} requests a month{asked}")
     few = enough is not None and have is not None and have < enough
-    worth = " The better answers must be worth the rest." if few and s.motive == "quality" else ""
-    return f"{_high('; '.join(parts))}.{worth}"
+    worth = "; better answers must be worth the rest" if few and s.motive == "quality" and short(s) else ""
+    return f"{_high('; '.join(parts))}{worth}."
 
 
 def _life(s: Situation) -> str:

@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from workbench.decide import wording as say
-from workbench.decide.power import items_needed
 from workbench.decide.situation import (
     Situation,
     Ternary,
@@ -56,6 +55,10 @@ VERDICTS: Mapping[str, str] = MappingProxyType(
 
 SHORTEST_LIFE = 2.0
 """Months of service below which nothing is trained: ours; evaluating and rolling out take weeks."""
+
+
+LUCKY = 0.1
+"""Half an interval that is wider makes of a target that is just met a matter of luck: ours."""
 
 
 class Source(NamedTuple):
@@ -142,9 +145,9 @@ def _too_slow(s: Situation) -> Ternary:
 def _within_noise(s: Situation) -> Ternary:
     """A score within half of its uncertainty of the target: above it only on a test that shows little."""
     width = half_width(s)
-    if width is None or s.gap is None or s.eval_items is None:
+    if width is None or s.gap is None:
         return None
-    if s.gap <= 1e-9 and (width <= say.SHOWN or s.eval_items >= items_needed(say.SHOWN)):
+    if s.gap <= say.ROUNDING and width <= LUCKY:
         return False
     return below(abs(s.gap), width / 2)
 
@@ -241,7 +244,7 @@ RULES: tuple[Rule, ...] = (
         "On {questions} a score of {score} may truly be anything from {interval}, and the target of {target} "
         "lies in between.",
         "{test_more}.",
-        (WILSON, Source("half of the half-width, and 5 points: ours")),
+        (WILSON, Source("half of the half-width, and 10 points: ours")),
         title="Not yet: test on more questions first",
     ),
     Rule(
@@ -279,7 +282,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "G4",
         "keep_prompting",
-        "money decides, and training is not paid back while the model is served",
+        "training is not paid back while the model is served, and saving is the point",
         ("score", "target", "motive", "payback_months", "months_of_service"),
         _paid_back_too_late,
         "{why_not_paid}.",
@@ -290,7 +293,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "G5",
         "keep_prompting",
-        "money decides, and there are too few requests for training and hosting to pay",
+        "there are too few requests for training and hosting to pay, and saving is the point",
         (
             "score",
             "target",
@@ -311,7 +314,9 @@ RULES: tuple[Rule, ...] = (
         "the task becomes another one more often than every 30 days",
         ("task_changes_every_days",),
         lambda s: below(s.task_changes_every_days, 30),
-        "The task becomes another one every {days}, so a tuned model is out of date when it is ready.",
+        "{standing}, but the task becomes another one every {days}, and a tuned model would be out of "
+        "date when "
+        "it is ready.",
         "Change the prompt with the task; think of training once the task stands still for a month or more.",
         (SKILL,),
         title="Keep prompting: the task changes too fast to train for",
@@ -344,7 +349,7 @@ RULES: tuple[Rule, ...] = (
         "the examples are not like the requests in use",
         ("representative",),
         lambda s: no(s.representative),
-        "The examples differ from the requests in use, and a tuned model does what its examples do.",
+        "{standing}, but the examples differ from the requests in use, and a tuned model does what they do.",
         "Collect 50 to 100 questions from real use with their right answers, the base model's failures "
         "first.",
         (CONSIDERATIONS,),
@@ -356,7 +361,7 @@ RULES: tuple[Rule, ...] = (
         "more than 5 % of the examples contradict each other, the test has leaked, or lines are refused",
         ("contradictions", "leaks", "format_errors"),
         _unclean,
-        "{why_repair}.",
+        "{standing}, but {why_repair}.",
         "{repair}.",
         (CONSIDERATIONS, Source("the thresholds: ours")),
         title="Not yet: repair the data first",

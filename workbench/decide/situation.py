@@ -93,6 +93,8 @@ def _sentence(kind: type[object], error: ErrorDetails) -> str:
     if place.endswith(".[key]"):
         return f"{place.removesuffix('.[key]')} is not known; there are {said['expected']}."
     wanted = _SENTENCES.get(error["type"], error["msg"].removeprefix("Value error, ")).format(**said)
+    if place in ENDLESS and error["type"] == "float_type":
+        wanted += f', or "{ENDLESS[place]}"'
     return f"{place} is {error['input']!r}; {wanted}."
 
 

@@ -22,8 +22,8 @@ from workbench.decide.situation import (
 )
 
 ROUNDING = 1e-9
-SHOWN = 0.05
-"""The difference that a test should show before a score near its target is believed: ours."""
+SHOWN = (0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
+"""The differences that a larger test may be sized for, the coarsest first."""
 
 LABELS: Mapping[str, str] = MappingProxyType(
     {
@@ -31,7 +31,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "target": "the score that is good enough",
         "requests_per_month": "the requests a month",
         "latency_objective_missed": "whether answers are slower than they may be",
-        "task_changes_every_days": "the days until the task is another one",
+        "task_changes_every_days": "the days between two changes of the task",
         "eval_items": "the number of test questions",
         "score": "the score of the best prompt",
         "grader": "who says what is right",
@@ -66,7 +66,7 @@ _FAILS: Mapping[Failure, str] = MappingProxyType(
     {
         "missing_knowledge": "lack knowledge",
         "retrieval_miss": "miss the right document",
-        "context_misused": "misread the right document",
+        "context_misused": "misread what was retrieved",
         "format": "have the wrong form",
         "instruction": "do something else than the prompt asks",
         "style": "have the wrong style",
@@ -185,7 +185,7 @@ def _interval(s: Situation) -> str:
 
 def _test_more(s: Situation) -> str:
     now = s.eval_items or 0
-    show, needed = next((d, n) for d in (SHOWN, 0.02, 0.01, 0.005, 0.001) if (n := items_needed(d)) > now)
+    show, needed = next((d, n) for d in SHOWN if (n := items_needed(d)) > now)
     seen = detectable(now) if now else inf
     today = f"{now:,} show {f'none below {points(seen)}' if seen <= 1 else 'no difference at all'}"
     return (
@@ -223,10 +223,8 @@ def _why_prompt(s: Situation) -> str:
     if s.prompt_iterations is not None and s.prompt_iterations < 3:
         tried = counted(s.prompt_iterations, "prompt")
         return f"only {tried} {'has' if s.prompt_iterations == 1 else 'have'} been tried"
-    return (
-        f"the last doubling of the examples in the prompt still added {points(s.shots_gain or 0)}, and "
-        f"more fit"
-    )
+    added = f"the last doubling of the examples in the prompt still added {points(s.shots_gain or 0)}"
+    return f"{added} and more examples fit"
 
 
 def _better_prompt(s: Situation) -> str:
@@ -237,15 +235,14 @@ def _better_prompt(s: Situation) -> str:
 
 def _why_not_paid(s: Situation) -> str:
     parts = []
-    if inf in (s.payback_months, s.break_even_requests):
+    if s.break_even_requests == inf or (s.payback_months == inf and s.break_even_requests is None):
         parts.append("training never pays back")
     elif back := paid_back(s):
         parts.append(back)
-    if s.requests_per_month is not None and s.requests_per_month < (s.break_even_requests or 0) < inf:
-        parts.append(
-            f"it pays from {s.break_even_requests:,.0f} requests a month, and you have "
-            f"{s.requests_per_month:,}"
-        )
+    have, enough = s.requests_per_month, s.break_even_requests
+    if have is not None and enough is not None and have < enough < inf:
+        what = "it" if parts else "training"
+        parts.append(f"{what} pays from {enough:,.0f} requests a month, and you have {have:,}")
     return (
         f"{'cost is why you ask' if s.motive == 'cost' else 'answers are good enough'}, but "
         f"{'; '.join(parts)}"
@@ -265,7 +262,7 @@ def _cheaper(s: Situation) -> str:
 def _another_model(s: Situation) -> str:
     keep = f"; your {_examples(s)} stay useful" if s.demonstrations else ""
     return (
-        "choose one that can be trained and is served for a year or more (python -m workbench models), "
+        "choose a model that can be trained and is served for a year or more (python -m workbench models), "
         "and ask it "
         f"the same {_questions(s)} (01_baseline){keep}"
     )
@@ -311,8 +308,11 @@ def _why_tune(s: Situation) -> str:
             f"prompt{back}"
         )
     have = f", and you have {s.demonstrations:,} of them" if s.demonstrations else ""
-    fails = _fails(s)
-    return f"{_standing(s)}{f'{fails}, which examples can correct' if fails else ''}{have}"
+    fails, can = _fails(s), ", which examples can correct"
+    if at_least(s.failing("reasoning"), 0.5):
+        can = "; examples that show the steps to the answer can help"
+        have = f", and you have {_examples(s)} to start from"
+    return f"{_standing(s)}{f'{fails}{can}' if fails else ''}{have}"
 
 
 def paid_back(s: Situation) -> str:
