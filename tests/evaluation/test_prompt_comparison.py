@@ -235,6 +235,7 @@ def test_failures_and_evidence_are_recorded_with_the_baseline(project: Project):
         "unlabelled": 0,
         "labelled_by": {"rule": 1},
         "shares": {"format": 1.0},
+        "kinds": {"format": 1.0},
         "list": "failures/failures.jsonl",
     }
     [line] = (project.path / "failures" / "failures.jsonl").read_text().splitlines()
