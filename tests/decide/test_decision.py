@@ -414,12 +414,20 @@ def test_never_and_unlimited_are_values_in_files_and_pages():
     assert decide(never).reason == "Cost is why you ask, but training never pays back."
 
 
-def test_an_opened_page_has_the_rules_and_all_that_was_known(unstyled):
-    page = unstyled(decide(READY.but(leaks=3)).page)
+def test_an_opened_page_has_the_rules_and_all_that_was_known():
+    page = decide(READY.but(leaks=3)).page
     assert page.startswith(
         "# Not yet: repair the data first\n\nThe best prompt answers 50 % of 200 questions"
     )
     assert "**After that:** fine-tune on demonstrations (SFT)." in page
-    assert '<th scope="row">What is wrong with the failures</th>' in page
-    assert "<td>60 % do something else than the prompt asks, 40 % have the wrong form</td>" in page
-    assert "Landis &amp; Koch 1977" in page
+    told = "60 % do something else than the prompt asks, 40 % have the wrong form"
+    assert f"| What is wrong with the failures | {told} |" in page
+    rules = page.partition("<summary>The rules, in their order</summary>")[2]
+    assert "| two people agree on what is right by less than kappa 0.4 | no | " in rules
+    assert "yes; the share of examples that contradict another one: 0 %; the number of examples" in rules
+
+
+def test_a_score_of_nothing_is_said_in_words():
+    assert decide(READY.but(score=0.0)).reason.startswith(
+        "The best prompt answers none of 200 questions right,"
+    )

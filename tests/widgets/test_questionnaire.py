@@ -49,7 +49,9 @@ def test_an_answer_that_cannot_be_is_told_and_the_others_stand(form):
     answer(form, target="85 %")
     assert "target is &#x27;85 %&#x27;; it should be a number." in form.children[1].value
     assert form.situation.facts == {"score": 0.5, "eval_items": 120, "trainable": True}
+    assert "Before that answer:" in form.children[0].value  # the verdict is an earlier one's
     answer(form, target="0.85")
+    assert "Before that answer:" not in form.children[0].value
     assert form.children[1].value == ""
     assert form.situation.target == 0.85
 

@@ -190,9 +190,9 @@ class Decision:
         """The thresholds that this situation is nearest to and that would lead elsewhere if crossed."""
         found = []
         for far, change, other in _crossings(self.situation):
-            title = decide(other).title
-            if title != self.title:
-                found.append((far, f"If {change}, you would {_low(title.removeprefix('Not yet: '))}."))
+            then = decide(other)
+            if then.title != self.title and not then.matches[0].missing:
+                found.append((far, f"If {change}, you would {_low(then.title.removeprefix('Not yet: '))}."))
         return tuple(sentence for _, sentence in sorted(found)[:_NEAREST])
 
     @property
@@ -255,8 +255,10 @@ class Decision:
     @property
     def page(self) -> str:
         """The decision on one page of Markdown, to file or to send; rules and facts are folded."""
-        folded = "".join(f"\n{_folded(title, html)}\n" for title, html in self._details)
-        return f"{self.brief}{folded}"
+        return self.brief + "".join(
+            f"\n<details><summary>{title}</summary>\n\n{_in_markdown(columns, rows)}\n\n</details>\n"
+            for title, columns, rows in self._details
+        )
 
     def __repr__(self) -> str:
         """The verdict, its reason and the next step."""
@@ -277,7 +279,11 @@ class Decision:
             f"<p><b>{heading}</b></p><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
             for heading, lines in self._lists
         )
-        return self.summary() + told + "".join(_folded(title, html) for title, html in self._details)
+        folded = (
+            f"<details><summary>{title}</summary>{table('', columns, rows)}</details>"
+            for title, columns, rows in self._details
+        )
+        return self.summary() + told + "".join(folded)
 
     @property
     def _told(self) -> tuple[Match, ...]:
@@ -309,25 +315,23 @@ class Decision:
             yield "What would change it", changes
 
     @property
-    def _details(self) -> Iterator[tuple[str, str]]:
-        known = [(_high(LABELS[name]), worded(name, value)) for name, value in self.situation.facts.items()]
-        yield "What was known", table("", ("", ""), known)
+    def _details(self) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+        facts = self.situation.facts.items()
+        known = [(_high(LABELS[name]), worded(name, value)) for name, value in facts]
+        yield "What was known", ("fact", "value"), known
         held = {match.gate.id: match for match in self._told}
         rules = [
             (
-                _answer(held.get(rule.id)),
                 rule.condition,
+                _answer(held.get(rule.id)),
                 rule.titled(self.situation),
                 "; ".join(" ".join(filter(None, source)) for source in rule.sources),
             )
             for rule in RULES
         ]
-        yield "The rules, in their order", table("", ("here", "if", "then", "source"), rules)
+        yield "The rules, in their order", ("if", "here", "then", "source"), rules
         ways = [(VERDICTS[way], f"{strength:.0f}") for way, strength in self.strengths.items()]
-        yield (
-            "How strongly the evidence speaks for each way, from 0 to 100",
-            table("", ("way", "strength"), ways),
-        )
+        yield "How strongly the evidence speaks for each way, from 0 to 100", ("way", "strength"), ways
 
     def _titled(self, match: Match) -> str:
         if not match.missing:
@@ -463,8 +467,9 @@ def _latency(s: Situation) -> str:
     )
 
 
-def _folded(title: str, html: str) -> str:
-    return f"<details><summary>{title}</summary>{html}</details>"
+def _in_markdown(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [columns, ("---",) * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |".replace("\n", "; ") for cells in lines)
 
 
 def _answer(match: Match | None) -> str:

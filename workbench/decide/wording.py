@@ -156,7 +156,8 @@ def _standing(s: Situation) -> str:
     if s.score is None:
         return "there is no score of the base model yet"
     on = f" of {_questions(s)}" if s.eval_items else ""
-    found = f"the best prompt answers {percent(s.score)}{on} right"
+    share = {0: "none", 1: "all"}.get(s.score, percent(s.score))
+    found = f"the best prompt answers {share}{on} right"
     if s.gap is None or s.target is None:
         return found
     place = f"{points(s.gap)} below" if s.gap > ROUNDING else "which reaches"
