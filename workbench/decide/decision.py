@@ -14,7 +14,16 @@ from math import ceil, inf
 from workbench.decide.criteria import CLOSE, against, strengths
 from workbench.decide.rules import RULES, SHORTEST_LIFE, VERDICTS, Rule
 from workbench.decide.situation import Failure, Situation, Value, questions, short
-from workbench.decide.wording import LABELS, collected, counted, filled, paid_back, percent, worded
+from workbench.decide.wording import (
+    LABELS,
+    collected,
+    counted,
+    filled,
+    from_requests,
+    paid_back,
+    percent,
+    worded,
+)
 from workbench.display import table
 from workbench.errors import DataError
 
@@ -399,6 +408,8 @@ def _crossings(s: Situation) -> Iterator[tuple[float, str, Situation]]:
     for name, values in thresholds.items():
         now = getattr(s, name)
         for value in values if now is not None and now != inf else ():
+            if value <= 0:
+                continue
             whole = isinstance(now, int)
             less = value - 1 if whole else value * 0.999
             to = max(0, less) if now >= value else value
@@ -436,7 +447,7 @@ def _money(s: Situation) -> str:
     parts = [back] if back else []
     if enough is not None:
         asked = "" if have is None else f", and you have {have:,}"
-        parts.append(f"{'it' if back else 'training'} pays from {enough:,.0f} requests a month{asked}")
+        parts.append(f"{'it' if back else 'training'} pays {from_requests(enough)}{asked}")
     few = enough is not None and have is not None and have < enough
     worth = "; better answers must be worth the rest" if few and s.motive == "quality" and short(s) else ""
     return f"{_high('; '.join(parts))}{worth}."

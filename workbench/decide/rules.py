@@ -128,7 +128,10 @@ class Rule:
             return title
         if self.verdict == "add_rag":
             return "Keep retrieval, and repair it"
-        return title if "etrieval" in title else f"{title}, and keep retrieval"
+        if "etrieval" in title:
+            return title
+        verdict, colon, why = title.partition(": ")
+        return f"{verdict}, and keep retrieval{colon}{why}"
 
 
 # What the rules ask.

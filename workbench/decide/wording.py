@@ -17,6 +17,8 @@ from workbench.decide.situation import (
     at_least,
     gold_closes,
     interval,
+    met,
+    short,
     taste,
     trusted,
 )
@@ -84,6 +86,11 @@ _IN_PERCENT |= {"mixed_share", "contradictions"}
 def percent(share: float) -> str:
     """``5.8 %``, ``70 %``."""
     return f"{100 * share:.1f}".removesuffix(".0") + " %"
+
+
+def from_requests(number: float) -> str:
+    """``from 1,000 requests a month``, or from the first."""
+    return f"from {number:,.0f} requests a month" if number >= 1 else "from the first request"
 
 
 def counted(number: float, thing: str) -> str:
@@ -185,8 +192,8 @@ def _interval(s: Situation) -> str:
 
 
 def _test_more(s: Situation) -> str:
-    now = s.eval_items or 0
-    show, needed = next((d, n) for d in SHOWN if (n := items_needed(d)) > now)
+    now, sizes = s.eval_items or 0, SHOWN if met(s) else SHOWN[1:]
+    show, needed = next((d, n) for d in sizes if (n := items_needed(d)) > now)
     seen = detectable(now) if now else inf
     today = f"{now:,} show {f'none below {points(seen)}' if seen <= 1 else 'no difference at all'}"
     return (
@@ -207,9 +214,11 @@ def _gold(s: Situation) -> str:
 
 def _retrieve(s: Situation) -> str:
     if s.retrieval_in_place:
-        wrong = counted(round((1 - (s.score or 0)) * (s.eval_items or 0)), "failure")
+        number = round((1 - (s.score or 0)) * (s.eval_items or 0))
+        wrong = counted(number, "failure") if number <= 50 else f"50 of the {number:,} failures"
+        wrong = f"the {wrong}" if number <= 50 else wrong
         return (
-            f"compare for the {wrong} the passage that was found with the one that was needed, repair the "
+            f"compare for {wrong} the passage that was found with the one that was needed, repair the "
             f"search, "
             "and measure again (01_baseline)"
         )
@@ -221,6 +230,8 @@ def _retrieve(s: Situation) -> str:
 
 
 def _why_prompt(s: Situation) -> str:
+    if s.prompt_iterations == 0:
+        return "no prompt has been tried yet"
     if s.prompt_iterations is not None and s.prompt_iterations < 3:
         tried = counted(s.prompt_iterations, "prompt")
         return f"only {tried} {'has' if s.prompt_iterations == 1 else 'have'} been tried"
@@ -243,7 +254,7 @@ def _why_not_paid(s: Situation) -> str:
     have, enough = s.requests_per_month, s.break_even_requests
     if have is not None and enough is not None and have < enough < inf:
         what = "it" if parts else "training"
-        parts.append(f"{what} pays from {enough:,.0f} requests a month, and you have {have:,}")
+        parts.append(f"{what} pays {from_requests(enough)}, and you have {have:,}")
     return (
         f"{'cost is why you ask' if s.motive == 'cost' else 'answers are good enough'}, but "
         f"{'; '.join(parts)}"
@@ -320,14 +331,16 @@ def paid_back(s: Situation) -> str:
     """``training is paid back after 2 months of the 24 that the model is served``; empty where it is not."""
     if s.payback_months is None or s.payback_months == inf:
         return ""
-    found = f"training is paid back after {counted(round(s.payback_months, 1), 'month')}"
+    back = round(s.payback_months, 1)
+    after = f"after {counted(back, 'month')}" if back else "at once"
+    found = f"training is paid back {after}"
     if s.months_of_service in (None, inf):
         return found
     left = round(s.months_of_service or 0, 1)
-    if left >= s.payback_months:
-        return f"{found} of the {left:,g} that the model is served"
-    when = f"after {counted(left, 'month')}" if left else "before"
-    return f"{found}, and the model is switched off {when}"
+    if left and left >= s.payback_months:
+        return f"{found} of the {left:,g} that the model is served" if back else found
+    when = f"switched off after {counted(left, 'month')}" if left else "switched off already"
+    return f"{found}, and the model is {when}"
 
 
 def _examples(s: Situation) -> str:
@@ -360,13 +373,15 @@ NEEDED: Mapping[str, tuple[int, str, str, str]] = MappingProxyType(
 
 
 def _nearest_list(s: Situation) -> str:
-    """Which list is nearest to being long enough, of those that the failures ask for."""
+    """Which list is nearest to being long enough, of the short ones that the failures ask for."""
     asked = ["demonstrations"]
-    if taste(s):
+    if short(s) and taste(s):
         asked.append("pairs")
-    if at_least(s.failing("reasoning"), 0.5) and trusted(s) and s.reasoning_model is not False:
+    graded = trusted(s) and s.reasoning_model is not False
+    if short(s) and at_least(s.failing("reasoning"), 0.5) and graded:
         asked.append("prompts")
-    return max(asked, key=lambda name: (getattr(s, name) or 0) / NEEDED[name][0])
+    filled = {name: (getattr(s, name) or 0) / NEEDED[name][0] for name in asked}
+    return max((name for name in asked if filled[name] < 1), key=lambda name: filled[name])
 
 
 def _why_collect(s: Situation) -> str:
