@@ -45,8 +45,8 @@ PAGES = {
             "**Next:** Repair or remove these 6 rows (03_build_data, or python -m workbench fix), "
             "then run this again.",
             "**After that:** fine-tune on demonstrations (SFT).",
-            "- **Money.** Training pays from 1,629,000 requests a month, and you have 100,000; "
-            "better answers must be worth the rest.",
+            "- **Money.** Training pays from about 1.6 million requests a month, and you have "
+            "100,000; better answers must be worth the rest.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
             "- **Latency.** Answers are fast enough.",
@@ -74,8 +74,8 @@ PAGES = {
             "wrong form, which examples can correct, and you have 421 of them.",
             "**Next:** Train on the 421 examples (03_build_data, 04_launch), then test on the same "
             "120 questions (06_evaluate), which show a difference of 11.3 points or more.",
-            "- **Money.** Training pays from 1,629,000 requests a month, and you have 100,000; "
-            "better answers must be worth the rest.",
+            "- **Money.** Training pays from about 1.6 million requests a month, and you have "
+            "100,000; better answers must be worth the rest.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
             "- **Latency.** Answers are fast enough.",
@@ -103,7 +103,7 @@ PAGES = {
             "%: it is good enough as it is.",
             "**Next:** Put this prompt to use, and ask the 300 questions again whenever the model "
             "or the task changes.",
-            "- **Money.** Training pays from 1,629,000 requests a month, and you have 100,000.",
+            "- **Money.** Training pays from about 1.6 million requests a month, and you have 100,000.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
             "- **Latency.** Answers are fast enough.",
@@ -128,8 +128,8 @@ PAGES = {
             "gap.",
             "**Next:** Compare for the 48 failures the passage that was found with the one that "
             "was needed, repair the search, and measure again (01_baseline).",
-            "- **Money.** Training pays from 1,629,000 requests a month, and you have 100,000; "
-            "better answers must be worth the rest.",
+            "- **Money.** Training pays from about 1.6 million requests a month, and you have "
+            "100,000; better answers must be worth the rest.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
             "- **Latency.** Answers are fast enough.",
@@ -161,8 +161,8 @@ PAGES = {
             "right, which closes all of the gap.",
             "**Next:** Put the texts that hold the answers into one folder, name it as documents "
             "in project.toml, and ask the same 300 questions again (01_baseline).",
-            "- **Money.** Training pays from 1,629,000 requests a month, and you have 100,000; "
-            "better answers must be worth the rest.",
+            "- **Money.** Training pays from about 1.6 million requests a month, and you have "
+            "100,000; better answers must be worth the rest.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
             "- **Latency.** Not known whether answers are fast enough (say so in the form, or in "
@@ -185,8 +185,8 @@ PAGES = {
             "%, and the last doubling of the examples in the prompt still added 4.5 points and "
             "more examples fit.",
             "**Next:** Show twice as many examples (01_baseline), until a doubling adds less than 2 points.",
-            "- **Money.** Training pays from 1,629,000 requests a month, and you have 100,000; "
-            "better answers must be worth the rest.",
+            "- **Money.** Training pays from about 1.6 million requests a month, and you have "
+            "100,000; better answers must be worth the rest.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
             "- **Latency.** Answers are fast enough.",
@@ -217,13 +217,13 @@ PAGES = {
         (
             "# Keep prompting: training would not pay",
             "Cost is why you ask, but training is paid back after 1,200 months, and the model is "
-            "switched off after 1 month; it pays from 1,466,840 requests a month, and you have "
-            "10,000.",
+            "switched off after 1 month; it pays from about 1.5 million requests a month, and you "
+            "have 10,000.",
             "**Next:** Compare prompt caching and a cheaper base model with what you pay now (the "
             "costs in 02_decide); if the 25 points to the target matter more than cost, ask again "
             "with quality as motive.",
             "- **Money.** Training is paid back after 1,200 months, and the model is switched off "
-            "after 1 month; it pays from 1,466,840 requests a month, and you have 10,000.",
+            "after 1 month; it pays from about 1.5 million requests a month, and you have 10,000.",
             "- **Service life.** A tuned model is served for 1 month; by then train it again from "
             "another base.",
             "- **Latency.** Answers are fast enough.",
@@ -282,7 +282,7 @@ PAGES = {
             "**Next:** Test on 130 more questions, 155 in all, which show a difference of 10 "
             "points where 25 show none below 28.5 points.",
             "**After that:** keep the prompt as it is.",
-            "- **Money.** Training pays from 1,629,000 requests a month, and you have 100,000.",
+            "- **Money.** Training pays from about 1.6 million requests a month, and you have 100,000.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
             "- **Latency.** Answers are fast enough.",
@@ -297,8 +297,8 @@ PAGES = {
             "answer where 500 are needed.",
             "**Next:** Collect 50 more pairs: two answers to a question, and which is better.",
             "**After that:** fine-tune on preferences (DPO).",
-            "- **Money.** Training pays from 1,629,000 requests a month, and you have 100,000; "
-            "better answers must be worth the rest.",
+            "- **Money.** Training pays from about 1.6 million requests a month, and you have "
+            "100,000; better answers must be worth the rest.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
             "- **Latency.** Answers are fast enough.",
@@ -336,8 +336,8 @@ PAGES = {
             "show the steps to the answer can help, and you have 421 examples to start from.",
             "**Next:** Train on the 421 examples (03_build_data, 04_launch), then test on the same "
             "120 questions (06_evaluate), which show a difference of 11.3 points or more.",
-            "- **Money.** Training pays from 1,629,000 requests a month, and you have 100,000; "
-            "better answers must be worth the rest.",
+            "- **Money.** Training pays from about 1.6 million requests a month, and you have "
+            "100,000; better answers must be worth the rest.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
             "- **Latency.** Answers are fast enough.",

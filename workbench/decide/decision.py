@@ -5,7 +5,7 @@ the next measurement; measuring it and asking again is how a decision is reached
 colleague would write it; the rules, their sources and all that was known stand folded behind it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
@@ -88,7 +88,7 @@ _MEASUREMENTS: Mapping[str, tuple[str, str]] = {
     "trainable": ("look up the model", f"look up whether the model can be fine-tuned ({_MODELS} NAME)"),
     "reasoning_model": ("look up the model", f"look up whether it is a reasoning model ({_MODELS} NAME)"),
 }
-_OF_THE_DATA = (
+_OF_THE_DATA = [
     "representative",
     "contradictions",
     "leaks",
@@ -96,16 +96,21 @@ _OF_THE_DATA = (
     "demonstrations",
     "pairs",
     "prompts",
-)
-_TO_FIND_OUT = ("trainable", "reasoning_model", "months_of_service", "payback_months", "break_even_requests")
-_TO_FIND_OUT += (
+]
+_TO_FIND_OUT = [
+    "trainable",
+    "reasoning_model",
+    "months_of_service",
+    "payback_months",
+    "break_even_requests",
     "motive",
     "target",
     "requests_per_month",
     "latency_objective_missed",
     "task_changes_every_days",
-)
-_TO_FIND_OUT += ("private_knowledge", "retrieval_in_place")
+    "private_knowledge",
+    "retrieval_in_place",
+]
 _NEAREST = 4
 
 
@@ -324,7 +329,7 @@ class Decision:
             yield "What would change it", changes
 
     @property
-    def _details(self) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    def _details(self) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
         facts = self.situation.facts.items()
         known = [(_high(LABELS[name]), worded(name, value)) for name, value in facts]
         yield "What was known", ("fact", "value"), known
@@ -360,13 +365,14 @@ class Decision:
 
 def decide(situation: Situation) -> Decision:
     """Say what to do in this situation, why, and what would change it."""
-    matches = []
+    matches, facts = [], situation.facts
     for gate in RULES:
         holds = gate.holds(situation)
         if holds is False:
             continue
-        known = {name: value for name in gate.reads if (value := situation.facts.get(name)) is not None}
-        missing = tuple(name for name in gate.reads if name not in known) if holds is None else ()
+        reads = gate.reads.split()
+        known = {name: facts[name] for name in reads if name in facts}
+        missing = tuple(name for name in reads if name not in known) if holds is None else ()
         matches.append(Match(gate, known, missing))
     return Decision(situation, tuple(matches), strengths(situation))
 
@@ -423,8 +429,9 @@ def _crossings(s: Situation) -> Iterator[tuple[float, str, Situation]]:
     for what, kinds in _KINDS.items():
         now = s.failing(*kinds)
         if s.failures and now is not None and now < 0.5:
-            rest = {kind: share * 0.5 / (1 - now) for kind, share in s.failures.items() if kind not in kinds}
-            other = s.but(failures={**rest, kinds[0]: 0.5})
+            half: dict[str, float] = {kinds[0]: 0.5}
+            half |= {kind: share * 0.5 / (1 - now) for kind, share in s.failures.items() if kind not in kinds}
+            other = s.but(failures=half)
             yield 1 - now / 0.5, f"half of the failures {what} (now {percent(now)})", other
 
 
@@ -478,8 +485,8 @@ def _latency(s: Situation) -> str:
     )
 
 
-def _in_markdown(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [columns, ("---",) * len(columns), *rows]
+def _in_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(cells)} |".replace("\n", "; ") for cells in lines)
 
 

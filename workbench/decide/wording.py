@@ -89,7 +89,9 @@ def percent(share: float) -> str:
 
 
 def from_requests(number: float) -> str:
-    """``from 1,000 requests a month``, or from the first."""
+    """``from 1,000 requests a month``, ``from about 1.6 million requests a month``, or from the first."""
+    if number >= 1e6:
+        return f"from about {number / 1e6:,.1f} million requests a month"
     return f"from {number:,.0f} requests a month" if number >= 1 else "from the first request"
 
 
@@ -163,7 +165,7 @@ def _standing(s: Situation) -> str:
     if s.score is None:
         return "there is no score of the base model yet"
     on = f" of {_questions(s)}" if s.eval_items else ""
-    share = {0: "none", 1: "all"}.get(s.score, percent(s.score))
+    share = {0.0: "none", 1.0: "all"}.get(s.score, percent(s.score))
     found = f"the best prompt answers {share}{on} right"
     if s.gap is None or s.target is None:
         return found
