@@ -88,29 +88,11 @@ _MEASUREMENTS: Mapping[str, tuple[str, str]] = {
     "trainable": ("look up the model", f"look up whether the model can be fine-tuned ({_MODELS} NAME)"),
     "reasoning_model": ("look up the model", f"look up whether it is a reasoning model ({_MODELS} NAME)"),
 }
-_OF_THE_DATA = [
-    "representative",
-    "contradictions",
-    "leaks",
-    "format_errors",
-    "demonstrations",
-    "pairs",
-    "prompts",
-]
-_TO_FIND_OUT = [
-    "trainable",
-    "reasoning_model",
-    "months_of_service",
-    "payback_months",
-    "break_even_requests",
-    "motive",
-    "target",
-    "requests_per_month",
-    "latency_objective_missed",
-    "task_changes_every_days",
-    "private_knowledge",
-    "retrieval_in_place",
-]
+_OF_THE_DATA = "representative contradictions leaks format_errors demonstrations pairs prompts"
+_TO_FIND_OUT = (
+    "trainable reasoning_model months_of_service payback_months break_even_requests motive target "
+    "requests_per_month latency_objective_missed task_changes_every_days private_knowledge retrieval_in_place"
+)
 _NEAREST = 4
 
 
@@ -127,9 +109,9 @@ class Match:
         """Where it leads; to "not yet" where it cannot be told."""
         if not self.missing:
             return self.gate.verdict
-        if self.missing[0] in _TO_FIND_OUT:
+        if self.missing[0] in _TO_FIND_OUT.split():
             return "not_yet_find_out"
-        return "not_yet_collect_data" if self.missing[0] in _OF_THE_DATA else "not_yet_build_eval"
+        return "not_yet_collect_data" if self.missing[0] in _OF_THE_DATA.split() else "not_yet_build_eval"
 
 
 @dataclass(frozen=True, repr=False)
