@@ -7,6 +7,7 @@ import pytest
 
 from workbench.decide.criteria import criteria
 from workbench.decide.decision import decide
+from workbench.decide.payback import payback
 from workbench.decide.power import items_needed
 from workbench.decide.rules import RULES, VERDICTS
 from workbench.decide.situation import Situation, half_width, questions, schema_of, situation
@@ -345,6 +346,22 @@ def test_what_the_pages_claim_stands_beside_what_is_known_and_what_was_measured(
     assert (dpo.known.split(":")[0], dpo.measured) == ("Contested", "There are no pairs.")
     assert told["Shorter prompts, which lead to cost savings"].measured == "475 prompt tokens become 35."
     assert told["Quicker responses"].measured == ""
+    base = {"name": "large, best prompt", "prompt_tokens": 475, "completion_tokens": 20}
+    base |= {"input_price": 2.0, "output_price": 8.0}
+    own = base | {"name": "large, tuned", "prompt_tokens": 35, "training": 10_000}
+    small = base | {
+        "name": "small tuned in its place",
+        "input_price": 0.1,
+        "output_price": 0.3,
+        "training": 10,
+    }
+    money = payback({"base": base, "ways": [own, small], "requests_per_month": 100_000})
+    told = {claim.claim: claim for claim in criteria(READY).claims(None, money).claims}
+    assert told["Shorter prompts, which lead to cost savings"].measured.startswith(
+        "large, tuned does not pay:"
+    )
+    place = told["A smaller tuned model does what a larger one does"].measured
+    assert place.startswith("small tuned in its place saves $")
     sources = [source for claim in measured.claims for source in (claim.page, *claim.sources)]
     assert all(source.url.startswith("https://") for source in sources)
     html = measured._repr_html_()

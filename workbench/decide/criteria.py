@@ -318,17 +318,17 @@ def _claims(s: Situation, tokens: Mapping[str, float], money: "Payback | None") 
     )
     long, short = tokens.get("long_prompt"), tokens.get("short_prompt")
     prompts = f"{long:,.0f} prompt tokens become {short:,.0f}." if long and short else ""
-    ways = [outlook.sentence for outlook in money.outlooks if outlook.likely.way.training] if money else []
+    itself, in_its_place = _tuned_ways(money) if money else ("", "")
     yield Claim(
         "Shorter prompts, which lead to cost savings",
         CONSIDERATIONS,
-        "Where the saved tokens are worth more than training and hosting; a cached prompt costs a "
-        "fraction, and "
-        "hosting is billed by the hour.",
+        "Where the saved tokens are worth more than training and hosting; a cached prompt costs a fraction, "
+        "and hosting is billed by the hour.",
         (Source("Azure, cost management", f"{LEARN}/ai-foundry/openai/how-to/fine-tuning-cost-management"),),
-        " ".join(filter(None, (prompts, *ways[:1]))),
+        " ".join(filter(None, (prompts, itself))),
     )
     slow = s.latency_objective_missed
+    larger = "" if s.teacher_score is None else f"A larger model is at {percent(s.teacher_score)}."
     yield Claim(
         "Quicker responses",
         CONSIDERATIONS,
@@ -342,25 +342,28 @@ def _claims(s: Situation, tokens: Mapping[str, float], money: "Payback | None") 
         CONSIDERATIONS,
         "On narrow tasks it can; measure it on your own questions, beside the larger one.",
         (Source("LoRA Land 2024", f"{ARXIV}/2405.00732"), Source("Medprompt 2023", f"{ARXIV}/2311.16452")),
-        " ".join(
-            filter(
-                None,
-                (
-                    "" if s.teacher_score is None else f"A larger model is at {percent(s.teacher_score)}.",
-                    *ways[1:],
-                ),
-            )
-        ),
+        " ".join(filter(None, (larger, in_its_place))),
     )
     yield Claim(
         "DPO is equally effective at alignment as reinforcement from human feedback",
         CONSIDERATIONS,
-        "Contested: well-tuned PPO beat DPO on every test bed of one study. Alone, DPO on a model that "
-        "does not "
-        "know the format yet is weak: 4.76 against 6.64 for SFT and 7.00 for both.",
+        "Contested: well-tuned PPO beat DPO on every test bed of one study. Where the model does not know the "
+        "format yet, DPO alone is weak: 4.76 against 6.64 for SFT and 7.00 for both.",
         (Source("Xu et al. 2024", f"{ARXIV}/2404.10719"), Source("Zephyr 2023", f"{ARXIV}/2310.16944")),
         "" if s.pairs is None else f"There are {counted(s.pairs, 'pair')}.",
     )
+
+
+def _tuned_ways(money: "Payback") -> tuple[str, str]:
+    """What the payback says of tuning the model itself, and of tuning others in its place."""
+    model = money.case.base.name.partition(",")[0]
+    itself: list[str] = []
+    others: list[str] = []
+    for outlook in money.outlooks:
+        if outlook.likely.way.training:
+            own = outlook.likely.way.name.startswith(f"{model},")
+            (itself if own else others).append(outlook.sentence)
+    return " ".join(itself), " ".join(others)
 
 
 # Why not each way: what is missing for it, in the figures of the situation.
