@@ -378,6 +378,7 @@ def test_what_no_notebook_measures_has_a_place_in_the_task(mine: Project, files:
     assert (changed.target, changed.situation) == (0.5, task.situation)
     write(mine, task.to_toml(mine.path))
     assert mine.task.situation == task.situation
+    assert "# target =" not in task.to_toml(mine.path)  # it is a setting of its own
     assert "# agreement =  # How well do two people agree" in task.to_toml(mine.path)
 
 

@@ -438,6 +438,8 @@ def _situation_lines(stated: Mapping[str, JSON]) -> list[str]:
         "[situation]",
     ]
     for name, question in questions().items():
+        if hasattr(Task, name) and name not in stated:
+            continue  # a setting of the task already
         value = f"{name} = {_toml_value(stated[name])}" if name in stated else f"# {name} ="
         lines.append(f"{value}  # {question}")
     return lines

@@ -347,8 +347,8 @@ def _claims(s: Situation, tokens: Mapping[str, float], money: "Payback | None") 
     yield Claim(
         "DPO is equally effective at alignment as reinforcement from human feedback",
         CONSIDERATIONS,
-        "Contested: well-tuned PPO beat DPO on every test bed of one study. Where the model does not know the "
-        "format yet, DPO alone is weak: 4.76 against 6.64 for SFT and 7.00 for both.",
+        "Contested: well-tuned PPO beat DPO on every test bed of one study. Where the model does not know "
+        "the format yet, DPO alone is weak: 4.76 against 6.64 for SFT and 7.00 for both.",
         (Source("Xu et al. 2024", f"{ARXIV}/2404.10719"), Source("Zephyr 2023", f"{ARXIV}/2310.16944")),
         "" if s.pairs is None else f"There are {counted(s.pairs, 'pair')}.",
     )

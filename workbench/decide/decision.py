@@ -85,7 +85,11 @@ _MEASUREMENTS: Mapping[str, tuple[str, str]] = {
         "look up the model",
         f"look up when the base model is switched off ({_MODELS} NAME)",
     ),
-    "trainable": ("look up the model", f"look up whether the model can be fine-tuned ({_MODELS} NAME)"),
+    "trainable": (
+        "find out who may train the model",
+        f"look up whether the model can be fine-tuned, and by whom ({_MODELS} NAME); if only by existing "
+        "customers, say whether you are one (EXISTING_CUSTOMER in 02_decide)",
+    ),
     "reasoning_model": ("look up the model", f"look up whether it is a reasoning model ({_MODELS} NAME)"),
 }
 _OF_THE_DATA = "representative contradictions leaks format_errors demonstrations pairs prompts"
