@@ -415,7 +415,7 @@ def _not_sft(s: Situation) -> Iterator[str]:
     if s.trainable is False:
         yield "this model cannot be fine-tuned"
     if s.payback_months == inf and s.motive == "cost":
-        yield "it never pays back"
+        yield "it does not pay back"
 
 
 def _not_dpo(s: Situation) -> Iterator[str]:

@@ -257,10 +257,7 @@ def _why_not_paid(s: Situation) -> str:
     if have is not None and enough is not None and have < enough < inf:
         what = "it" if parts else "training"
         parts.append(f"{what} pays {from_requests(enough)}, and you have {have:,}")
-    return (
-        f"{'cost is why you ask' if s.motive == 'cost' else 'answers are good enough'}, but "
-        f"{'; '.join(parts)}"
-    )
+    return f"{s.motive} is why you ask, but {'; '.join(parts)}"
 
 
 def _cheaper(s: Situation) -> str:
