@@ -347,3 +347,52 @@ class TestRun:
         with pytest.raises(DataError, match=finding):
             runner.state(open_project("gql"), {name: value})
         assert not home.exists()
+
+
+def test_what_no_notebook_measures_has_a_place_in_the_task(mine: Project, files: Path):
+    write(
+        mine,
+        *needed(files),
+        'question = "body"',
+        'answer = "team"',
+        "[situation]",
+        'motive = "cost"',
+        "judge_agreement = 0.7",
+        "latency_objective_missed = true",
+        'payback_months = "never"',
+        "failures = {format = 0.5, style = 0.5}",
+    )
+    task = mine.task
+    assert task.situation == {
+        "motive": "cost",
+        "judge_agreement": 0.7,
+        "latency_objective_missed": True,
+        "payback_months": "never",
+        "failures": {"format": 0.5, "style": 0.5},
+    }
+    answers = task.answers(motive=None, requests_per_month=5)
+    assert (answers["motive"], answers["requests_per_month"], answers["target"]) == ("cost", 5, 0.85)
+    assert answers["task_changes_every_days"] == 365
+    # What a run changes keeps it, and it is written as it was read.
+    changed = changed_task(task, {"target": 0.5})
+    assert (changed.target, changed.situation) == (0.5, task.situation)
+    write(mine, task.to_toml(mine.path))
+    assert mine.task.situation == task.situation
+    assert "# target =" not in task.to_toml(mine.path)  # it is a setting of its own
+    assert "# agreement =  # How well do two people agree" in task.to_toml(mine.path)
+
+
+@pytest.mark.parametrize(
+    ("line", "finding"),
+    [
+        ("motiv = 1", r"project\.toml, \[situation\]: motiv is not known; there are motive, "),
+        ("score = 85", r"project\.toml, \[situation\]: score is 85; it should be 1 or less\."),
+        ("leaks = true", r"leaks is True; it should be a whole number"),
+    ],
+)
+def test_an_answer_that_cannot_be_is_named_with_its_place(
+    mine: Project, files: Path, line: str, finding: str
+):
+    write(mine, *needed(files), "[situation]", line)
+    with pytest.raises(DataError, match=finding):
+        mine.task  # noqa: B018

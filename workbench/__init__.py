@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from workbench.decide.decision import decide as decide
     from workbench.decide.forecast import forecast as forecast
     from workbench.decide.payback import payback as payback
+    from workbench.decide.power import power_table as power_table
     from workbench.decide.situation import situation as situation
     from workbench.errors import DataError as DataError
     from workbench.errors import SetupError as SetupError
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from workbench.evaluation.failures import failures as failures
     from workbench.evaluation.grader_trial import try_grader as try_grader
     from workbench.evaluation.graders.ready_made import grader as grader
-    from workbench.evaluation.power import power_table as power_table
     from workbench.evaluation.probes import forgotten as forgotten
     from workbench.evaluation.probes import probe as probe
     from workbench.evaluation.prompt_comparison import compare_prompts as compare_prompts
@@ -146,7 +146,7 @@ WORDS = {
         "compare": "evaluation.compare",
         "contaminated": "evaluation.compare",
         "forgotten": "evaluation.probes",
-        "power_table": "evaluation.power",
+        "power_table": "decide.power",
         "probe": "evaluation.probes",
         "quality_cost": "widgets.cost_charts",
         "release_check": "evaluation.release_check",

@@ -180,7 +180,7 @@ def _short(facts: Mapping[str, JSON]) -> str:
 # A sample brings its own project.toml (``data/gql/project.toml``): a project of that name needs none.
 
 TASK_FILE = "project.toml"
-Setting: TypeAlias = str | float | None
+Setting: TypeAlias = "str | float | Mapping[str, JSON] | None"
 _GRADER_FILE = re.compile(r"(.+\.(?:py|json))(:\w+)?", re.DOTALL)  # mine.py, mine.json, mine.py:valid
 
 
@@ -231,6 +231,8 @@ class Task(Facts):
     budget: float | None = _stated("US dollars that one training job may cost", kind="dollars")
     provider: str | None = _stated('"local", "azure" or "openai", for this project')
     model: str | None = _stated("the base model, for this project")
+    situation: Mapping[str, JSON] = field(default_factory=dict)
+    """The table ``[situation]``: answers to the questions of 02_decide that no notebook can measure."""
 
     @property
     def instructions(self) -> str | None:
@@ -260,8 +262,17 @@ class Task(Facts):
     @property
     def facts(self) -> dict[str, Setting]:
         """What is stated or has a default, by the names of ``project.toml``."""
-        values = ((each.name, getattr(self, each.name)) for each in SETTINGS)
-        return {name: value for name, value in values if value is not None}
+        values = ((name, getattr(self, name)) for name in (*(each.name for each in SETTINGS), "situation"))
+        return {name: value for name, value in values if value is not None and value != {}}
+
+    def answers(self, **given: JSON) -> dict[str, JSON]:
+        """What is known without measuring: what is given, else what ``[situation]`` says, else the usual.
+
+        ``None`` gives nothing. The usual: quality is why you ask, 100,000 requests come a month, the task
+        stays the same for a year, answers need no private facts, the examples are like the requests in use.
+        """
+        stated = {name: value for name, value in given.items() if value is not None}
+        return {"target": self.target, **_USUAL, **self.situation, **stated}
 
     def to_toml(self, folder: Path) -> str:
         """Write it for a file in ``folder``: each setting with its meaning, unset ones as comments."""
@@ -277,7 +288,7 @@ class Task(Facts):
             if isinstance(value, str) and each.metadata["kind"] in ("file", "grader"):
                 value = _shortened(value, folder)
             lines.append(f"# {each.name} =" if value is None else f"{each.name} = {_toml_value(value)}")
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *_situation_lines(self.situation)]) + "\n"
 
     def _repr_html_(self) -> str:
         facts = self.facts
@@ -289,6 +300,16 @@ class Task(Facts):
 
         return read(path, question=self.question, answer=self.answer, system=self.system)
 
+
+_USUAL: Mapping[str, JSON] = MappingProxyType(
+    {
+        "motive": "quality",
+        "requests_per_month": 100_000,
+        "task_changes_every_days": 365,
+        "private_knowledge": False,
+        "representative": True,
+    }
+)
 
 SETTINGS = tuple(each for each in fields(Task) if each.metadata)
 """The settings of ``project.toml``, in its order; each with its meaning, kind and former parameter."""
@@ -381,6 +402,8 @@ def _settings_in(file: Path) -> dict[str, JSON]:
 def _task(values: Mapping[str, JSON], file: Path) -> Task:
     """Check every setting; the first that is wrong is named with the file and the way out."""
     known = {each.name: str(each.metadata["kind"]) for each in SETTINGS}
+    values = dict(values)
+    stated = values.pop("situation", {})
     for name in values:
         if name not in known:
             near = get_close_matches(name, known, 1)
@@ -390,7 +413,36 @@ def _task(values: Mapping[str, JSON], file: Path) -> Task:
         if name not in values:
             raise DataError(f'{file} does not say {name}; add a line like {name} = "{name}.csv".')
     checked = {name: _value(name, value, known[name], file) for name, value in values.items()}
-    return Task(file, **checked)
+    return Task(file, **checked, situation=_situation(stated, file))
+
+
+def _situation(stated: JSON, file: Path) -> Mapping[str, JSON]:
+    """The table ``[situation]``, each answer checked as the form of 02_decide does."""
+    from workbench.decide.situation import situation
+
+    if not isinstance(stated, Mapping):
+        raise DataError(f'{file}: situation is {stated!r}; write a table: [situation], then motive = "cost".')
+    try:
+        return situation(stated).facts
+    except DataError as error:
+        raise DataError(f"{file}, [situation]: {error}") from None
+
+
+def _situation_lines(stated: Mapping[str, JSON]) -> list[str]:
+    """The table ``[situation]`` with every question; those without an answer as comments."""
+    from workbench.decide.situation import questions
+
+    lines = [
+        "",
+        "# What 02_decide asks and no notebook measures; an answer here counts more than a measurement.",
+        "[situation]",
+    ]
+    for name, question in questions().items():
+        if hasattr(Task, name) and name not in stated:
+            continue  # a setting of the task already
+        value = f"{name} = {_toml_value(stated[name])}" if name in stated else f"# {name} ="
+        lines.append(f"{value}  # {question}")
+    return lines
 
 
 def _value(name: str, value: JSON, kind: str, file: Path) -> Any:
@@ -458,6 +510,8 @@ def _columns(task: Task) -> tuple[str | None, str | None]:
 
 def _toml_value(value: JSON) -> str:
     # A JSON string is a TOML string, but for DEL, which TOML wants escaped.
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name} = {_toml_value(each)}" for name, each in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

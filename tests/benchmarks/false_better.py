@@ -19,8 +19,8 @@ import numpy as np
 from numpy.random import Generator
 from scipy.stats import binom, norm
 
+from workbench.decide.power import exact_power, items_needed, power_table
 from workbench.evaluation.compare import JudgedDifference
-from workbench.evaluation.power import exact_power, items_needed, power_table
 from workbench.evaluation.statistics import (
     Difference,
     cluster_sums,

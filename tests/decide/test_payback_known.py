@@ -38,7 +38,7 @@ def test_whether_a_closed_model_can_be_tuned_depends_on_who_asks():
 
 
 def test_on_this_machine_nothing_ends():
-    assert known_of("nano", service="local", on=DAY) == {"trainable": True}
+    assert known_of("nano", service="local", on=DAY) == {"trainable": True, "months_of_service": "unlimited"}
 
 
 def test_the_tuned_way_has_hosting_the_short_prompt_and_an_end():
@@ -120,3 +120,20 @@ def test_a_training_whose_price_nobody_knows_is_not_free():
         SetupError, match=r"^The price of training gpt-4.1 at azure is not known; put it into"
     ):
         case(training=None)
+
+
+def test_the_decision_is_told_when_the_tuned_way_is_paid_back_while_it_is_served():
+    base = {"name": "base", "prompt_tokens": 3000, "completion_tokens": 200}
+    base |= {"input_price": 0.4, "output_price": 1.6}  # $0.00152 a request
+    tuned = base | {"name": "tuned", "prompt_tokens": 500, "training": 100.0}  # $0.00052
+    dead = payback({"base": base, "ways": [tuned | {"months_of_service": 1}], "requests_per_month": 50_000})
+    assert dead.evidence == {"payback_months": "never", "break_even_requests": pytest.approx(100_000)}
+    paid = payback({"base": base, "ways": [base | {"name": "other"}, tuned], "requests_per_month": 50_000})
+    assert paid.evidence == {
+        "payback_months": pytest.approx(2.0),
+        "break_even_requests": pytest.approx(100_000 / 12),
+    }
+    dearer = payback({"base": tuned, "ways": [base | {"training": 1.0}], "requests_per_month": 50_000})
+    assert dearer.evidence == {"payback_months": "never", "break_even_requests": "never"}
+    switched = payback({"base": base, "ways": [base | {"name": "other"}], "requests_per_month": 1})
+    assert switched.evidence == {}

@@ -15,7 +15,17 @@ from workbench.dataset.dataset import Dataset, Example
 from workbench.decide.situation import FAILURES
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation, Item
-from workbench.evaluation.failures import Failed, Failures, Label, Labels, ask_judge, failures, named, symptom
+from workbench.evaluation.failures import (
+    Failed,
+    Failures,
+    Label,
+    Labels,
+    ask_judge,
+    closed_set,
+    failures,
+    named,
+    symptom,
+)
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.prompt_comparison import PromptComparison, compare_prompts
 from workbench.evaluation.prompts import Documents, Passage, Prompt, gold_context
@@ -148,6 +158,102 @@ def test_with_documents_a_rule_tells_a_missed_passage_from_one_that_was_misread(
 def test_without_the_test_nobody_knows_what_was_retrieved():
     found = failures(tried("?", "?", prompt=Prompt("d", context=SHOP), gold=("By noon.", "By noon.")))
     assert kinds(found) == [None, None]
+
+
+INTENTS = ("card_arrival", "lost_card", "top_up", "exchange_rate")
+
+
+def classified(*pairs: tuple[str, str]) -> PromptComparison:
+    """Answers of a classifier: what is right, and what it said."""
+    items = [item(said, right, question=f"q{place}") for place, (right, said) in enumerate(pairs)]
+    graded = tuple(each.answered(score=float(each.answer == each.reference)) for each in items)
+    return compare_prompts([Evaluation("base", Prompt("few-shot"), grader("exact"), graded, 64, 0.0)])
+
+
+def test_a_closed_set_of_labels_sorts_its_failures_by_itself():
+    right = [(intent, intent) for intent in INTENTS[:3] for _ in range(3)]
+    wrong = [
+        ("card_arrival", "lost_card"),  # most with this label are right: an unusual one
+        ("exchange_rate", "top_up"),  # none with this label is right: it was not understood
+        ("exchange_rate", "The rate is 1.2."),
+        ("exchange_rate", "rates"),
+    ]
+    found = failures(classified(*right, *wrong))
+    told = {failed.item.answer: failed.label for failed in found.items}
+    assert told["lost_card"] == Label(
+        "edge_case",
+        "rule",
+        "another label; 3 of 4 questions with the right one are answered rightly",
+    )
+    assert told["top_up"].kind == "instruction"
+    assert told["The rate is 1.2."] == Label(
+        "format", "rule", "none of the 4 labels that answers are taken from"
+    )
+    assert found.kinds == {"format": 0.5, "instruction": 0.25, "edge_case": 0.25}
+
+
+def test_the_examples_say_which_labels_there_are_where_the_test_is_small():
+    examples = Dataset(
+        "train.csv",
+        tuple(
+            Example(
+                (
+                    {"role": "user", "content": f"{intent} {number}"},
+                    {"role": "assistant", "content": intent},
+                ),
+                f"train.csv:{number}",
+            )
+            for intent in INTENTS
+            for number in range(5)
+        ),
+    )
+    small = classified(("top_up", "lost_card"), ("lost_card", "lost_card"), ("top_up", "Sure!"))
+    assert [failed.label for failed in failures(small).items] == [None, None]
+    assert sorted(filter(None, kinds(failures(small, examples=examples)))) == ["format", "instruction"]
+
+
+@pytest.mark.parametrize(
+    ("references", "closed"),
+    [
+        (["yes", "no"] * 3, True),
+        (["yes", "no"] * 2, False),  # too few to tell
+        (["yes"] * 9, False),
+        (["1", "2", "3"] * 9, False),  # numbers are reckoned, not chosen
+        (["a", "a long answer " * 9] * 9, False),
+        (["one line", "two\nlines"] * 9, False),
+        ([f"label {n}" for n in range(250)] * 3, False),
+    ],
+)
+def test_a_closed_set_is_a_few_short_labels_that_come_again(references: list[str], closed: bool):
+    assert bool(closed_set(references)) is closed
+
+
+def test_what_a_program_grades_has_a_kind_by_its_score_until_somebody_labels_it():
+    mostly_right = failures(tried("By noon.", "By noon.", "At night."))
+    assert (mostly_right.shares, mostly_right.kinds) == ({}, {"edge_case": 1.0})
+    assert len(mostly_right.unlabelled) == 1
+    mostly_wrong = failures(tried("By noon.", "At night.", "Never."))
+    assert mostly_wrong.kinds == {"instruction": 1.0}
+    labelled = mostly_wrong.labelled_with({mostly_wrong.items[0].key: Label("style", "person")})
+    assert labelled.kinds == {"instruction": 0.5, "style": 0.5}
+    assert "they count 1 as instruction" in labelled._repr_html_()
+
+
+def test_a_judges_grade_says_nothing_of_the_kind():
+    judge = {
+        "name": "judge",
+        "type": "score_model",
+        "model": "large",
+        "input": [{"role": "user", "content": "{{sample.output_text}}"}],
+    }
+    asked = measured("?", "!")
+    found = failures(compare_prompts([Evaluation("base", asked.prompt, judge, asked.items, 64, 0.0)]))
+    assert found.kinds == {}
+
+
+def test_a_wrong_number_was_reasoned_wrongly():
+    numbers = classified(("12", "13"), ("7", "none"))
+    assert failures(numbers).kinds == {"format": 0.5, "reasoning": 0.5}
 
 
 def test_another_test_is_refused():

@@ -193,9 +193,13 @@ def test_more_shots_fit_if_twice_as_many_again_leave_room_for_the_answer():
     assert "more_shots_fit" not in evidence(rungs)
 
 
-def test_failures_are_evidence_once_none_is_unlabelled():
+def test_failures_are_evidence_once_each_has_a_kind_by_label_or_by_a_programs_score():
     rungs = compare_prompts([evaluation("zero-shot", "?", "customers -> all")])
-    assert "failures" not in evidence(rungs, failures(rungs, valid=VALID_GQL))
+    told = evidence(rungs, failures(rungs, valid=VALID_GQL))["failures"]
+    assert told == {"format": 0.5, "instruction": 0.5}
+    open_ones = failures(rungs, valid=VALID_GQL)
+    open_ones = replace(open_ones, items=tuple(replace(one, graded=None) for one in open_ones.items))
+    assert "failures" not in evidence(rungs, open_ones)
     unreadable = compare_prompts([evaluation("zero-shot", "?", "!")])
     assert evidence(unreadable, failures(unreadable, valid=VALID_GQL))["failures"] == {"format": 1}
     right = compare_prompts([evaluation("zero-shot", GQL)])
@@ -231,6 +235,7 @@ def test_failures_and_evidence_are_recorded_with_the_baseline(project: Project):
         "unlabelled": 0,
         "labelled_by": {"rule": 1},
         "shares": {"format": 1.0},
+        "kinds": {"format": 1.0},
         "list": "failures/failures.jsonl",
     }
     [line] = (project.path / "failures" / "failures.jsonl").read_text().splitlines()

@@ -1,6 +1,7 @@
 """The data in the record: which bytes, by which repairs, and what they say to the decision."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from workbench.dataset.check.check import check
 from workbench.dataset.dataset import Dataset, Example
 from workbench.dataset.repair.changes import changes_from_jsonl, undo
 from workbench.dataset.repair.repair import propose
+from workbench.decide.situation import situation
 from workbench.project import open_project
 from workbench.training.jobs import data_evidence, keep_data
 
@@ -58,3 +60,14 @@ def test_what_a_check_says_to_the_decision(faq):
         "leaks": 1,
         "format_errors": 1,
     }
+
+
+def test_lines_that_nobody_can_read_are_refused_and_a_short_file_is_no_refused_line(tmp_path: Path):
+    good = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}'
+    path = tmp_path / "few.jsonl"
+    path.write_text("\n".join([good] * 2 + ["{broken"] * 8))
+    evidence = data_evidence(check(path))
+    assert (evidence["demonstrations"], evidence["format_errors"]) == (10, 8)
+    assert situation(evidence).facts == evidence
+    path.write_text("\n".join([good] * 2))
+    assert data_evidence(check(path))["format_errors"] == 0

@@ -32,7 +32,7 @@ def test_each_answer_counts_at_once(form):
     answer(form, grader="programmatic", motive="quality", target="0.5")
     assert form.situation.target == 0.5
     assert form.decision.verdict == "keep_prompting"
-    assert "Keep prompting" in form.children[0].value
+    assert "Keep the prompt as it is" in form.children[0].value
 
 
 def test_an_answer_can_be_taken_back(form):
@@ -49,7 +49,9 @@ def test_an_answer_that_cannot_be_is_told_and_the_others_stand(form):
     answer(form, target="85 %")
     assert "target is &#x27;85 %&#x27;; it should be a number." in form.children[1].value
     assert form.situation.facts == {"score": 0.5, "eval_items": 120, "trainable": True}
+    assert "Before that answer:" in form.children[0].value  # the verdict is an earlier one's
     answer(form, target="0.85")
+    assert "Before that answer:" not in form.children[0].value
     assert form.children[1].value == ""
     assert form.situation.target == 0.85
 
@@ -58,5 +60,5 @@ def test_without_a_front_end_it_is_a_table_of_the_answers(form, monkeypatch):
     monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
     shown = form._repr_mimebundle_()
     assert set(shown) == {"text/plain", "text/html"}
-    assert "Not yet: build the evaluation first" in shown["text/html"]
+    assert "Not yet: say who grades first" in shown["text/html"]
     assert shown["text/plain"].endswith("(3 of 32 questions answered)")

@@ -36,7 +36,7 @@ def decide_file(file: Input = None, schema: Schema = False, as_json: AsJson = Fa
         typer.echo(json.dumps(schema_of(Situation), indent=2))
         return
     decision = decide(situation(_object_in(file)))
-    typer.echo(json.dumps(decision.facts) if as_json else repr(decision))
+    typer.echo(json.dumps(decision.facts) if as_json else decision.brief, nl=as_json)
 
 
 def payback_file(file: Input = None, schema: Schema = False, as_json: AsJson = False) -> None:

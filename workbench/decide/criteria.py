@@ -1,18 +1,48 @@
-"""Microsoft's criteria read off a situation one by one, and which training methods the data allows."""
+"""Microsoft's criteria and claims held against a situation, and what speaks for and against each way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from html import escape
+from math import inf, log10
+from typing import TYPE_CHECKING
 
-from workbench.decide.situation import Situation, Ternary, all_of, any_of, at_least, below, no, trusted
+from workbench.decide.rules import (
+    ARXIV,
+    CONSIDERATIONS,
+    FOUNDRY,
+    GEKHMAN,
+    LEARN,
+    OPENAI,
+    OVADIA,
+    SKILL,
+    Source,
+)
+from workbench.decide.situation import (
+    FAILURES,
+    Situation,
+    Ternary,
+    all_of,
+    any_of,
+    at_least,
+    behaviour,
+    below,
+    gold_closes,
+    met,
+    no,
+    to_save,
+    trusted,
+)
+from workbench.decide.wording import NEEDED, counted, percent, points
 from workbench.display import table
+
+if TYPE_CHECKING:
+    from workbench.decide.payback import Payback
 
 # Microsoft's criteria, read off a situation one by one: signs that ask for tuning, its uses, what it costs.
 #
 # The gates decide; this list shows which of the criteria of the two concept pages apply here, and which
 # nobody has looked at yet. The shares from which a kind of failure counts as a sign are ours.
 
-FOUNDRY = "Microsoft, Fine-tune models with Azure AI Foundry, 31 Oct 2024"
-CONSIDERATIONS = "Microsoft, Azure OpenAI fine-tuning considerations, 26 Mar 2025"
 NOTABLE = 0.1  # of the failures: a kind that often is worth naming
 
 
@@ -23,16 +53,12 @@ class Criterion:
     kind: str
     """``sign``, ``use`` or ``challenge``."""
     name: str
-    source: str
+    source: Source
     applies: Callable[[Situation], Ternary]
 
 
 def _fails(*kinds: str) -> Callable[[Situation], Ternary]:
     return lambda situation: at_least(situation.failing(*kinds), NOTABLE)  # type: ignore[arg-type]
-
-
-def _saves(situation: Situation) -> Ternary:
-    return None if situation.motive is None else situation.motive in ("cost", "latency")
 
 
 def _little_data(situation: Situation) -> Ternary:
@@ -49,7 +75,7 @@ CRITERIA: tuple[Criterion, ...] = (
     Criterion("sign", "the output is not steadily in the right format", FOUNDRY, _fails("format")),
     Criterion("sign", "enough examples do not fit into the prompt", FOUNDRY, lambda s: no(s.more_shots_fit)),
     Criterion("sign", "latency is high", FOUNDRY, lambda s: s.latency_objective_missed),
-    Criterion("use", "a shorter prompt", CONSIDERATIONS, _saves),
+    Criterion("use", "a shorter prompt", CONSIDERATIONS, to_save),
     Criterion("use", "style and tone", CONSIDERATIONS, _fails("style")),
     Criterion("use", "formats and schemas", CONSIDERATIONS, _fails("format", "instruction")),
     Criterion("use", "better use of tools", CONSIDERATIONS, _fails("tool_use")),
@@ -93,20 +119,28 @@ CRITERIA: tuple[Criterion, ...] = (
 class Criteria:
     """Which of them apply."""
 
+    situation: Situation
     told: tuple[tuple[Criterion, Ternary], ...]
+
+    def claims(self, tokens: Mapping[str, float] | None = None, money: "Payback | None" = None) -> "Claims":
+        """What the two pages claim, what is known of it, and what was measured here.
+
+        ``tokens`` are the mean tokens of ``long_prompt``, ``short_prompt`` and ``answer``.
+        """
+        return Claims(tuple(_claims(self.situation, tokens or {}, money)))
 
     def __repr__(self) -> str:
         """One line each."""
         return "\n".join(f"{_word(told):<9} {each.kind}: {each.name}" for each, told in self.told)
 
     def _repr_html_(self) -> str:
-        rows = [(each.name, each.kind, _word(told), each.source) for each, told in self.told]
+        rows = [(each.name, each.kind, _word(told), each.source.title) for each, told in self.told]
         return table("Microsoft's criteria", ("criterion", "kind", "here", "source"), rows)
 
 
 def criteria(situation: Situation) -> Criteria:
     """Go through the criteria of the concept pages: which apply here?"""
-    return Criteria(tuple((each, each.applies(situation)) for each in CRITERIA))
+    return Criteria(situation, tuple((each, each.applies(situation)) for each in CRITERIA))
 
 
 def _word(told: Ternary) -> str:
@@ -185,3 +219,302 @@ def methods(situation: Situation) -> Methods:
 
 def _counted(number: int | None) -> str:
     return "not known how many" if number is None else f"{number:,}"
+
+
+# What the two pages claim, held against what is known and what was measured.
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One of them."""
+
+    claim: str
+    page: Source
+    known: str
+    sources: tuple[Source, ...]
+    measured: str
+    """Here; empty where nothing was."""
+
+
+NEXT_STEPS = (
+    Source("Azure AI Show: To fine-tune or not to fine-tune", "https://www.youtube.com/watch?v=0Jo-z-MFxJs"),
+    Source("Azure OpenAI fine-tuning", f"{LEARN}/ai-services/openai/how-to/fine-tuning"),
+    Source("fine-tuning tutorial", f"{LEARN}/ai-services/openai/tutorials/fine-tune"),
+    Source("prompt engineering", f"{LEARN}/ai-services/openai/concepts/prompt-engineering"),
+    Source("retrieval-augmented generation", f"{LEARN}/ai-studio/concepts/retrieval-augmented-generation"),
+)
+"""Where the two pages send their readers next."""
+
+
+@dataclass(frozen=True, repr=False)
+class Claims:
+    """All of them."""
+
+    claims: tuple[Claim, ...]
+
+    def __repr__(self) -> str:
+        """A line each."""
+        return "\n".join(f"{c.claim}: {c.known} Here: {c.measured or 'not measured'}" for c in self.claims)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (c.claim, c.known, c.measured or "not measured", *map(_links, ((c.page,), c.sources)))
+            for c in self.claims
+        ]
+        head = "".join(f'<th scope="col" {_LEFT}>{name}</th>' for name in _COLUMNS)
+        body = "".join(
+            f'<tr><th scope="row" {_LEFT}>{escape(row[0])}</th>'
+            + "".join(f"<td {_LEFT}>{escape(cell)}</td>" for cell in row[1:3])
+            + "".join(f"<td {_LEFT}>{cell}</td>" for cell in row[3:])
+            + "</tr>"
+            for row in rows
+        )
+        caption = f'<caption style="text-align:left">{escape(_CLAIMED)}</caption>'
+        return (
+            f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f"<p>The pages themselves go on with: {_links(NEXT_STEPS)}.</p>"
+        )
+
+
+_LEFT = 'style="text-align:left;vertical-align:top;max-width:22em"'
+_COLUMNS = ("the pages say", "what is known", "what you measured", "page", "sources")
+_CLAIMED = "What Microsoft's two concept pages claim"
+
+
+def _links(sources: tuple[Source, ...]) -> str:
+    return ", ".join(
+        f'<a href="{escape(url)}">{escape(title)}</a>' if url else title for title, url in sources
+    )
+
+
+def _claims(s: Situation, tokens: Mapping[str, float], money: "Payback | None") -> Iterator[Claim]:
+    lacking = s.failing("missing_knowledge", "retrieval_miss")
+    yield Claim(
+        "Fewer hallucinations",
+        FOUNDRY,
+        "Not by adding facts: a model learns facts that are new to it slowly, and then makes up more; "
+        "retrieval brings knowledge in.",
+        (GEKHMAN, OVADIA),
+        "" if lacking is None else f"{percent(lacking)} of the failures lack knowledge.",
+    )
+    yield Claim(
+        "Better accuracy than prompts give",
+        CONSIDERATIONS,
+        "Often: 310 small tuned models beat their bases by 34 points on narrow tasks. But prompts alone have "
+        "beaten tuned specialists, too, so the best prompt is what has to be beaten.",
+        (
+            Source("LoRA Land 2024", f"{ARXIV}/2405.00732"),
+            Source("Medprompt 2023", f"{ARXIV}/2311.16452"),
+        ),
+        "" if s.score is None else f"The best prompt is at {percent(s.score)}.",
+    )
+    yield Claim(
+        "A small amount of data is enough; hundreds, if not thousands, are best practice",
+        FOUNDRY,
+        "The pages disagree. Gains show from 50 to 100 good examples; 335 clean ones have beaten 1,576 "
+        "noisy ones.",
+        (Source("OpenAI, supervised fine-tuning guide", f"{OPENAI}/supervised-fine-tuning"), SKILL),
+        "" if s.demonstrations is None else f"There are {counted(s.demonstrations, 'example')}.",
+    )
+    long, short = tokens.get("long_prompt"), tokens.get("short_prompt")
+    prompts = f"{long:,.0f} prompt tokens become {short:,.0f}." if long and short else ""
+    itself, in_its_place = _tuned_ways(money) if money else ("", "")
+    yield Claim(
+        "Shorter prompts, which lead to cost savings",
+        CONSIDERATIONS,
+        "Where the saved tokens are worth more than training and hosting; a cached prompt costs a fraction, "
+        "and hosting is billed by the hour.",
+        (Source("Azure, cost management", f"{LEARN}/ai-foundry/openai/how-to/fine-tuning-cost-management"),),
+        " ".join(filter(None, (prompts, itself))),
+    )
+    slow = s.latency_objective_missed
+    larger = "" if s.teacher_score is None else f"A larger model is at {percent(s.teacher_score)}."
+    yield Claim(
+        "Quicker responses",
+        CONSIDERATIONS,
+        "A little: a prompt token adds little time beside a token of the answer. A smaller model or shorter "
+        "answers do more.",
+        (Source("Azure, performance and latency", f"{LEARN}/ai-foundry/openai/how-to/latency"),),
+        "" if slow is None else f"Answers are {'slower than they may be' if slow else 'fast enough'}.",
+    )
+    yield Claim(
+        "A smaller tuned model does what a larger one does",
+        CONSIDERATIONS,
+        "On narrow tasks it can; measure it on your own questions, beside the larger one.",
+        (Source("LoRA Land 2024", f"{ARXIV}/2405.00732"), Source("Medprompt 2023", f"{ARXIV}/2311.16452")),
+        " ".join(filter(None, (larger, in_its_place))),
+    )
+    yield Claim(
+        "DPO is equally effective at alignment as reinforcement from human feedback",
+        CONSIDERATIONS,
+        "Contested: well-tuned PPO beat DPO on every test bed of one study. Where the model does not know "
+        "the format yet, DPO alone is weak: 4.76 against 6.64 for SFT and 7.00 for both.",
+        (Source("Xu et al. 2024", f"{ARXIV}/2404.10719"), Source("Zephyr 2023", f"{ARXIV}/2310.16944")),
+        "" if s.pairs is None else f"There are {counted(s.pairs, 'pair')}.",
+    )
+
+
+def _tuned_ways(money: "Payback") -> tuple[str, str]:
+    """What the payback says of tuning the model itself, and of tuning others in its place."""
+    model = money.case.base.name.partition(",")[0]
+    itself: list[str] = []
+    others: list[str] = []
+    for outlook in money.outlooks:
+        if outlook.likely.way.training:
+            own = outlook.likely.way.name.startswith(f"{model},")
+            (itself if own else others).append(outlook.sentence)
+    return " ".join(itself), " ".join(others)
+
+
+# Why not each way: what is missing for it, in the figures of the situation.
+
+
+def against(situation: Situation) -> Mapping[str, str]:
+    """What speaks against each way of improving the answers; nothing where the target is met as it is."""
+    s = situation
+    if s.score is None or (met(s) and not to_save(s)):
+        return {}
+    found = {"add_rag": _not_rag, "sft": _not_sft, "dpo": _not_dpo, "rft": _not_rft, "distil": _not_distil}
+    told = {way: ", and ".join(list(reasons(s))[:2]) for way, reasons in found.items()}
+    return {way: why for way, why in told.items() if why}
+
+
+def _missing(s: Situation, name: str) -> Iterator[str]:
+    needed, thing, which, _ = NEEDED[name]
+    have = getattr(s, name)
+    if have is None:
+        yield f"no {thing}s {which} are known"
+    elif have < needed:
+        enough = f" where {needed} are needed" if have else ""
+        yield f"there {'is' if have == 1 else 'are'} {counted(have, thing)} {which}{enough}"
+
+
+def _share_of(s: Situation, words: str, *kinds: str) -> Iterator[str]:
+    share = s.failing(*kinds)  # type: ignore[arg-type]
+    if share is not None and share < 0.5:
+        yield f"{percent(share) if share else 'none'} of the failures {words}"
+
+
+def _not_rag(s: Situation) -> Iterator[str]:
+    if s.retrieval_in_place:
+        yield "it is in place, keep it"
+    if s.gap is not None and s.gap <= 0:
+        yield "nothing is missing to the target"
+        return
+    yield from _share_of(s, "lack knowledge", "missing_knowledge", "retrieval_miss")
+    closes = gold_closes(s)
+    if closes is not None and closes < 0.5:
+        yield f"the right passage in the prompt closes {percent(max(0.0, closes))} of the gap"
+
+
+def _not_sft(s: Situation) -> Iterator[str]:
+    lacking = s.failing("missing_knowledge", "retrieval_miss") or 0
+    if lacking >= 0.5 or (s.private_knowledge and (gold_closes(s) or 0) >= 0.5):
+        yield "training teaches new facts badly"
+    yield from _missing(s, "demonstrations")
+    if s.trainable is False:
+        yield "this model cannot be fine-tuned"
+    if s.payback_months == inf and s.motive == "cost":
+        yield "it does not pay back"
+
+
+def _not_dpo(s: Situation) -> Iterator[str]:
+    yield from _missing(s, "pairs")
+    yield from _share_of(s, "are of style", "style")
+    if (behaviour(s) or 0) >= 0.3:
+        yield "behaviour comes first"
+
+
+def _not_rft(s: Situation) -> Iterator[str]:
+    if s.pass_rate is not None and s.pass_rate < 0.05:
+        yield (
+            f"{percent(s.pass_rate) if s.pass_rate else 'none'} of the samples pass, so there is nothing "
+            f"to reinforce"
+        )
+    if s.pass_rate is not None and s.pass_rate > 0.95:
+        yield f"{percent(s.pass_rate)} of the samples pass already"
+    if s.grader == "judge" and not trusted(s):
+        agrees = "nobody has compared it with experts"
+        if s.judge_agreement is not None:
+            agrees = f"it agrees with experts by {s.judge_agreement:.2g} where 0.6 are needed"
+        yield f"the judge is not to be trusted yet: {agrees}"
+    if s.grader == "people":
+        yield "people grade, and training needs a program or a judge"
+    if s.reasoning_model is not True:
+        yield (
+            "this is no reasoning model"
+            if s.reasoning_model is False
+            else "only reasoning models can be trained that way"
+        )
+    yield from _share_of(s, "are of reasoning", "reasoning")
+    yield from _missing(s, "prompts")
+    if s.mixed_share is not None and s.mixed_share < 0.2:
+        yield f"only {percent(s.mixed_share)} of the questions have both right and wrong samples"
+
+
+def _not_distil(s: Situation) -> Iterator[str]:
+    if s.teacher_score is None:
+        yield "no larger model was measured (TEACHER in 01_baseline)"
+    elif s.target is not None and s.teacher_score < s.target:
+        yield (
+            f"the larger model is at {percent(s.teacher_score)}, {points(s.target - s.teacher_score)} "
+            f"below the target"
+        )
+    elif s.score is not None and s.teacher_score <= s.score:
+        yield f"the larger model is no better: {percent(s.teacher_score)} against {percent(s.score)}"
+    elif to_save(s) is False:
+        yield f"quality is why you ask, and the larger model ({percent(s.teacher_score)}) could answer itself"
+
+
+# How strongly the evidence speaks for each way, from 0 to 100.
+#
+# The gates decide. Strengths stand beside them and show how close another way comes; where two lie within
+# 15 points, the cheapest experiment that separates them is worth its price. The formulas are ours.
+
+CLOSE = 15.0
+"""Two ways whose strengths lie no further apart than this are both worth a look."""
+
+
+def strengths(situation: Situation) -> Mapping[str, float]:
+    """Each way's strength; what is not known adds nothing to any."""
+    s = situation
+    fails = {kind: s.failing(kind) or 0.0 for kind in FAILURES}
+    behaviour = fails["format"] + fails["instruction"] + fails["edge_case"] + fails["tool_use"]
+    lacking = fails["missing_knowledge"] + fails["retrieval_miss"]
+    enough = _clipped(log10(s.demonstrations / 10) / 2) if s.demonstrations else 0.0
+    met = s.gap is not None and s.gap <= 0
+    gold = _clipped(gold_closes(s) or 0.0) if s.private_knowledge else 0.0
+
+    rft = 100 * fails["reasoning"] * _grading(s) * _signal(s)
+    reasoning = 0.5 * fails["reasoning"] if rft < 10 else 0.0
+    use = behaviour + 0.5 * fails["context_misused"] + 0.5 * fails["style"] + reasoning
+    sft = 80 * enough if met else 100 * enough * _clipped(use)
+    dpo = 100 * fails["style"] * _clipped((s.pairs or 0) / 500)
+    found = {"add_rag": 100 * max(lacking, gold), "sft": sft, "dpo": dpo, "rft": rft, "distil": _teaching(s)}
+    if sft >= 30 and dpo >= 30:
+        found["stack_sft_dpo"] = min(100.0, max(sft, dpo) + 5)
+    if s.retrieval_in_place and lacking < 0.5:
+        context = fails["context_misused"] + fails["tool_use"] + fails["format"] + fails["edge_case"]
+        found["rag_plus_sft"] = min(100.0, 100 * enough * _clipped(context) + 5)
+    return {way: round(strength, 1) for way, strength in sorted(found.items(), key=lambda pair: -pair[1])}
+
+
+def _clipped(value: float) -> float:
+    return min(1.0, max(0.0, value))
+
+
+def _grading(s: Situation) -> float:
+    return 1.0 if trusted(s) else 0.0
+
+
+def _signal(s: Situation) -> float:
+    """How much reinforcement can learn from: most where half of the samples pass."""
+    if s.pass_rate is None or s.mixed_share is None:
+        return 0.0
+    return 4 * s.pass_rate * (1 - s.pass_rate) * _clipped(s.mixed_share / 0.4)
+
+
+def _teaching(s: Situation) -> float:
+    if s.teacher_score is None or s.target is None or s.score is None or s.teacher_score < s.target:
+        return 0.0
+    return 100 * _clipped((s.teacher_score - s.score) / 0.1)

@@ -1,71 +1,108 @@
-"""The decision: one verdict, every rule that matched, and what would change it.
+"""The decision: one verdict, its reason and next step, what else was weighed, and what would change it.
 
-``decide`` guesses nothing. Where a gate hangs on something unknown, the verdict is "not yet" and names
-the next measurement; measuring it and asking again is how a decision is reached.
+``decide`` guesses nothing. Where a rule hangs on something unknown, the verdict is "not yet" and names
+the next measurement; measuring it and asking again is how a decision is reached. The page reads as a
+colleague would write it; the rules, their sources and all that was known stand folded behind it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from html import escape
+from math import ceil, inf
 
-from workbench.decide.rules import CLOSE, RULES, VERDICTS, Rule, strengths
-from workbench.decide.situation import Situation, Value, questions
+from workbench.decide.criteria import CLOSE, against, strengths
+from workbench.decide.rules import RULES, SHORTEST_LIFE, VERDICTS, Rule
+from workbench.decide.situation import Failure, Situation, Value, questions, short
+from workbench.decide.wording import (
+    LABELS,
+    collected,
+    counted,
+    filled,
+    from_requests,
+    paid_back,
+    percent,
+    worded,
+)
 from workbench.display import table
+from workbench.errors import DataError
 
-# What to do to get to know a field; the cheapest way first. The rest are questions that a person answers.
-_MEASUREMENTS: Mapping[str, str] = {
-    "score": "measure the base model with its best prompt (01_baseline)",
-    "eval_items": "measure the base model on held-out questions (01_baseline)",
-    "agreement": "let two people judge the same 50 answers, and compute their kappa",
-    "judge_agreement": "let experts and the judge score the same 50 answers",
-    "prompt_iterations": "write three versions of the prompt and measure each (01_baseline)",
-    "shots_gain": "measure the prompt with k and with 2k examples in it (01_baseline)",
-    "failures": "read 50 failures and label each with its kind (01_baseline)",
-    "gold_context_score": "paste the right passage into the prompts of the failures and measure again",
-    "teacher_score": "ask a larger model the same questions (01_baseline)",
-    "pass_rate": "draw eight samples for each of 50 questions and grade them",
-    "mixed_share": "draw eight samples for each of 50 questions and grade them",
-    "contradictions": "check the examples (03_build_data)",
-    "leaks": "check the examples against the test (03_build_data)",
-    "format_errors": "check the examples (03_build_data)",
-    "payback_months": "compute the payback from the prices and the number of requests",
-    "break_even_requests": "compute the payback from the prices and the number of requests",
-    "months_of_service": "look up the retirement date of the base model in the catalogue",
-    "trainable": "look the model up in the catalogue",
+_MODELS = "python -m workbench models"
+_PRICE = (
+    "look up the price of the model",
+    f"look up the price of the model ({_MODELS} NAME), then count the "
+    "payback again (02_decide, or python -m workbench payback)",
+)
+_DATA = ("check the data", "check the examples against each other and against the test (03_build_data)")
+_SAMPLES = ("sample the answers", "draw eight samples for each of 50 questions and grade them")
+# What to do to get to know a field: in a title, and in full. The rest are questions that a person answers.
+_MEASUREMENTS: Mapping[str, tuple[str, str]] = {
+    "score": (
+        "build the evaluation",
+        "measure the base model with its best prompt on 100 held-out questions or more (01_baseline)",
+    ),
+    "eval_items": (
+        "build the evaluation",
+        "measure the base model on 100 held-out questions or more (01_baseline)",
+    ),
+    "grader": ("say who grades", "name what is right: a program, a judge or people (grader in project.toml)"),
+    "agreement": (
+        "agree on what is right",
+        "let two people judge the same 50 answers, and compute their kappa",
+    ),
+    "judge_agreement": ("test the judge", "let experts and the judge score the same 50 answers"),
+    "prompt_iterations": ("try more prompts", "write three prompts and measure each (01_baseline)"),
+    "shots_gain": (
+        "try more prompts",
+        "measure the prompt with two and with four examples in it (01_baseline)",
+    ),
+    "more_shots_fit": (
+        "try more prompts",
+        "count whether twice the examples fit into the prompt (01_baseline)",
+    ),
+    "failures": (
+        "sort the failures",
+        "label {wrong} with what is wrong with each (01_baseline; JUDGE there lets a model do it)",
+    ),
+    "gold_context_score": (
+        "paste the right passages in",
+        "put the right passage into the prompt of each question (gold in project.toml) and measure "
+        "(01_baseline)",
+    ),
+    "teacher_score": (
+        "ask a larger model",
+        "let a larger model answer the same {questions} (TEACHER in 01_baseline)",
+    ),
+    "pass_rate": _SAMPLES,
+    "mixed_share": _SAMPLES,
+    "contradictions": _DATA,
+    "leaks": _DATA,
+    "format_errors": _DATA,
+    "demonstrations": ("count the examples", "check how many examples have the right answer (03_build_data)"),
+    "payback_months": _PRICE,
+    "break_even_requests": _PRICE,
+    "months_of_service": (
+        "look up the model",
+        f"look up when the base model is switched off ({_MODELS} NAME)",
+    ),
+    "trainable": (
+        "find out who may train the model",
+        f"look up whether the model can be fine-tuned, and by whom ({_MODELS} NAME); if only by existing "
+        "customers, say whether you are one (EXISTING_CUSTOMER in 02_decide)",
+    ),
+    "reasoning_model": ("look up the model", f"look up whether it is a reasoning model ({_MODELS} NAME)"),
 }
-_PAGE = """# {title}
-
-Because {because}.
-
-{advice}
-
-{then}Next measurement: {measurement}.
-
-## Every rule that holds
-
-{also}
-
-## What would change it
-
-{changes}
-
-## Strengths, from 0 to 100
-
-| way | strength |
-| --- | --- |
-{strengths}
-
-## What was known
-
-| fact | value |
-| --- | --- |
-{known}
-"""
-_OF_THE_DATA = ("representative", "contradictions", "leaks", "format_errors", "demonstrations", "pairs")
+_OF_THE_DATA = "representative contradictions leaks format_errors demonstrations pairs prompts"
+_TO_FIND_OUT = (
+    "trainable reasoning_model months_of_service payback_months break_even_requests motive target "
+    "requests_per_month latency_objective_missed task_changes_every_days private_knowledge retrieval_in_place"
+)
+_NEAREST = 4
 
 
 @dataclass(frozen=True)
 class Match:
-    """A gate that holds, or that cannot be told, and the values it was asked with."""
+    """A rule that holds, or that cannot be told, and the values it was asked with."""
 
     gate: Rule
     values: Mapping[str, Value]
@@ -76,15 +113,9 @@ class Match:
         """Where it leads; to "not yet" where it cannot be told."""
         if not self.missing:
             return self.gate.verdict
-        of_the_data = all(name in _OF_THE_DATA for name in self.missing)
-        return "not_yet_collect_data" if of_the_data else "not_yet_build_eval"
-
-    def __str__(self) -> str:
-        """The rule and its values in a sentence."""
-        if self.missing:
-            return f"it cannot be told whether {self.gate.condition}: {', '.join(self.missing)} not known"
-        values = ", ".join(f"{name} {_shown(value)}" for name, value in self.values.items())
-        return f"{self.gate.condition}{f' ({values})' if values else ''}"
+        if self.missing[0] in _TO_FIND_OUT.split():
+            return "not_yet_find_out"
+        return "not_yet_collect_data" if self.missing[0] in _OF_THE_DATA.split() else "not_yet_build_eval"
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,25 +124,49 @@ class Decision:
 
     situation: Situation
     matches: tuple[Match, ...]
-    """The gates that hold or cannot be told, in their order; the first one decides."""
+    """The rules that hold or cannot be told, in their order; the first one decides."""
     strengths: Mapping[str, float]
 
     @property
     def verdict(self) -> str:
-        """One of ``gates.VERDICTS``."""
+        """One of ``rules.VERDICTS``."""
         return self.matches[0].verdict
+
+    @property
+    def title(self) -> str:
+        """The verdict in a line."""
+        return self._titled(self.matches[0])
+
+    @property
+    def reason(self) -> str:
+        """Why, in the figures of this situation."""
+        first, s = self.matches[0], self.situation
+        if not first.missing:
+            return filled(first.gate.reason, s)
+        way, unknown = first.gate.titled(s), LABELS[first.missing[0]]
+        found = f"{filled('{standing}', s)}. One thing is missing, {unknown}, and it decides"
+        if way.startswith("Not yet"):
+            return f"{found} whether {first.gate.condition}."
+        return f"{found}: if {first.gate.condition}, the advice is to {_low(way.split(':')[0])}."
+
+    @property
+    def advice(self) -> str:
+        """The next step, with its size."""
+        first = self.matches[0]
+        if not first.missing:
+            return filled(first.gate.step, self.situation)
+        step = _high(self._measure(first.missing[0])[1])
+        return step if step.endswith("?") else f"{step}."
 
     @property
     def then(self) -> str | None:
         """Where it leads once "not yet" is dealt with, as far as that can be told; else ``None``."""
-        if not _is_not_yet(self.verdict):
-            return None
-        later = next(match for match in self.matches if match.missing or not _is_not_yet(match.verdict))
-        return None if later.missing else later.verdict
+        found = self._later
+        return None if found is None else found.verdict
 
     @property
     def alternatives(self) -> tuple[str, ...]:
-        """Ways that are as well supported: within 15 points of the strongest, or the next gate's."""
+        """Ways that are as well supported: within 15 points of the strongest."""
         if _is_not_yet(self.verdict) or self.verdict == "keep_prompting":
             return ()
         top = max([*self.strengths.values(), 0.0])
@@ -121,32 +176,55 @@ class Decision:
     @property
     def next_measurement(self) -> str | None:
         """The cheapest thing to do that would tell more; ``None`` when nothing is missing."""
-        missing = self.matches[0].missing
-        if missing:
-            name = missing[0]
-            return _MEASUREMENTS.get(name, f"answer the question: {questions()[name]}")
-        if self.matches[0].gate.id == "G1":
-            return _MEASUREMENTS["score"]
+        first = self.matches[0]
+        if first.missing:
+            return self._measure(first.missing[0])[1]
+        if first.gate.id == "G1":
+            return _MEASUREMENTS["score"][1]
         if self.alternatives:
             return "fine-tune on 50 examples and compare (04_launch, 06_evaluate): it separates the two ways"
         return None
 
     @property
     def would_change(self) -> tuple[str, ...]:
-        """What, if it were so, would lead elsewhere: the gates before the one that decided."""
-        first = self.matches[0].gate
-        before = RULES[: RULES.index(first)]
-        return tuple(f"If {gate.condition}: {_low(VERDICTS[gate.verdict])}." for gate in before)
+        """The thresholds that this situation is nearest to and that would lead elsewhere if crossed."""
+        found = []
+        for far, change, other in _crossings(self.situation):
+            then = decide(other)
+            if then.title != self.title and not then.matches[0].missing:
+                found.append((far, f"If {change}, you would {_low(then.title.removeprefix('Not yet: '))}."))
+        return tuple(sentence for _, sentence in sorted(found)[:_NEAREST])
+
+    @property
+    def weighed(self) -> dict[str, str]:
+        """What money, service life and latency say, each in a sentence."""
+        s = self.situation
+        close = [_low(VERDICTS[way]) for way in self.alternatives]
+        found = {"Money": _money(s), "Service life": _life(s), "Latency": _latency(s)}
+        if close:
+            tells = "Training on 50 examples and comparing tells which is better"
+            found["As well supported"] = f"{_high(' or '.join(close))}. {tells}."
+        return found
+
+    @property
+    def other_ways(self) -> dict[str, str]:
+        """Why not each of the other ways."""
+        chosen = {self.verdict, self.then}
+        chosen |= {"sft"} if chosen & {"rag_plus_sft", "stack_sft_dpo"} else set()
+        return {way: why for way, why in against(self.situation).items() if way not in chosen}
 
     @property
     def facts(self) -> dict[str, object]:
         """The decision as plain JSON, for the record and for ``--json``."""
         return {
             "verdict": self.verdict,
-            "title": VERDICTS[self.verdict],
+            "title": self.title,
+            "reason": self.reason,
             "advice": self.advice,
             "then": self.then,
             "alternatives": list(self.alternatives),
+            "weighed": self.weighed,
+            "other_ways": self.other_ways,
             "reasons": [
                 {
                     "gate": match.gate.id,
@@ -154,9 +232,9 @@ class Decision:
                     "condition": match.gate.condition,
                     "values": dict(match.values),
                     "missing": list(match.missing),
-                    "source": match.gate.source,
+                    "source": "; ".join(source.title for source in match.gate.sources),
                 }
-                for match in self.matches
+                for match in self._told
             ],
             "strengths": dict(self.strengths),
             "would_change": list(self.would_change),
@@ -164,96 +242,258 @@ class Decision:
         }
 
     @property
-    def advice(self) -> str:
-        """What to do first."""
-        first = self.matches[0]
-        if not first.missing:
-            return first.gate.advice
-        return f"Find out first: {' '.join(questions()[name] for name in first.missing)}"
+    def brief(self) -> str:
+        """The decision in Markdown as one would send it, without the rules."""
+        lines = [f"# {self.title}", "", self.reason, "", f"**Next:** {self.advice}"]
+        if self.then:
+            lines += ["", f"**After that:** {self._after}."]
+        lines += ["", *(f"- **{name}.** {said}" for name, said in self.weighed.items())]
+        for heading, told in self._lists:
+            lines += ["", f"## {heading}", "", *(f"- {line}" for line in told)]
+        return "\n".join(lines) + "\n"
 
     @property
     def page(self) -> str:
-        """The decision on one page of Markdown, to file or to send."""
-        known = "\n".join(f"| {name} | {_shown(value)} |" for name, value in self.situation.facts.items())
-        also = "\n".join(
-            f"- {match.gate.id}: {match} ({VERDICTS[match.verdict]}; {match.gate.source})"
-            for match in self.matches
-        )
-        strong = "\n".join(
-            f"| {VERDICTS[way]} | {strength:.0f} |" for way, strength in self.strengths.items()
-        )
-        return _PAGE.format(
-            title=VERDICTS[self.verdict],
-            because=self.matches[0],
-            advice=self.advice,
-            then=f"After that: {VERDICTS[self.then]}.\n\n" if self.then else "",
-            measurement=self.next_measurement or "nothing that decides is unknown",
-            also=also,
-            changes="\n".join(f"- {change}" for change in self.would_change) or "- nothing",
-            strengths=strong,
-            known=known,
+        """The decision on one page of Markdown, to file or to send; rules and facts are folded."""
+        return self.brief + "".join(
+            f"\n<details><summary>{title}</summary>\n\n{_in_markdown(columns, rows)}\n\n</details>\n"
+            for title, columns, rows in self._details
         )
 
     def __repr__(self) -> str:
-        """The verdict and its reason."""
-        then = f" After that: {VERDICTS[self.then]}." if self.then else ""
-        return f"{VERDICTS[self.verdict]}, because {self.matches[0]}. {self.advice}{then}"
+        """The verdict, its reason and the next step."""
+        then = f" After that: {self._after}." if self.then else ""
+        return f"{self.title}. {self.reason} Next: {self.advice}{then}"
 
     def summary(self) -> str:
-        """The verdict and its reason as an HTML table, without the rules that do not hold."""
-        first = self.matches[0]
-        rows = [
-            ("verdict", VERDICTS[self.verdict]),
-            ("because", f"{first} [{first.gate.id}: {first.gate.source}]"),
-            ("do", self.advice),
-            ("after that", VERDICTS[self.then] if self.then else ""),
-            ("next measurement", self.next_measurement or "none: nothing that decides is unknown"),
-            ("as well supported", ", ".join(VERDICTS[way] for way in self.alternatives)),
-            ("strengths", ", ".join(f"{way} {strength:.0f}" for way, strength in self.strengths.items())),
-        ]
-        return table("Should we fine-tune?", ("", "answer"), [row for row in rows if row[1]])
+        """The verdict, its reason and the next step as HTML, without the rules."""
+        parts = [f'<p style="font-size:1.4em;font-weight:600;margin:0.3em 0">{escape(self.title)}</p>']
+        parts += [f"<p>{escape(self.reason)}</p>", f"<p><b>Next:</b> {escape(self.advice)}</p>"]
+        if self.then:
+            parts.append(f"<p><b>After that:</b> {escape(self._after)}.</p>")
+        weighed = (f"<li><b>{name}.</b> {escape(said)}</li>" for name, said in self.weighed.items())
+        return "".join([*parts, "<ul>", *weighed, "</ul>"])
 
     def _repr_html_(self) -> str:
-        held = {match.gate.id: match for match in self.matches}
+        told = "".join(
+            f"<p><b>{heading}</b></p><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+            for heading, lines in self._lists
+        )
+        folded = (
+            f"<details><summary>{title}</summary>{table('', columns, rows)}</details>"
+            for title, columns, rows in self._details
+        )
+        return self.summary() + told + "".join(folded)
+
+    @property
+    def _told(self) -> tuple[Match, ...]:
+        """The rules that are worth telling: the last one, which always holds, only where it decides."""
+        return tuple(m for m in self.matches if m is self.matches[0] or m.gate is not RULES[-1])
+
+    @property
+    def _later(self) -> Match | None:
+        if not _is_not_yet(self.verdict):
+            return None
+        if any(match.gate.id == "G17" and not match.missing for match in self.matches):
+            return decide(collected(self.situation))._later_or_first
+        later = next(match for match in self.matches if match.missing or not _is_not_yet(match.verdict))
+        return None if later.missing else later
+
+    @property
+    def _later_or_first(self) -> Match | None:
+        return self._later if _is_not_yet(self.verdict) else self.matches[0]
+
+    @property
+    def _after(self) -> str:
+        return _low(self._titled(self._later)) if self._later else ""
+
+    @property
+    def _lists(self) -> Iterator[tuple[str, list[str]]]:
+        if others := self.other_ways:
+            yield "Why not another way", [f"{_WAYS[way]}: {why}." for way, why in others.items()]
+        if changes := list(self.would_change):
+            yield "What would change it", changes
+
+    @property
+    def _details(self) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
+        facts = self.situation.facts.items()
+        known = [(_high(LABELS[name]), worded(name, value)) for name, value in facts]
+        yield "What was known", ("fact", "value"), known
+        held = {match.gate.id: match for match in self._told}
         rules = [
-            (gate.id, _answer(held.get(gate.id)), gate.condition, VERDICTS[gate.verdict], gate.source)
-            for gate in RULES
+            (
+                rule.condition,
+                _answer(held.get(rule.id)),
+                rule.titled(self.situation),
+                "; ".join(" ".join(filter(None, source)) for source in rule.sources),
+            )
+            for rule in RULES
         ]
-        columns = ("", "here", "if", "then", "source")
-        return self.summary() + table("The rules, in their order", columns, rules)
+        yield "The rules, in their order", ("if", "here", "then", "source"), rules
+        ways = [(VERDICTS[way], f"{strength:.0f}") for way, strength in self.strengths.items()]
+        yield "How strongly the evidence speaks for each way, from 0 to 100", ("way", "strength"), ways
+
+    def _titled(self, match: Match) -> str:
+        if not match.missing:
+            return match.gate.titled(self.situation)
+        return f"Not yet: {self._measure(match.missing[0])[0]} first"
+
+    def _measure(self, name: str) -> tuple[str, str]:
+        """What to do to get to know a field: in a title, and in full."""
+        s = self.situation
+        if name not in _MEASUREMENTS:
+            return "answer one question", f"answer it in 02_decide or project.toml: {questions()[name]}"
+        title, full = _MEASUREMENTS[name]
+        wrong = round((1 - (s.score or 0)) * (s.eval_items or 0))
+        those = f"the {counted(wrong, 'failure')}" if 0 < wrong <= 50 else "50 failures"
+        return title, full.format(wrong=those, questions=counted(s.eval_items or 0, "question"))
 
 
 def decide(situation: Situation) -> Decision:
-    """Say what to do in this situation, by which rule, and what would change it."""
-    matches = []
+    """Say what to do in this situation, why, and what would change it."""
+    matches, facts = [], situation.facts
     for gate in RULES:
-        told = gate.holds(situation)
-        if told is False:
+        holds = gate.holds(situation)
+        if holds is False:
             continue
-        known = {name: value for name in gate.reads if (value := getattr(situation, name)) is not None}
-        missing = tuple(name for name in gate.reads if name not in known) if told is None else ()
+        reads = gate.reads.split()
+        known = {name: facts[name] for name in reads if name in facts}
+        missing = tuple(name for name in reads if name not in known) if holds is None else ()
         matches.append(Match(gate, known, missing))
     return Decision(situation, tuple(matches), strengths(situation))
 
 
+# What could be otherwise: each figure with the thresholds at which a rule changes its answer.
+_THRESHOLDS: Mapping[str, tuple[float, ...]] = {
+    "eval_items": (20,),
+    "agreement": (0.4,),
+    "judge_agreement": (0.6,),
+    "prompt_iterations": (3,),
+    "shots_gain": (0.02,),
+    "task_changes_every_days": (30,),
+    "pass_rate": (0.05, 0.951),
+    "mixed_share": (0.2,),
+    "months_of_service": (SHORTEST_LIFE,),
+    "demonstrations": (50,),
+    "pairs": (500,),
+    "prompts": (100,),
+    "contradictions": (0.0501,),
+    "leaks": (1,),
+    "format_errors": (1,),
+}
+_KINDS: Mapping[str, tuple[Failure, ...]] = {
+    "lacked knowledge": ("missing_knowledge", "retrieval_miss"),
+    "were of style": ("style",),
+    "were of reasoning": ("reasoning",),
+    "misread what was retrieved": ("context_misused",),
+}
+
+
+def _crossings(s: Situation) -> Iterator[tuple[float, str, Situation]]:
+    """How far each threshold is (0: here, 1: far), what would have to be so, and the situation if it were."""
+    thresholds = dict(_THRESHOLDS)
+    if s.target is not None:
+        thresholds |= {"score": (s.target,), "teacher_score": (s.target,)}
+        thresholds["gold_context_score"] = ((s.score or 0) + 0.5 * (s.target - (s.score or 0)),)
+    if s.break_even_requests not in (None, inf):
+        thresholds["requests_per_month"] = (ceil(s.break_even_requests or 0),)
+    for name, values in thresholds.items():
+        now = getattr(s, name)
+        for value in values if now is not None and now != inf else ():
+            if value <= 0:
+                continue
+            whole = isinstance(now, int)
+            less = value - 1 if whole else value * 0.999
+            to = max(0, less) if now >= value else value
+            if now >= value and name in ("eval_items", "prompt_iterations"):
+                continue  # what was measured stays measured
+            moved = f"fell below {worded(name, value)}" if now >= value else f"reached {worded(name, value)}"
+            here = "" if worded(name, now) == worded(name, value) else f" (now {worded(name, now)})"
+            far = abs(now - value) / max(now, value)
+            with suppress(DataError):  # what cannot be is no way there
+                yield far, f"{LABELS[name]} {moved}{here}", s.but(**{name: int(to) if whole else to})
+    for what, kinds in _KINDS.items():
+        now = s.failing(*kinds)
+        if s.failures and now is not None and now < 0.5:
+            half: dict[str, float] = {kinds[0]: 0.5}
+            half |= {kind: share * 0.5 / (1 - now) for kind, share in s.failures.items() if kind not in kinds}
+            other = s.but(failures=half)
+            yield 1 - now / 0.5, f"half of the failures {what} (now {percent(now)})", other
+
+
+_WAYS = {
+    "add_rag": "Retrieval",
+    "sft": "Demonstrations (SFT)",
+    "dpo": "Preferences (DPO)",
+    "rft": "A grader (RFT)",
+    "distil": "Distillation",
+}
+
+
+def _money(s: Situation) -> str:
+    if s.payback_months is None and s.break_even_requests is None:
+        return f"Not known: look up the model's price ({_MODELS} NAME), then count the payback (02_decide)."
+    enough, have = s.break_even_requests, s.requests_per_month
+    if enough == inf or (s.payback_months == inf and enough is None):
+        return "Training never pays back by what it saves; only better answers can be worth its price."
+    back = paid_back(s)
+    parts = [back] if back else []
+    if enough is not None:
+        asked = "" if have is None else f", and you have {have:,}"
+        parts.append(f"{'it' if back else 'training'} pays {from_requests(enough)}{asked}")
+    few = enough is not None and have is not None and have < enough
+    worth = "; better answers must be worth the rest" if few and s.motive == "quality" and short(s) else ""
+    return f"{_high('; '.join(parts))}{worth}."
+
+
+def _life(s: Situation) -> str:
+    if s.months_of_service is None:
+        return f"Not known: look up when the model is switched off ({_MODELS} NAME)."
+    if s.months_of_service == inf:
+        return "A tuned model stays as long as you keep it: it runs on a machine of your own."
+    if s.months_of_service < 0.05:  # a day or so
+        return "Models tuned from this one answer no more."
+    return (
+        f"A tuned model is served for {counted(round(s.months_of_service, 1), 'month')}; by then train it "
+        f"again from another base."
+    )
+
+
+def _latency(s: Situation) -> str:
+    if s.latency_objective_missed is None:
+        return "Not known whether answers are fast enough (say so in the form, or in project.toml)."
+    if not s.latency_objective_missed:
+        return "Answers are fast enough."
+    return (
+        "Answers are slower than they may be; a shorter prompt helps little, because each token of the "
+        "answer takes "
+        "far longer than one of the prompt, so look at shorter answers and at a smaller model as well."
+    )
+
+
+def _in_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |".replace("\n", "; ") for cells in lines)
+
+
 def _answer(match: Match | None) -> str:
-    """Whether a gate holds, with the values that it was asked with."""
+    """Whether a rule holds, with the values that it was asked with."""
     if match is None:
         return "no"
     if match.missing:
-        return f"not known: {', '.join(match.missing)}"
-    return "\n".join(["yes", *(f"{name} {_shown(value)}" for name, value in match.values.items())])
+        return f"not known: {', '.join(LABELS[name] for name in match.missing)}"
+    return "\n".join(
+        ["yes", *(f"{LABELS[name]}: {worded(name, value)}" for name, value in match.values.items())]
+    )
 
 
 def _is_not_yet(verdict: str) -> bool:
     return verdict.startswith("not_yet")
 
 
-def _shown(value: Value) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{kind} {share:.0%}" for kind, share in value.items())
-    return f"{value:.3g}" if isinstance(value, float) else str(value).lower()
+def _low(text: str) -> str:
+    return text[0].lower() + text[1:]
 
 
-def _low(title: str) -> str:
-    return title[0].lower() + title[1:]
+def _high(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from workbench import catalog
 from workbench.catalog.models import DAYS_A_MONTH, Model
+from workbench.catalog.providers import runs_here
 from workbench.decide.situation import CLOSED, Share, Value, made, schema_of
 from workbench.display import table
 from workbench.errors import DataError, SetupError
@@ -280,6 +281,21 @@ class Payback:
         return most if most.saving[1] > 0 else None
 
     @property
+    def evidence(self) -> Mapping[str, Value]:
+        """Fields of a ``Situation``: what the tuned way that saves most says of payback and requests."""
+        tuned = [outlook for outlook in self.outlooks if outlook.likely.way.training]
+        if not tuned:
+            return {}
+        likely = max(tuned, key=lambda outlook: outlook.saving[1]).likely
+        late = likely.payback_months is None or likely.payback_months > likely.months
+        return {
+            "payback_months": "never" if late else likely.payback_months,
+            "break_even_requests": "never"
+            if likely.break_even_requests is None
+            else likely.break_even_requests,
+        }
+
+    @property
     def _is_uncertain(self) -> bool:
         return any(len(set(outlook.saving)) > 1 for outlook in self.outlooks)
 
@@ -450,7 +466,9 @@ def known_of(
     known = catalog.model(model)
     found = {
         "trainable": known.trainable(on, existing_customer=existing_customer, service=service),
-        "months_of_service": known.months_of_service(on, service=service),
+        "months_of_service": (
+            "unlimited" if runs_here(service) else known.months_of_service(on, service=service)
+        ),
     }
     return {name: value for name, value in found.items() if value is not None}
 

@@ -1,30 +1,41 @@
-"""The rules between a situation and a verdict, in their order, each with its source; and how near each is."""
+"""The rules between a situation and a verdict, in their order, and what each says of this situation.
+
+Each has its condition, the reason in the figures of the case, the next step with its size, and its source.
+What needs no training (prompts, retrieval) is asked before what training needs (a model, money, data).
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import log10
+from math import inf
 from types import MappingProxyType
+from typing import NamedTuple
 
+from workbench.decide import wording as say
 from workbench.decide.situation import (
-    FAILURES,
     Situation,
     Ternary,
     all_of,
     any_of,
     at_least,
+    behaviour,
     below,
     gold_closes,
     half_width,
+    met,
+    money_decides,
     no,
+    short,
+    taste,
+    to_save,
     trusted,
 )
 
-# The gates between a situation and a verdict, asked in order: the first that is no plain "no" decides.
+# The rules, asked in order: the first that is no plain "no" decides.
 #
-# A gate whose condition hangs on something unknown decides too: "not yet", with the measurement to make.
+# A rule whose condition hangs on something unknown decides too: "not yet", with the measurement to make.
 # The order and the thresholds follow Microsoft's concept pages (Fine-tune models with Azure AI Foundry,
 # 31 Oct 2024; Fine-tuning considerations, 26 Mar 2025) and OpenAI's accuracy and fine-tuning guides; each
-# gate names its own source, and says so where a threshold is ours.
+# rule names its own source, and says so where a threshold is ours.
 
 VERDICTS: Mapping[str, str] = MappingProxyType(
     {
@@ -38,8 +49,57 @@ VERDICTS: Mapping[str, str] = MappingProxyType(
         "rag_plus_sft": "Keep retrieval and fine-tune on using it (RAG + SFT)",
         "not_yet_build_eval": "Not yet: build the evaluation first",
         "not_yet_collect_data": "Not yet: collect or repair data first",
+        "not_yet_find_out": "Not yet: find out first",
     }
 )
+
+SHORTEST_LIFE = 2.0
+"""Months of service below which nothing is trained: ours; evaluating and rolling out take weeks."""
+
+
+LUCKY = 0.1
+"""Half an interval that is wider makes of a target that is just met a matter of luck: ours."""
+
+
+class Source(NamedTuple):
+    """Who says so, and where."""
+
+    title: str
+    url: str = ""
+
+
+LEARN = "https://learn.microsoft.com/azure"
+ARXIV = "https://arxiv.org/abs"
+OPENAI = "https://developers.openai.com/api/docs/guides"
+FOUNDRY = Source(
+    "Microsoft, Fine-tune models with Azure AI Foundry, 31 Oct 2024",
+    f"{LEARN}/ai-studio/concepts/fine-tuning-overview",
+)
+CONSIDERATIONS = Source(
+    "Microsoft, Azure OpenAI fine-tuning considerations, 26 Mar 2025",
+    f"{LEARN}/ai-services/openai/concepts/fine-tuning-considerations",
+)
+RETIREMENT = Source(
+    "Azure, model retirement schedule, 5 Oct 2026",
+    f"{LEARN}/ai-foundry/openai/concepts/model-retirements",
+)
+ACCURACY = Source("OpenAI, accuracy guide", f"{OPENAI}/optimizing-llm-accuracy")
+OPENAI_RFT = Source("OpenAI, reinforcement fine-tuning guide", f"{OPENAI}/reinforcement-fine-tuning")
+SKILL = Source(
+    "Microsoft, fine-tuning skill for Foundry, 20 Aug 2026", "https://github.com/microsoft/azure-skills"
+)
+GEKHMAN = Source("Gekhman et al. 2024: tuning teaches new facts badly", f"{ARXIV}/2405.05904")
+OVADIA = Source("Ovadia et al. 2023: retrieval beats tuning for knowledge", f"{ARXIV}/2312.05934")
+ZEPHYR = Source("Zephyr 2023: DPO alone 4.76, SFT 6.64, both 7.00", f"{ARXIV}/2310.16944")
+RAFT = Source("RAFT 2024: training on retrieved context", f"{ARXIV}/2403.10131")
+AZURE_RFT = Source(
+    "Azure, reinforcement fine-tuning", f"{LEARN}/ai-foundry/openai/how-to/reinforcement-fine-tuning"
+)
+AZURE_DPO = Source(
+    "Azure, direct preference optimization, 5 Oct 2026",
+    f"{LEARN}/ai-foundry/openai/how-to/fine-tuning-direct-preference-optimization",
+)
+WILSON = Source("Wilson 1927, and the power table (Connor 1987)", "https://doi.org/10.2307/2276774")
 
 
 @dataclass(frozen=True)
@@ -50,28 +110,31 @@ class Rule:
     verdict: str
     condition: str
     """In words, for "if"."""
-    advice: str
-    source: str
-    reads: tuple[str, ...]
-    """The fields of the situation it hangs on."""
+    reads: str
+    """The names of the fields of the situation that it hangs on."""
     holds: Callable[[Situation], Ternary]
+    reason: str
+    """Why, with ``{phrases}`` in the figures of the situation (``wording``)."""
+    step: str
+    """What to do next, and how much of it."""
+    sources: tuple[Source, ...]
+    title: str = ""
+    """The verdict in the words of this rule; empty: those of ``VERDICTS``."""
+
+    def titled(self, situation: Situation) -> str:
+        """The verdict in a line, with what becomes of retrieval that is in place."""
+        title = self.title or VERDICTS[self.verdict]
+        if not situation.retrieval_in_place or self.verdict.startswith("not_yet"):
+            return title
+        if self.verdict == "add_rag":
+            return "Keep retrieval, and repair it"
+        if "etrieval" in title:
+            return title
+        verdict, colon, why = title.partition(": ")
+        return f"{verdict}, and keep retrieval{colon}{why}"
 
 
-def _met(s: Situation) -> Ternary:
-    return at_least(s.score, s.target)
-
-
-def _to_save(s: Situation) -> Ternary:
-    return None if s.motive is None else s.motive in ("cost", "latency")
-
-
-def _short(s: Situation) -> Ternary:
-    """Whether there is a gap that better answers could close."""
-    return None if s.gap is None else s.gap > 0
-
-
-def _behaviour(s: Situation) -> float | None:
-    return s.failing("format", "instruction", "edge_case", "tool_use")
+# What the rules ask.
 
 
 def _no_evaluation(s: Situation) -> Ternary:
@@ -83,19 +146,34 @@ def _too_slow(s: Situation) -> Ternary:
 
 
 def _within_noise(s: Situation) -> Ternary:
+    """A score within half of its uncertainty of the target: above it only on a test that shows little."""
     width = half_width(s)
-    return all_of(_short(s), below(s.gap, None if width is None else width / 2))
+    if width is None or s.gap is None:
+        return None
+    if s.gap <= say.ROUNDING and width <= LUCKY:
+        return False
+    return below(abs(s.gap), width / 2)
 
 
 def _lacks_knowledge(s: Situation) -> Ternary:
     lacking = at_least(s.failing("missing_knowledge", "retrieval_miss"), 0.5)
     gold = all_of(s.private_knowledge, at_least(gold_closes(s), 0.5))
-    return all_of(_short(s), any_of(lacking, gold))
+    return all_of(short(s), any_of(lacking, gold))
 
 
 def _prompt_unfinished(s: Situation) -> Ternary:
     gains = all_of(at_least(s.shots_gain, 0.02), s.more_shots_fit)
-    return all_of(_short(s), any_of(below(s.prompt_iterations, 3), gains))
+    return all_of(short(s), any_of(below(s.prompt_iterations, 3), gains))
+
+
+def _paid_back_too_late(s: Situation) -> Ternary:
+    if s.payback_months == inf:
+        return money_decides(s)
+    return all_of(money_decides(s), no(at_least(s.months_of_service, s.payback_months)))
+
+
+def _too_few_requests(s: Situation) -> Ternary:
+    return all_of(money_decides(s), below(s.requests_per_month, s.break_even_requests), no(_too_slow(s)))
 
 
 def _unclean(s: Situation) -> Ternary:
@@ -103,25 +181,39 @@ def _unclean(s: Situation) -> Ternary:
     return any_of(contradicts, at_least(s.leaks, 1), at_least(s.format_errors, 1))
 
 
-def _reinforce(s: Situation) -> Ternary:
+def _distil(s: Situation) -> Ternary:
+    """A larger model is a teacher where it meets the target and is better than the model itself.
+
+    One that nobody measured stops only a case whose target is missed.
+    """
+    if s.teacher_score is None and met(s):
+        return False
+    better = None if s.teacher_score is None or s.score is None else s.teacher_score > s.score
+    return all_of(at_least(s.teacher_score, s.target), better, to_save(s))
+
+
+def _signal_to_reinforce(s: Situation) -> Ternary:
     signal = all_of(at_least(s.pass_rate, 0.05), at_least(0.95, s.pass_rate), at_least(s.mixed_share, 0.2))
-    able = all_of(s.reasoning_model, trusted(s), at_least(s.prompts, 100))
-    return all_of(_short(s), at_least(s.failing("reasoning"), 0.5), able, signal)
+    return all_of(short(s), at_least(s.failing("reasoning"), 0.5), trusted(s), signal)
 
 
-def _preferences(s: Situation) -> Ternary:
-    taste = all_of(at_least(s.failing("style"), 0.5), below(_behaviour(s), 0.3))
-    return all_of(_short(s), taste, at_least(s.pairs, 500))
+def _reinforce(s: Situation) -> Ternary:
+    return all_of(s.reasoning_model, at_least(s.prompts, 100), _signal_to_reinforce(s))
+
+
+def _reinforce_another(s: Situation) -> Ternary:
+    few = below(s.demonstrations, 50)
+    return all_of(no(s.reasoning_model), at_least(s.prompts, 100), few, _signal_to_reinforce(s))
 
 
 def _stack(s: Situation) -> Ternary:
-    both = all_of(at_least(_behaviour(s), 0.3), at_least(s.failing("style"), 0.3))
-    return all_of(_short(s), both, at_least(s.pairs, 500), at_least(s.demonstrations, 50))
+    both = all_of(at_least(behaviour(s), 0.3), at_least(s.failing("style"), 0.3))
+    return all_of(short(s), both, at_least(s.pairs, 500), at_least(s.demonstrations, 50))
 
 
 def _use_of_context(s: Situation) -> Ternary:
     misuse = at_least(s.failing("context_misused", "format", "tool_use"), 0.5)
-    return all_of(_short(s), s.private_knowledge, s.retrieval_in_place, misuse)
+    return all_of(short(s), s.private_knowledge, s.retrieval_in_place, misuse)
 
 
 RULES: tuple[Rule, ...] = (
@@ -129,244 +221,234 @@ RULES: tuple[Rule, ...] = (
         "G1",
         "not_yet_build_eval",
         "there is no score, or fewer than 20 questions stand behind it",
-        "Hold 100 questions or more back and measure the base model on them (01_baseline).",
-        "OpenAI, accuracy guide: good evals first, 20 questions at the least",
-        ("score", "eval_items"),
+        "score eval_items",
         _no_evaluation,
+        "{why_no_evaluation}.",
+        "Measure the base model with its best prompt on 100 held-out questions or more (01_baseline).",
+        (ACCURACY,),
     ),
     Rule(
         "G2",
         "not_yet_build_eval",
         "two people agree on what is right by less than kappa 0.4",
-        "Rewrite the rules of what is right until two careful people agree.",
-        "OpenAI, RFT guide: a task on which careful people disagree is too fuzzy; 0.4: Landis & Koch 1977",
-        ("grader", "agreement"),
+        "grader agreement",
         lambda s: all_of(None if s.grader is None else s.grader != "programmatic", below(s.agreement, 0.4)),
+        "Two people agree on what is right by kappa {agreement} only; below 0.4 a score says little.",
+        "Write down what is right and why, let two people judge the same 50 answers, and run this again.",
+        (OPENAI_RFT, Source("Landis & Koch 1977: 0.4 is moderate", "https://doi.org/10.2307/2529310")),
+        title="Not yet: agree on what is right first",
+    ),
+    Rule(
+        "G7",
+        "not_yet_build_eval",
+        "the score is so near the target that this test cannot show on which side it lies",
+        "score target eval_items",
+        _within_noise,
+        "On {questions} a score of {score} may truly be anything from {interval}, and the target of {target} "
+        "lies in between.",
+        "{test_more}.",
+        (WILSON, Source("half of the half-width, and 10 points: ours")),
+        title="Not yet: test on more questions first",
     ),
     Rule(
         "G3",
         "keep_prompting",
         "the target is met, and neither cost nor latency is the reason to ask",
-        "Ship it with the best prompt.",
-        "OpenAI, accuracy guide: the accuracy target is the objective",
-        ("score", "target", "motive"),
-        lambda s: all_of(_met(s), no(_to_save(s))),
-    ),
-    Rule(
-        "G4",
-        "keep_prompting",
-        "the target is met, and the model is retired before training pays back",
-        "Keep the prompt, or move to a base model that is served longer.",
-        "Azure, model retirement schedule, 5 Oct 2026",
-        ("score", "target", "motive", "payback_months", "months_of_service"),
-        lambda s: all_of(_met(s), _to_save(s), no(at_least(s.months_of_service, s.payback_months))),
-    ),
-    Rule(
-        "G5",
-        "keep_prompting",
-        "the target is met, and there are too few requests for the saving to pay for training and hosting",
-        "Keep the prompt; look at prompt caching and at a cheaper base model first.",
-        "Microsoft, Fine-tune models with Azure AI Foundry: with cost as the motive, proceed with caution",
-        (
-            "score",
-            "target",
-            "motive",
-            "requests_per_month",
-            "break_even_requests",
-            "latency_objective_missed",
-        ),
-        lambda s: all_of(
-            _met(s), _to_save(s), below(s.requests_per_month, s.break_even_requests), no(_too_slow(s))
-        ),
-    ),
-    Rule(
-        "G6",
-        "keep_prompting",
-        "the model cannot be fine-tuned on any platform we may use",
-        "Choose another base model, one that can be trained and is served long enough.",
-        "Azure, model retirement schedule, 5 Oct 2026",
-        ("trainable",),
-        lambda s: no(s.trainable),
-    ),
-    Rule(
-        "G7",
-        "not_yet_build_eval",
-        "the gap to the target is smaller than half of the score's uncertainty",
-        "Test on more questions: this test cannot tell whether the target is met.",
-        "Wilson 1927; half of the half-width is our threshold",
-        ("score", "target", "eval_items"),
-        _within_noise,
-    ),
-    Rule(
-        "G8",
-        "keep_prompting",
-        "the task becomes another one more often than every 30 days",
-        "A prompt can be changed in a minute; a tuned model is out of date by then.",
-        "Microsoft, fine-tuning skill, 20 Aug 2026: a task that keeps changing",
-        ("task_changes_every_days",),
-        lambda s: below(s.task_changes_every_days, 30),
+        "score target motive",
+        lambda s: all_of(met(s), no(to_save(s))),
+        "{standing}: it is good enough as it is.",
+        "Put this prompt to use, and ask the {questions} again whenever the model or the task changes.",
+        (ACCURACY,),
+        title="Keep the prompt as it is",
     ),
     Rule(
         "G9",
         "add_rag",
         "most failures lack knowledge, or the right passage in the prompt closes half of the gap",
-        "Put the knowledge into the prompt: retrieve documents, or mend the retrieval there is.",
-        "Ovadia et al., arXiv 2312.05934; Gekhman et al., arXiv 2405.05904: tuning teaches new facts badly",
-        ("score", "target", "failures", "private_knowledge", "gold_context_score"),
+        "score target failures private_knowledge gold_context_score",
         _lacks_knowledge,
+        "{standing}{fails}{gold}.",
+        "{retrieve}.",
+        (OVADIA, GEKHMAN),
     ),
     Rule(
         "G10",
         "keep_prompting",
-        "the prompt is not finished: fewer than three versions, or more examples in it still help and fit",
-        "Go on with the prompt: it is the cheapest thing to change.",
-        "Microsoft, Fine-tune models with Azure AI Foundry: begin with prompt engineering; two points: ours",
-        ("score", "target", "prompt_iterations", "shots_gain", "more_shots_fit"),
+        "fewer than three prompts were tried, or more examples in the prompt still help and fit",
+        "score target prompt_iterations shots_gain more_shots_fit",
         _prompt_unfinished,
+        "{standing}, and {why_prompt}.",
+        "{better_prompt}.",
+        (FOUNDRY, Source("two points: ours")),
+        title="Keep prompting: the prompt can still be better",
+    ),
+    Rule(
+        "G4",
+        "keep_prompting",
+        "training is not paid back while the model is served, and saving is the point",
+        "score target motive payback_months months_of_service",
+        _paid_back_too_late,
+        "{standing}; {why_not_paid}.",
+        "{cheaper}.",
+        (FOUNDRY, RETIREMENT),
+        title="Keep prompting: training would not pay",
+    ),
+    Rule(
+        "G5",
+        "keep_prompting",
+        "there are too few requests for training and hosting to pay, and saving is the point",
+        "score target motive requests_per_month break_even_requests latency_objective_missed",
+        _too_few_requests,
+        "{standing}; {why_not_paid}.",
+        "{cheaper}.",
+        (FOUNDRY,),
+        title="Keep prompting: training would not pay",
+    ),
+    Rule(
+        "G8",
+        "keep_prompting",
+        "the task becomes another one more often than every 30 days",
+        "task_changes_every_days",
+        lambda s: below(s.task_changes_every_days, 30),
+        "{standing}, but the task becomes another one every {days}, and a tuned model would be out of "
+        "date when "
+        "it is ready.",
+        "Change the prompt with the task; think of training once the task stands still for a month or more.",
+        (SKILL,),
+        title="Keep prompting: the task changes too fast to train for",
+    ),
+    Rule(
+        "G6",
+        "keep_prompting",
+        "the model cannot be fine-tuned on any platform we may use",
+        "trainable",
+        lambda s: no(s.trainable),
+        "{standing}, but this model cannot be fine-tuned where you may train.",
+        "{another_model}.",
+        (RETIREMENT,),
+        title="Choose another base model",
+    ),
+    Rule(
+        "G20",
+        "keep_prompting",
+        "a model tuned from this one would be served for less than two months",
+        "months_of_service",
+        lambda s: s.months_of_service is not None and s.months_of_service < SHORTEST_LIFE,
+        "{standing}, but {why_life}.",
+        "{another_model}.",
+        (RETIREMENT, Source("two months: ours")),
+        title="Choose another base model",
     ),
     Rule(
         "G11",
         "not_yet_collect_data",
         "the examples are not like the requests in use",
-        "Collect examples from real use; the failures of the base model are the best of them.",
-        "Microsoft, Fine-tuning considerations, 26 Mar 2025: representative data of high quality",
-        ("representative",),
+        "representative",
         lambda s: no(s.representative),
+        "{standing}, but the examples differ from the requests in use, and a tuned model does what they do.",
+        "Collect 50 to 100 questions from real use with their right answers, the base model's failures "
+        "first.",
+        (CONSIDERATIONS,),
+        title="Not yet: collect examples from real use first",
     ),
     Rule(
         "G12",
         "not_yet_collect_data",
         "more than 5 % of the examples contradict each other, the test has leaked, or lines are refused",
-        "Repair the data (03_build_data).",
-        "Microsoft, Fine-tuning considerations, 26 Mar 2025; the thresholds are ours",
-        ("contradictions", "leaks", "format_errors"),
+        "contradictions leaks format_errors",
         _unclean,
+        "{standing}, but {why_repair}.",
+        "{repair}.",
+        (CONSIDERATIONS, Source("the thresholds: ours")),
+        title="Not yet: repair the data first",
     ),
     Rule(
         "G13",
         "distil",
-        "a larger model meets the target, and cost or latency is the reason to ask",
-        "Let the larger model answer, keep what a grader passes, and train this one on it.",
-        "Microsoft, Fine-tuning considerations: distillation; OpenAI cookbook, model distillation",
-        ("teacher_score", "target", "motive"),
-        lambda s: all_of(at_least(s.teacher_score, s.target), _to_save(s)),
+        "a larger model meets the target and beats this one, and cost or latency is the reason to ask",
+        "teacher_score score target motive",
+        _distil,
+        "{standing}; a larger model answers {teacher} right, and {motive} is why you ask.",
+        "Let the larger model answer {to_answer} like those in use, keep the answers that the grader passes, "
+        "train on them, then {same_test}.",
+        (CONSIDERATIONS, Source("OpenAI cookbook", "https://github.com/openai/openai-cookbook")),
     ),
     Rule(
         "G14",
         "rft",
         "most failures are of reasoning, and a trusted grader finds right and wrong samples to learn from",
-        "Fine-tune with the grader; grade the grader first.",
-        "OpenAI, RFT guide; Azure, reinforcement fine-tuning; 0.2 mixed is ours",
-        (
-            "score",
-            "target",
-            "failures",
-            "reasoning_model",
-            "grader",
-            "judge_agreement",
-            "prompts",
-            "pass_rate",
-            "mixed_share",
-        ),
+        "score target failures reasoning_model grader judge_agreement prompts pass_rate mixed_share",
         _reinforce,
+        "{standing}{fails}, and a grader has something to choose from: {passing} of the samples pass, and "
+        "{mixed} of the questions have both right and wrong ones.",
+        "Try the grader on 50 answers that a person graded, train on the {prompts}, then {same_test}.",
+        (OPENAI_RFT, AZURE_RFT, Source("0.2 mixed: ours")),
+    ),
+    Rule(
+        "G21",
+        "keep_prompting",
+        "most failures are of reasoning and can be graded, and this model cannot be trained with a grader",
+        "score target failures reasoning_model grader prompts demonstrations pass_rate mixed_share",
+        _reinforce_another,
+        "{standing}{fails}; your {prompts} and the grader are what reinforcement (RFT) needs, but this model "
+        "cannot be trained that way.",
+        "Choose a reasoning model (python -m workbench models --method rft), and measure it on the same "
+        "{questions} (01_baseline); prompts and grader stay as they are.",
+        (OPENAI_RFT, AZURE_RFT),
+        title="Choose another base model: one that can be trained with a grader (RFT)",
     ),
     Rule(
         "G15",
         "dpo",
         "most failures are of style, few of behaviour, and there are 500 pairs",
-        "Fine-tune on the pairs.",
-        "Azure, direct preference optimization, 5 Oct 2026",
-        ("score", "target", "failures", "pairs"),
-        _preferences,
+        "score target failures pairs",
+        lambda s: all_of(short(s), taste(s), at_least(s.pairs, 500)),
+        "{standing}{fails}, and {pairs} of a better and a worse answer show what you prefer.",
+        "Train on the {pairs} (DPO), then {same_test}.",
+        (AZURE_DPO,),
     ),
     Rule(
         "G16",
         "stack_sft_dpo",
         "behaviour and style both fail, and there are demonstrations and 500 pairs",
-        "Teach the behaviour first, then the taste.",
-        "Zephyr, arXiv 2310.16944: DPO alone 4.76, SFT 6.64, both 7.00",
-        ("score", "target", "failures", "pairs", "demonstrations"),
+        "score target failures pairs demonstrations",
         _stack,
+        "{standing}{fails}, and {examples} show the behaviour and {pairs} the style.",
+        "Train on the {examples} first, then on pairs of that model's own answers (DPO), then {same_test}.",
+        (ZEPHYR,),
     ),
     Rule(
         "G17",
         "not_yet_collect_data",
-        "there are fewer than 50 examples with the right answer",
-        "Collect 50 to 100 good ones, the base model's failures first.",
-        "OpenAI, fine-tuning guide: 50 to 100 examples; Microsoft, fine-tuning skill, 20 Aug 2026",
-        ("demonstrations",),
+        "there are fewer than 50 examples, and too few pairs or prompts for another method",
+        "demonstrations",
         lambda s: below(s.demonstrations, 50),
+        "{standing}{fails}, and {why_collect}.",
+        "{collect}.",
+        (Source("OpenAI, supervised fine-tuning guide", f"{OPENAI}/supervised-fine-tuning"), SKILL),
+        title="Not yet: collect more data first",
     ),
     Rule(
         "G18",
         "rag_plus_sft",
         "the right documents are there, and the model misuses them, the form or the tools",
-        "Keep retrieval, and train on examples that contain what is retrieved.",
-        "RAFT, arXiv 2403.10131; Microsoft's own example, questions into GQL",
-        ("score", "target", "private_knowledge", "retrieval_in_place", "failures"),
+        "score target private_knowledge retrieval_in_place failures",
         _use_of_context,
+        "{why_tune}.",
+        "Put what retrieval finds into each of the {examples}, just as it stands in the prompt in use, "
+        "train on "
+        "them (04_launch), then {same_test}.",
+        (RAFT, FOUNDRY),
     ),
     Rule(
         "G19",
         "sft",
-        "nothing stands in the way",
-        "Fine-tune on the demonstrations.",
-        "Microsoft, Fine-tune models with Azure AI Foundry, 31 Oct 2024",
-        ("score", "target", "failures", "demonstrations"),
+        "none of the others decides",
+        "score target failures demonstrations",
         lambda s: True,
+        "{why_tune}.",
+        "Train on the {examples} (03_build_data, 04_launch), then {same_test}.",
+        (FOUNDRY,),
     ),
 )
-"""In the order in which they are asked."""
-
-# How strongly the evidence speaks for each way, from 0 to 100.
-#
-# The gates decide. Strengths stand beside them and show how close another way comes; where two lie within
-# 15 points, the cheapest experiment that separates them is worth its price. The formulas are ours.
-
-CLOSE = 15.0
-"""Two ways whose strengths lie no further apart than this are both worth a look."""
-
-
-def strengths(situation: Situation) -> Mapping[str, float]:
-    """Each way's strength; what is not known adds nothing to any."""
-    s = situation
-    fails = {kind: s.failing(kind) or 0.0 for kind in FAILURES}
-    behaviour = fails["format"] + fails["instruction"] + fails["edge_case"] + fails["tool_use"]
-    lacking = fails["missing_knowledge"] + fails["retrieval_miss"]
-    enough = _clipped(log10(s.demonstrations / 10) / 2) if s.demonstrations else 0.0
-    met = s.gap is not None and s.gap <= 0
-    gold = _clipped(gold_closes(s) or 0.0) if s.private_knowledge else 0.0
-
-    rft = 100 * fails["reasoning"] * _grading(s) * _signal(s)
-    reasoning = 0.5 * fails["reasoning"] if rft < 10 else 0.0
-    use = behaviour + 0.5 * fails["context_misused"] + 0.5 * fails["style"] + reasoning
-    sft = 80 * enough if met else 100 * enough * _clipped(use)
-    dpo = 100 * fails["style"] * _clipped((s.pairs or 0) / 500)
-    found = {"add_rag": 100 * max(lacking, gold), "sft": sft, "dpo": dpo, "rft": rft, "distil": _teaching(s)}
-    if sft >= 30 and dpo >= 30:
-        found["stack_sft_dpo"] = min(100.0, max(sft, dpo) + 5)
-    if s.retrieval_in_place and lacking < 0.5:
-        context = fails["context_misused"] + fails["tool_use"] + fails["format"] + fails["edge_case"]
-        found["rag_plus_sft"] = min(100.0, 100 * enough * _clipped(context) + 5)
-    return {way: round(strength, 1) for way, strength in sorted(found.items(), key=lambda pair: -pair[1])}
-
-
-def _clipped(value: float) -> float:
-    return min(1.0, max(0.0, value))
-
-
-def _grading(s: Situation) -> float:
-    return 1.0 if trusted(s) else 0.0
-
-
-def _signal(s: Situation) -> float:
-    """How much reinforcement can learn from: most where half of the samples pass."""
-    if s.pass_rate is None or s.mixed_share is None:
-        return 0.0
-    return 4 * s.pass_rate * (1 - s.pass_rate) * _clipped(s.mixed_share / 0.4)
-
-
-def _teaching(s: Situation) -> float:
-    if s.teacher_score is None or s.target is None or s.score is None or s.teacher_score < s.target:
-        return 0.0
-    return 100 * _clipped((s.teacher_score - s.score) / 0.1)
+"""In the order in which they are asked; the last one always holds, and is shown only where it decides."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
 from workbench.errors import DataError
@@ -31,6 +31,18 @@ Signed: TypeAlias = Annotated[float, Field(strict=True, ge=-1, le=1, allow_inf_n
 """An agreement or a gain, from -1 to 1."""
 Count: TypeAlias = Annotated[int, Field(strict=True, ge=0)]
 YesNo: TypeAlias = Annotated[bool, Field(strict=True)]
+
+ENDLESS: Mapping[str, str] = MappingProxyType(
+    {"payback_months": "never", "break_even_requests": "never", "months_of_service": "unlimited"}
+)
+"""What stands in a file where there is no number: it never pays, it is never switched off."""
+Unbounded: TypeAlias = Annotated[
+    float,
+    BeforeValidator(lambda given: inf if given in ("never", "unlimited") else given),
+    Field(strict=True, ge=0),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"enum": ["never", "unlimited"]}]}),
+]
+"""An amount, or "never" or "unlimited", which is infinite."""
 
 _ADAPTERS: dict[object, TypeAdapter[Any]] = {}  # making one takes milliseconds
 
@@ -81,6 +93,8 @@ def _sentence(kind: type[object], error: ErrorDetails) -> str:
     if place.endswith(".[key]"):
         return f"{place.removesuffix('.[key]')} is not known; there are {said['expected']}."
     wanted = _SENTENCES.get(error["type"], error["msg"].removeprefix("Value error, ")).format(**said)
+    if place in ENDLESS and error["type"] == "float_type":
+        wanted += f', or "{ENDLESS[place]}"'
     return f"{place} is {error['input']!r}; {wanted}."
 
 
@@ -170,12 +184,12 @@ class Situation:
     """Which share of several samples per question passes?"""
     mixed_share: Share | None = None
     """Which share of questions has both passing and failing samples?"""
-    months_of_service: Amount | None = None
-    """How many months will the tuned model be served?"""
-    payback_months: Amount | None = None
-    """After how many months is it paid back?"""
-    break_even_requests: Amount | None = None
-    """From how many requests a month does it pay?"""
+    months_of_service: Unbounded | None = None
+    """How many months will the tuned model be served (or "unlimited")?"""
+    payback_months: Unbounded | None = None
+    """After how many months is it paid back (or "never")?"""
+    break_even_requests: Unbounded | None = None
+    """From how many requests a month does it pay (or "never")?"""
 
     # The data
     demonstrations: Count | None = None
@@ -208,8 +222,10 @@ class Situation:
 
     @property
     def facts(self) -> dict[str, Value]:
-        """What is known, by name."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        """What is known, by name, as a file holds it."""
+        known = {name: value for name, value in vars(self).items() if value is not None}
+        endless = {name: ENDLESS[name] for name, value in known.items() if value == inf}
+        return known | endless
 
 
 def situation(facts: Mapping[str, object]) -> Situation:
@@ -218,7 +234,28 @@ def situation(facts: Mapping[str, object]) -> Situation:
     if found.failures and abs(sum(found.failures.values()) - 1) > 0.01:
         total = sum(found.failures.values())
         raise DataError(f"failures sum to {total:.2f}; the shares of all failures sum to 1.")
+    _refuse_the_impossible(found)
     return found
+
+
+def _refuse_the_impossible(s: Situation) -> None:
+    """Raise ``DataError`` for counts and shares that cannot stand together."""
+    counts = [number for number in (s.demonstrations, s.pairs, s.prompts) if number is not None]
+    for name in ("leaks", "format_errors") if counts else ():
+        number = getattr(s, name)
+        if number is not None and number > sum(counts):
+            raise DataError(
+                f"{name} is {number:,}: more than the {sum(counts):,} examples there are; count them "
+                "again (python -m workbench check)."
+            )
+    if s.pass_rate in (0, 1) and s.mixed_share:
+        none = "no sample passes" if s.pass_rate == 0 else "every sample passes"
+        raise DataError(
+            f"pass_rate is {s.pass_rate:g}, so {none}, and mixed_share is {s.mixed_share:g}: a question with "
+            "both passing and failing samples cannot be among them. Grade the samples again."
+        )
+    if s.score == 1 and s.failures:
+        raise DataError("score is 1, so nothing failed; leave failures out, or correct the score.")
 
 
 def questions() -> Mapping[str, str]:
@@ -261,10 +298,18 @@ def no(told: Ternary) -> Ternary:
 
 def half_width(situation: Situation) -> float | None:
     """Half the length of the score's 95 % interval (Wilson 1927), as a share."""
+    found = interval(situation)
+    return None if found is None else (found[1] - found[0]) / 2
+
+
+def interval(situation: Situation) -> tuple[float, float] | None:
+    """The score's 95 % interval (Wilson 1927), as shares."""
     n, p, z = situation.eval_items, situation.score, 1.959963984540054
     if not n or p is None:
         return None
-    return z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return middle - half, middle + half
 
 
 def gold_closes(situation: Situation) -> float | None:
@@ -280,3 +325,33 @@ def trusted(situation: Situation) -> Ternary:
     if situation.grader == "judge":
         return at_least(situation.judge_agreement, 0.6)
     return None if situation.grader is None else situation.grader == "programmatic"
+
+
+def met(s: Situation) -> Ternary:
+    """Whether the target is met."""
+    return at_least(s.score, s.target)
+
+
+def to_save(s: Situation) -> Ternary:
+    """Whether money or time is the reason to ask."""
+    return None if s.motive is None else s.motive in ("cost", "latency")
+
+
+def money_decides(s: Situation) -> Ternary:
+    """Whether the saving is all there is to gain: the target is met, or cost is why one asks."""
+    return any_of(all_of(met(s), to_save(s)), None if s.motive is None else s.motive == "cost")
+
+
+def short(s: Situation) -> Ternary:
+    """Whether there is a gap that better answers could close."""
+    return None if s.gap is None else s.gap > 1e-9
+
+
+def behaviour(s: Situation) -> float | None:
+    """The share of failures that are of behaviour: form, instructions, unusual cases, tools."""
+    return s.failing("format", "instruction", "edge_case", "tool_use")
+
+
+def taste(s: Situation) -> Ternary:
+    """Whether most failures are of style, and few of behaviour."""
+    return all_of(at_least(s.failing("style"), 0.5), below(behaviour(s), 0.3))

@@ -14,10 +14,10 @@ from statistics import NormalDist, fmean
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from workbench.dataset.dataset import Dataset, counted
+from workbench.decide.power import LEVEL, POWER, items_needed, items_needed_for_scores
 from workbench.display import Shown, Table
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation, Item, row_of, side_by_side
-from workbench.evaluation.power import LEVEL, POWER, items_needed, items_needed_for_scores
 from workbench.evaluation.scores import LeftOut, Missing, Pairs, contaminated_among, pair, ungraded
 from workbench.evaluation.statistics import (
     Difference,

@@ -1,7 +1,8 @@
 """Failures: the wrong answers of the best prompt, and a label for what is wrong with each.
 
 A rule, a person or an LLM judge labels, and the label says who. What nobody has labelled is counted as
-unlabelled, never guessed. The list says which data to collect, and is a test of success later.
+unlabelled; where a program grades, what its scores tell of it (``kinds``) is kept beside the labels. The list
+says which data to collect, and is a test of success later.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from workbench.decide.situation import FAILURES, Failure
 from workbench.display import table
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Item
+from workbench.evaluation.graders.grader_types import needs
 from workbench.evaluation.graders.grades import Grader
 from workbench.evaluation.graders.grading import grade
 from workbench.evaluation.prompt_comparison import PromptComparison
@@ -190,6 +192,8 @@ class Failed:
 
     item: Item
     label: Label | None = None
+    graded: Failure | None = None
+    """What it is by its score alone, where a program grades: what counts until somebody labels it."""
 
     @property
     def key(self) -> str:
@@ -228,6 +232,13 @@ class Failures:
         return {kind: found[kind] / found.total() for kind in FAILURES if found[kind]}
 
     @property
+    def kinds(self) -> Mapping[Failure, float]:
+        """The share of each kind among all of them, by label or else by score; none if one has neither."""
+        found = [failed.label.kind if failed.label else failed.graded for failed in self.items]
+        counts = Counter(kind for kind in found if kind)
+        return {} if None in found else {kind: counts[kind] / len(found) for kind in FAILURES if counts[kind]}
+
+    @property
     def labelled_by(self) -> Mapping[Labeller, int]:
         """How many labels are whose."""
         found = Counter(label.by for label in self._labels)
@@ -261,6 +272,7 @@ class Failures:
             "unlabelled": len(self.unlabelled),
             "labelled_by": {str(by): number for by, number in self.labelled_by.items()},
             "shares": {str(kind): share for kind, share in self.shares.items()},
+            "kinds": {str(kind): share for kind, share in self.kinds.items()},
         }
 
     def __repr__(self) -> str:
@@ -274,8 +286,16 @@ class Failures:
             by = ", ".join(f"{by} {number}" for by, number in whose.items())
             rows.append((kind.replace("_", " "), whose.total(), f"{share:.0%}", by, FAILURES[kind]))
         if self.unlabelled:
-            rows.append(("not labelled", len(self.unlabelled), "", "", "nobody has said what is wrong"))
+            rows.append(("not labelled", len(self.unlabelled), "", "", self._unlabelled_count_as))
         return table(self._told(), ("what is wrong", "failures", "share", "labelled by", "meaning"), rows)
+
+    @property
+    def _unlabelled_count_as(self) -> str:
+        kinds = Counter(failed.graded for failed in self.unlabelled if failed.graded)
+        if not kinds:
+            return "nobody has said what is wrong"
+        told = ", ".join(f"{number} as {kind.replace('_', ' ')}" for kind, number in kinds.items())
+        return f"nobody has said what is wrong; by the grader's scores they count {told}"
 
     @property
     def _labels(self) -> list[Label]:
@@ -293,10 +313,15 @@ def failures(
     valid: Grader | None = None,
     well_formed: Failure | None = None,
     test: Dataset | None = None,
+    examples: Dataset | None = None,
     at_most: int = AT_MOST,
     seed: int = 0,
 ) -> Failures:
     """What does the best prompt have wrong, and of which kind is it, as far as rules can tell?
+
+    Where all right answers, of the questions and of ``examples``, are few short labels, a rule tells every
+    failure: what is no label is wrong in form; another label is an edge case if most questions with the right
+    one are answered rightly, and else an instruction that was not understood.
 
     ``valid`` is the second grader that says whether an answer is well formed. In some tasks all that can be
     wrong with a well-formed answer is one thing: then ``well_formed`` says which, and is taken at its word
@@ -313,12 +338,52 @@ def failures(
     wrong = [place for place, item in enumerate(best.items) if item.score < 1]
     drawn = random.Random(seed).sample(wrong, min(at_most, len(wrong)))
     rest = Label(well_formed, "rule", "well formed, and wrong") if valid and well_formed else None
+    labels = closed_set([item.reference for item in best.items], examples)
+    program = "model" not in needs(best.grader)
     items = []
     for place in drawn:
         item, example = best.items[place], None if test is None else test[place]
         found = symptom(item, valid=valid) or symptom_of_context(prompts, place, example)
-        items.append(Failed(item, Label(found.kind, "rule", found.why) if found else rest))
+        found = found or (_of_the_set(item, best.items, labels) if labels else None)
+        label = Label(found.kind, "rule", found.why) if found else rest
+        items.append(Failed(item, label, None if label or not program else _by_score(item, best.score)))
     return Failures(best.prompt, best.model, tuple(items), len(wrong))
+
+
+# A closed set of labels: what a classifier chooses from. The bounds are ours.
+
+LONGEST_LABEL = 60  # characters
+REPEATED = 3  # times that each label stands there, on average
+MOST_LABELS = 200
+
+
+def closed_set(references: Sequence[str], examples: Dataset | None = None) -> frozenset[str]:
+    """The labels that all right answers are taken from, in plain spelling; empty where they are no such set.
+
+    Two labels at least, short, in one line, each of them three times on average; numbers are no labels.
+    """
+    every = [*references, *(example.answer for example in examples or () if example.answer)]
+    labels = frozenset(map(_plain, every))
+    numbers = all(re.fullmatch(r"[-+]?[\d.,]+", label) for label in labels)
+    short = all(0 < len(text.strip()) <= LONGEST_LABEL and "\n" not in text.strip() for text in every)
+    closed = 2 <= len(labels) <= MOST_LABELS and len(every) >= REPEATED * len(labels)
+    return labels if closed and short and not numbers else frozenset()
+
+
+def _of_the_set(item: Item, items: Sequence[Item], labels: frozenset[str]) -> Symptom:
+    if _plain(item.answer) not in labels:
+        return Symptom("format", f"none of the {len(labels)} labels that answers are taken from")
+    same = [other for other in items if _plain(other.reference) == _plain(item.reference)]
+    right = sum(other.score == 1 for other in same)
+    seen = f"another label; {right} of {len(same)} questions with the right one are answered rightly"
+    return Symptom("edge_case" if 2 * right >= len(same) else "instruction", seen)
+
+
+def _by_score(item: Item, score: float) -> Failure:
+    """What a program's score alone tells: a wrong number was reasoned wrongly; else how usual failing is."""
+    if re.fullmatch(r"[-+]?[\d.,]+", item.reference.strip()):
+        return "reasoning" if re.search(r"\d", item.answer) else "format"
+    return "edge_case" if score >= 0.5 else "instruction"
 
 
 def _told_of(failed: Failed) -> dict[str, str | None]:

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Literal
 from workbench.dataset.check.texts import REFUSAL_PATTERN
 from workbench.dataset.dataset import Dataset, Example, Message
 from workbench.dataset.read import read
+from workbench.decide.power import POWER
 from workbench.display import Shown, Table
 from workbench.errors import DataError
 from workbench.evaluation.compare import MINIMUM, Comparison, both_scores, compare, points
 from workbench.evaluation.evaluate import evaluate
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.graders.sources import probe_checks
-from workbench.evaluation.power import POWER
 from workbench.evaluation.prompts import AS_TRAINED, Prompt
 from workbench.evaluation.statistics import Interval, quantile
 from workbench.project import JSON

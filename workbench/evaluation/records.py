@@ -32,7 +32,8 @@ def evidence(
     """What was measured, as far as it was.
 
     ``context_tokens`` is how much the model reads at once; without it nobody knows whether more examples
-    fit. Failures count once none of those read is unlabelled: half-labelled ones lean to what rules see.
+    fit. Failures count once each of those drawn has a kind, by a label or, where a program grades, by its
+    score: half-labelled ones lean to what rules see.
     """
     best = prompts.best
     known: dict[str, Value] = {
@@ -53,8 +54,8 @@ def evidence(
         known["gold_context_score"] = prompts.gold.evaluation.score
     if prompts.teacher is not None:
         known["teacher_score"] = prompts.teacher.evaluation.score
-    if failures is not None and failures.items and not failures.unlabelled:
-        known["failures"] = {str(kind): share for kind, share in failures.shares.items()}
+    if failures is not None and failures.kinds:
+        known["failures"] = {str(kind): share for kind, share in failures.kinds.items()}
     return situation(known).facts
 
 

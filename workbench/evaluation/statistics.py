@@ -1,7 +1,7 @@
 """Statistics of graded items: intervals, bootstrap, clusters, paired tests, multiple comparisons.
 
 Formulas stand with their sources. ``Difference`` chooses the test and the interval that fit the data; how
-many items a difference needs is in ``power``.
+many items a difference needs is in ``decide.power``.
 """
 
 import math

@@ -67,12 +67,17 @@ def keep_data(
 
 
 def data_evidence(report: Report) -> Mapping[str, JSON]:
-    """What a check of the data found for the question whether to fine-tune: fields of a ``Situation``."""
+    """What a check of the data found for the question whether to fine-tune: fields of a ``Situation``.
+
+    Lines that nobody can read count among the examples, and among those that are refused.
+    """
     contradicting = {p.origin for p in report.of("contradiction") if p.line is not None}
     leaked = {problem.origin for problem in report.errors if problem.rule in _LEAKS}
-    refused = {p.origin for p in report.errors if p.rule not in (*_LEAKS, "contradiction")}
+    of_lines = [p for p in report.errors if p.line is not None]
+    refused = {p.origin for p in of_lines if p.rule not in (*_LEAKS, "contradiction")}
+    unread = {p.origin for p in of_lines if p.rule in ("json", "object", "long_line")}
     return {
-        method(report.method).evidence: report.examples,
+        method(report.method).evidence: report.examples + len(unread),
         "contradictions": len(contradicting) / max(1, report.examples),
         "leaks": len(leaked),
         "format_errors": len(refused),

@@ -1,4 +1,4 @@
-"""The decision form: answers below, the verdict above them, always current."""
+"""The decision form: answers below, the verdict above them, always current or marked as an earlier one."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -126,6 +126,8 @@ class Questionnaire(ipywidgets.VBox):  # type: ignore[misc]
             self._trouble.value = ""
         except DataError as error:  # the answers before this one still stand
             self._trouble.value = table("", ("", "this answer cannot be"), [("", str(error))])
+            before = f"<p>Before that answer:</p>{self.decision.summary()}"
+            self._verdict.value = f'<div style="opacity:0.5">{before}</div>'
             return
         self._show()
 

@@ -10,7 +10,6 @@ from statistics import NormalDist
 
 from workbench.display import table
 from workbench.errors import DataError
-from workbench.evaluation.statistics import quantile
 
 LEVEL, POWER = 0.05, 0.8
 DISCORDANT = 0.2
@@ -28,7 +27,7 @@ def items_needed(
     """
     _check(difference)
     share = max(discordant, abs(difference))
-    z, z_power = quantile(1 - level), NormalDist().inv_cdf(power)
+    z, z_power = _z(level), NormalDist().inv_cdf(power)
     spread = z * math.sqrt(share) + z_power * math.sqrt(share - difference**2)
     return _whole((spread / difference) ** 2)
 
@@ -64,14 +63,14 @@ def items_needed_for_scores(
     less noise and nothing else.
     """
     _check(difference)
-    z = quantile(1 - level) + NormalDist().inv_cdf(POWER)
+    z = _z(level) + NormalDist().inv_cdf(POWER)
     spread = variance + (base_noise + tuned_noise) / samples
     return _whole(z * z * spread / difference**2)
 
 
 def detectable_in_scores(items: int, variance: float, *, level: float = LEVEL) -> float:
     """The smallest difference of mean scores that so many items show (Miller 2024, equation 10)."""
-    z = quantile(1 - level) + NormalDist().inv_cdf(POWER)
+    z = _z(level) + NormalDist().inv_cdf(POWER)
     return z * math.sqrt(variance / items)
 
 
@@ -163,6 +162,11 @@ def power_table(
     found = f"{assumed}; found in 80 of 100 tests at {100 * level:.2g} %."
     pairs = zip(differences, (_whole(effect * count) for count in needed), strict=True)
     return PowerTable(items, seen, tuple(pairs), found)
+
+
+def _z(level: float) -> float:
+    """The quantile of a two-sided test: 1.96 at 5 %."""
+    return NormalDist().inv_cdf(1 - level / 2)
 
 
 def _check(difference: float) -> None:

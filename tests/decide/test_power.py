@@ -4,8 +4,7 @@ import math
 
 import pytest
 
-from workbench.errors import DataError
-from workbench.evaluation.power import (
+from workbench.decide.power import (
     detectable,
     detectable_in_scores,
     exact_power,
@@ -13,6 +12,7 @@ from workbench.evaluation.power import (
     items_needed_for_scores,
     power_table,
 )
+from workbench.errors import DataError
 
 
 @pytest.mark.parametrize(
