@@ -17,7 +17,14 @@ from workbench.local import process
 
 # The same examples in every run, so that a red test is about the change; `pytest --hypothesis-profile=search`
 # looks for new ones.
-hypothesis.settings.register_profile("same", derandomize=True, database=None)
+# No deadline and no check of speed: how fast examples are drawn is the machine's affair.
+hypothesis.settings.register_profile(
+    "same",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.register_profile("search", database=None)
 hypothesis.settings.load_profile("same")
 
