@@ -231,6 +231,65 @@ def test_other_checkpoints_are_compared_and_corrected_together():
     assert ">second</th>" in page
 
 
+def test_contaminated_items_do_not_count_and_the_score_with_them_is_given():
+    base, tuned = evaluation("0000110000"), evaluation("1111110000", "tuned")
+    result = compare(base, tuned, contaminated=["id0", "faq.csv:3"])
+    assert (result.items, result.fixed) == (8, 2)
+    assert result.verdict.endswith(
+        "2 items are left out (contaminated: also in the training data): id0, id1. "
+        "With the contaminated ones: 6 of 10 items right against 2."
+    )
+
+
+def test_contaminated_items_that_nobody_knows_are_named():
+    with pytest.raises(
+        DataError, match=r"None of the 1 contaminated items .* \(row7\); .* such as id0 \(faq.csv:2\)"
+    ):
+        compare(evaluation("01"), evaluation("11", "tuned"), contaminated=["row7"])
+    with pytest.raises(DataError, match="Every item is contaminated"):
+        compare(evaluation("01"), evaluation("11", "tuned"), contaminated=["id0", "id1"])
+
+
+def test_items_without_a_score_are_left_out_and_cannot_change_the_verdict_unseen():
+    base = evaluation("0" * 30)
+    stands = compare(base, evaluation("1" * 20 + "x" + "0" * 9, "tuned"))
+    assert (stands.items, stands.outcome) == (29, "better")
+    assert stands.verdict.endswith(
+        "1 item is left out (not scored for both models): id20. "
+        "The verdict is the same if those without a score all count against the tuned model."
+    )
+    falls = compare(evaluation("0" * 9 + "1" * 9), evaluation("1" * 9 + "x" * 9, "tuned"))
+    assert falls.outcome == "better"
+    assert falls.verdict.endswith("against the tuned model, the verdict would be: inconclusive.")
+
+
+def test_nothing_that_could_be_graded_is_nothing_to_compare():
+    with pytest.raises(DataError, match=r"none has a score from both models \(the judge refused\)"):
+        compare(evaluation("11"), evaluation("xx", "tuned"))
+
+
+def test_items_that_one_model_did_not_answer_are_named():
+    with pytest.raises(DataError, match=r"tuned model did not answer 2 .* items: id2 \(faq.csv:4\), id3"):
+        compare(evaluation("1111"), evaluation("11", "tuned"))
+    with pytest.raises(DataError, match=r"base model did not answer 1 of the tuned model's items: id2"):
+        compare(evaluation("11"), evaluation("111", "tuned"))
+
+
+def test_a_partial_run_is_compared_on_what_both_have_if_asked_to():
+    result = compare(evaluation("0011"), evaluation("11", "tuned"), missing="leave out")
+    assert (result.items, result.fixed) == (2, 2)
+    assert result.verdict.endswith("2 items are left out (not answered by the tuned model): id2, id3.")
+    with pytest.raises(DataError, match="the two have no item in common"):
+        compare(evaluation(""), evaluation("11", "tuned"), missing="leave out")
+
+
+def test_an_id_that_stands_for_two_items_is_refused():
+    base = evaluation("01")
+    twice = replace(base, items=(*base.items, base.items[0]))
+    with pytest.raises(DataError, match="The base evaluation has 1 ids more than once: id0"):
+        compare(twice, evaluation("01", "tuned"))
+
+
 def test_two_graders_cannot_be_compared():
     with pytest.raises(DataError, match="graded by 'exact' and the tuned one by 'gql'"):
         compare(evaluation("1"), evaluation("1", "tuned", grader=grader("data/gql/gql.py")))
