@@ -238,6 +238,29 @@ def test_a_full_disk_is_told_as_such(http: TestClient, client: OpenAI, training_
     assert client.files.retrieve(training_file).bytes == 170
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("chat/completions", {"messages": [{"role": "user", "content": ""}], "store": True}),
+        ("responses", {"input": [{"role": "user", "content": ""}]}),
+    ],
+)
+def test_a_stored_answer_in_one_piece_tells_a_full_disk_by_its_status_in_a_stream_too(
+    http: TestClient, path: str, asked: dict[str, object]
+) -> None:
+    http.app.state.store._db.all("PRAGMA max_page_count = 1")
+    body = {"model": "nano", "stream": True, **asked}
+    answers = (http.post(f"{V1}{path}", json=body) for _ in range(1000))
+    refused = next(answer for answer in answers if answer.status_code != 200)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (507, "insufficient_storage")
+
+
+def test_a_streamed_answer_in_one_piece_is_stored_once(http: TestClient) -> None:
+    body = {"model": "nano", "stream": True, "store": True, "messages": [{"role": "user", "content": ""}]}
+    assert http.post(f"{V1}chat/completions", json=body).text.endswith("data: [DONE]\n\n")
+    assert len(http.get(f"{V1}chat/completions").json()["data"]) == 1
+
+
 def test_a_mistake_of_the_service_shows_no_traceback(http: TestClient) -> None:
     answer = http.post(
         "/openai/v1/chat/completions",
@@ -498,9 +521,9 @@ def supervised(hyperparameters: dict[str, object] | None = None, **more: object)
         (supervised({"eval_samples": 5}), "method.supervised", "eval_samples need a grader"),
         (supervised(grader=GRADER), None, "needs a validation_file"),
         (
-            supervised(grader=GRADER | {"type": "python"}),
+            supervised(grader={"type": "score_model", "name": "s", "model": "nano", "input": []}),
             "method.supervised.grader.type",
-            "is 'python', which is not run during local training",
+            "is 'score_model', which asks a model, and local training asks none",
         ),
         ({"method": {"type": "magic"}}, "method.type", "should be 'supervised', 'dpo' or 'reinforcement'"),
         ({"suffix": "v1.0"}, "suffix", "no dots"),

@@ -27,6 +27,7 @@ Answer = TypeVar("Answer")
 Body: TypeAlias = dict[str, JSON]
 Piece: TypeAlias = Delta | Completion
 Pieces: TypeAlias = AsyncGenerator[Piece, None]
+Keep: TypeAlias = Callable[[Completion], Body]  # keeps a complete answer, if that was asked for, and shows it
 
 
 class Answerer(Protocol):
@@ -50,17 +51,23 @@ class AnsweringApi:
         self,
         request: Request,
         chat: ChatRequest,
-        whole: Callable[[Completion], Body],
-        events: Callable[[Piece, Pieces], AsyncIterator[str]] | None,
+        keep: Keep,
+        events: Callable[[Piece, Pieces, Keep], AsyncIterator[str]] | None,
     ) -> Response:
-        """The answer to ``chat``: as ``whole`` shows it, or as a stream of ``events``."""
+        """The answer to ``chat``: as ``keep`` shows it, or as a stream of ``events``."""
         if events is None:
-            return JSONResponse(whole(await _unless_gone(request, self._answerer.complete(chat))))
+            return JSONResponse(keep(await _unless_gone(request, self._answerer.complete(chat))))
         pieces = self._answerer.stream(chat)
-        # Whatever is wrong with the request shows at the first piece, while a status can still be sent.
+        # Whatever is wrong with the request shows at the first piece, while a status can still be sent. An
+        # answer in one piece is kept then too, as the disk may be full.
         first = await _unless_gone(request, anext(pieces))
+        kept: Body | None = None
+        if isinstance(first, Completion):
+            async with aclosing(pieces):
+                kept = keep(first)
+        stream = events(first, pieces, keep if kept is None else lambda _: kept)
         headers = {"cache-control": "no-cache"}
-        return StreamingResponse(events(first, pieces), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
 class CompletionChange(http.RequestShape):
@@ -85,7 +92,7 @@ class ChatApi(AnsweringApi):
         def keep(completion: Completion) -> Body:
             return self._keep(asked, served, whole_answer(head, completion))
 
-        def events(first: Piece, pieces: Pieces) -> AsyncIterator[str]:
+        def events(first: Piece, pieces: Pieces, keep: Keep) -> AsyncIterator[str]:
             with_usage = asked.stream_options is not None and asked.stream_options.include_usage
             return _stream(request.scope, head, chat.n, first, pieces, keep, with_usage)
 
@@ -165,7 +172,7 @@ async def _stream(
     n: int,
     first: Piece,
     pieces: Pieces,
-    keep: Callable[[Completion], Body],
+    keep: Keep,
     with_usage: bool,
 ) -> AsyncIterator[str]:
     """The answer as server-sent events, one chunk a piece; kept as if it had not been a stream."""

@@ -9,7 +9,7 @@ import itertools
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 
 from workbench.local.api import chat_request, http
 from workbench.local.api.chat_request import CompletionRequest, FunctionName, Turn
-from workbench.local.api.chat_routes import AnsweringApi, Body, Piece, Pieces, logprobs, usage
+from workbench.local.api.chat_routes import AnsweringApi, Body, Keep, Piece, Pieces, logprobs, usage
 from workbench.local.api.http import RequestShape, invalid
 from workbench.local.api.model_routes import Served
 from workbench.local.chat_protocol import Choice, Completion, Delta, Likelihood, Refusal
@@ -317,7 +317,7 @@ class ResponsesApi(AnsweringApi):
         def keep(completion: Completion) -> Body:
             return self._keep(asked, served, head | _outcome(head, completion))
 
-        def events(first: Piece, pieces: Pieces) -> AsyncIterator[str]:
+        def events(first: Piece, pieces: Pieces, keep: Keep) -> AsyncIterator[str]:
             return _stream(head, first, pieces, keep)
 
         return await self._answered(request, chat, keep, events if asked.stream else None)
@@ -375,9 +375,7 @@ class ResponsesApi(AnsweringApi):
         return whole
 
 
-async def _stream(
-    head: Body, first: Piece, pieces: Pieces, keep: Callable[[Completion], Body]
-) -> AsyncIterator[str]:
+async def _stream(head: Body, first: Piece, pieces: Pieces, keep: Keep) -> AsyncIterator[str]:
     """The response as server-sent events."""
     numbers = itertools.count()
 
