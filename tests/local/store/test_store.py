@@ -575,6 +575,24 @@ def test_deleting_makes_room_on_a_full_disk(small_disk: Path) -> None:
     store.close()
 
 
+def test_the_space_kept_aside_is_for_deleting_files_not_answers(small_disk: Path) -> None:
+    store = Store(small_disk)
+    store.tidy()
+    answers = [f"chatcmpl-{number}" for number in range(100)]
+    for answer in answers:
+        store.completions.add({"id": answer, "text": "x" * 1000}, [])
+    fill(small_disk)
+
+    def forget_all() -> None:
+        for answer in answers:
+            store.completions.delete(answer)
+
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        forget_all()
+    assert (store.root / "reserve").stat().st_size == 2 * 1024 * 1024
+    store.close()
+
+
 def test_a_service_starts_on_a_full_disk_and_keeps_its_reserve_as_soon_as_it_can(
     small_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -73,7 +73,7 @@ class Completions:
 
     def delete(self, completion_id: str) -> bool:
         """Forget an answer; ``False`` when there was none."""
-        return self._db.delete("completions", "id = ?", completion_id) > 0
+        return self._db.write("DELETE FROM completions WHERE id = ?", (completion_id,)) > 0
 
 
 class Responses:
@@ -114,12 +114,12 @@ class Responses:
 
     def delete(self, response_id: str) -> bool:
         """Forget a response; ``False`` when there was none."""
-        return self._db.delete("responses", "id = ?", response_id) > 0
+        return self._db.write("DELETE FROM responses WHERE id = ?", (response_id,)) > 0
 
     def tidy(self) -> None:
         """Forget those that were kept long enough."""
         oldest = self._clock.now() - self._clock.takes(KEEP_RESPONSES)
-        self._db.delete("responses", "created_at < ?", oldest)
+        self._db.write("DELETE FROM responses WHERE created_at < ?", (oldest,))
 
 
 def _read(row: sqlite3.Row) -> dict[str, JSON]:

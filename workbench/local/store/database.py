@@ -265,7 +265,7 @@ class Database:
                 return action(db)
 
     def delete(self, table: str, where: str, *values: object) -> int:
-        """Delete rows, also on a full disk; how many there were."""
+        """Delete rows whose files are removed next, so also on a full disk; how many there were."""
         return self.remove(lambda db: db.execute(f"DELETE FROM {table} WHERE {where}", values).rowcount)
 
     def all(self, query: str, values: Iterable[object] = ()) -> list[sqlite3.Row]:

@@ -102,7 +102,7 @@ class Deployments:
 
     def delete(self, name: str) -> bool:
         """Forget a deployment; ``False`` when there was none."""
-        return self._db.delete("deployments", "name = ?", name) > 0
+        return self._db.write("DELETE FROM deployments WHERE name = ?", (name,)) > 0
 
     def note_answer(self, name: str) -> None:
         """Remember that a deployment answered now."""
