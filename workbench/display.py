@@ -66,7 +66,7 @@ class Window:
         if setting("WORKBENCH_HEADLESS") == "1" or self.comm is None:
             return still, {}
         live = super()._repr_mimebundle_(**options)  # type: ignore[misc]
-        shown, facts = live if isinstance(live, tuple) else (live, {})
+        shown, facts = live if isinstance(live, tuple) else (live or {}, {})  # nothing of one without a view
         return {**shown, **still}, facts
 
 

@@ -239,6 +239,7 @@ def test_contaminated_items_do_not_count_and_the_score_with_them_is_given():
         "2 items are left out (contaminated: also in the training data): id0, id1. "
         "With the contaminated ones: 6 of 10 items right against 2."
     )
+    assert str(result) == result.verdict
 
 
 def test_contaminated_items_that_nobody_knows_are_named():

@@ -258,7 +258,11 @@ class Comparison(JudgedDifference, Shown):
     @property
     def verdict(self) -> str:
         """Say it in a few sentences: the verdict with the numbers, then what does not count."""
-        return " ".join((str(self), *self._notes()))
+        return " ".join((super().__str__(), *self._notes()))
+
+    def __str__(self) -> str:
+        """The verdict, with what does not count."""
+        return self.verdict
 
     @property
     def changed_items(self) -> "pandas.DataFrame":
