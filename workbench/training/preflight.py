@@ -16,7 +16,7 @@ from workbench.catalog.providers import Provider, provider_of
 from workbench.dataset.check.counts import Counts, no_validation, sizes
 from workbench.dataset.check.methods import grader_findings, response_format_findings
 from workbench.dataset.check.row import Finding, Row
-from workbench.dataset.check.rules import Rules
+from workbench.dataset.check.rules import Rules, completed
 from workbench.dataset.check.sources import DatasetSource
 from workbench.dataset.dataset import Dataset, counted
 from workbench.display import table
@@ -174,7 +174,7 @@ def _suffix(suffix: str | None, limits: Limits) -> Iterator[Finding]:
 def _response_format(spec: JobSpec) -> Iterator[Finding]:
     if spec.response_format is None:
         return
-    yield from response_format_findings(spec.response_format)
+    yield from map(completed, response_format_findings(spec.response_format))
     if "response_format" not in spec.trained_by.other_settings:
         message = f"a {spec.trained_by.name} job takes no response_format"
         yield Finding("error", "response_format", "response_format", message, "leave it out")
