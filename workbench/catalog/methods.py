@@ -59,6 +59,8 @@ class Hyperparameter:
     """Sent as "auto" too: part of the content of every job since the first, so that old ones are found."""
     only_with_grader: bool = False
     """Means something only where answers are graded while the model trains."""
+    only_local: bool = False
+    """No service but the local one has it."""
 
     @property
     def span(self) -> str:
@@ -219,6 +221,19 @@ _LOSS_COLUMNS = (
     "full_valid_mean_token_accuracy",
 )
 REWARD_COLUMN = "full_valid_mean_reward"
+# Of pairs, in TRL's words: rewards are beta times the log-ratio to the reference model.
+PREFERENCE_COLUMNS = tuple(
+    f"{part}_{name}"
+    for part in ("train", "full_valid")
+    for name in (
+        "rewards/chosen",
+        "rewards/rejected",
+        "rewards/margins",
+        "rewards/accuracies",
+        "logps/chosen",
+        "logps/rejected",
+    )
+)
 
 METHODS: Mapping[str, Method] = {
     "supervised": Method(
@@ -244,23 +259,37 @@ METHODS: Mapping[str, Method] = {
                 "beta",
                 "float",
                 "how near to the base model it stays; 0.1 is usual",
-                "the service's choice; 0.1 in the skill",
+                "the service's choice; 0.1 in the skill and in a local job",
                 _RANGE,
                 low=0,
                 high=2,
                 above_low=True,
+                default=0.1,
             ),
             Hyperparameter(
                 "l2_multiplier",
                 "float",
-                "Azure's own, and not explained there; the skill takes 0.1",
-                "the service's choice",
+                "Azure's own, and not explained there; the skill takes 0.1, and a local job takes it as "
+                "the weight decay of its adapter",
+                "the service's choice; 0 in a local job",
                 "no source gives an upper bound",
                 low=0,
+                default=0.0,
+            ),
+            Hyperparameter(
+                "chosen_likelihood",
+                "float",
+                "how much the loss of the preferred answer itself counts beside the preference; "
+                "0.5 keeps its likelihood from falling",
+                "0",
+                "the local service's own; rpo_alpha in TRL",
+                low=0,
+                default=0.0,
+                only_local=True,
             ),
         ),
-        ("train_loss", "valid_loss", "full_valid_loss"),  # as its events have them; no source gives a table
-        not_local="local training by dpo comes later",
+        # The losses as Azure's events have them, no source gives a table; the others are the local service's.
+        ("train_loss", "valid_loss", "full_valid_loss", *PREFERENCE_COLUMNS),
     ),
     "reinforcement": Method(
         "reinforcement",

@@ -509,13 +509,23 @@ def rendered(example: Example, model: str) -> Rendering:
         tokenizer_of(model)  # says how to get it
     if example.method != "dpo":
         return Rendering(example.origin, model, show(example, example.messages, model), exact=is_exact)
-    preferred, rejected = (
-        show(
-            example, (*_unlearnt(example.messages), *map(mapping_of, items_of(example.more.get(key)))), model
-        )
-        for key in OUTPUTS
-    )
+    preferred, rejected = (show(example, messages, model) for messages in both_answers(example))
     return Rendering(example.origin, model, preferred, rejected, is_exact)
+
+
+def both_answers(example: Example) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    """A preference's prompt with the preferred answer, and with the rejected one; only answers are learnt."""
+    prompt = tuple(
+        {**message, "weight": 0} if message.get("role") == "assistant" else message
+        for message in example.messages
+    )
+    preferred, rejected = ((*prompt, *_weightless(example.more.get(key))) for key in OUTPUTS)
+    return preferred, rejected
+
+
+def _weightless(answer: JSON) -> Iterator[Message]:
+    for message in map(mapping_of, items_of(answer)):
+        yield {name: content for name, content in message.items() if name != "weight"}
 
 
 def _by_template(example: Example, messages: Sequence[Message], model: str) -> tuple[Stretch, ...]:
@@ -568,12 +578,6 @@ def _joined(pieces: Sequence[Stretch]) -> Iterator[Stretch]:
     for trained, alike in groupby(pieces, key=attrgetter("trained")):
         if text := "".join(piece.text for piece in alike):
             yield Stretch(text, trained)
-
-
-def _unlearnt(messages: Sequence[Message]) -> Iterator[Message]:
-    """A preference's prompt, of which nothing is learnt."""
-    for message in messages:
-        yield {**message, "weight": 0} if message.get("role") == "assistant" else message
 
 
 def _plain(pieces: Sequence[Stretch]) -> str:

@@ -15,6 +15,7 @@ from workbench.project import JSON
 from workbench.training.cost import CostCap, dollars
 from workbench.training.diagnosis import diagnose
 from workbench.training.jobs import hinted
+from workbench.training.loss_rules import likelihood_displacement
 
 if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob
@@ -45,7 +46,7 @@ class Alert:
 
     kind: str
     """``done``, ``failed``, ``cancelled``, ``paused``, ``diverged``, ``overfitting``,
-    ``reward_hacking`` or ``cost_cap``."""
+    ``likelihood_displacement``, ``reward_hacking`` or ``cost_cap``."""
     job_id: str
     message: str
     step: int
@@ -108,6 +109,9 @@ def _of_the_curve(progress: "Progress") -> Iterator[tuple[str, str, int]]:
     if kind and (found.confidence != "low" or progress.ended):
         first = found.evidence[0]
         yield kind, f"{found.title}: {first.sentence}", first.step or progress.curve.steps
+    if displaced := likelihood_displacement(progress.curve):
+        message = f"The preferred answers become less likely: {displaced.sentence}"
+        yield "likelihood_displacement", message, displaced.step or progress.curve.steps
 
 
 def _epochs(job: "FineTuningJob") -> int | None:

@@ -56,6 +56,7 @@ NAMES = frozenset(
 )
 
 _ALIASES = {
+    **{f"train_{name}": name for name in PREFERENCES},  # the local service's
     # OpenAI's platform, in result files.
     "train_accuracy": "train_mean_token_accuracy",
     "valid_accuracy": "valid_mean_token_accuracy",

@@ -24,6 +24,7 @@ from workbench.training.loss_rules import (
     Evidence,
     Ruling,
     leakage_suspected,
+    likelihood_displacement,
 )
 from workbench.training.reward_rules import REWARD_FLAGS, REWARD_RULES
 from workbench.training.trends import Trends, epoch_length, loss_trends, reward_trends
@@ -118,6 +119,9 @@ FLAGS: Mapping[str, str] = {
     "only its course counts, not its height.",
     "task_disagrees": "The task went on getting better after the validation loss had turned: choose the "
     "checkpoint by the task.",
+    "likelihood_displacement": "The preferred answers have become less likely too, only less so than the "
+    "rejected ones. Measure the task before you use this model; stop earlier, or train with a smaller "
+    "learning rate or, with the local service, with chosen_likelihood.",
     "watch_the_gap": "Training earns more reward than validation; above a gap of 0.10, stop.",
 }
 
@@ -272,6 +276,8 @@ def _diagnosed(curve: Curve, method: str | None, length: float | None, leaks: in
         ruled = filter(None, (rule(trends) for rule in rules))
         ruling = _not_finite(curve, REWARDS if method == "rft" else LOSSES) or next(ruled, _CANNOT_TELL)
         found = {look.__name__: seen for look in raised if (seen := look(trends)) is not None}
+        if method == "dpo" and (displaced := likelihood_displacement(curve)):
+            found["likelihood_displacement"] = displaced
     doubts = tuple(_doubts(ruling, trends, found, leaks))
     evidence = (*ruling.evidence, *(each for each in found.values() if each not in ruling.evidence))
     return Diagnosis(ruling.verdict, tuple(found), evidence, doubts)

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 SMALLEST = 1e-4  # nats; below, losses differ by rounding
 STILL_OPEN = 0.25
-"""The share of its first loss that an example never learnt still costs (ours)."""
+"""The share of its first loss that an example never learnt still costs (ours); a pair, all of it."""
 BY_HEART = 0.1
 """The share of the validation loss below which an example is known by heart (ours)."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """What an example cost, in nats per learnt token; nan where nothing of it is learnt.
+    """What an example cost, in nats per learnt token, or a pair; nan where nothing of it is learnt.
 
     ``visits``: one an epoch, each just before the step that learnt from it. ``before`` the first step
     and ``after`` the last, where the service measured them.
@@ -72,7 +72,7 @@ def label_error_score(examples: Sequence[Losses]) -> list[float]:
     return [(cost - middle) / spread if spread else 0.0 * cost for cost in costs]
 
 
-def never_learnt(examples: Sequence[Losses]) -> list[int]:
+def never_learnt(examples: Sequence[Losses], still_open: float = STILL_OPEN) -> list[int]:
     """The places of the examples that cost a quarter of their first loss still, the costliest first.
 
     The first loss is the base model's where the service measured it, else the median of those.
@@ -83,7 +83,7 @@ def never_learnt(examples: Sequence[Losses]) -> list[int]:
     found = [
         place
         for place, example in enumerate(examples)
-        if example.last >= STILL_OPEN * (usual if example.before is None else example.before)
+        if example.last >= still_open * (usual if example.before is None else example.before)
     ]
     return sorted(found, key=lambda place: -examples[place].last)
 
@@ -155,8 +155,12 @@ class ExampleLosses:
 
     @cached_property
     def never_learnt(self) -> tuple[str, ...]:
-        """The origins of the examples that the model cannot say after training either, the worst first."""
-        found = never_learnt([example.losses for example in self.examples])
+        """The origins of the examples that the model cannot say after training either, the worst first.
+
+        Of pairs, those whose rejected answer has not become the less likely one of the two.
+        """
+        pairs = any(each.example.method == "dpo" for each in self.examples)
+        found = never_learnt([each.losses for each in self.examples], 1.0 if pairs else STILL_OPEN)
         return tuple(self.examples[place].origin for place in found)
 
     @cached_property
@@ -192,7 +196,7 @@ class ExampleLosses:
 
     def _repr_html_(self) -> str:
         columns = ("origin", "suspicion", "question", "answer", "loss at each visit", "before", "after")
-        caption = f"{self.sentence} The most suspicious first; losses in nats per learnt token."
+        caption = f"{self.sentence} The most suspicious first; losses in nats per learnt token, or per pair."
         return table(caption, columns, self._rows())
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
@@ -232,6 +236,7 @@ def example_losses(client: "OpenAI", job: "FineTuningJob | str", dataset: Datase
             dataset[line["line"] - 1].origin,
             about["model"],
             tuple(Stretch(text, learnt) for text, learnt in line["pieces"]),
+            tuple(Stretch(text, learnt) for text, learnt in line.get("rejected", ())),
             exact=True,
         )
         for line in lines

@@ -77,6 +77,9 @@ def hyperparameter_findings(spec: JobSpec, service: Provider) -> Iterator[Findin
         elif not entry.allows(value):
             shown = f"'{value}'" if isinstance(value, str) else f"{value:g}"
             yield Finding("error", "range", place, f"{name} is {shown}", f"give {entry.span}, or None")
+        elif entry.only_local and not service.runs_here:
+            message = f"{name} is the local service's own, and {service.name} does not know it"
+            yield Finding("error", "range", place, message, "leave it out")
         elif entry.only_with_grader and not spec.grader:
             message = f"{name} says how answers are graded while it trains, and there is no grader"
             yield Finding("error", "range", place, message, "give one: grader=…, or leave it out")

@@ -163,6 +163,13 @@ class TokenRow:
 
     tokens: tuple[int, ...]
     learnt: tuple[bool, ...]
+    reference: tuple[float, ...] = ()
+    """What the model said of it before it was trained, where a method compares with that."""
+
+    @property
+    def size(self) -> int:
+        """How many tokens are read of it."""
+        return len(self.tokens)
 
 
 def encode_dataset(tokenizer: PreTrainedTokenizerFast, dataset: Dataset, context: int) -> list[TokenRow]:

@@ -28,7 +28,6 @@ from workbench.local.models import lora
 from workbench.local.models.model import Base, TokenRow, encode, encode_prompt
 from workbench.local.store.rows import Job
 
-LEARNING_RATE = 2e-3  # for a multiplier of 1; measured on SmolLM2 with LoRA rank 8 on all linear layers
 WARM_UP_STEPS = 6
 FINAL_SHARE = 0.05  # of the learning rate, reached linearly at the last step
 MAX_GRADIENT_NORM = 1.0
@@ -91,19 +90,18 @@ class RunSettings:
         return {**{name: value for name, value in vars(self).items() if name != "more"}, **self.more}
 
 
-def resolve(job: Job, rows: int, held_out: int) -> RunSettings:
+def resolve(job: Job, rows: int, held_out: int, *, auto_steps: int = 120) -> RunSettings:
     """The job's settings with every ``auto`` replaced by what suits ``rows`` training examples.
 
-    Batches of 8 (4 below 32 rows) use a CPU well; enough epochs, at most 10, for about 120 steps,
-    because exact answers keep improving long after the loss is flat. The model is examined four
-    times on the way, on up to 24 held-out examples. Other hyperparameters have their defaults in the
-    table of methods.
+    Batches of 8 (4 below 32 rows) use a CPU well; enough epochs, at most 10, for about ``auto_steps``.
+    The model is examined four times on the way, on up to 24 held-out examples. Other hyperparameters
+    have their defaults in the table of methods.
     """
     table = METHODS[method_name(job)].hyperparameters
     asked: dict[str, Any] = {each.name: each.default for each in table if each.default is not None}
     asked |= {name: value for name, value in job["hyperparameters"].items() if value != -1}
     batch_size = int(asked.get("batch_size", 8 if rows >= 32 else 4))
-    n_epochs = int(asked.get("n_epochs", min(10, max(1, math.ceil(120 * batch_size / rows)))))
+    n_epochs = int(asked.get("n_epochs", min(10, max(1, math.ceil(auto_steps * batch_size / rows)))))
     steps = math.ceil(rows * n_epochs / batch_size)
     plan = RunSettings(
         n_epochs=n_epochs,
@@ -205,11 +203,19 @@ class BatchLoss(NamedTuple):
 class Trainer(Protocol):
     """A method: how its examples become rows, and what is learnt from them."""
 
+    learning_rate: float
+    """For a multiplier of 1."""
+    auto_steps: int
+    """About how many steps a job takes whose epochs are left to the service."""
+
     def encode(self, base: Base, dataset: Dataset) -> list[TokenRow]:
         """One row for each example, ``DataError`` for one that cannot be one; a subclass may hold more."""
 
     def has_loss(self, row: TokenRow) -> bool:
         """Whether anything is learnt from it, or measured on it where it is held out."""
+
+    def reference(self, base: Base, rows: Sequence[TokenRow]) -> Sequence[tuple[float, ...]]:
+        """For each row what its ``reference`` is, said by the model as it is before the first step."""
 
     def loss(self, base: Base, rows: Sequence[TokenRow], plan: RunSettings) -> BatchLoss:
         """The loss of some rows, ready for ``backward``."""
@@ -229,10 +235,11 @@ class TrainingRun:
     ) -> None:
         """Attach a fresh adapter; nothing is trained before the first step is asked for."""
         self.trainer, self.base, self.plan = trainer, base, plan
-        self.training, self.validation, self.evaluation = training, validation, evaluation
+        self.training, self.validation, self.evaluation = list(training), list(validation), evaluation
         self.parameters = lora.add_adapter(base.model, ADAPTER, seed=plan.seed)
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=0.0, weight_decay=0.0, fused=True)
-        self.schedule = batches([len(row.tokens) for row in training], plan)
+        decay = float(plan.more.get("l2_multiplier", 0.0))
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=0.0, weight_decay=decay, fused=True)
+        self.schedule = batches([row.size for row in training], plan)
         self.epoch_ends = {  # the last step of each epoch
             math.ceil(len(training) * epoch / plan.batch_size): epoch for epoch in range(1, plan.n_epochs + 1)
         }
@@ -242,9 +249,12 @@ class TrainingRun:
     def __iter__(self) -> Iterator[TrainingStep]:
         """Train from where the run stands to its end, one step at a time."""
         plan, total = self.plan, len(self.schedule)
+        for _ in self.measure_reference():
+            pass
         for number in range(self.done + 1, total + 1):
+            rate = self.trainer.learning_rate * plan.learning_rate_multiplier * schedule_share(number, total)
             for group in self.optimizer.param_groups:
-                group["lr"] = LEARNING_RATE * plan.learning_rate_multiplier * schedule_share(number, total)
+                group["lr"] = rate
             chosen = self.schedule[number - 1]
             measured = self._measured([self.training[row] for row in chosen])
             measured.loss.backward()
@@ -276,6 +286,7 @@ class TrainingRun:
             "parameters": [parameter.detach() for parameter in self.parameters],
             "optimizer": self.optimizer.state_dict(),
             "trace": vars(self.trace),
+            "references": [row.reference for row in (*self.training, *self.validation)],
         }
         fresh = file.with_suffix(".new")
         with fresh.open("wb") as stream:
@@ -299,6 +310,23 @@ class TrainingRun:
         self.optimizer.load_state_dict(state["optimizer"])
         self.trace = Trace(**state["trace"])
         self.done = state["done"]
+        references = iter(state["references"])
+        for rows in (self.training, self.validation):
+            rows[:] = [replace(row, reference=next(references)) for row in rows]
+
+    @torch.no_grad()
+    def measure_reference(self) -> Iterator[int]:
+        """Ask the model, as it is before the first step, of the rows without a reference; yields how many.
+
+        It is its own reference, so that there is no second one in memory: the base model, or the tuned
+        model from whose adapter the run starts. What it says is kept with the run.
+        """
+        for rows in (self.training, self.validation):
+            for part in self._parts({at: row for at, row in enumerate(rows) if not row.reference}):
+                found = self.trainer.reference(self.base, list(part.values()))
+                for (at, row), numbers in zip(part.items(), found, strict=True):
+                    rows[at] = replace(row, reference=numbers)
+                yield len(part)
 
     @torch.no_grad()
     def look(self) -> dict[int, float]:
@@ -320,7 +348,7 @@ class TrainingRun:
 
     def _parts(self, rows: Mapping[int, TokenRow]) -> Iterator[dict[int, TokenRow]]:
         """The numbered rows in batches of like length."""
-        ordered = sorted(rows.items(), key=lambda pair: len(pair[1].tokens))
+        ordered = sorted(rows.items(), key=lambda pair: pair[1].size)
         for start in range(0, len(ordered), self.plan.batch_size):
             yield dict(ordered[start : start + self.plan.batch_size])
 

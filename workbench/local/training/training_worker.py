@@ -39,9 +39,10 @@ from workbench.local.store.rows import Job
 from workbench.local.store.store import Store
 from workbench.local.training import run as runs
 from workbench.local.training.packing import keeps_apart
+from workbench.local.training.preference import PairRow, Preference
 from workbench.local.training.supervised import Supervised
 
-TRAINERS: Mapping[str, runs.Trainer] = {"supervised": Supervised()}
+TRAINERS: Mapping[str, runs.Trainer] = {"supervised": Supervised(), "dpo": Preference()}
 """How each method of ``catalog.methods`` trains, by the API's names."""
 
 SAVE_INTERVAL = 10  # steps; saving takes less than a tenth of a step
@@ -115,7 +116,8 @@ class _Training:
         base = self._load()
         rows = self._trainer.encode(base, training)
         held_out = [row for row in self._trainer.encode(base, validation) if self._trainer.has_loss(row)]
-        plan = runs.resolve(self._job, len(rows), len(held_out))
+        steps = self._trainer.auto_steps
+        plan = runs.resolve(self._job, len(rows), len(held_out), auto_steps=steps)
         if self._start(plan) is None:
             return
         evaluation = runs.evaluation_of(self._job, base, validation, plan.eval_samples)
@@ -123,6 +125,9 @@ class _Training:
         if self._adapter:
             self._continue_from(self._adapter, base)
         self._restore(run)
+        for _ in run.measure_reference():
+            if self._wanted() not in ("running", "pausing"):
+                raise StoppedEarly
         if run.done == 0:
             run.trace.before = run.look()
         self._say("Training started.")
@@ -258,7 +263,7 @@ class _Training:
                 print(f"Job {self._id}: {error} The job goes on from an earlier step.", file=sys.stderr)
 
     def _finish(self, run: runs.TrainingRun, sha256: str) -> None:
-        trained_tokens = sum(len(row.tokens) for row in run.training) * run.plan.n_epochs
+        trained_tokens = sum(row.size for row in run.training) * run.plan.n_epochs
         with self._store.together():
             ended = self._store.jobs.update(
                 self._id,
@@ -309,7 +314,7 @@ def example_losses(run: runs.TrainingRun, sha256: str) -> Iterator[bytes]:
 
     First what it is about, then the examples of the first step as ``[text, learnt]`` pieces, then one
     line for each example: its line in the training file from 1, its learnt tokens, and its losses (nats
-    per learnt token; ``null`` where nothing is learnt or measured).
+    per learnt token, or per pair; ``null`` where nothing is learnt or measured).
     """
     trace = run.trace
     yield _line(
@@ -322,7 +327,9 @@ def example_losses(run: runs.TrainingRun, sha256: str) -> Iterator[bytes]:
         looked_at=len(trace.sample),
     )
     for row in run.schedule[0]:
-        yield _line("first_batch", line=row + 1, pieces=_pieces(run.base, run.training[row]))
+        example = run.training[row]
+        more = {"rejected": _pieces(run.base, example.rejected)} if isinstance(example, PairRow) else {}
+        yield _line("first_batch", line=row + 1, pieces=_pieces(run.base, example), **more)
     for row, example in enumerate(run.training):
         yield _line(
             "example",
