@@ -15,6 +15,7 @@ from openai import OpenAI
 from pydantic import ValidationError
 
 from workbench.catalog.methods import METHODS, Hyperparameter, Method, method
+from workbench.catalog.providers import provider
 from workbench.dataset.check.check import check
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError, SetupError
@@ -24,7 +25,7 @@ from workbench.local.training.run import resolve
 from workbench.local.training.training_worker import TRAINERS
 from workbench.project import open_project
 from workbench.training.follow import follow
-from workbench.training.preflight import launch, preflight
+from workbench.training.preflight import hyperparameter_findings, launch, preflight
 from workbench.training.runs import runs
 
 BASE_URL = "http://127.0.0.1/openai/v1/"
@@ -89,6 +90,7 @@ def asked(name: str, hyperparameters: dict[str, object]) -> dict[str, object]:
         ("supervised", "learning_rate_multiplier", "more than 0", (0.001, 900), (0, -1, float("inf"))),
         ("dpo", "beta", "more than 0 to 2", (0.1, 2), (0, 2.1)),
         ("dpo", "l2_multiplier", "0 or more", (0, 0.1), (-0.1,)),
+        ("dpo", "chosen_likelihood", "0 or more", (0, 0.5), (-0.1,)),
         ("reinforcement", "compute_multiplier", "more than 1e-05 to 10", (0.00002, 10), (0.00001, 11)),
         ("reinforcement", "eval_samples", "1 or more", (1, 1000), (0,)),
         (
@@ -127,22 +129,17 @@ def test_every_method_that_is_trained_locally_has_a_trainer_and_no_other() -> No
 def test_a_method_that_the_service_does_not_train_by_yet_is_told_before_anything_is_sent(
     local: OpenAI,
 ) -> None:
-    pairs = Dataset(
-        "pairs",
-        tuple(
-            Example(
-                ({"role": "user", "content": f"{n}?"},),
-                f"pairs:{n}",
-                {
-                    "preferred_output": [{"role": "assistant", "content": f"Yes, {n}."}],
-                    "non_preferred_output": [{"role": "assistant", "content": "No."}],
-                },
-            )
-            for n in range(12)
-        ),
-    )
-    with pytest.raises(SetupError, match="local training by dpo comes later: train it at another service"):
-        launch(local, spec(pairs, model=NANO))
+    prompts = Dataset("prompts", tuple(replace(row, messages=row.messages[:1]) for row in DOGS))
+    job = spec(prompts, model=NANO, validation=prompts, grader=GRADER)
+    with pytest.raises(SetupError, match="local training by reinforcement comes later: train it at another"):
+        launch(local, job)
+
+
+def test_a_hyperparameter_of_the_local_service_alone_is_refused_elsewhere() -> None:
+    job = spec(DOGS, model="gpt-4.1-mini-2025-04-14", method="dpo", chosen_likelihood=0.5)
+    (error,) = hyperparameter_findings(job, provider("azure"))
+    assert error.message == "chosen_likelihood is the local service's own, and azure does not know it"
+    assert list(hyperparameter_findings(job, provider("local"))) == []
 
 
 # A job spec

@@ -14,6 +14,7 @@ from workbench.errors import DataError, SetupError
 from workbench.training.alerts import Alert, alerts, alerts_now, post
 from workbench.training.cost import CostCap
 from workbench.training.curve import Curve
+from workbench.training.diagnosis import diagnose
 from workbench.training.follow import Progress
 
 FALLING = [2.0 * 0.95**step for step in range(40)]
@@ -54,6 +55,35 @@ def at(progress: Progress, *said: tuple[int, str]) -> Progress:
 
 def kinds(*looks: Progress, cap: CostCap | None = None) -> list[str]:
     return [alert.kind for alert in alerts(looks, cost_cap=cap)]
+
+
+def preference(chosen: list[float], logps: list[float]) -> Curve:
+    """A preference job whose margin rises by 0.1 a step."""
+    steps = range(1, len(chosen) + 1)
+    columns = {
+        "train_loss": [0.69 * 0.97**step for step in steps],
+        "rewards/chosen": chosen,
+        "rewards/margins": [0.1 * step for step in steps],
+        "logps/chosen": logps,
+    }
+    return Curve(pd.DataFrame(columns, index=pd.RangeIndex(1, len(chosen) + 1, name="step")))
+
+
+def test_preferred_answers_that_become_less_likely_while_the_margin_rises_are_told_while_it_trains():
+    falling = [-20.0 - step for step in range(12)]
+    negative = [-0.1 * step for step in range(12)]
+    running = look(shown=preference(negative, falling))
+    (alert,) = alerts([running, running])
+    assert (alert.kind, alert.step) == ("likelihood_displacement", 12)
+    assert alert.message == (
+        "The preferred answers become less likely: the margin rose to 1, and the log-probability of the "
+        "preferred answers fell from -22 to -29"
+    )
+    assert diagnose(running.curve).flags == ("likelihood_displacement",)
+    # Harder batches, a fall below a tenth, and too few steps are none.
+    assert kinds(look(shown=preference([0.1] * 12, falling))) == []
+    assert kinds(look(shown=preference(negative, [-20.0 - step / 10 for step in range(12)]))) == []
+    assert kinds(look(shown=preference(negative[:5], falling[:5]))) == []
 
 
 def test_a_job_that_goes_well_is_told_when_it_is_done():

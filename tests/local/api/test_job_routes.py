@@ -66,8 +66,6 @@ def asked(training_file: str, kind: str, settings: dict[str, object]) -> dict[st
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [
-        ("dpo", {}),
-        ("dpo", {"hyperparameters": {"beta": 0.1, "l2_multiplier": 0.1, "n_epochs": "auto"}}),
         ("reinforcement", {"grader": GRADER}),
         (
             "reinforcement",
@@ -91,6 +89,25 @@ def test_a_right_request_for_what_comes_later_is_refused_with_that_reason(
     error = answer.json()["error"]
     assert (answer.status_code, error["param"]) == (400, "method.type")
     assert error["message"].startswith(f"The request is complete, but local training by {kind} comes later")
+    assert error["message"].endswith("this service trains by supervised or dpo.")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sent"),
+    [
+        ({}, {}),
+        ({"hyperparameters": {"beta": "auto", "l2_multiplier": 0.1}}, {"beta": -1, "l2_multiplier": 0.1}),
+        ({"hyperparameters": {"chosen_likelihood": 0.5}}, {"chosen_likelihood": 0.5}),
+    ],
+)
+def test_a_job_on_preference_pairs_is_taken_with_what_it_was_asked(
+    http: TestClient, training_file: str, settings: dict[str, object], sent: dict[str, object]
+) -> None:
+    answer = http.post("/v1/fine_tuning/jobs", json=asked(training_file, "dpo", settings))
+    job = answer.json()
+    assert (answer.status_code, job["status"], job["method"]["type"]) == (201, "pending", "dpo")
+    usual = {"n_epochs": -1, "batch_size": -1, "learning_rate_multiplier": -1}
+    assert job["hyperparameters"] == usual | sent
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from workbench.dataset.dataset import Dataset, Example
 from workbench.local import process
 from workbench.local.api.app import create_app
 from workbench.local.models.bases import NANO, SMOLLM2
+from workbench.training.diagnosis import diagnose
+from workbench.training.example_losses import example_losses
 from workbench.training.follow import Progress, follow
 
 KEY = "the-key-of-this-test"
@@ -239,6 +241,144 @@ def test_a_model_trained_on_calls_makes_them_and_reads_their_results(
     more = [*messages, choice.message.model_dump(exclude_none=True), *results]
     answered = client.chat.completions.create(messages=more, **asked | {"max_tokens": 1})  # type: ignore[call-overload]
     assert answered.usage.completion_tokens == 1
+
+
+# Preference pairs
+
+
+def preferring(words: tuple[str, ...] = COLORS) -> Dataset:
+    """Pairs that prefer shouting."""
+    return Dataset(
+        "pairs",
+        tuple(
+            Example(
+                ({"role": "user", "content": f"say {word}"},),
+                f"pairs:{number}",
+                {
+                    "preferred_output": [{"role": "assistant", "content": word.upper()}],
+                    "non_preferred_output": [{"role": "assistant", "content": word}],
+                },
+            )
+            for number, word in enumerate(words, 1)
+        ),
+    )
+
+
+def pair_job(client: OpenAI, *, suffix: str, model: str = NANO) -> FineTuningJob:
+    return start(
+        client,
+        preferring(),
+        model=model,
+        validation=preferring(COLORS[8:]),
+        n_epochs=10,
+        batch_size=4,
+        learning_rate_multiplier=4.0,
+        l2_multiplier=0.1,
+        suffix=suffix,
+    )
+
+
+@pytest.fixture(scope="module")
+def preferred(client: OpenAI) -> Progress:
+    """A job on pairs that was paused after a few steps, resumed, and ran to its end: 30 steps."""
+    job = pair_job(client, suffix="prefers")
+    next(now for now in follow(client, job, poll_seconds=0.02) if now.curve.steps >= 3 or now.ended)
+    client.fine_tuning.jobs.pause(job.id)
+    next(now for now in follow(client, job, poll_seconds=0.02) if now.job.status != "pausing")
+    client.fine_tuning.jobs.resume(job.id)
+    return ended(client, job.id)
+
+
+def test_a_job_on_pairs_learns_the_preference_and_writes_its_columns(
+    client: OpenAI, preferred: Progress
+) -> None:
+    assert preferred.job.status == "succeeded", preferred.job.error
+    assert "paused" in " ".join(event.message.lower() for event in preferred.events)
+    used = preferred.job.to_dict()["hyperparameters"]
+    assert used == {"n_epochs": 10, "batch_size": 4, "learning_rate_multiplier": 4.0, "l2_multiplier": 0.1}
+    content = client.files.content(preferred.job.result_files[0]).text
+    assert content.splitlines()[0] == (
+        "step,train_loss,valid_loss,full_valid_loss,train_rewards/chosen,train_rewards/rejected,"
+        "train_rewards/margins,train_rewards/accuracies,train_logps/chosen,train_logps/rejected,"
+        "full_valid_rewards/chosen,full_valid_rewards/rejected,full_valid_rewards/margins,"
+        "full_valid_rewards/accuracies,full_valid_logps/chosen,full_valid_logps/rejected"
+    )
+    curve = preferred.curve
+    assert (curve.method, curve.steps, len(curve.measured("rewards/margins"))) == ("dpo", 30, 30)
+    assert 0.68 < curve.frame["train_loss"].iloc[0] < 0.71
+    assert curve.final["full_valid_rewards/accuracies"] == 1.0
+    assert curve.final["full_valid_rewards/margins"] > 0.2
+    assert diagnose(curve).flags == ()
+
+
+def test_a_paused_and_resumed_job_on_pairs_has_the_curve_of_one_that_ran_through(
+    client: OpenAI, preferred: Progress
+) -> None:
+    hyperparameters = {
+        "n_epochs": 10, "batch_size": 4, "learning_rate_multiplier": 4.0, "l2_multiplier": 0.1, "beta": 0.1
+    }  # fmt: skip
+    job = client.fine_tuning.jobs.create(
+        model=NANO,
+        training_file=str(preferred.job.training_file),
+        validation_file=preferred.job.validation_file,
+        seed=0,
+        method={"type": "dpo", "dpo": {"hyperparameters": hyperparameters}},  # type: ignore[typeddict-unknown-key]
+    )
+    through = ended(client, job.id)
+    assert through.curve.frame.equals(preferred.curve.frame)
+
+
+def test_a_tuned_model_is_the_reference_of_the_job_that_starts_from_it(
+    client: OpenAI, finished: Progress
+) -> None:
+    stacked = ended(client, pair_job(client, suffix="both", model=str(finished.job.fine_tuned_model)).id)
+    assert stacked.job.status == "succeeded", stacked.job.error
+    assert 0.68 < stacked.curve.frame["train_loss"].iloc[0] < 0.71
+    assert stacked.curve.final["full_valid_rewards/accuracies"] == 1.0
+    assert answer(client, str(stacked.job.fine_tuned_model), "say red") is not None
+
+
+def test_each_pair_has_its_losses_and_the_first_batch_shows_both_answers(
+    client: OpenAI, preferred: Progress
+) -> None:
+    losses = example_losses(client, preferred.job, preferring())
+    assert losses.examples[0].losses.before == pytest.approx(0.693, abs=0.01)
+    assert losses.never_learnt == ()
+    first = losses.first_batch[0]
+    answers = [[piece.text for piece in side if piece.trained] for side in (first.pieces, first.rejected)]
+    word = first.origin.partition(":")[2]
+    shown = COLORS[int(word) - 1]
+    assert answers == [[f"{shown.upper()}<|im_end|>"], [f"{shown}<|im_end|>"]]
+
+
+@pytest.mark.parametrize(
+    ("line", "finding"),
+    [
+        (
+            {"input": {"messages": [{"role": "user", "content": "a"}]}, "preferred_output": [
+                {"role": "assistant", "content": "b"}], "non_preferred_output": [
+                {"role": "assistant", "content": "b"}]},
+            "both outputs are the same, so there is nothing to prefer",
+        ),
+        (
+            {"input": {"messages": [{"role": "user", "content": "a"}]}, "preferred_output": [
+                {"role": "assistant", "content": "b"}]},
+            "there is no non_preferred_output",
+        ),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]},
+            "there is no input"),
+    ],
+)  # fmt: skip
+def test_a_line_that_is_no_pair_fails_the_job_with_its_number(
+    client: OpenAI, line: dict[str, object], finding: str
+) -> None:
+    file = upload(client, preferring().to_jsonl() + json.dumps(line).encode() + b"\n")
+    job = client.fine_tuning.jobs.create(model=NANO, training_file=file, method={"type": "dpo"})
+    failed = ended(client, job.id).job
+    assert (failed.status, failed.error and failed.error.param) == ("failed", "training_file")
+    message = str(failed.error and failed.error.message)
+    assert message.startswith("train.jsonl:13")
+    assert finding in message
 
 
 # Data that cannot be used, and a change of mind
