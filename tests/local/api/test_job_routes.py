@@ -96,7 +96,7 @@ def test_a_right_request_for_what_comes_later_is_refused_with_that_reason(
     ("settings", "sent"),
     [
         ({}, {}),
-        ({"hyperparameters": {"beta": "auto", "l2_multiplier": 0.1}}, {"beta": -1, "l2_multiplier": 0.1}),
+        ({"hyperparameters": {"beta": "auto", "l2_multiplier": 0.1}}, {"beta": "auto", "l2_multiplier": 0.1}),
         ({"hyperparameters": {"chosen_likelihood": 0.5}}, {"chosen_likelihood": 0.5}),
     ],
 )
@@ -105,8 +105,8 @@ def test_a_job_on_preference_pairs_is_taken_with_what_it_was_asked(
 ) -> None:
     answer = http.post("/v1/fine_tuning/jobs", json=asked(training_file, "dpo", settings))
     job = answer.json()
-    assert (answer.status_code, job["status"], job["method"]["type"]) == (201, "pending", "dpo")
-    usual = {"n_epochs": -1, "batch_size": -1, "learning_rate_multiplier": -1}
+    assert (answer.status_code, job["status"], job["method"]["type"]) == (200, "validating_files", "dpo")
+    usual = dict.fromkeys(("n_epochs", "batch_size", "learning_rate_multiplier"), "auto")
     assert job["hyperparameters"] == usual | sent
 
 

@@ -271,8 +271,8 @@ def pair_job(client: OpenAI, *, suffix: str, model: str = NANO) -> FineTuningJob
         model=model,
         validation=preferring(COLORS[8:]),
         n_epochs=10,
-        batch_size=4,
-        learning_rate_multiplier=4.0,
+        batch_size=1,
+        learning_rate_multiplier=2.0,
         l2_multiplier=0.1,
         suffix=suffix,
     )
@@ -280,11 +280,12 @@ def pair_job(client: OpenAI, *, suffix: str, model: str = NANO) -> FineTuningJob
 
 @pytest.fixture(scope="module")
 def preferred(client: OpenAI) -> Progress:
-    """A job on pairs that was paused after a few steps, resumed, and ran to its end: 30 steps."""
+    """A job on pairs that was paused after a few steps, resumed, and ran to its end: 120 steps."""
     job = pair_job(client, suffix="prefers")
     next(now for now in follow(client, job, poll_seconds=0.02) if now.curve.steps >= 3 or now.ended)
     client.fine_tuning.jobs.pause(job.id)
-    next(now for now in follow(client, job, poll_seconds=0.02) if now.job.status != "pausing")
+    looks = (now.job.status for now in follow(client, job, poll_seconds=0.02))
+    assert next(status for status in looks if status not in ("running", "pausing")) == "paused"
     client.fine_tuning.jobs.resume(job.id)
     return ended(client, job.id)
 
@@ -293,9 +294,8 @@ def test_a_job_on_pairs_learns_the_preference_and_writes_its_columns(
     client: OpenAI, preferred: Progress
 ) -> None:
     assert preferred.job.status == "succeeded", preferred.job.error
-    assert "paused" in " ".join(event.message.lower() for event in preferred.events)
     used = preferred.job.to_dict()["hyperparameters"]
-    assert used == {"n_epochs": 10, "batch_size": 4, "learning_rate_multiplier": 4.0, "l2_multiplier": 0.1}
+    assert used == {"n_epochs": 10, "batch_size": 1, "learning_rate_multiplier": 2.0, "l2_multiplier": 0.1}
     content = client.files.content(preferred.job.result_files[0]).text
     assert content.splitlines()[0] == (
         "step,train_loss,valid_loss,full_valid_loss,train_rewards/chosen,train_rewards/rejected,"
@@ -304,7 +304,7 @@ def test_a_job_on_pairs_learns_the_preference_and_writes_its_columns(
         "full_valid_rewards/accuracies,full_valid_logps/chosen,full_valid_logps/rejected"
     )
     curve = preferred.curve
-    assert (curve.method, curve.steps, len(curve.measured("rewards/margins"))) == ("dpo", 30, 30)
+    assert (curve.method, curve.steps, len(curve.measured("rewards/margins"))) == ("dpo", 120, 120)
     assert 0.68 < curve.frame["train_loss"].iloc[0] < 0.71
     assert curve.final["full_valid_rewards/accuracies"] == 1.0
     assert curve.final["full_valid_rewards/margins"] > 0.2
@@ -315,7 +315,7 @@ def test_a_paused_and_resumed_job_on_pairs_has_the_curve_of_one_that_ran_through
     client: OpenAI, preferred: Progress
 ) -> None:
     hyperparameters = {
-        "n_epochs": 10, "batch_size": 4, "learning_rate_multiplier": 4.0, "l2_multiplier": 0.1, "beta": 0.1
+        "n_epochs": 10, "batch_size": 1, "learning_rate_multiplier": 2.0, "l2_multiplier": 0.1, "beta": 0.1
     }  # fmt: skip
     job = client.fine_tuning.jobs.create(
         model=NANO,
@@ -363,7 +363,7 @@ def test_each_pair_has_its_losses_and_the_first_batch_shows_both_answers(
         (
             {"input": {"messages": [{"role": "user", "content": "a"}]}, "preferred_output": [
                 {"role": "assistant", "content": "b"}]},
-            "there is no non_preferred_output",
+            "(it has input, preferred_output)",
         ),
         ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]},
             "there is no input"),
@@ -377,7 +377,7 @@ def test_a_line_that_is_no_pair_fails_the_job_with_its_number(
     failed = ended(client, job.id).job
     assert (failed.status, failed.error and failed.error.param) == ("failed", "training_file")
     message = str(failed.error and failed.error.message)
-    assert message.startswith("train.jsonl:13")
+    assert message.startswith(("train.jsonl:13", "train.jsonl line 13"))
     assert finding in message
 
 
