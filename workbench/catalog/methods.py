@@ -280,7 +280,7 @@ METHODS: Mapping[str, Method] = {
                 "chosen_likelihood",
                 "float",
                 "how much the loss of the preferred answer itself counts beside the preference; "
-                "0.5 keeps its likelihood from falling",
+                "0.5 works against a fall of its likelihood",
                 "0",
                 "the local service's own; rpo_alpha in TRL",
                 low=0,
