@@ -1,15 +1,16 @@
 """The decision: each rule on both sides of its threshold, and nothing guessed."""
 
 import json
+import re
 
 import jsonschema
 import pytest
 
-from workbench.decide.criteria import criteria
+from workbench.decide.criteria import CRITERIA, criteria
 from workbench.decide.decision import decide
 from workbench.decide.payback import payback
 from workbench.decide.power import items_needed
-from workbench.decide.rules import RULES, VERDICTS
+from workbench.decide.rules import RULES, VERDICTS, Reference
 from workbench.decide.situation import Situation, half_width, questions, schema_of, situation
 from workbench.decide.wording import LABELS
 from workbench.errors import DataError
@@ -173,7 +174,7 @@ def test_nothing_known_is_not_yet():
     )
 
 
-def test_every_rule_that_holds_is_told_with_its_values_and_source_but_for_the_last():
+def test_every_rule_that_holds_is_shown_with_its_values_and_source_but_for_the_last():
     decision = decide(READY.but(prompt_iterations=1, leaks=3))
     assert [match.gate.id for match in decision.matches] == ["G10", "G12", "G19"]
     assert [reason["gate"] for reason in decision.facts["reasons"]] == ["G10", "G12"]
@@ -251,10 +252,31 @@ def test_gates_name_fields_and_verdicts_that_exist():
     assert set(LABELS) == set(questions())
 
 
-def test_every_source_has_an_address_but_for_our_own_thresholds():
-    sources = [source for rule in RULES for source in rule.sources]
-    assert all(source.url.startswith("https://") for source in sources if not source.title.endswith("ours"))
-    assert all(any(source.url for source in rule.sources) for rule in RULES)
+def named_sources() -> list[Reference]:
+    """Every source of the decision: of its rules, of the pages' criteria and of what the pages claim."""
+    claims = criteria(READY).claims().claims
+    found = [source for rule in RULES for source in rule.sources]
+    found += [aspect.source for aspect in CRITERIA]
+    return found + [source for claim in claims for source in (claim.page, *claim.sources)]
+
+
+def test_every_source_has_an_address_and_a_date():
+    assert len(named_sources()) > 50
+    without = [each for each in named_sources() if not re.fullmatch(r"https://[a-z.]+/\S+", each.url)]
+    assert without == []
+    assert [each.title for each in named_sources() if not re.search(r"\b(19|20)\d\d\b", each.title)] == []
+
+
+def test_every_rule_has_a_source_and_names_the_thresholds_that_are_our_own():
+    assert [rule.id for rule in RULES if not rule.sources] == []
+    own = {rule.id: rule.ours for rule in RULES if rule.ours}
+    assert own == {
+        "G7": "half of the half-width, and 10 points: ours",
+        "G10": "two points: ours",
+        "G20": "two months: ours",
+        "G12": "the thresholds: ours",
+        "G14": "0.2 mixed: ours",
+    }
 
 
 def test_half_the_interval_is_wilsons():
@@ -321,8 +343,8 @@ def test_every_field_is_asked_for_in_words():
     assert all(question.endswith(("?", "sum to 1.")) for question in questions().values())
 
 
-def test_microsofts_criteria_are_told_one_by_one():
-    told = {each.name: answer for each, answer in criteria(READY.but(latency_objective_missed=True)).told}
+def test_microsofts_criteria_are_answered_one_by_one():
+    told = {each.name: answer for each, answer in criteria(READY.but(latency_objective_missed=True)).answers}
     assert told["latency is high"] is True
     assert told["the output is not steadily in the right format"] is True
     assert told["it fails on edge cases or exceptions"] is False

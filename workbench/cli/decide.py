@@ -88,13 +88,17 @@ def _text_in(file: Path | None) -> str:
 
 
 def _object_in(file: Path | None) -> dict[str, object]:
-    try:
-        found = json.loads(_text_in(file))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{file} is not JSON: {error}.") from None
+    found = _json_in(file)
     if not isinstance(found, dict):
         raise DataError(f"{file} should hold one JSON object.")
     return found
+
+
+def _json_in(file: Path | None) -> object:
+    try:
+        return json.loads(_text_in(file))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file} is not JSON: {error}.") from None
 
 
 # The catalogue in a shell: which models fit, or all of one; ``--schema`` prints the shape of the JSON.
@@ -172,14 +176,6 @@ def _refreshed(provider: str, arm: Path | None) -> object:
     from workbench.connect import connect
 
     return catalog.refresh(connect(provider), arm=None if arm is None else _json_in(arm))
-
-
-def _json_in(path: Path) -> object:
-    text = read_text(path)
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not JSON: {error}.") from None
 
 
 def _day(text: str) -> datetime.date:

@@ -12,10 +12,10 @@ from workbench.decide.rules import (
     FOUNDRY,
     GEKHMAN,
     LEARN,
-    OPENAI,
+    OPENAI_SFT,
     OVADIA,
     SKILL,
-    Source,
+    Reference,
 )
 from workbench.decide.situation import (
     FAILURES,
@@ -32,7 +32,7 @@ from workbench.decide.situation import (
     to_save,
     trusted,
 )
-from workbench.decide.wording import NEEDED, counted, percent, points
+from workbench.decide.wording import NEEDED, counted, percent, points, too_few, yes_or_no
 from workbench.display import table
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ NOTABLE = 0.1  # of the failures: a kind that often is worth naming
 
 
 @dataclass(frozen=True)
-class Criterion:
-    """One of them."""
+class Aspect:
+    """What the pages name: a sign that asks for tuning, a use of it, or a challenge."""
 
     kind: str
     """``sign``, ``use`` or ``challenge``."""
     name: str
-    source: Source
+    source: Reference
     applies: Callable[[Situation], Ternary]
 
 
@@ -70,48 +70,43 @@ def _poor_data(s: Situation) -> Ternary:
     return any_of(no(s.representative), faulty)
 
 
-CRITERIA: tuple[Criterion, ...] = (
-    Criterion("sign", "it fails on edge cases or exceptions", FOUNDRY, _fails("edge_case")),
-    Criterion("sign", "the output is not steadily in the right format", FOUNDRY, _fails("format")),
-    Criterion("sign", "enough examples do not fit into the prompt", FOUNDRY, lambda s: no(s.more_shots_fit)),
-    Criterion("sign", "latency is high", FOUNDRY, lambda s: s.latency_objective_missed),
-    Criterion("use", "a shorter prompt", CONSIDERATIONS, to_save),
-    Criterion("use", "style and tone", CONSIDERATIONS, _fails("style")),
-    Criterion("use", "formats and schemas", CONSIDERATIONS, _fails("format", "instruction")),
-    Criterion("use", "better use of tools", CONSIDERATIONS, _fails("tool_use")),
-    Criterion("use", "better use of what is retrieved", CONSIDERATIONS, _fails("context_misused")),
-    Criterion(
+CRITERIA: tuple[Aspect, ...] = (
+    Aspect("sign", "it fails on edge cases or exceptions", FOUNDRY, _fails("edge_case")),
+    Aspect("sign", "the output is not steadily in the right format", FOUNDRY, _fails("format")),
+    Aspect("sign", "enough examples do not fit into the prompt", FOUNDRY, lambda s: no(s.more_shots_fit)),
+    Aspect("sign", "latency is high", FOUNDRY, lambda s: s.latency_objective_missed),
+    Aspect("use", "a shorter prompt", CONSIDERATIONS, to_save),
+    Aspect("use", "style and tone", CONSIDERATIONS, _fails("style")),
+    Aspect("use", "formats and schemas", CONSIDERATIONS, _fails("format", "instruction")),
+    Aspect("use", "better use of tools", CONSIDERATIONS, _fails("tool_use")),
+    Aspect("use", "better use of what is retrieved", CONSIDERATIONS, _fails("context_misused")),
+    Aspect(
         "use",
         "a larger model's skill in a smaller one (efficiency, distillation)",
         CONSIDERATIONS,
         lambda s: at_least(s.teacher_score, s.target),
     ),
-    Criterion("challenge", "there is little data: hundreds of examples are advised", FOUNDRY, _little_data),
-    Criterion("challenge", "the data is faulty or not representative", CONSIDERATIONS, _poor_data),
-    Criterion(
+    Aspect("challenge", "there is little data: hundreds of examples are advised", FOUNDRY, _little_data),
+    Aspect("challenge", "the data is faulty or not representative", CONSIDERATIONS, _poor_data),
+    Aspect(
         "challenge",
         "training and hosting cost money before anything is saved",
         FOUNDRY,
         lambda s: None if s.motive is None else s.motive == "cost",
     ),
-    Criterion(
+    Aspect(
         "challenge",
         "it has to be repeated when the data changes",
         CONSIDERATIONS,
         lambda s: below(s.task_changes_every_days, 180),
     ),
-    Criterion(
+    Aspect(
         "challenge",
         "it has to be repeated when the base model is retired, within a year",
         CONSIDERATIONS,
         lambda s: below(s.months_of_service, 12),
     ),
-    Criterion(
-        "challenge",
-        "there is no baseline to compare with",
-        FOUNDRY,
-        lambda s: s.score is None,
-    ),
+    Aspect("challenge", "there is no baseline to compare with", FOUNDRY, lambda s: s.score is None),
 )
 
 
@@ -120,7 +115,7 @@ class Criteria:
     """Which of them apply."""
 
     situation: Situation
-    told: tuple[tuple[Criterion, Ternary], ...]
+    answers: tuple[tuple[Aspect, Ternary], ...]
 
     def claims(self, tokens: Mapping[str, float] | None = None, money: "Payback | None" = None) -> "Claims":
         """What the two pages claim, what is known of it, and what was measured here.
@@ -131,20 +126,16 @@ class Criteria:
 
     def __repr__(self) -> str:
         """One line each."""
-        return "\n".join(f"{_word(told):<9} {each.kind}: {each.name}" for each, told in self.told)
+        return "\n".join(f"{yes_or_no(answer):<9} {each.kind}: {each.name}" for each, answer in self.answers)
 
     def _repr_html_(self) -> str:
-        rows = [(each.name, each.kind, _word(told), each.source.title) for each, told in self.told]
+        rows = [(each.name, each.kind, yes_or_no(answer), each.source.title) for each, answer in self.answers]
         return table("Microsoft's criteria", ("criterion", "kind", "here", "source"), rows)
 
 
 def criteria(situation: Situation) -> Criteria:
     """Go through the criteria of the concept pages: which apply here?"""
     return Criteria(situation, tuple((each, each.applies(situation)) for each in CRITERIA))
-
-
-def _word(told: Ternary) -> str:
-    return {True: "yes", False: "no", None: "not known"}[told]
 
 
 # Which methods the data at hand allows: labelled answers, pairs of answers, or a score that can be computed.
@@ -154,7 +145,7 @@ def _word(told: Ternary) -> str:
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodNeeds:
     """One of them."""
 
     name: str
@@ -168,14 +159,16 @@ class Method:
 class Methods:
     """All of them."""
 
-    methods: tuple[Method, ...]
+    methods: tuple[MethodNeeds, ...]
 
     def __repr__(self) -> str:
         """A line each."""
-        return "\n".join(f"{m.name}: {_word(m.possible)} (needs {m.needs}; {m.has})" for m in self.methods)
+        return "\n".join(
+            f"{m.name}: {yes_or_no(m.possible)} (needs {m.needs}; {m.has})" for m in self.methods
+        )
 
     def _repr_html_(self) -> str:
-        rows = [(m.name, m.teaches, m.needs, m.has, _word(m.possible)) for m in self.methods]
+        rows = [(m.name, m.teaches, m.needs, m.has, yes_or_no(m.possible)) for m in self.methods]
         return table("What the data allows", ("method", "teaches", "needs", "there is", "possible"), rows)
 
 
@@ -185,28 +178,28 @@ def methods(situation: Situation) -> Methods:
     solvable = all_of(at_least(s.pass_rate, 0.05), at_least(0.95, s.pass_rate))
     return Methods(
         (
-            Method(
+            MethodNeeds(
                 "SFT",
                 "to answer like the examples: formats, rules, a new skill",
                 "50 questions with the right answer, better hundreds",
                 f"{_counted(s.demonstrations)} examples",
                 at_least(s.demonstrations, 50),
             ),
-            Method(
+            MethodNeeds(
                 "DPO",
                 "to prefer one good answer to another: style, tone, tact",
                 "500 pairs of a better and a worse answer",
                 f"{_counted(s.pairs)} pairs",
                 at_least(s.pairs, 500),
             ),
-            Method(
+            MethodNeeds(
                 "RFT",
                 "to reason its way to answers that can be scored",
                 "a reasoning model, 100 prompts, a grader to be trusted, and samples that sometimes pass",
                 f"{_counted(s.prompts)} prompts, grader: {s.grader or 'not known'}",
                 all_of(s.reasoning_model, at_least(s.prompts, 100), trusted(s), solvable),
             ),
-            Method(
+            MethodNeeds(
                 "Distillation",
                 "to do what a larger model does, for less",
                 "a larger model that meets the target",
@@ -229,19 +222,23 @@ class Claim:
     """One of them."""
 
     claim: str
-    page: Source
+    page: Reference
     known: str
-    sources: tuple[Source, ...]
+    sources: tuple[Reference, ...]
     measured: str
     """Here; empty where nothing was."""
 
 
+LORA_LAND = Reference("LoRA Land 2024", f"{ARXIV}/2405.00732")
+MEDPROMPT = Reference("Medprompt 2023", f"{ARXIV}/2311.16452")
 NEXT_STEPS = (
-    Source("Azure AI Show: To fine-tune or not to fine-tune", "https://www.youtube.com/watch?v=0Jo-z-MFxJs"),
-    Source("Azure OpenAI fine-tuning", f"{LEARN}/ai-services/openai/how-to/fine-tuning"),
-    Source("fine-tuning tutorial", f"{LEARN}/ai-services/openai/tutorials/fine-tune"),
-    Source("prompt engineering", f"{LEARN}/ai-services/openai/concepts/prompt-engineering"),
-    Source("retrieval-augmented generation", f"{LEARN}/ai-studio/concepts/retrieval-augmented-generation"),
+    Reference(
+        "Azure AI Show: To fine-tune or not to fine-tune", "https://www.youtube.com/watch?v=0Jo-z-MFxJs"
+    ),
+    Reference("Azure OpenAI fine-tuning", f"{LEARN}/ai-services/openai/how-to/fine-tuning"),
+    Reference("fine-tuning tutorial", f"{LEARN}/ai-services/openai/tutorials/fine-tune"),
+    Reference("prompt engineering", f"{LEARN}/ai-services/openai/concepts/prompt-engineering"),
+    Reference("retrieval-augmented generation", f"{LEARN}/ai-studio/concepts/retrieval-augmented-generation"),
 )
 """Where the two pages send their readers next."""
 
@@ -281,10 +278,8 @@ _COLUMNS = ("the pages say", "what is known", "what you measured", "page", "sour
 _CLAIMED = "What Microsoft's two concept pages claim"
 
 
-def _links(sources: tuple[Source, ...]) -> str:
-    return ", ".join(
-        f'<a href="{escape(url)}">{escape(title)}</a>' if url else title for title, url in sources
-    )
+def _links(sources: tuple[Reference, ...]) -> str:
+    return ", ".join(f'<a href="{escape(url)}">{escape(title)}</a>' for title, url in sources)
 
 
 def _claims(s: Situation, tokens: Mapping[str, float], money: "Payback | None") -> Iterator[Claim]:
@@ -302,10 +297,7 @@ def _claims(s: Situation, tokens: Mapping[str, float], money: "Payback | None") 
         CONSIDERATIONS,
         "Often: 310 small tuned models beat their bases by 34 points on narrow tasks. But prompts alone have "
         "beaten tuned specialists, too, so the best prompt is what has to be beaten.",
-        (
-            Source("LoRA Land 2024", f"{ARXIV}/2405.00732"),
-            Source("Medprompt 2023", f"{ARXIV}/2311.16452"),
-        ),
+        (LORA_LAND, MEDPROMPT),
         "" if s.score is None else f"The best prompt is at {percent(s.score)}.",
     )
     yield Claim(
@@ -313,7 +305,7 @@ def _claims(s: Situation, tokens: Mapping[str, float], money: "Payback | None") 
         FOUNDRY,
         "The pages disagree. Gains show from 50 to 100 good examples; 335 clean ones have beaten 1,576 "
         "noisy ones.",
-        (Source("OpenAI, supervised fine-tuning guide", f"{OPENAI}/supervised-fine-tuning"), SKILL),
+        (OPENAI_SFT, SKILL),
         "" if s.demonstrations is None else f"There are {counted(s.demonstrations, 'example')}.",
     )
     long, short = tokens.get("long_prompt"), tokens.get("short_prompt")
@@ -324,7 +316,12 @@ def _claims(s: Situation, tokens: Mapping[str, float], money: "Payback | None") 
         CONSIDERATIONS,
         "Where the saved tokens are worth more than training and hosting; a cached prompt costs a fraction, "
         "and hosting is billed by the hour.",
-        (Source("Azure, cost management", f"{LEARN}/ai-foundry/openai/how-to/fine-tuning-cost-management"),),
+        (
+            Reference(
+                "Azure, cost management, 11 Feb 2026",
+                f"{LEARN}/ai-foundry/openai/how-to/fine-tuning-cost-management",
+            ),
+        ),
         " ".join(filter(None, (prompts, itself))),
     )
     slow = s.latency_objective_missed
@@ -334,14 +331,18 @@ def _claims(s: Situation, tokens: Mapping[str, float], money: "Payback | None") 
         CONSIDERATIONS,
         "A little: a prompt token adds little time beside a token of the answer. A smaller model or shorter "
         "answers do more.",
-        (Source("Azure, performance and latency", f"{LEARN}/ai-foundry/openai/how-to/latency"),),
+        (
+            Reference(
+                "Azure, performance and latency, 26 Nov 2025", f"{LEARN}/ai-foundry/openai/how-to/latency"
+            ),
+        ),
         "" if slow is None else f"Answers are {'slower than they may be' if slow else 'fast enough'}.",
     )
     yield Claim(
         "A smaller tuned model does what a larger one does",
         CONSIDERATIONS,
         "On narrow tasks it can; measure it on your own questions, beside the larger one.",
-        (Source("LoRA Land 2024", f"{ARXIV}/2405.00732"), Source("Medprompt 2023", f"{ARXIV}/2311.16452")),
+        (LORA_LAND, MEDPROMPT),
         " ".join(filter(None, (larger, in_its_place))),
     )
     yield Claim(
@@ -349,7 +350,7 @@ def _claims(s: Situation, tokens: Mapping[str, float], money: "Payback | None") 
         CONSIDERATIONS,
         "Contested: well-tuned PPO beat DPO on every test bed of one study. Where the model does not know "
         "the format yet, DPO alone is weak: 4.76 against 6.64 for SFT and 7.00 for both.",
-        (Source("Xu et al. 2024", f"{ARXIV}/2404.10719"), Source("Zephyr 2023", f"{ARXIV}/2310.16944")),
+        (Reference("Xu et al. 2024", f"{ARXIV}/2404.10719"), Reference("Zephyr 2023", f"{ARXIV}/2310.16944")),
         "" if s.pairs is None else f"There are {counted(s.pairs, 'pair')}.",
     )
 
@@ -375,8 +376,8 @@ def against(situation: Situation) -> Mapping[str, str]:
     if s.score is None or (met(s) and not to_save(s)):
         return {}
     found = {"add_rag": _not_rag, "sft": _not_sft, "dpo": _not_dpo, "rft": _not_rft, "distil": _not_distil}
-    told = {way: ", and ".join(list(reasons(s))[:2]) for way, reasons in found.items()}
-    return {way: why for way, why in told.items() if why}
+    said = {way: ", and ".join(list(reasons(s))[:2]) for way, reasons in found.items()}
+    return {way: why for way, why in said.items() if why}
 
 
 def _missing(s: Situation, name: str) -> Iterator[str]:
@@ -385,8 +386,7 @@ def _missing(s: Situation, name: str) -> Iterator[str]:
     if have is None:
         yield f"no {thing}s {which} are known"
     elif have < needed:
-        enough = f" where {needed} are needed" if have else ""
-        yield f"there {'is' if have == 1 else 'are'} {counted(have, thing)} {which}{enough}"
+        yield too_few(s, name) if have else too_few(s, name).partition(" where ")[0]
 
 
 def _share_of(s: Situation, words: str, *kinds: str) -> Iterator[str]:
@@ -427,10 +427,8 @@ def _not_dpo(s: Situation) -> Iterator[str]:
 
 def _not_rft(s: Situation) -> Iterator[str]:
     if s.pass_rate is not None and s.pass_rate < 0.05:
-        yield (
-            f"{percent(s.pass_rate) if s.pass_rate else 'none'} of the samples pass, so there is nothing "
-            f"to reinforce"
-        )
+        share = percent(s.pass_rate) if s.pass_rate else "none"
+        yield f"{share} of the samples pass, so there is nothing to reinforce"
     if s.pass_rate is not None and s.pass_rate > 0.95:
         yield f"{percent(s.pass_rate)} of the samples pass already"
     if s.grader == "judge" and not trusted(s):
@@ -441,11 +439,8 @@ def _not_rft(s: Situation) -> Iterator[str]:
     if s.grader == "people":
         yield "people grade, and training needs a program or a judge"
     if s.reasoning_model is not True:
-        yield (
-            "this is no reasoning model"
-            if s.reasoning_model is False
-            else "only reasoning models can be trained that way"
-        )
+        known = s.reasoning_model is False
+        yield "this is no reasoning model" if known else "only reasoning models can be trained that way"
     yield from _share_of(s, "are of reasoning", "reasoning")
     yield from _missing(s, "prompts")
     if s.mixed_share is not None and s.mixed_share < 0.2:
@@ -456,10 +451,8 @@ def _not_distil(s: Situation) -> Iterator[str]:
     if s.teacher_score is None:
         yield "no larger model was measured (TEACHER in 01_baseline)"
     elif s.target is not None and s.teacher_score < s.target:
-        yield (
-            f"the larger model is at {percent(s.teacher_score)}, {points(s.target - s.teacher_score)} "
-            f"below the target"
-        )
+        below_target = f"{points(s.target - s.teacher_score)} below the target"
+        yield f"the larger model is at {percent(s.teacher_score)}, {below_target}"
     elif s.score is not None and s.teacher_score <= s.score:
         yield f"the larger model is no better: {percent(s.teacher_score)} against {percent(s.score)}"
     elif to_save(s) is False:
@@ -479,16 +472,14 @@ def strengths(situation: Situation) -> Mapping[str, float]:
     """Each way's strength; what is not known adds nothing to any."""
     s = situation
     fails = {kind: s.failing(kind) or 0.0 for kind in FAILURES}
-    behaviour = fails["format"] + fails["instruction"] + fails["edge_case"] + fails["tool_use"]
     lacking = fails["missing_knowledge"] + fails["retrieval_miss"]
     enough = _clipped(log10(s.demonstrations / 10) / 2) if s.demonstrations else 0.0
-    met = s.gap is not None and s.gap <= 0
     gold = _clipped(gold_closes(s) or 0.0) if s.private_knowledge else 0.0
 
-    rft = 100 * fails["reasoning"] * _grading(s) * _signal(s)
+    rft = 100 * fails["reasoning"] * _signal(s)
     reasoning = 0.5 * fails["reasoning"] if rft < 10 else 0.0
-    use = behaviour + 0.5 * fails["context_misused"] + 0.5 * fails["style"] + reasoning
-    sft = 80 * enough if met else 100 * enough * _clipped(use)
+    use = (behaviour(s) or 0.0) + 0.5 * fails["context_misused"] + 0.5 * fails["style"] + reasoning
+    sft = 80 * enough if s.gap is not None and s.gap <= 0 else 100 * enough * _clipped(use)
     dpo = 100 * fails["style"] * _clipped((s.pairs or 0) / 500)
     found = {"add_rag": 100 * max(lacking, gold), "sft": sft, "dpo": dpo, "rft": rft, "distil": _teaching(s)}
     if sft >= 30 and dpo >= 30:
@@ -503,13 +494,9 @@ def _clipped(value: float) -> float:
     return min(1.0, max(0.0, value))
 
 
-def _grading(s: Situation) -> float:
-    return 1.0 if trusted(s) else 0.0
-
-
 def _signal(s: Situation) -> float:
-    """How much reinforcement can learn from: most where half of the samples pass."""
-    if s.pass_rate is None or s.mixed_share is None:
+    """How much a trusted grader finds to learn from: most where half of the samples pass."""
+    if s.pass_rate is None or s.mixed_share is None or not trusted(s):
         return 0.0
     return 4 * s.pass_rate * (1 - s.pass_rate) * _clipped(s.mixed_share / 0.4)
 

@@ -20,8 +20,11 @@ from workbench.decide.wording import (
     counted,
     filled,
     from_requests,
+    high,
+    low,
     paid_back,
     percent,
+    standing,
     worded,
 )
 from workbench.display import table
@@ -29,68 +32,55 @@ from workbench.errors import DataError
 
 _MODELS = "python -m workbench models"
 _PRICE = (
-    "look up the price of the model",
-    f"look up the price of the model ({_MODELS} NAME), then count the "
-    "payback again (02_decide, or python -m workbench payback)",
+    f"look up the price of the model ({_MODELS} NAME), then count the payback again (02_decide, or "
+    "python -m workbench payback)"
 )
-_DATA = ("check the data", "check the examples against each other and against the test (03_build_data)")
-_SAMPLES = ("sample the answers", "draw eight samples for each of 50 questions and grade them")
-# What to do to get to know a field: in a title, and in full. The rest are questions that a person answers.
-_MEASUREMENTS: Mapping[str, tuple[str, str]] = {
-    "score": (
-        "build the evaluation",
-        "measure the base model with its best prompt on 100 held-out questions or more (01_baseline)",
-    ),
-    "eval_items": (
-        "build the evaluation",
-        "measure the base model on 100 held-out questions or more (01_baseline)",
-    ),
-    "grader": ("say who grades", "name what is right: a program, a judge or people (grader in project.toml)"),
-    "agreement": (
-        "agree on what is right",
-        "let two people judge the same 50 answers, and compute their kappa",
-    ),
-    "judge_agreement": ("test the judge", "let experts and the judge score the same 50 answers"),
-    "prompt_iterations": ("try more prompts", "write three prompts and measure each (01_baseline)"),
-    "shots_gain": (
-        "try more prompts",
-        "measure the prompt with two and with four examples in it (01_baseline)",
-    ),
-    "more_shots_fit": (
-        "try more prompts",
-        "count whether twice the examples fit into the prompt (01_baseline)",
-    ),
-    "failures": (
-        "sort the failures",
-        "label {wrong} with what is wrong with each (01_baseline; JUDGE there lets a model do it)",
-    ),
-    "gold_context_score": (
-        "paste the right passages in",
-        "put the right passage into the prompt of each question (gold in project.toml) and measure "
+_DATA = "check the examples against each other and against the test (03_build_data)"
+_SAMPLES = "draw eight samples for each of 50 questions and grade them"
+# What to do to get to know a field, by its words in a title. The rest are questions that a person answers.
+_MEASUREMENTS: Mapping[str, Mapping[str, str]] = {
+    "build the evaluation": {
+        "score": "measure the base model with its best prompt on 100 held-out questions or more "
         "(01_baseline)",
-    ),
-    "teacher_score": (
-        "ask a larger model",
-        "let a larger model answer the same {questions} (TEACHER in 01_baseline)",
-    ),
-    "pass_rate": _SAMPLES,
-    "mixed_share": _SAMPLES,
-    "contradictions": _DATA,
-    "leaks": _DATA,
-    "format_errors": _DATA,
-    "demonstrations": ("count the examples", "check how many examples have the right answer (03_build_data)"),
-    "payback_months": _PRICE,
-    "break_even_requests": _PRICE,
-    "months_of_service": (
-        "look up the model",
-        f"look up when the base model is switched off ({_MODELS} NAME)",
-    ),
-    "trainable": (
-        "find out who may train the model",
-        f"look up whether the model can be fine-tuned, and by whom ({_MODELS} NAME); if only by existing "
-        "customers, say whether you are one (EXISTING_CUSTOMER in 02_decide)",
-    ),
-    "reasoning_model": ("look up the model", f"look up whether it is a reasoning model ({_MODELS} NAME)"),
+        "eval_items": "measure the base model on 100 held-out questions or more (01_baseline)",
+    },
+    "say who grades": {
+        "grader": "name what is right: a program, a judge or people (grader in project.toml)",
+    },
+    "agree on what is right": {
+        "agreement": "let two people judge the same 50 answers, and compute their kappa",
+    },
+    "test the judge": {"judge_agreement": "let experts and the judge score the same 50 answers"},
+    "try more prompts": {
+        "prompt_iterations": "write three prompts and measure each (01_baseline)",
+        "shots_gain": "measure the prompt with two and with four examples in it (01_baseline)",
+        "more_shots_fit": "count whether twice the examples fit into the prompt (01_baseline)",
+    },
+    "sort the failures": {
+        "failures": "label {wrong} with what is wrong with each (01_baseline; JUDGE there lets a model "
+        "do it)",
+    },
+    "paste the right passages in": {
+        "gold_context_score": "put the right passage into the prompt of each question (gold in project.toml) "
+        "and measure (01_baseline)",
+    },
+    "ask a larger model": {
+        "teacher_score": "let a larger model answer the same {questions} (TEACHER in 01_baseline)",
+    },
+    "sample the answers": {"pass_rate": _SAMPLES, "mixed_share": _SAMPLES},
+    "check the data": {"contradictions": _DATA, "leaks": _DATA, "format_errors": _DATA},
+    "count the examples": {
+        "demonstrations": "check how many examples have the right answer (03_build_data)",
+    },
+    "look up the price of the model": {"payback_months": _PRICE, "break_even_requests": _PRICE},
+    "look up the model": {
+        "months_of_service": f"look up when the base model is switched off ({_MODELS} NAME)",
+        "reasoning_model": f"look up whether it is a reasoning model ({_MODELS} NAME)",
+    },
+    "find out who may train the model": {
+        "trainable": f"look up whether the model can be fine-tuned, and by whom ({_MODELS} NAME); if only by "
+        "existing customers, say whether you are one (EXISTING_CUSTOMER in 02_decide)",
+    },
 }
 _OF_THE_DATA = "representative contradictions leaks format_errors demonstrations pairs prompts"
 _TO_FIND_OUT = (
@@ -144,10 +134,10 @@ class Decision:
         if not first.missing:
             return filled(first.gate.reason, s)
         way, unknown = first.gate.titled(s), LABELS[first.missing[0]]
-        found = f"{filled('{standing}', s)}. One thing is missing, {unknown}, and it decides"
+        found = f"{high(standing(s))}. One thing is missing, {unknown}, and it decides"
         if way.startswith("Not yet"):
             return f"{found} whether {first.gate.condition}."
-        return f"{found}: if {first.gate.condition}, the advice is to {_low(way.split(':')[0])}."
+        return f"{found}: if {first.gate.condition}, the advice is to {low(way.split(':')[0])}."
 
     @property
     def advice(self) -> str:
@@ -155,7 +145,7 @@ class Decision:
         first = self.matches[0]
         if not first.missing:
             return filled(first.gate.step, self.situation)
-        step = _high(self._measure(first.missing[0])[1])
+        step = high(self._measure(first.missing[0])[1])
         return step if step.endswith("?") else f"{step}."
 
     @property
@@ -180,7 +170,7 @@ class Decision:
         if first.missing:
             return self._measure(first.missing[0])[1]
         if first.gate.id == "G1":
-            return _MEASUREMENTS["score"][1]
+            return self._measure("score")[1]
         if self.alternatives:
             return "fine-tune on 50 examples and compare (04_launch, 06_evaluate): it separates the two ways"
         return None
@@ -192,18 +182,18 @@ class Decision:
         for far, change, other in _crossings(self.situation):
             then = decide(other)
             if then.title != self.title and not then.matches[0].missing:
-                found.append((far, f"If {change}, you would {_low(then.title.removeprefix('Not yet: '))}."))
+                found.append((far, f"If {change}, you would {low(then.title.removeprefix('Not yet: '))}."))
         return tuple(sentence for _, sentence in sorted(found)[:_NEAREST])
 
     @property
     def weighed(self) -> dict[str, str]:
         """What money, service life and latency say, each in a sentence."""
         s = self.situation
-        close = [_low(VERDICTS[way]) for way in self.alternatives]
+        close = [low(VERDICTS[way]) for way in self.alternatives]
         found = {"Money": _money(s), "Service life": _life(s), "Latency": _latency(s)}
         if close:
             tells = "Training on 50 examples and comparing tells which is better"
-            found["As well supported"] = f"{_high(' or '.join(close))}. {tells}."
+            found["As well supported"] = f"{high(' or '.join(close))}. {tells}."
         return found
 
     @property
@@ -232,9 +222,11 @@ class Decision:
                     "condition": match.gate.condition,
                     "values": dict(match.values),
                     "missing": list(match.missing),
-                    "source": "; ".join(source.title for source in match.gate.sources),
+                    "source": "; ".join(
+                        filter(None, (*(each.title for each in match.gate.sources), match.gate.ours))
+                    ),
                 }
-                for match in self._told
+                for match in self._shown
             ],
             "strengths": dict(self.strengths),
             "would_change": list(self.would_change),
@@ -244,12 +236,11 @@ class Decision:
     @property
     def brief(self) -> str:
         """The decision in Markdown as one would send it, without the rules."""
-        lines = [f"# {self.title}", "", self.reason, "", f"**Next:** {self.advice}"]
-        if self.then:
-            lines += ["", f"**After that:** {self._after}."]
-        lines += ["", *(f"- **{name}.** {said}" for name, said in self.weighed.items())]
-        for heading, told in self._lists:
-            lines += ["", f"## {heading}", "", *(f"- {line}" for line in told)]
+        lines = [f"# {self.title}", "", self.reason]
+        lines += [f"\n**{when}:** {step}" for when, step in self._steps.items()]
+        lines += ["", *(f"- **{name}.** {sentence}" for name, sentence in self.weighed.items())]
+        for heading, items in self._lists:
+            lines += ["", f"## {heading}", "", *(f"- {item}" for item in items)]
         return "\n".join(lines) + "\n"
 
     @property
@@ -262,32 +253,31 @@ class Decision:
 
     def __repr__(self) -> str:
         """The verdict, its reason and the next step."""
-        then = f" After that: {self._after}." if self.then else ""
-        return f"{self.title}. {self.reason} Next: {self.advice}{then}"
+        steps = (f"{when}: {step}" for when, step in self._steps.items())
+        return " ".join((f"{self.title}.", self.reason, *steps))
 
     def summary(self) -> str:
         """The verdict, its reason and the next step as HTML, without the rules."""
         parts = [f'<p style="font-size:1.4em;font-weight:600;margin:0.3em 0">{escape(self.title)}</p>']
-        parts += [f"<p>{escape(self.reason)}</p>", f"<p><b>Next:</b> {escape(self.advice)}</p>"]
-        if self.then:
-            parts.append(f"<p><b>After that:</b> {escape(self._after)}.</p>")
-        weighed = (f"<li><b>{name}.</b> {escape(said)}</li>" for name, said in self.weighed.items())
+        parts += [f"<p>{escape(self.reason)}</p>"]
+        parts += [f"<p><b>{when}:</b> {escape(step)}</p>" for when, step in self._steps.items()]
+        weighed = (f"<li><b>{name}.</b> {escape(sentence)}</li>" for name, sentence in self.weighed.items())
         return "".join([*parts, "<ul>", *weighed, "</ul>"])
 
     def _repr_html_(self) -> str:
-        told = "".join(
-            f"<p><b>{heading}</b></p><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
-            for heading, lines in self._lists
+        lists = (
+            f"<p><b>{heading}</b></p><ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+            for heading, items in self._lists
         )
         folded = (
             f"<details><summary>{title}</summary>{table('', columns, rows)}</details>"
             for title, columns, rows in self._details
         )
-        return self.summary() + told + "".join(folded)
+        return "".join((self.summary(), *lists, *folded))
 
     @property
-    def _told(self) -> tuple[Match, ...]:
-        """The rules that are worth telling: the last one, which always holds, only where it decides."""
+    def _shown(self) -> tuple[Match, ...]:
+        """The rules that are worth showing: the last one, which always holds, only where it decides."""
         return tuple(m for m in self.matches if m is self.matches[0] or m.gate is not RULES[-1])
 
     @property
@@ -304,8 +294,10 @@ class Decision:
         return self._later if _is_not_yet(self.verdict) else self.matches[0]
 
     @property
-    def _after(self) -> str:
-        return _low(self._titled(self._later)) if self._later else ""
+    def _steps(self) -> dict[str, str]:
+        """What to do now, and what comes after it as far as that is known."""
+        later = self._later
+        return {"Next": self.advice} | ({"After that": f"{low(self._titled(later))}."} if later else {})
 
     @property
     def _lists(self) -> Iterator[tuple[str, list[str]]]:
@@ -317,15 +309,15 @@ class Decision:
     @property
     def _details(self) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
         facts = self.situation.facts.items()
-        known = [(_high(LABELS[name]), worded(name, value)) for name, value in facts]
+        known = [(high(LABELS[name]), worded(name, value)) for name, value in facts]
         yield "What was known", ("fact", "value"), known
-        held = {match.gate.id: match for match in self._told}
+        held = {match.gate.id: match for match in self._shown}
         rules = [
             (
                 rule.condition,
                 _answer(held.get(rule.id)),
                 rule.titled(self.situation),
-                "; ".join(" ".join(filter(None, source)) for source in rule.sources),
+                "; ".join(filter(None, (*map(" ".join, rule.sources), rule.ours))),
             )
             for rule in RULES
         ]
@@ -341,9 +333,9 @@ class Decision:
     def _measure(self, name: str) -> tuple[str, str]:
         """What to do to get to know a field: in a title, and in full."""
         s = self.situation
-        if name not in _MEASUREMENTS:
-            return "answer one question", f"answer it in 02_decide or project.toml: {questions()[name]}"
-        title, full = _MEASUREMENTS[name]
+        asked = f"answer it in 02_decide or project.toml: {questions()[name]}"
+        known = ((title, fields[name]) for title, fields in _MEASUREMENTS.items() if name in fields)
+        title, full = next(known, ("answer one question", asked))
         wrong = round((1 - (s.score or 0)) * (s.eval_items or 0))
         those = f"the {counted(wrong, 'failure')}" if 0 < wrong <= 50 else "50 failures"
         return title, full.format(wrong=those, questions=counted(s.eval_items or 0, "question"))
@@ -364,23 +356,24 @@ def decide(situation: Situation) -> Decision:
 
 
 # What could be otherwise: each figure with the thresholds at which a rule changes its answer.
-_THRESHOLDS: Mapping[str, tuple[float, ...]] = {
-    "eval_items": (20,),
-    "agreement": (0.4,),
-    "judge_agreement": (0.6,),
-    "prompt_iterations": (3,),
-    "shots_gain": (0.02,),
-    "task_changes_every_days": (30,),
-    "pass_rate": (0.05, 0.951),
-    "mixed_share": (0.2,),
-    "months_of_service": (SHORTEST_LIFE,),
-    "demonstrations": (50,),
-    "pairs": (500,),
-    "prompts": (100,),
-    "contradictions": (0.0501,),
-    "leaks": (1,),
-    "format_errors": (1,),
-}
+_THRESHOLDS: tuple[tuple[str, float], ...] = (
+    ("eval_items", 20),
+    ("agreement", 0.4),
+    ("judge_agreement", 0.6),
+    ("prompt_iterations", 3),
+    ("shots_gain", 0.02),
+    ("task_changes_every_days", 30),
+    ("pass_rate", 0.05),
+    ("pass_rate", 0.951),
+    ("mixed_share", 0.2),
+    ("months_of_service", SHORTEST_LIFE),
+    ("demonstrations", 50),
+    ("pairs", 500),
+    ("prompts", 100),
+    ("contradictions", 0.0501),
+    ("leaks", 1),
+    ("format_errors", 1),
+)
 _KINDS: Mapping[str, tuple[Failure, ...]] = {
     "lacked knowledge": ("missing_knowledge", "retrieval_miss"),
     "were of style": ("style",),
@@ -391,27 +384,26 @@ _KINDS: Mapping[str, tuple[Failure, ...]] = {
 
 def _crossings(s: Situation) -> Iterator[tuple[float, str, Situation]]:
     """How far each threshold is (0: here, 1: far), what would have to be so, and the situation if it were."""
-    thresholds = dict(_THRESHOLDS)
+    thresholds = list(_THRESHOLDS)
     if s.target is not None:
-        thresholds |= {"score": (s.target,), "teacher_score": (s.target,)}
-        thresholds["gold_context_score"] = ((s.score or 0) + 0.5 * (s.target - (s.score or 0)),)
+        score = s.score or 0
+        thresholds += [("score", s.target), ("teacher_score", s.target)]
+        thresholds += [("gold_context_score", score + 0.5 * (s.target - score))]
     if s.break_even_requests not in (None, inf):
-        thresholds["requests_per_month"] = (ceil(s.break_even_requests or 0),)
-    for name, values in thresholds.items():
+        thresholds += [("requests_per_month", ceil(s.break_even_requests or 0))]
+    for name, value in thresholds:
         now = getattr(s, name)
-        for value in values if now is not None and now != inf else ():
-            if value <= 0:
-                continue
-            whole = isinstance(now, int)
-            less = value - 1 if whole else value * 0.999
-            to = max(0, less) if now >= value else value
-            if now >= value and name in ("eval_items", "prompt_iterations"):
-                continue  # what was measured stays measured
-            moved = f"fell below {worded(name, value)}" if now >= value else f"reached {worded(name, value)}"
-            here = "" if worded(name, now) == worded(name, value) else f" (now {worded(name, now)})"
-            far = abs(now - value) / max(now, value)
-            with suppress(DataError):  # what cannot be is no way there
-                yield far, f"{LABELS[name]} {moved}{here}", s.but(**{name: int(to) if whole else to})
+        if now is None or now == inf or value <= 0:
+            continue
+        falls, whole = now >= value, isinstance(now, int)
+        if falls and name in ("eval_items", "prompt_iterations"):
+            continue  # what was measured stays measured
+        to = value if not falls else max(0, value - 1) if whole else value * 0.999
+        moved = f"{'fell below' if falls else 'reached'} {worded(name, value)}"
+        here = "" if worded(name, now) == worded(name, value) else f" (now {worded(name, now)})"
+        far = abs(now - value) / max(now, value)
+        with suppress(DataError):  # what cannot be is no way there
+            yield far, f"{LABELS[name]} {moved}{here}", s.but(**{name: int(to) if whole else to})
     for what, kinds in _KINDS.items():
         now = s.failing(*kinds)
         if s.failures and now is not None and now < 0.5:
@@ -443,7 +435,7 @@ def _money(s: Situation) -> str:
         parts.append(f"{'it' if back else 'training'} pays {from_requests(enough)}{asked}")
     few = enough is not None and have is not None and have < enough
     worth = "; better answers must be worth the rest" if few and s.motive == "quality" and short(s) else ""
-    return f"{_high('; '.join(parts))}{worth}."
+    return f"{high('; '.join(parts))}{worth}."
 
 
 def _life(s: Situation) -> str:
@@ -466,8 +458,8 @@ def _latency(s: Situation) -> str:
         return "Answers are fast enough."
     return (
         "Answers are slower than they may be; a shorter prompt helps little, because each token of the "
-        "answer takes "
-        "far longer than one of the prompt, so look at shorter answers and at a smaller model as well."
+        "answer takes far longer than one of the prompt, so look at shorter answers and at a smaller model "
+        "as well."
     )
 
 
@@ -489,11 +481,3 @@ def _answer(match: Match | None) -> str:
 
 def _is_not_yet(verdict: str) -> bool:
     return verdict.startswith("not_yet")
-
-
-def _low(text: str) -> str:
-    return text[0].lower() + text[1:]
-
-
-def _high(text: str) -> str:
-    return text[0].upper() + text[1:]

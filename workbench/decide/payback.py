@@ -130,7 +130,7 @@ class Quality:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class CostComparison:
     """One way beside the base."""
 
     base: Option
@@ -151,7 +151,7 @@ NEVER = 1e15
 
 def compared(
     base: Option, way: Option, *, requests_per_month: float, horizon: float, quality: Quality | None = None
-) -> Comparison:
+) -> CostComparison:
     """What does ``way`` save against ``base``, and from when on?"""
     months = way.months(horizon)
     each = base.per_request - way.per_request + (quality.gain(way, base) if quality else 0.0)
@@ -166,7 +166,7 @@ def compared(
     first = way.training + way.labour + way.evaluation
     a_month = requests_per_month * each + (base.hosting_per_hour - way.hosting_per_hour) * HOURS_A_MONTH
     back = first / a_month if a_month > 0 else None
-    return Comparison(base, way, months, saving, enough, back if months > 0 else None)
+    return CostComparison(base, way, months, saving, enough, back if months > 0 else None)
 
 
 def over_time(way: Option, *, requests_per_month: float, months: Sequence[float]) -> list[float]:
@@ -201,7 +201,7 @@ class Case:
     quality: Quality | None = None
     """What a right answer is worth; ``None``: only costs are compared."""
 
-    def compared(self) -> tuple[Comparison, ...]:
+    def compared(self) -> tuple[CostComparison, ...]:
         """Each way beside the base; quality is reckoned with where the accuracy of all of them is known."""
         without = [option.name for option in (self.base, *self.ways) if option.accuracy is None]
         if self.quality and without:
@@ -225,7 +225,7 @@ class Case:
 class Outlook:
     """One way beside the base, and how sure that is."""
 
-    likely: Comparison
+    likely: CostComparison
     saving: tuple[float, float, float]
     """Low, likely, high."""
     break_even_requests: tuple[float | None, float | None, float | None]

@@ -61,45 +61,52 @@ LUCKY = 0.1
 """Half an interval that is wider makes of a target that is just met a matter of luck: ours."""
 
 
-class Source(NamedTuple):
+class Reference(NamedTuple):
     """Who says so, and where."""
 
     title: str
-    url: str = ""
+    """With its date, or the day it was read where it bears none."""
+    url: str
 
 
 LEARN = "https://learn.microsoft.com/azure"
 ARXIV = "https://arxiv.org/abs"
 OPENAI = "https://developers.openai.com/api/docs/guides"
-FOUNDRY = Source(
+FOUNDRY = Reference(
     "Microsoft, Fine-tune models with Azure AI Foundry, 31 Oct 2024",
     f"{LEARN}/ai-studio/concepts/fine-tuning-overview",
 )
-CONSIDERATIONS = Source(
+CONSIDERATIONS = Reference(
     "Microsoft, Azure OpenAI fine-tuning considerations, 26 Mar 2025",
     f"{LEARN}/ai-services/openai/concepts/fine-tuning-considerations",
 )
-RETIREMENT = Source(
+RETIREMENT = Reference(
     "Azure, model retirement schedule, 5 Oct 2026",
     f"{LEARN}/ai-foundry/openai/concepts/model-retirements",
 )
-ACCURACY = Source("OpenAI, accuracy guide", f"{OPENAI}/optimizing-llm-accuracy")
-OPENAI_RFT = Source("OpenAI, reinforcement fine-tuning guide", f"{OPENAI}/reinforcement-fine-tuning")
-SKILL = Source(
+ACCURACY = Reference("OpenAI, accuracy guide, read 22 Nov 2026", f"{OPENAI}/optimizing-llm-accuracy")
+OPENAI_RFT = Reference(
+    "OpenAI, reinforcement fine-tuning guide, read 22 Nov 2026", f"{OPENAI}/reinforcement-fine-tuning"
+)
+OPENAI_SFT = Reference(
+    "OpenAI, supervised fine-tuning guide, read 22 Nov 2026", f"{OPENAI}/supervised-fine-tuning"
+)
+SKILL = Reference(
     "Microsoft, fine-tuning skill for Foundry, 20 Aug 2026", "https://github.com/microsoft/azure-skills"
 )
-GEKHMAN = Source("Gekhman et al. 2024: tuning teaches new facts badly", f"{ARXIV}/2405.05904")
-OVADIA = Source("Ovadia et al. 2023: retrieval beats tuning for knowledge", f"{ARXIV}/2312.05934")
-ZEPHYR = Source("Zephyr 2023: DPO alone 4.76, SFT 6.64, both 7.00", f"{ARXIV}/2310.16944")
-RAFT = Source("RAFT 2024: training on retrieved context", f"{ARXIV}/2403.10131")
-AZURE_RFT = Source(
-    "Azure, reinforcement fine-tuning", f"{LEARN}/ai-foundry/openai/how-to/reinforcement-fine-tuning"
+GEKHMAN = Reference("Gekhman et al. 2024: tuning teaches new facts badly", f"{ARXIV}/2405.05904")
+OVADIA = Reference("Ovadia et al. 2023: retrieval beats tuning for knowledge", f"{ARXIV}/2312.05934")
+ZEPHYR = Reference("Zephyr 2023: DPO alone 4.76, SFT 6.64, both 7.00", f"{ARXIV}/2310.16944")
+RAFT = Reference("RAFT 2024: training on retrieved context", f"{ARXIV}/2403.10131")
+AZURE_RFT = Reference(
+    "Azure, reinforcement fine-tuning, 29 Aug 2025",
+    f"{LEARN}/ai-foundry/openai/how-to/reinforcement-fine-tuning",
 )
-AZURE_DPO = Source(
+AZURE_DPO = Reference(
     "Azure, direct preference optimization, 5 Oct 2026",
     f"{LEARN}/ai-foundry/openai/how-to/fine-tuning-direct-preference-optimization",
 )
-WILSON = Source("Wilson 1927, and the power table (Connor 1987)", "https://doi.org/10.2307/2276774")
+WILSON = Reference("Wilson 1927, and the power table (Connor 1987)", "https://doi.org/10.2307/2276774")
 
 
 @dataclass(frozen=True)
@@ -117,9 +124,11 @@ class Rule:
     """Why, with ``{phrases}`` in the figures of the situation (``wording``)."""
     step: str
     """What to do next, and how much of it."""
-    sources: tuple[Source, ...]
+    sources: tuple[Reference, ...]
     title: str = ""
     """The verdict in the words of this rule; empty: those of ``VERDICTS``."""
+    ours: str = ""
+    """Which of its thresholds no source gives."""
 
     def titled(self, situation: Situation) -> str:
         """The verdict in a line, with what becomes of retrieval that is in place."""
@@ -235,7 +244,7 @@ RULES: tuple[Rule, ...] = (
         lambda s: all_of(None if s.grader is None else s.grader != "programmatic", below(s.agreement, 0.4)),
         "Two people agree on what is right by kappa {agreement} only; below 0.4 a score says little.",
         "Write down what is right and why, let two people judge the same 50 answers, and run this again.",
-        (OPENAI_RFT, Source("Landis & Koch 1977: 0.4 is moderate", "https://doi.org/10.2307/2529310")),
+        (OPENAI_RFT, Reference("Landis & Koch 1977: 0.4 is moderate", "https://doi.org/10.2307/2529310")),
         title="Not yet: agree on what is right first",
     ),
     Rule(
@@ -244,10 +253,11 @@ RULES: tuple[Rule, ...] = (
         "the score is so near the target that this test cannot show on which side it lies",
         "score target eval_items",
         _within_noise,
-        "On {questions} a score of {score} may truly be anything from {interval}, and the target of {target} "
-        "lies in between.",
+        "On {questions} a score of {score} may truly be anything from {score_interval}, and the "
+        "target of {target} lies in between.",
         "{test_more}.",
-        (WILSON, Source("half of the half-width, and 10 points: ours")),
+        (WILSON,),
+        ours="half of the half-width, and 10 points: ours",
         title="Not yet: test on more questions first",
     ),
     Rule(
@@ -279,7 +289,8 @@ RULES: tuple[Rule, ...] = (
         _prompt_unfinished,
         "{standing}, and {why_prompt}.",
         "{better_prompt}.",
-        (FOUNDRY, Source("two points: ours")),
+        (FOUNDRY,),
+        ours="two points: ours",
         title="Keep prompting: the prompt can still be better",
     ),
     Rule(
@@ -336,7 +347,8 @@ RULES: tuple[Rule, ...] = (
         lambda s: s.months_of_service is not None and s.months_of_service < SHORTEST_LIFE,
         "{standing}, but {why_life}.",
         "{another_model}.",
-        (RETIREMENT, Source("two months: ours")),
+        (RETIREMENT,),
+        ours="two months: ours",
         title="Choose another base model",
     ),
     Rule(
@@ -359,7 +371,8 @@ RULES: tuple[Rule, ...] = (
         _unclean,
         "{standing}, but {why_repair}.",
         "{repair}.",
-        (CONSIDERATIONS, Source("the thresholds: ours")),
+        (CONSIDERATIONS,),
+        ours="the thresholds: ours",
         title="Not yet: repair the data first",
     ),
     Rule(
@@ -371,7 +384,10 @@ RULES: tuple[Rule, ...] = (
         "{standing}; a larger model answers {teacher} right, and {motive} is why you ask.",
         "Let the larger model answer {to_answer} like those in use, keep the answers that the grader passes, "
         "train on them, then {same_test}.",
-        (CONSIDERATIONS, Source("OpenAI cookbook", "https://github.com/openai/openai-cookbook")),
+        (
+            CONSIDERATIONS,
+            Reference("OpenAI cookbook, read 22 Nov 2026", "https://github.com/openai/openai-cookbook"),
+        ),
     ),
     Rule(
         "G14",
@@ -382,7 +398,8 @@ RULES: tuple[Rule, ...] = (
         "{standing}{fails}, and a grader has something to choose from: {passing} of the samples pass, and "
         "{mixed} of the questions have both right and wrong ones.",
         "Try the grader on 50 answers that a person graded, train on the {prompts}, then {same_test}.",
-        (OPENAI_RFT, AZURE_RFT, Source("0.2 mixed: ours")),
+        (OPENAI_RFT, AZURE_RFT),
+        ours="0.2 mixed: ours",
     ),
     Rule(
         "G21",
@@ -425,7 +442,7 @@ RULES: tuple[Rule, ...] = (
         lambda s: below(s.demonstrations, 50),
         "{standing}{fails}, and {why_collect}.",
         "{collect}.",
-        (Source("OpenAI, supervised fine-tuning guide", f"{OPENAI}/supervised-fine-tuning"), SKILL),
+        (OPENAI_SFT, SKILL),
         title="Not yet: collect more data first",
     ),
     Rule(
@@ -436,8 +453,7 @@ RULES: tuple[Rule, ...] = (
         _use_of_context,
         "{why_tune}.",
         "Put what retrieval finds into each of the {examples}, just as it stands in the prompt in use, "
-        "train on "
-        "them (04_launch), then {same_test}.",
+        "train on them (04_launch), then {same_test}.",
         (RAFT, FOUNDRY),
     ),
     Rule(

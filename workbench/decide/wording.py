@@ -5,6 +5,7 @@ Sentences are for people: percent and points, no names of fields, the size of wh
 
 from collections.abc import Callable, Mapping, Sequence
 from math import inf, isinf
+from string import Formatter
 from types import MappingProxyType
 from typing import cast
 
@@ -13,6 +14,7 @@ from workbench.decide.situation import (
     ENDLESS,
     Failure,
     Situation,
+    Ternary,
     Value,
     at_least,
     gold_closes,
@@ -113,13 +115,18 @@ def joined(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
+def yes_or_no(answer: Ternary) -> str:
+    """``yes``, ``no`` or ``not known``."""
+    return {True: "yes", False: "no", None: "not known"}[answer]
+
+
 def worded(name: str, value: Value) -> str:
     """A value for people: shares in percent, counts with their commas, yes and no."""
     if isinstance(value, Mapping):
         kinds = sorted(value.items(), key=lambda pair: -pair[1])
         return ", ".join(f"{percent(share)} {_FAILS[cast(Failure, kind)]}" for kind, share in kinds if share)
     if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "not known"}[value]
+        return yes_or_no(value)
     if isinstance(value, str):
         return value
     if isinf(value):
@@ -143,28 +150,29 @@ def worded_failures(s: Situation, least: float = 0.1) -> str:
 
 def filled(template: str, s: Situation) -> str:
     """A sentence of a rule with its ``{phrases}`` in the figures of this situation."""
-    found = template.format_map(_Phrases(s))
-    return found[:1].upper() + found[1:]
+    names = (name for _, name, _, _ in Formatter().parse(template) if name)
+    found = template.format(**{name: PHRASES[name](s) for name in names})
+    return high(found)
 
 
-class _Phrases(dict[str, str]):
-    """Each phrase is made when a sentence asks for it."""
-
-    def __init__(self, s: Situation) -> None:
-        super().__init__()
-        self._of = s
-
-    def __missing__(self, name: str) -> str:
-        return PHRASES[name](self._of)
+def high(text: str) -> str:
+    """As a sentence begins."""
+    return text[0].upper() + text[1:]
 
 
-# The phrases of the rules.
+def low(text: str) -> str:
+    """As it stands within a sentence."""
+    return text[0].lower() + text[1:]
 
 
-def _standing(s: Situation) -> str:
+# The phrases of the rules: parts of their reasons and next steps.
+
+
+def standing(s: Situation) -> str:
+    """Where the best prompt stands beside the target."""
     if s.score is None:
         return "there is no score of the base model yet"
-    on = f" of {_questions(s)}" if s.eval_items else ""
+    on = f" of {questions(s)}" if s.eval_items else ""
     share = {0.0: "none", 1.0: "all"}.get(s.score, percent(s.score))
     found = f"the best prompt answers {share}{on} right"
     if s.gap is None or s.target is None:
@@ -173,39 +181,44 @@ def _standing(s: Situation) -> str:
     return f"{found}, {place} the target of {percent(s.target)}"
 
 
-def _questions(s: Situation) -> str:
+def questions(s: Situation) -> str:
+    """``200 questions``: those behind the score."""
     return counted(s.eval_items or 0, "question")
 
 
-def _fails(s: Situation) -> str:
+def fails(s: Situation) -> str:
+    """What the failures are, to go on with after the standing; empty where nobody has said."""
     found = worded_failures(s)
     return f"; {found}" if found else ""
 
 
-def _why_no_evaluation(s: Situation) -> str:
+def why_no_evaluation(s: Situation) -> str:
+    """Why nothing can be compared yet."""
     if s.score is None or not s.eval_items:
         return "there is no score of the base model yet, so nothing that training could be compared with"
-    return f"only {_questions(s)} stand behind the score; fewer than 20 show next to nothing"
+    return f"only {questions(s)} stand behind the score; fewer than 20 show next to nothing"
 
 
-def _interval(s: Situation) -> str:
+def score_interval(s: Situation) -> str:
+    """The score's 95 % interval."""
     low, high = interval(s) or (0.0, 1.0)
     return f"{100 * low:.0f} to {100 * high:.0f} %"
 
 
-def _test_more(s: Situation) -> str:
+def test_more(s: Situation) -> str:
+    """How many more questions show on which side of the target a score lies."""
     now, sizes = s.eval_items or 0, SHOWN if met(s) else SHOWN[1:]
     show, needed = next((d, n) for d in sizes if (n := items_needed(d)) > now)
     seen = detectable(now) if now else inf
     today = f"{now:,} show {f'none below {points(seen)}' if seen <= 1 else 'no difference at all'}"
     return (
         f"test on {needed - now:,} more questions, {needed:,} in all, which show a difference of "
-        f"{points(show)} "
-        f"where {today}"
+        f"{points(show)} where {today}"
     )
 
 
-def _gold(s: Situation) -> str:
+def gold(s: Situation) -> str:
+    """What the right passage in the prompt changes; empty where that was not measured."""
     closes = gold_closes(s)
     if s.gold_context_score is None or closes is None:
         return ""
@@ -214,24 +227,25 @@ def _gold(s: Situation) -> str:
     return f"; with the right passage in the prompt it answers {now} right, which closes {share} of the gap"
 
 
-def _retrieve(s: Situation) -> str:
+def retrieve(s: Situation) -> str:
+    """How to bring knowledge in, or to repair how it is brought in."""
     if s.retrieval_in_place:
         number = round((1 - (s.score or 0)) * (s.eval_items or 0))
         wrong = counted(number, "failure") if number <= 50 else f"50 of the {number:,} failures"
         wrong = f"the {wrong}" if number <= 50 else wrong
         return (
             f"compare for {wrong} the passage that was found with the one that was needed, repair the "
-            f"search, "
-            "and measure again (01_baseline)"
+            "search, and measure again (01_baseline)"
         )
     return (
         "put the texts that hold the answers into one folder, name it as documents in project.toml, and "
-        "ask the "
-        f"same {_questions(s)} again (01_baseline)"
+        "ask "
+        f"the same {questions(s)} again (01_baseline)"
     )
 
 
-def _why_prompt(s: Situation) -> str:
+def why_prompt(s: Situation) -> str:
+    """What has not been tried with the prompt."""
     if s.prompt_iterations == 0:
         return "no prompt has been tried yet"
     if s.prompt_iterations is not None and s.prompt_iterations < 3:
@@ -241,13 +255,15 @@ def _why_prompt(s: Situation) -> str:
     return f"{added} and more examples fit"
 
 
-def _better_prompt(s: Situation) -> str:
+def better_prompt(s: Situation) -> str:
+    """What to try next with the prompt."""
     if s.prompt_iterations is not None and s.prompt_iterations < 3:
         return f"write and measure {3 - s.prompt_iterations} more (01_baseline): nothing is cheaper to change"
     return "show twice as many examples (01_baseline), until a doubling adds less than 2 points"
 
 
-def _why_not_paid(s: Situation) -> str:
+def why_not_paid(s: Situation) -> str:
+    """What the payback says."""
     parts = []
     if s.break_even_requests == inf or (s.payback_months == inf and s.break_even_requests is None):
         parts.append("training never pays back")
@@ -260,7 +276,8 @@ def _why_not_paid(s: Situation) -> str:
     return f"{s.motive} is why you ask, but {'; '.join(parts)}"
 
 
-def _cheaper(s: Situation) -> str:
+def cheaper(s: Situation) -> str:
+    """What to do where training does not pay."""
     found = "compare prompt caching and a cheaper base model with what you pay now (the costs in 02_decide)"
     if s.gap is not None and s.gap > ROUNDING:
         missing = points(s.gap)
@@ -270,23 +287,26 @@ def _cheaper(s: Situation) -> str:
     return found
 
 
-def _another_model(s: Situation) -> str:
-    keep = f"; your {_examples(s)} stay useful" if s.demonstrations else ""
+def another_model(s: Situation) -> str:
+    """How to go on with another base model."""
+    keep = f"; your {examples(s)} stay useful" if s.demonstrations else ""
     return (
         "choose a model that can be trained and is served for a year or more (python -m workbench models), "
-        "and ask it "
-        f"the same {_questions(s)} (01_baseline){keep}"
+        "and "
+        f"ask it the same {questions(s)} (01_baseline){keep}"
     )
 
 
-def _why_life(s: Situation) -> str:
+def why_life(s: Situation) -> str:
+    """How long a tuned model would be served."""
     left = s.months_of_service or 0.0
     if left < 0.05:
         return "models tuned from this one are switched off now"
     return f"models tuned from this one are switched off in {counted(round(left, 1), 'month')}"
 
 
-def _why_repair(s: Situation) -> str:
+def why_repair(s: Situation) -> str:
+    """What is wrong with the data."""
     faults = []
     if s.leaks:
         faults.append(f"{counted(s.leaks, 'example')} {'is' if s.leaks == 1 else 'are'} in the test as well")
@@ -297,33 +317,36 @@ def _why_repair(s: Situation) -> str:
     return joined(faults)
 
 
-def _repair(s: Situation) -> str:
+def repair(s: Situation) -> str:
+    """What to do about the data."""
     rows = (s.leaks or 0) + (s.format_errors or 0)
     these = "the contradictions" if not rows else "this row" if rows == 1 else f"these {rows:,} rows"
     return f"repair or remove {these} (03_build_data, or python -m workbench fix), then run this again"
 
 
-def _same_test(s: Situation) -> str:
+def same_test(s: Situation) -> str:
+    """The test after training, and what it can show."""
     if not s.eval_items:
         return "test on the same questions (06_evaluate)"
     seen = detectable(s.eval_items)
     shows = f", which show a difference of {points(seen)} or more" if seen <= 1 else ""
-    return f"test on the same {_questions(s)} (06_evaluate){shows}"
+    return f"test on the same {questions(s)} (06_evaluate){shows}"
 
 
-def _why_tune(s: Situation) -> str:
+def why_tune(s: Situation) -> str:
+    """Why examples help."""
     if s.gap is not None and s.gap <= ROUNDING:
         back = f"; {paid}" if (paid := paid_back(s)) else ""
         return (
-            f"{_standing(s)}; {s.motive} is why you ask, and a tuned model may do the same with a shorter "
+            f"{standing(s)}; {s.motive} is why you ask, and a tuned model may do the same with a shorter "
             f"prompt{back}"
         )
     have = f", and you have {s.demonstrations:,} of them" if s.demonstrations else ""
-    fails, can = _fails(s), ", which examples can correct"
+    kinds, can = fails(s), ", which examples can correct"
     if at_least(s.failing("reasoning"), 0.5):
         can = "; examples that show the steps to the answer can help"
-        have = f", and you have {_examples(s)} to start from"
-    return f"{_standing(s)}{f'{fails}{can}' if fails else ''}{have}"
+        have = f", and you have {examples(s)} to start from"
+    return f"{standing(s)}{f'{kinds}{can}' if kinds else ''}{have}"
 
 
 def paid_back(s: Situation) -> str:
@@ -342,7 +365,8 @@ def paid_back(s: Situation) -> str:
     return f"{found}, and the model is {when}"
 
 
-def _examples(s: Situation) -> str:
+def examples(s: Situation) -> str:
+    """``400 examples``, or ``examples`` where there are none."""
     return counted(s.demonstrations, "example") if s.demonstrations else "examples"
 
 
@@ -383,8 +407,13 @@ def _nearest_list(s: Situation) -> str:
     return max((name for name in asked if filled[name] < 1), key=lambda name: filled[name])
 
 
-def _why_collect(s: Situation) -> str:
-    name = _nearest_list(s)
+def why_collect(s: Situation) -> str:
+    """What there is too little of."""
+    return too_few(s, _nearest_list(s))
+
+
+def too_few(s: Situation, name: str) -> str:
+    """``there are 12 examples with the right answer where 50 are needed``."""
     needed, thing, which, _ = NEEDED[name]
     have = getattr(s, name) or 0
     return f"there {'is' if have == 1 else 'are'} {counted(have, thing)} {which} where {needed} are needed"
@@ -396,45 +425,41 @@ def collected(s: Situation) -> Situation:
     return s.but(**{name: NEEDED[name][0]})
 
 
-def _collect(s: Situation) -> str:
+def collect(s: Situation) -> str:
+    """How much more to collect, and of what."""
     name = _nearest_list(s)
     needed, thing, _, how = NEEDED[name]
     return f"collect {counted(needed - (getattr(s, name) or 0), f'more {thing}')}: {how}"
 
 
+_FUNCTIONS = (
+    another_model,
+    better_prompt,
+    cheaper,
+    collect,
+    examples,
+    fails,
+    gold,
+    questions,
+    repair,
+    retrieve,
+)
+_FUNCTIONS += (same_test, score_interval, standing, test_more, why_collect, why_life, why_no_evaluation)
+_FUNCTIONS += (why_not_paid, why_prompt, why_repair, why_tune)
 PHRASES: Mapping[str, Callable[[Situation], str]] = MappingProxyType(
-    {
+    {each.__name__: each for each in _FUNCTIONS}
+    | {
         "agreement": lambda s: f"{s.agreement:.2g}",
-        "another_model": _another_model,
-        "better_prompt": _better_prompt,
-        "cheaper": _cheaper,
-        "collect": _collect,
         "days": lambda s: counted(s.task_changes_every_days or 0, "day"),
-        "examples": _examples,
-        "fails": _fails,
-        "gold": _gold,
-        "interval": _interval,
         "mixed": lambda s: percent(s.mixed_share or 0),
         "motive": lambda s: str(s.motive),
         "pairs": lambda s: counted(s.pairs or 0, "pair"),
         "passing": lambda s: percent(s.pass_rate or 0),
         "prompts": lambda s: counted(s.prompts or 0, "prompt"),
-        "questions": _questions,
-        "repair": _repair,
-        "retrieve": _retrieve,
-        "same_test": _same_test,
         "score": lambda s: percent(s.score or 0),
-        "standing": _standing,
         "target": lambda s: percent(s.target or 0),
         "teacher": lambda s: percent(s.teacher_score or 0),
-        "test_more": _test_more,
         "to_answer": lambda s: counted(s.demonstrations or 500, "question"),
-        "why_collect": _why_collect,
-        "why_life": _why_life,
-        "why_no_evaluation": _why_no_evaluation,
-        "why_not_paid": _why_not_paid,
-        "why_prompt": _why_prompt,
-        "why_repair": _why_repair,
-        "why_tune": _why_tune,
     }
 )
+"""What stands in the sentences of the rules, by name."""

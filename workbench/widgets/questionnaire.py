@@ -12,46 +12,15 @@ from workbench.display import table
 from workbench.errors import DataError
 from workbench.settings import setting
 
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    "The goal": (
-        "motive",
-        "target",
-        "requests_per_month",
-        "latency_objective_missed",
-        "task_changes_every_days",
-    ),
-    "The evaluation": (
-        "eval_items",
-        "score",
-        "grader",
-        "agreement",
-        "judge_agreement",
-        "prompt_iterations",
-        "shots_gain",
-        "more_shots_fit",
-    ),
-    "The failures": ("failures",),
-    "Knowledge": ("private_knowledge", "gold_context_score", "retrieval_in_place"),
-    "The model": (
-        "trainable",
-        "reasoning_model",
-        "teacher_score",
-        "pass_rate",
-        "mixed_share",
-        "months_of_service",
-        "payback_months",
-        "break_even_requests",
-    ),
-    "The data": (
-        "demonstrations",
-        "pairs",
-        "prompts",
-        "representative",
-        "contradictions",
-        "leaks",
-        "format_errors",
-    ),
+_FIRST = {
+    "motive": "The goal",
+    "eval_items": "The evaluation",
+    "failures": "The failures",
+    "private_knowledge": "Knowledge",
+    "trainable": "The model",
+    "demonstrations": "The data",
 }
+"""The groups of questions, by the first of each; they come in the order of a situation's fields."""
 UNKNOWN = "not known"
 _WIDE = {"description_width": "28em"}
 _LAYOUT = {"width": "42em"}
@@ -66,8 +35,13 @@ class Questionnaire(ipywidgets.VBox):  # type: ignore[misc]
         self.fields: dict[str, Any] = {}
         self._verdict = ipywidgets.HTML()
         self._trouble = ipywidgets.HTML()
-        groups = [self._group(title, names) for title, names in GROUPS.items()]
-        form = ipywidgets.Accordion(children=groups, titles=tuple(GROUPS), selected_index=0)
+        groups: dict[str, list[Any]] = {}
+        for name, asked in questions().items():
+            if name in _FIRST:
+                fields = groups[_FIRST[name]] = []
+            fields += self._asked(name, asked)
+        boxes = [ipywidgets.VBox(fields) for fields in groups.values()]
+        form = ipywidgets.Accordion(children=boxes, titles=tuple(groups), selected_index=0)
         super().__init__([self._verdict, self._trouble, form])
         for field in self.fields.values():
             field.observe(self._answered, names="value")
@@ -89,7 +63,7 @@ class Questionnaire(ipywidgets.VBox):  # type: ignore[misc]
 
     def _repr_html_(self) -> str:
         facts = self._situation.facts
-        rows = [(asked, _told(facts.get(name))) for name, asked in questions().items()]
+        rows = [(asked, _shown(facts.get(name))) for name, asked in questions().items()]
         return self.decision.summary() + table("The answers", ("question", "answer"), rows)
 
     def _repr_mimebundle_(self, **options: object) -> Any:
@@ -98,20 +72,19 @@ class Questionnaire(ipywidgets.VBox):  # type: ignore[misc]
             return still
         return {**still, **super()._repr_mimebundle_(**options)}
 
-    def _group(self, title: str, names: tuple[str, ...]) -> Any:
-        fields = []
-        for name in names:
-            if name == "failures":
-                shares = self._situation.failures or {}
-                for kind, meaning in FAILURES.items():
-                    fields.append(self._field(kind, f"{kind.replace('_', ' ')}: {meaning}", shares.get(kind)))
-            else:
-                fields.append(self._field(name, questions()[name], getattr(self._situation, name)))
-        return ipywidgets.VBox(fields)
+    def _asked(self, name: str, asked: str) -> list[Any]:
+        """The field of one question; of the failures, one for each kind."""
+        if name != "failures":
+            return [self._field(name, asked, getattr(self._situation, name))]
+        shares = self._situation.failures or {}
+        return [
+            self._field(kind, f"{kind.replace('_', ' ')}: {meaning}", shares.get(kind))
+            for kind, meaning in FAILURES.items()
+        ]
 
     def _field(self, name: str, asked: str, value: Value) -> Any:
         if options := _offered(name):
-            shown = _told(value)
+            shown = _shown(value)
             field = ipywidgets.Dropdown(options=(UNKNOWN, *options), value=shown)
         else:
             shown = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
@@ -158,10 +131,10 @@ def _offered(name: str) -> tuple[str, ...]:
 def _wanted() -> Mapping[str, Any]:
     """The JSON Schema of each field's value."""
     properties: Any = schema_of(Situation)["properties"]
-    return {name: said["anyOf"][0] for name, said in properties.items()}
+    return {name: described["anyOf"][0] for name, described in properties.items()}
 
 
-def _told(value: object) -> str:
+def _shown(value: object) -> str:
     if value is None:
         return UNKNOWN
     if isinstance(value, bool):
