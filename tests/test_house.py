@@ -29,6 +29,7 @@ FLOORS = (
     ("catalog",),
     ("evaluation.graders",),
     ("dataset", "decide"),
+    ("task",),
     ("connect", "project"),
     ("training", "evaluation", "review", "deploy"),
     ("report", "runner"),

@@ -20,16 +20,8 @@ from workbench import runner, settings
 from workbench.cli import AsJson, Home, NameAndValue, OneSentence, data, decide, evaluate, jobs
 from workbench.connect import connect, self_test
 from workbench.errors import DataError, SetupError
-from workbench.project import (
-    PARAMETERS,
-    SETTINGS,
-    TASK_FILE,
-    Project,
-    Setting,
-    open_project,
-    sample_task,
-    state_task,
-)
+from workbench.project import Project, open_project, state_task
+from workbench.task import PARAMETERS, SETTINGS, TASK_FILE, Setting, sample_task
 
 if TYPE_CHECKING:
     from openai import OpenAI

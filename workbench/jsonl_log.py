@@ -6,12 +6,14 @@ the same file. Here too: what a disk or a user's text file refuses, said in a se
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from workbench.errors import DataError, SetupError
+
+JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
 
 PATIENCE = 600.0  # seconds; whoever holds a lock may be uploading a file
 

@@ -1,34 +1,28 @@
 """A project: one piece of work, its task, and the record of it on disk.
 
-The task is what the user states in ``project.toml``: files, columns, grader. The
+The task is what the user states in ``project.toml`` (``workbench.task``). The
 record is append-only: what was measured, built, started and found, in order,
 never changed; the steps done are ticked from it. Beside it lie the files it
 points to. Deleting the folder forgets the project; nothing here talks to a service.
 """
 
 import json
-import math
 import os
 import re
-import tomllib
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from workbench import jsonl_log
-from workbench.display import Facts, table
+from workbench.display import table
 from workbench.errors import DataError, SetupError
-from workbench.settings import DATA, ROOT, VERSION, home, setting
-
-if TYPE_CHECKING:
-    from workbench.dataset.dataset import Dataset
-
-JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
+from workbench.jsonl_log import JSON as JSON
+from workbench.settings import DATA, VERSION, home
+from workbench.task import TASK_FILE, Setting, Task, read_task, sample_task, stated_task, task_file
 
 
 @dataclass(frozen=True)
@@ -50,13 +44,21 @@ class Project:
     path: Path
 
     @property
-    def task(self) -> "Task":
+    def task(self) -> Task:
         """What it is about; read anew each time, so an edit of ``project.toml`` counts at once."""
-        return _read_task(self)
+        file = task_file(self.name, self.path)
+        if file is None:
+            samples = " or ".join(sorted(path.parent.name for path in DATA.glob(f"*/{TASK_FILE}")))
+            raise SetupError(
+                f"Project {self.name} states no task yet; write it with 'python -m workbench new {self.name} "
+                f"--train FILE --test FILE', in 00_start_here, or into {self.path / TASK_FILE} by hand. The "
+                f"sample task is project {samples}."
+            )
+        return read_task(file)
 
     def stated(self, name: str) -> Any:
         """What the task says of one setting (``"provider"``); ``None`` where nothing is stated."""
-        return None if _task_file(self) is None else getattr(self.task, name)
+        return None if task_file(self.name, self.path) is None else getattr(self.task, name)
 
     def record(self, kind: str, **facts: JSON) -> Entry:
         """Write down what happened; it is on disk, whole, when this returns."""
@@ -174,159 +176,6 @@ def _short(facts: Mapping[str, JSON]) -> str:
     return ", ".join(text if len(text) <= 60 else text[:57] + "…" for text in shown)
 
 
-# The task: what a project is about, stated once in its ``project.toml``.
-#
-# A relative path counts from the folder that project.toml lies in, else from the repository's folder.
-# A sample brings its own project.toml (``data/gql/project.toml``): a project of that name needs none.
-
-TASK_FILE = "project.toml"
-Setting: TypeAlias = "str | float | Mapping[str, JSON] | None"
-_GRADER_FILE = re.compile(r"(.+\.(?:py|json))(:\w+)?", re.DOTALL)  # mine.py, mine.json, mine.py:valid
-
-
-def _stated(meaning: str, *, kind: str = "text", parameter: str = "", default: Any = None) -> Any:
-    """A setting of ``project.toml``; ``parameter`` is what notebooks called it when each had its own."""
-    return field(default=default, metadata={"meaning": meaning, "kind": kind, "parameter": parameter})
-
-
-@dataclass(frozen=True, repr=False)
-class Task(Facts):
-    """What a project is about: its files and columns, its instruction, its grader, its target.
-
-    Paths are absolute. What ``project.toml`` does not say is ``None``, or has the default given here.
-    """
-
-    stated_in: Path
-    """The ``project.toml`` that this was read from."""
-    examples: str = _stated(
-        "the examples to learn from: CSV, Excel, Parquet or JSONL", kind="file", parameter="TRAIN_CSV"
-    )
-    test: str = _stated("the test set, never trained on: such a file", kind="file", parameter="TEST_CSV")
-    validation: str | None = _stated(
-        "examples to watch the training with, such a file; without one, some are kept back", kind="file"
-    )
-    prompt_examples: str | None = _stated(
-        "the examples that prompts show, if other than those to learn from", kind="file"
-    )
-    question: str | None = _stated('the column with the question, or a template like "{title}: {body}"')
-    answer: str | None = _stated("the column with the right answer")
-    cluster: str | None = _stated("the column that says which questions of the test belong together")
-    group: str | None = _stated("the column (customer, document) whose rows stay on one side of a split")
-    gold: str | None = _stated("the column of the test with the passage that holds the answer")
-    system: str | None = _stated("the short instruction in front of every question")
-    reference: str | None = _stated("a text file that explains the task, for the prompt", kind="file")
-    documents: str | None = _stated(
-        "a folder of texts, or a table of them, to look answers up in", kind="file"
-    )
-    grader: str = _stated(
-        'what is right: "exact", "normalised" and others, or your own .py or .json file',
-        kind="grader",
-        default="exact",
-    )
-    format_grader: str | None = _stated(
-        "a second grader: is the answer well formed, right or not?", kind="grader", parameter="VALID"
-    )
-    well_formed: str | None = _stated("what is wrong with a well-formed wrong answer, if always the same")
-    target: float = _stated("the score that is good enough, from 0 to 1", kind="share", default=0.85)
-    budget: float | None = _stated("US dollars that one training job may cost", kind="dollars")
-    provider: str | None = _stated('"local", "azure" or "openai", for this project')
-    model: str | None = _stated("the base model, for this project")
-    situation: Mapping[str, JSON] = field(default_factory=dict)
-    """The table ``[situation]``: answers to the questions of 02_decide that no notebook can measure."""
-
-    @property
-    def instructions(self) -> str | None:
-        """The instruction with the reference text behind it; ``None`` without a reference text."""
-        if self.reference is None:
-            return None
-        text = jsonl_log.read_text(Path(self.reference))
-        return f"{self.system}\n\n{text}" if self.system else text
-
-    def read_examples(self) -> "Dataset":
-        """Read the examples to learn from."""
-        return self._read(self.examples)
-
-    def read_prompt_examples(self) -> "Dataset":
-        """Read the examples that prompts may show."""
-        return self._read(self.prompt_examples or self.examples)
-
-    def read_test(self, first: int | None = None) -> "Dataset":
-        """Read the test set, or its ``first`` questions only."""
-        test = self._read(self.test)
-        return test if first is None else test.take(first)
-
-    def read_validation(self) -> "Dataset | None":
-        """Read the validation examples, where the task has any."""
-        return None if self.validation is None else self._read(self.validation)
-
-    @property
-    def facts(self) -> dict[str, Setting]:
-        """What is stated or has a default, by the names of ``project.toml``."""
-        values = ((name, getattr(self, name)) for name in (*(each.name for each in SETTINGS), "situation"))
-        return {name: value for name, value in values if value is not None and value != {}}
-
-    def answers(self, **given: JSON) -> dict[str, JSON]:
-        """What is known without measuring: what is given, else what ``[situation]`` says, else the usual.
-
-        ``None`` gives nothing. The usual: quality is why you ask, 100,000 requests come a month, the task
-        stays the same for a year, answers need no private facts, the examples are like the requests in use.
-        """
-        stated = {name: value for name, value in given.items() if value is not None}
-        return {"target": self.target, **_USUAL, **self.situation, **stated}
-
-    def to_toml(self, folder: Path) -> str:
-        """Write it for a file in ``folder``: each setting with its meaning, unset ones as comments."""
-        lines = [
-            "# What this project is about. All notebooks read it; python -m workbench run can change it",
-            "# for one run (-p GRADER exact). A relative path counts from this file's folder, else from the",
-            "# workbench's.",
-        ]
-        stated = self.facts
-        for each in SETTINGS:
-            lines += ["", f"# {each.metadata['meaning']}"]
-            value = stated.get(each.name)
-            if isinstance(value, str) and each.metadata["kind"] in ("file", "grader"):
-                value = _shortened(value, folder)
-            lines.append(f"# {each.name} =" if value is None else f"{each.name} = {_toml_value(value)}")
-        return "\n".join([*lines, *_situation_lines(self.situation)]) + "\n"
-
-    def _repr_html_(self) -> str:
-        facts = self.facts
-        rows = [(s.name, facts[s.name], s.metadata["meaning"]) for s in SETTINGS if s.name in facts]
-        return table(f"The task, stated in {self.stated_in}", ("setting", "value", "meaning"), rows)
-
-    def _read(self, path: str) -> "Dataset":
-        from workbench.dataset.read import read
-
-        return read(path, question=self.question, answer=self.answer, system=self.system)
-
-
-_USUAL: Mapping[str, JSON] = MappingProxyType(
-    {
-        "motive": "quality",
-        "requests_per_month": 100_000,
-        "task_changes_every_days": 365,
-        "private_knowledge": False,
-        "representative": True,
-    }
-)
-
-SETTINGS = tuple(each for each in fields(Task) if each.metadata)
-"""The settings of ``project.toml``, in its order; each with its meaning, kind and former parameter."""
-
-PARAMETERS: Mapping[str, str] = MappingProxyType(
-    {each.name.upper(): each.name for each in SETTINGS if each.name not in ("provider", "model")}
-    | {str(each.metadata["parameter"]): each.name for each in SETTINGS if each.metadata["parameter"]}
-)
-"""What ``run -p`` calls the settings: their names in capitals, and what notebooks used to call them."""
-
-
-def sample_task(name: str) -> Path | None:
-    """The ``project.toml`` of the sample of this name, if there is one."""
-    path = DATA / name / TASK_FILE
-    return path if path.is_file() else None
-
-
 def state_task(project: Project, given: Mapping[str, Setting], *, new: bool = False) -> Task:
     """Write ``project.toml``: what it says already, and what is given; ``None`` leaves a setting as it is.
 
@@ -342,185 +191,11 @@ def state_task(project: Project, given: Mapping[str, Setting], *, new: bool = Fa
             f"Project {project.name} is the sample's own; open a project of another name for another task."
         )
     file = project.path / TASK_FILE
-    before = {} if new or not file.is_file() else _with_paths(_settings_in(file), project.path, ROOT)
-    values = _changed(before, given, project.path)
-    task = _task(values, file)
-    if before != values or new:
-        question, answer = _columns(task)
-        task = replace(task, question=question, answer=answer)
-        project.save(TASK_FILE, task.to_toml(project.path.resolve()))
+    task = stated_task(file, given, new=new)
+    if task is None:
+        return read_task(file)
+    project.save(TASK_FILE, task.to_toml(project.path.resolve()))
     return task
-
-
-def changed_task(task: Task, given: Mapping[str, Setting]) -> Task:
-    """The task for one run: with the settings in ``given`` instead; ``None`` takes a setting away.
-
-    Nothing is written. A relative path counts from the current folder as well.
-    """
-    values = _changed(task.facts, given, task.stated_in.parent)
-    changed = _task({name: value for name, value in values.items() if value is not None}, task.stated_in)
-    _columns(changed)
-    return changed
-
-
-def _changed(before: Mapping[str, JSON], given: Mapping[str, JSON], folder: Path) -> dict[str, JSON]:
-    """The settings with what is given in their place; other examples are shown by prompts as well."""
-    values = {**before, **_with_paths(given, Path.cwd(), folder, ROOT)}
-    if "examples" in given and "prompt_examples" not in given:
-        values.pop("prompt_examples", None)
-    return values
-
-
-def _read_task(project: Project) -> Task:
-    file = _task_file(project)
-    if file is None:
-        samples = " or ".join(sorted(path.parent.name for path in DATA.glob(f"*/{TASK_FILE}")))
-        raise SetupError(
-            f"Project {project.name} states no task yet; write it with 'python -m workbench new "
-            f"{project.name} --train FILE --test FILE', in 00_start_here, or into {project.path / TASK_FILE} "
-            f"by hand. The sample task is project {samples}."
-        )
-    return _task(_settings_in(file), file)
-
-
-def _task_file(project: Project) -> Path | None:
-    """Where the task is stated: for this one run, in the project, or with the sample."""
-    run = Path(setting("WORKBENCH_TASK") or "")
-    stated = project.path / TASK_FILE
-    if run.is_file() and run.resolve().is_relative_to(project.path.resolve()):
-        return run
-    return stated if stated.is_file() else sample_task(project.name)
-
-
-def _settings_in(file: Path) -> dict[str, JSON]:
-    try:
-        return tomllib.loads(jsonl_log.read_text(file))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f'{file} is not TOML: {error}. A setting is a line like question = "text".') from None
-
-
-def _task(values: Mapping[str, JSON], file: Path) -> Task:
-    """Check every setting; the first that is wrong is named with the file and the way out."""
-    known = {each.name: str(each.metadata["kind"]) for each in SETTINGS}
-    values = dict(values)
-    stated = values.pop("situation", {})
-    for name in values:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            meant = f" Did you mean {near[0]}?" if near else ""
-            raise DataError(f"{file} has no use for '{name}'.{meant} Its settings are {', '.join(known)}.")
-    for name in ("examples", "test"):
-        if name not in values:
-            raise DataError(f'{file} does not say {name}; add a line like {name} = "{name}.csv".')
-    checked = {name: _value(name, value, known[name], file) for name, value in values.items()}
-    return Task(file, **checked, situation=_situation(stated, file))
-
-
-def _situation(stated: JSON, file: Path) -> Mapping[str, JSON]:
-    """The table ``[situation]``, each answer checked as the form of 02_decide does."""
-    from workbench.decide.situation import situation
-
-    if not isinstance(stated, Mapping):
-        raise DataError(f'{file}: situation is {stated!r}; write a table: [situation], then motive = "cost".')
-    try:
-        return situation(stated).facts
-    except DataError as error:
-        raise DataError(f"{file}, [situation]: {error}") from None
-
-
-def _situation_lines(stated: Mapping[str, JSON]) -> list[str]:
-    """The table ``[situation]`` with every question; those without an answer as comments."""
-    from workbench.decide.situation import questions
-
-    lines = [
-        "",
-        "# What 02_decide asks and no notebook measures; an answer here counts more than a measurement.",
-        "[situation]",
-    ]
-    for name, question in questions().items():
-        if hasattr(Task, name) and name not in stated:
-            continue  # a setting of the task already
-        value = f"{name} = {_toml_value(stated[name])}" if name in stated else f"# {name} ="
-        lines.append(f"{value}  # {question}")
-    return lines
-
-
-def _value(name: str, value: JSON, kind: str, file: Path) -> Any:
-    if kind in ("share", "dollars"):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            raise DataError(f"{file}: {name} is {value!r}; give a number such as 0.85.")
-        if kind == "share" and value > 1:
-            raise DataError(f"{file}: {name} is {value!r}; give a share from 0 to 1, such as 0.85.")
-        return float(value)
-    if not isinstance(value, str) or not value.strip():
-        raise DataError(f'{file}: {name} is {value!r}; give a text in quotes, such as {name} = "…".')
-    if kind == "text":
-        return value
-    folders = (file.parent, ROOT)
-    found = _found(value, kind, folders)
-    if found is None:
-        looked = " and in ".join(dict.fromkeys(map(str, folders)))
-        raise DataError(f"{file}: {name} is '{value}', and no such file is in {looked}; correct the path.")
-    return found
-
-
-def _found(value: str, kind: str, folders: Iterable[Path]) -> str | None:
-    """The absolute path of a file that is there; a grader's name as it is; ``None`` for what is missing."""
-    grader = _GRADER_FILE.fullmatch(value) if kind == "grader" else None
-    if kind == "grader" and grader is None:
-        return value
-    path, function = (grader[1], grader[2] or "") if grader else (value, "")
-    places = (folder / Path(path).expanduser() for folder in folders)
-    return next((f"{place.resolve()}{function}" for place in places if place.exists()), None)
-
-
-def _with_paths(given: Mapping[str, JSON], *folders: Path) -> dict[str, JSON]:
-    """What is given, with every path made absolute that is found; the others stay for the check to name."""
-    values = dict(given)
-    kinds = {each.name: str(each.metadata["kind"]) for each in SETTINGS}
-    for name, value in given.items():
-        if kinds.get(name) in ("file", "grader") and isinstance(value, str) and value:
-            values[name] = _found(value, kinds[name], folders) or value
-    return values
-
-
-def _columns(task: Task) -> tuple[str | None, str | None]:
-    """The columns of question and answer, guessed where they are not named.
-
-    Every column that the task names must be in its file: an error here costs nothing, one in the middle of a
-    run does.
-    """
-    from workbench.dataset.read import read_header
-
-    examples = read_header(task.examples, question=task.question, answer=task.answer)
-    columns = {"question": examples.question, "answer": examples.answer}
-    test = read_header(task.test, **columns)
-    for path in filter(None, (task.validation, task.prompt_examples)):
-        read_header(path, **columns)
-    named = {"cluster": (task.test, test), "gold": (task.test, test), "group": (task.examples, examples)}
-    for name, (path, header) in named.items():
-        column = getattr(task, name)
-        if column is not None and header.names is not None and column not in header.names:
-            raise DataError(
-                f"{Path(path).name} has no column {column!r}, which the task names as {name}; "
-                f"it has {', '.join(header.names)}."
-            )
-    return examples.question, examples.answer
-
-
-def _toml_value(value: JSON) -> str:
-    # A JSON string is a TOML string, but for DEL, which TOML wants escaped.
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name} = {_toml_value(each)}" for name, each in value.items()) + "}"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _shortened(path: str, folder: Path) -> str:
-    """Relative to the project's or the repository's folder where it lies in one, so that both can move."""
-    for inside in (folder, ROOT):
-        if Path(path).is_absolute() and Path(path).is_relative_to(inside):
-            return Path(path).relative_to(inside).as_posix()
-    return path
 
 
 # The steps of a fine-tuning, as a checklist that ticks itself from the project's record.

@@ -22,19 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from workbench.errors import DataError, SetupError
-from workbench.jsonl_log import read_text
-from workbench.project import (
-    JSON,
-    PARAMETERS,
-    TASK_FILE,
-    Project,
-    Setting,
-    Task,
-    changed_task,
-    sample_task,
-    state_task,
-)
+from workbench.jsonl_log import JSON, read_text
+from workbench.project import Project, state_task
 from workbench.settings import ROOT
+from workbench.task import PARAMETERS, TASK_FILE, Setting, Task, changed_task, sample_task
 
 if TYPE_CHECKING:
     from types import FrameType

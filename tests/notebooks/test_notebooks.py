@@ -18,8 +18,9 @@ from openai import OpenAI
 from papermill import inspect_notebook
 
 from workbench.local import process
-from workbench.project import PARAMETERS, Project
+from workbench.project import Project
 from workbench.settings import ROOT
+from workbench.task import PARAMETERS
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LONGEST_CELL = 8  # lines; most have one to six

@@ -92,7 +92,7 @@ _NEAREST = 4
 
 @dataclass(frozen=True)
 class Match:
-    """A rule that holds, or that cannot be told, and the values it was asked with."""
+    """A rule that holds, or that cannot be answered yet, and the values it was asked with."""
 
     gate: Rule
     values: Mapping[str, Value]
@@ -100,7 +100,7 @@ class Match:
 
     @property
     def verdict(self) -> str:
-        """Where it leads; to "not yet" where it cannot be told."""
+        """Where it leads; to "not yet" where something is missing."""
         if not self.missing:
             return self.gate.verdict
         if self.missing[0] in _TO_FIND_OUT.split():
@@ -114,7 +114,7 @@ class Decision:
 
     situation: Situation
     matches: tuple[Match, ...]
-    """The rules that hold or cannot be told, in their order; the first one decides."""
+    """The rules that hold or cannot be answered yet, in their order; the first one decides."""
     strengths: Mapping[str, float]
 
     @property
@@ -150,7 +150,7 @@ class Decision:
 
     @property
     def then(self) -> str | None:
-        """Where it leads once "not yet" is dealt with, as far as that can be told; else ``None``."""
+        """Where it leads once "not yet" is dealt with, as far as that is known; else ``None``."""
         found = self._later
         return None if found is None else found.verdict
 

@@ -328,8 +328,8 @@ class Payback:
 
     def _repr_html_(self) -> str:
         base = self.case.base
-        told = ". ".join(filter(None, ("what it is compared with", base.note)))
-        rows = [(base.name, f"${base.per_request:.6f}", "", "", "", told)]
+        what = ". ".join(filter(None, ("what it is compared with", base.note)))
+        rows = [(base.name, f"${base.per_request:.6f}", "", "", "", what)]
         rows += [
             (
                 outlook.likely.way.name,

@@ -265,20 +265,20 @@ def questions() -> Mapping[str, str]:
     return {name: str(said["description"]) for name, said in properties.items()}
 
 
-# What a situation says of itself: yes, no, or cannot be told; and the figures that follow from others.
+# What a situation says of itself: yes, no, or not known; and the figures that follow from others.
 
 Ternary = bool | None
-"""Yes, no, or: cannot be told from what is known."""
+"""Yes, no, or: not known."""
 
 
-def all_of(*told: Ternary) -> Ternary:
+def all_of(*answers: Ternary) -> Ternary:
     """And: one "no" is a no, whatever is unknown beside it."""
-    return False if False in told else None if None in told else True
+    return False if False in answers else None if None in answers else True
 
 
-def any_of(*told: Ternary) -> Ternary:
+def any_of(*answers: Ternary) -> Ternary:
     """Or: one "yes" is a yes, whatever is unknown beside it."""
-    return True if True in told else None if None in told else False
+    return True if True in answers else None if None in answers else False
 
 
 def at_least(value: float | None, threshold: float | None) -> Ternary:
@@ -291,9 +291,9 @@ def below(value: float | None, threshold: float | None) -> Ternary:
     return no(at_least(value, threshold))
 
 
-def no(told: Ternary) -> Ternary:
+def no(answer: Ternary) -> Ternary:
     """Not."""
-    return None if told is None else not told
+    return None if answer is None else not answer
 
 
 def half_width(situation: Situation) -> float | None:

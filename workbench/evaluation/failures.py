@@ -250,17 +250,17 @@ class Failures:
         import pandas
 
         columns = ["origin", "question", "reference", "answer", "kind", "by", "why"]
-        rows = [{**failed.item.row, **_told_of(failed)} for failed in self.items]
+        rows = [{**failed.item.row, **_label_of(failed)} for failed in self.items]
         return pandas.DataFrame(rows, columns=columns)
 
     def labelled_with(self, labels: Mapping[str, Label]) -> "Failures":
         """The same, with what was said of them (by ``Failed.key``) in place of what a rule said."""
-        told = ((failed, labels.get(failed.key)) for failed in self.items)
-        return replace(self, items=tuple(replace(f, label=label) if label else f for f, label in told))
+        latest = ((failed, labels.get(failed.key)) for failed in self.items)
+        return replace(self, items=tuple(replace(f, label=label) if label else f for f, label in latest))
 
     def to_jsonl(self) -> bytes:
         """The list of data to collect: a failure a line, with its label."""
-        lines = [{**failed.item.facts, **_told_of(failed)} for failed in self.items]
+        lines = [{**failed.item.facts, **_label_of(failed)} for failed in self.items]
         return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
 
     @property
@@ -277,7 +277,7 @@ class Failures:
 
     def __repr__(self) -> str:
         """How many, and how many are open."""
-        return f"<{self._told()}>"
+        return f"<{self._summary()}>"
 
     def _repr_html_(self) -> str:
         rows: list[tuple[object, ...]] = []
@@ -287,21 +287,21 @@ class Failures:
             rows.append((kind.replace("_", " "), whose.total(), f"{share:.0%}", by, FAILURES[kind]))
         if self.unlabelled:
             rows.append(("not labelled", len(self.unlabelled), "", "", self._unlabelled_count_as))
-        return table(self._told(), ("what is wrong", "failures", "share", "labelled by", "meaning"), rows)
+        return table(self._summary(), ("what is wrong", "failures", "share", "labelled by", "meaning"), rows)
 
     @property
     def _unlabelled_count_as(self) -> str:
         kinds = Counter(failed.graded for failed in self.unlabelled if failed.graded)
         if not kinds:
             return "nobody has said what is wrong"
-        told = ", ".join(f"{number} as {kind.replace('_', ' ')}" for kind, number in kinds.items())
-        return f"nobody has said what is wrong; by the grader's scores they count {told}"
+        counts = ", ".join(f"{number} as {kind.replace('_', ' ')}" for kind, number in kinds.items())
+        return f"nobody has said what is wrong; by the grader's scores they count {counts}"
 
     @property
     def _labels(self) -> list[Label]:
         return [failed.label for failed in self.items if failed.label]
 
-    def _told(self) -> str:
+    def _summary(self) -> str:
         some = "" if len(self.items) == self.found else f"a sample of {len(self.items)} of "
         whose = f"{self.model}, {self.prompt.name}"
         return f"{some}{self.found:,} failures of {whose}: {len(self.unlabelled)} not labelled"
@@ -386,7 +386,7 @@ def _by_score(item: Item, score: float) -> Failure:
     return "edge_case" if score >= 0.5 else "instruction"
 
 
-def _told_of(failed: Failed) -> dict[str, str | None]:
+def _label_of(failed: Failed) -> dict[str, str | None]:
     label = failed.label
     return {"kind": label.kind, "by": label.by, "why": label.why} if label else {"kind": None, "by": None}
 

@@ -12,8 +12,9 @@ from typer.testing import CliRunner, Result
 from workbench import runner
 from workbench.__main__ import app
 from workbench.errors import DataError, SetupError
-from workbench.project import PARAMETERS, SETTINGS, Project, changed_task, open_project, state_task
+from workbench.project import Project, open_project, state_task
 from workbench.settings import DATA, ROOT
+from workbench.task import PARAMETERS, SETTINGS, changed_task
 
 
 @pytest.fixture
