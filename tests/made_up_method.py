@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.catalog.limits import SPECIFICATION
 from workbench.catalog.methods import COMMON, METHODS, Hyperparameter, Method
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ LOUDNESS = Hyperparameter(
     "float",
     "how loud the echo is; with {examples} 2 is usual",
     "2",
-    "made up",
+    SPECIFICATION,
     low=0,
     high=11,
     above_low=True,

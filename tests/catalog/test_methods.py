@@ -14,6 +14,7 @@ from made_up_method import ECHO
 from openai import OpenAI
 from pydantic import ValidationError
 
+from workbench.catalog.limits import SPECIFICATION
 from workbench.catalog.methods import METHODS, Hyperparameter, Method, method
 from workbench.catalog.providers import provider
 from workbench.dataset.check.check import check
@@ -36,7 +37,9 @@ GRADER = {
     "reference": "{{item.answer}}",
     "operation": "eq",
 }
-GENTLE = Hyperparameter("gentle", "float", "how gently it is taught", "0.5", "made up", low=0, default=0.5)
+GENTLE = Hyperparameter(
+    "gentle", "float", "how gently it is taught", "0.5", SPECIFICATION, low=0, default=0.5
+)
 
 
 def dataset(name: str, size: int = 12) -> Dataset:
@@ -120,6 +123,16 @@ def test_a_method_is_found_by_either_name_and_a_wrong_one_is_told_which_there_ar
     assert method("rft") is method("reinforcement") is METHODS["reinforcement"]
     with pytest.raises(DataError, match="There is no method 'ppo'; choose sft, dpo, rft"):
         method("ppo")
+
+
+def test_every_range_of_a_hyperparameter_has_its_source_with_an_address_and_a_date() -> None:
+    sources = [each.source for method in METHODS.values() for each in method.hyperparameters]
+    assert len(sources) == 18
+    assert [page.title for page in sources if not page.url.startswith("https://")] == []
+    assert {(page.title, page.date.year) for page in sources} == {
+        ("Azure REST specification, data plane 2025-04-01-preview", 2025),
+        ("TRL, DPO trainer (rpo_alpha)", 2026),
+    }
 
 
 def test_every_method_that_is_trained_locally_has_a_trainer_and_no_other() -> None:

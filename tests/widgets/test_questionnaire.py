@@ -68,7 +68,7 @@ def test_an_answer_that_cannot_be_is_told_and_the_others_stand(form):
 
 def test_without_a_front_end_it_is_a_table_of_the_answers(form, monkeypatch):
     monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
-    shown = form._repr_mimebundle_()
+    shown, _ = form._repr_mimebundle_()
     assert set(shown) == {"text/plain", "text/html"}
     assert "Not yet: say who grades first" in shown["text/html"]
     assert shown["text/plain"].endswith("(3 of 32 questions answered)")

@@ -136,7 +136,7 @@ _REINFORCEMENT = Page(
     datetime.date(2026, 10, 5),
     f"{_LEARN}/how-to/reinforcement-fine-tuning",
 )
-_SPECIFICATION = Page(
+SPECIFICATION = Page(
     "Azure REST specification, data plane 2025-04-01-preview",
     datetime.date(2025, 4, 1),
     "https://github.com/Azure/azure-rest-api-specs",
@@ -193,7 +193,7 @@ _AZURE = _limits(
             "max_tuned_deployments": 10,
         },
         _REINFORCEMENT: {"max_grader_bytes": 256 * 1024, "pause_usd": 5_000},
-        _SPECIFICATION: {"max_seed": 2**31 - 1, "min_expiry": 14 * DAY, "max_expiry": 30 * DAY},
+        SPECIFICATION: {"max_seed": 2**31 - 1, "min_expiry": 14 * DAY, "max_expiry": 30 * DAY},
         _SKILL: {"max_safe_file_bytes": 150 * MB, "max_part_bytes": 64 * MB},
     }
 )

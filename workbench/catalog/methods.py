@@ -9,11 +9,13 @@ Sources: Azure's REST reference (v1, 2025-04-01-preview), "Hyperparameters"; Mic
 skill (2026-08-20), called "the skill" below.
 """
 
+import datetime
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from workbench.catalog.limits import SPECIFICATION, Page
 from workbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -46,8 +48,8 @@ class Hyperparameter:
     """In half a sentence; may name ``{examples}``, ``{usual_epochs}`` and ``{auto_batch}``."""
     auto: str
     """What it is when it is left to the service, in words."""
-    source: str
-    """Who gives the range."""
+    source: Page
+    """Which page gives the range."""
     low: float = 0
     high: float | None = None
     above_low: bool = False
@@ -154,14 +156,14 @@ class Method:
         return ("step", *self.result_columns, *(self.graded_columns if graded else ()))
 
 
-_RANGE = "Azure's REST reference (2025-04-01-preview)"
+_TRL = Page("TRL, DPO trainer (rpo_alpha)", datetime.date(2026, 11, 22), "https://github.com/huggingface/trl")
 
 N_EPOCHS = Hyperparameter(
     "n_epochs",
     "int",
     "how often each example is seen; with {examples} {usual_epochs} are usual",
     "chosen by the number of examples",
-    _RANGE,
+    SPECIFICATION,
     low=1,
     high=50,
     always_sent=True,
@@ -171,7 +173,7 @@ BATCH_SIZE = Hyperparameter(
     "int",
     "examples a step; Azure's portal would choose 0.2 % of them, which is {auto_batch}",
     "chosen by the number of examples",
-    _RANGE,
+    SPECIFICATION,
     low=1,
     high=256,
     always_sent=True,
@@ -181,7 +183,7 @@ LEARNING_RATE_MULTIPLIER = Hyperparameter(
     "float",
     "how large a step is; leave it to the service first, then try half or double of what it chose",
     "the model's own",
-    _RANGE,
+    SPECIFICATION,
     low=0,
     above_low=True,
     default=1.0,
@@ -190,14 +192,14 @@ LEARNING_RATE_MULTIPLIER = Hyperparameter(
 COMMON = (N_EPOCHS, BATCH_SIZE, LEARNING_RATE_MULTIPLIER)
 
 
-# How often and on how much the model is graded while it trains.
+# How often and on how much the model is graded while it trains; for supervised training only here.
 EVALUATION = (
     Hyperparameter(
         "eval_interval",
         "int",
         "after how many steps held-out answers are graded; the skill takes 5 for reinforcement",
         "four times in a local job; elsewhere the service's choice",
-        _RANGE,
+        SPECIFICATION,
         low=1,
     ),
     Hyperparameter(
@@ -205,12 +207,10 @@ EVALUATION = (
         "int",
         "how many held-out answers are graded each time; the skill takes 10 for reinforcement",
         "24 in a local job; elsewhere the service's choice",
-        _RANGE,
+        SPECIFICATION,
         low=1,
     ),
 )
-_LOCAL = "the local service's own; Azure has it for reinforcement"
-
 
 _LOSS_COLUMNS = (
     "train_loss",
@@ -242,7 +242,7 @@ METHODS: Mapping[str, Method] = {
         "chat",
         "example",
         "demonstrations",
-        (*COMMON, *(replace(each, source=_LOCAL, only_with_grader=True) for each in EVALUATION)),
+        (*COMMON, *(replace(each, only_with_grader=True) for each in EVALUATION)),
         _LOSS_COLUMNS,
         graded_columns=(REWARD_COLUMN,),
         grader="local",
@@ -260,7 +260,7 @@ METHODS: Mapping[str, Method] = {
                 "float",
                 "how near to the base model it stays; 0.1 is usual",
                 "the service's choice; 0.1 in the skill and in a local job",
-                _RANGE,
+                SPECIFICATION,
                 low=0,
                 high=2,
                 above_low=True,
@@ -272,8 +272,8 @@ METHODS: Mapping[str, Method] = {
                 "Azure's own, and not explained there; the skill takes 0.1, and a local job takes it as "
                 "the weight decay of its adapter",
                 "the service's choice; 0 in a local job",
-                "no source gives an upper bound",
-                low=0,
+                SPECIFICATION,
+                low=0,  # no source gives an upper bound
                 default=0.0,
             ),
             Hyperparameter(
@@ -282,7 +282,7 @@ METHODS: Mapping[str, Method] = {
                 "how much the loss of the preferred answer itself counts beside the preference; "
                 "0.5 works against a fall of its likelihood",
                 "0",
-                "the local service's own; rpo_alpha in TRL",
+                _TRL,
                 low=0,
                 default=0.0,
                 only_local=True,
@@ -305,7 +305,7 @@ METHODS: Mapping[str, Method] = {
                 "float",
                 "how much is tried out in training; the skill takes 1.5",
                 "the service's choice",
-                _RANGE,
+                SPECIFICATION,
                 low=0.00001,
                 high=10,
                 above_low=True,
@@ -315,7 +315,7 @@ METHODS: Mapping[str, Method] = {
                 "choice",
                 "how long the model thinks before it answers",
                 "the model's own, called default",
-                _RANGE,
+                SPECIFICATION,
                 choices=("default", "low", "medium", "high"),
                 default="default",
             ),

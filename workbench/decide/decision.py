@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, inf
 
-from workbench.decide.criteria import CLOSE, against, strengths
 from workbench.decide.rules import RULES, SHORTEST_LIFE, VERDICTS, Rule
 from workbench.decide.situation import Failure, Situation, Value, questions, short
+from workbench.decide.ways import CLOSE, against, strengths
 from workbench.decide.wording import (
     LABELS,
     collected,
@@ -285,13 +285,10 @@ class Decision:
         if not _is_not_yet(self.verdict):
             return None
         if any(match.gate.id == "G17" and not match.missing for match in self.matches):
-            return decide(collected(self.situation))._later_or_first
+            other = decide(collected(self.situation))
+            return other._later if _is_not_yet(other.verdict) else other.matches[0]
         later = next(match for match in self.matches if match.missing or not _is_not_yet(match.verdict))
         return None if later.missing else later
-
-    @property
-    def _later_or_first(self) -> Match | None:
-        return self._later if _is_not_yet(self.verdict) else self.matches[0]
 
     @property
     def _steps(self) -> dict[str, str]:

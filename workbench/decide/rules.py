@@ -99,7 +99,7 @@ OVADIA = Reference("Ovadia et al. 2023: retrieval beats tuning for knowledge", f
 ZEPHYR = Reference("Zephyr 2023: DPO alone 4.76, SFT 6.64, both 7.00", f"{ARXIV}/2310.16944")
 RAFT = Reference("RAFT 2024: training on retrieved context", f"{ARXIV}/2403.10131")
 AZURE_RFT = Reference(
-    "Azure, reinforcement fine-tuning, 29 Aug 2025",
+    "Azure, reinforcement fine-tuning, 5 Oct 2026",
     f"{LEARN}/ai-foundry/openai/how-to/reinforcement-fine-tuning",
 )
 AZURE_DPO = Reference(

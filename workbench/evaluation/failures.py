@@ -228,15 +228,13 @@ class Failures:
         They speak for all failures only when none is unlabelled: rules see some kinds and are blind to
         others, so a half-labelled list leans to what rules see.
         """
-        found = Counter(label.kind for label in self._labels)
-        return {kind: found[kind] / found.total() for kind in FAILURES if found[kind]}
+        return _shares([label.kind for label in self._labels])
 
     @property
     def kinds(self) -> Mapping[Failure, float]:
         """The share of each kind among all of them, by label or else by score; none if one has neither."""
         found = [failed.label.kind if failed.label else failed.graded for failed in self.items]
-        counts = Counter(kind for kind in found if kind)
-        return {} if None in found else {kind: counts[kind] / len(found) for kind in FAILURES if counts[kind]}
+        return {} if None in found else _shares([kind for kind in found if kind])
 
     @property
     def labelled_by(self) -> Mapping[Labeller, int]:
@@ -384,6 +382,11 @@ def _by_score(item: Item, score: float) -> Failure:
     if re.fullmatch(r"[-+]?[\d.,]+", item.reference.strip()):
         return "reasoning" if re.search(r"\d", item.answer) else "format"
     return "edge_case" if score >= 0.5 else "instruction"
+
+
+def _shares(kinds: Sequence[Failure]) -> dict[Failure, float]:
+    counts = Counter(kinds)
+    return {kind: counts[kind] / len(kinds) for kind in FAILURES if counts[kind]}
 
 
 def _label_of(failed: Failed) -> dict[str, str | None]:

@@ -8,9 +8,8 @@ import ipywidgets
 
 from workbench.decide.decision import Decision, decide
 from workbench.decide.situation import FAILURES, Failure, Situation, Value, questions, schema_of, situation
-from workbench.display import table
+from workbench.display import Window, table
 from workbench.errors import DataError
-from workbench.settings import setting
 
 _FIRST = {
     "motive": "The goal",
@@ -26,7 +25,7 @@ _WIDE = {"description_width": "28em"}
 _LAYOUT = {"width": "42em"}
 
 
-class Questionnaire(ipywidgets.VBox):  # type: ignore[misc]
+class Questionnaire(Window, ipywidgets.VBox):  # type: ignore[misc]
     """The form; ``situation`` and ``decision`` are what its answers amount to."""
 
     def __init__(self, known: Situation) -> None:
@@ -65,12 +64,6 @@ class Questionnaire(ipywidgets.VBox):  # type: ignore[misc]
         facts = self._situation.facts
         rows = [(asked, _shown(facts.get(name))) for name, asked in questions().items()]
         return self.decision.summary() + table("The answers", ("question", "answer"), rows)
-
-    def _repr_mimebundle_(self, **options: object) -> Any:
-        still = {"text/plain": repr(self), "text/html": self._repr_html_()}
-        if setting("WORKBENCH_HEADLESS") == "1":
-            return still
-        return {**still, **super()._repr_mimebundle_(**options)}
 
     def _asked(self, name: str, asked: str) -> list[Any]:
         """The field of one question; of the failures, one for each kind."""

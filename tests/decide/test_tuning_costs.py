@@ -4,7 +4,8 @@ import datetime
 
 import pytest
 
-from workbench.decide.payback import known_of, payback, tuning_case
+from workbench.decide.payback import payback
+from workbench.decide.tuning_costs import known_of, tuning_case
 from workbench.errors import SetupError
 
 DAY = datetime.date(2026, 11, 22)
