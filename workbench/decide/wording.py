@@ -138,16 +138,6 @@ def worded(name: str, value: Value) -> str:
     return f"{value:,.0f}" if isinstance(value, int) or value >= 100 else f"{value:,.3g}"
 
 
-def worded_failures(s: Situation, least: float = 0.1) -> str:
-    """``60 % of the failures have the wrong form and 40 % lack knowledge``: the three kinds that matter."""
-    kinds = sorted((s.failures or {}).items(), key=lambda pair: -pair[1])
-    parts = [(percent(share), _FAILS[kind]) for kind, share in kinds if share >= least][:3]
-    first = [
-        f"{'all' if share == '100 %' else f'{share} of the'} failures {kind}" for share, kind in parts[:1]
-    ]
-    return joined([*first, *(f"{amount} {kind}" for amount, kind in parts[1:])])
-
-
 def filled(template: str, s: Situation) -> str:
     """A sentence of a rule with its ``{phrases}`` in the figures of this situation."""
     names = (name for _, name, _, _ in Formatter().parse(template) if name)
@@ -187,9 +177,14 @@ def questions(s: Situation) -> str:
 
 
 def fails(s: Situation) -> str:
-    """What the failures are, to go on with after the standing; empty where nobody has said."""
-    found = worded_failures(s)
-    return f"; {found}" if found else ""
+    """``; 60 % of the failures have the wrong form and 40 % lack knowledge``: the three kinds that matter."""
+    kinds = sorted((s.failures or {}).items(), key=lambda pair: -pair[1])
+    parts = [(percent(share), _FAILS[kind]) for kind, share in kinds if share >= 0.1][:3]
+    if not parts:
+        return ""
+    (share, kind), *more = parts
+    first = f"{'all' if share == '100 %' else f'{share} of the'} failures {kind}"
+    return f"; {joined([first, *(f'{amount} {each}' for amount, each in more)])}"
 
 
 def why_no_evaluation(s: Situation) -> str:
@@ -432,7 +427,7 @@ def collect(s: Situation) -> str:
     return f"collect {counted(needed - (getattr(s, name) or 0), f'more {thing}')}: {how}"
 
 
-_FUNCTIONS = (
+_FUNCTIONS: tuple[Callable[[Situation], str], ...] = (
     another_model,
     better_prompt,
     cheaper,
