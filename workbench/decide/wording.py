@@ -427,18 +427,8 @@ def collect(s: Situation) -> str:
     return f"collect {counted(needed - (getattr(s, name) or 0), f'more {thing}')}: {how}"
 
 
-_FUNCTIONS: tuple[Callable[[Situation], str], ...] = (
-    another_model,
-    better_prompt,
-    cheaper,
-    collect,
-    examples,
-    fails,
-    gold,
-    questions,
-    repair,
-    retrieve,
-)
+_FUNCTIONS: tuple[Callable[[Situation], str], ...] = (another_model, better_prompt, cheaper, collect)
+_FUNCTIONS += (examples, fails, gold, questions, repair, retrieve)
 _FUNCTIONS += (same_test, score_interval, standing, test_more, why_collect, why_life, why_no_evaluation)
 _FUNCTIONS += (why_not_paid, why_prompt, why_repair, why_tune)
 PHRASES: Mapping[str, Callable[[Situation], str]] = MappingProxyType(
