@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 # Microsoft's criteria, read off a situation one by one: signs that ask for tuning, its uses, what it costs.
 #
-# The gates decide; this list shows which of the criteria of the two concept pages apply here, and which
-# nobody has looked at yet. The shares from which a kind of failure counts as a sign are ours.
+# The rules decide; this list shows which of the criteria of the two concept pages apply here, and which
+# are not known yet. The shares from which a kind of failure counts as a sign are ours.
 
 NOTABLE = 0.1  # of the failures: a kind that often is worth naming
 

@@ -103,7 +103,7 @@ def _not_distil(s: Situation) -> Iterator[str]:
 
 # How strongly the evidence speaks for each way, from 0 to 100.
 #
-# The gates decide. Strengths stand beside them and show how close another way comes; where two lie within
+# The rules decide. Strengths stand beside them and show how close another way comes; where two lie within
 # 15 points, the cheapest experiment that separates them is worth its price. The formulas are ours.
 
 CLOSE = 15.0
