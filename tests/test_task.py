@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from workbench import runner
 from workbench.__main__ import app
+from workbench.dataset.check.check import check
 from workbench.errors import DataError, SetupError
 from workbench.project import Project, open_project, state_task
 from workbench.settings import DATA, ROOT
@@ -153,6 +154,23 @@ def test_the_samples_own_project_keeps_its_task(files: Path):
 def test_other_examples_take_the_prompts_examples_with_them(files: Path):
     changed = changed_task(open_project("gql").task, {"examples": str(DATA / "gql" / "pairs.csv")})
     assert changed.prompt_examples is None
+
+
+def test_rows_with_another_instruction_than_the_tasks_are_found_by_the_check(mine: Project, files: Path):
+    turns = [{"role": "user", "content": "My card is lost"}, {"role": "assistant", "content": "bank"}]
+    lines = [
+        {"messages": [{"role": "system", "content": text}, *turns]} for text in ("One label.", "Be kind.")
+    ]
+    (files / "train.csv").with_suffix(".jsonl").write_text("\n".join(map(json.dumps, lines)))
+    write(mine, f'examples = "{files}/train.jsonl"', f'test = "{files}/test.csv"', 'system = "One label."')
+    task = mine.task
+    [found] = check(task.read_examples(), prompt=task.prompt, only=["skew"]).problems
+    assert (found.origin, found.message) == (
+        "train.jsonl:2",
+        "the instruction is not that of the prompt in use",
+    )
+    write(mine, *needed(files))
+    assert mine.task.prompt is None
 
 
 def test_a_task_prints_itself_escaped(mine: Project, files: Path):

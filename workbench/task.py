@@ -89,6 +89,14 @@ class Task(Facts):
         text = read_text(Path(self.reference))
         return f"{self.system}\n\n{text}" if self.system else text
 
+    @property
+    def prompt(self) -> dict[str, JSON] | None:
+        """What the tuned model is asked with: the instruction, then a question; ``None`` without one."""
+        if self.system is None:
+            return None
+        roles = (("system", self.system), ("user", "{question}"))
+        return {"messages": [{"role": role, "content": text} for role, text in roles]}
+
     def read_examples(self) -> "Dataset":
         """Read the examples to learn from."""
         return self._read(self.examples)
