@@ -279,7 +279,6 @@ SAME_CLASS_NAME = {
 # What still waits to be repaired: from here, names go and none come.
 WAITING_CYCLES: set[tuple[str, str]] = set()
 WAITING_REASONS = """
-    catalog.refresh
 """
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.catalog.catalog import cheapest_base, model, way_prices
+from workbench.catalog.catalog import model
+from workbench.catalog.search import cheapest_base, way_prices
 from workbench.errors import DataError, SetupError
 
 TODAY = date(2026, 11, 22)

@@ -1,26 +1,18 @@
 """What each provider takes, and how much of it: the numbers that client and local service are held to.
 
-Every number stands here once, with the page that gives it. ``None`` means that no source gives one: then
-nothing is refused for it. Ranges of hyperparameters belong to the training methods, and what differs from
-model to model (vision, tokens of an example) to the catalogue of models.
+Every number stands once, in ``limits.toml``, with the page that gives it. ``None`` means that no source
+gives one: then nothing is refused for it. Ranges of hyperparameters belong to the training methods, and what
+differs from model to model (vision, tokens of an example) to the catalogue of models.
 """
 
-import datetime
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple
+from typing import Any
+
+from workbench.catalog.sources import Source, facts_in
 
 MB, GB = 1024**2, 1024**3
-HOUR, DAY = 3_600, 86_400  # seconds
-
-
-class Page(NamedTuple):
-    """Where a number is written: the document, its own date, and its address."""
-
-    title: str
-    date: datetime.date
-    url: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +69,7 @@ class Limits:
     max_deployments: int | None = None
     max_tuned_deployments: int | None = None
 
-    sources: Mapping[str, Page] = field(default_factory=dict, repr=False)
+    sources: Mapping[str, Source] = field(default_factory=dict, repr=False)
     """Where each number is written, by the name of its field."""
 
     @property
@@ -112,13 +104,11 @@ def in_words(size: int) -> str:
     return f"{size // GB:,} GB" if size % GB == 0 else f"{size / MB:,.0f} MB"
 
 
-def _limits(numbers: Mapping[Page, Mapping[str, Any]]) -> Limits:
-    """The limits that these pages give, each with its page as the source."""
-    given = {name: (value, page) for page, found in numbers.items() for name, value in found.items()}
-    values = {name: value for name, (value, _) in given.items()}
-    return Limits(**values, sources={name: page for name, (_, page) in given.items()})
+LIMITS: dict[str, Limits] = {}
+"""The limits by the name of the provider: those of ``limits.toml``, each number with its source."""
 
 
+<<<<<<< HEAD
 _LEARN = "https://learn.microsoft.com/azure/foundry/openai"
 _QUOTAS = Page("Microsoft Learn, quotas and limits", datetime.date(2026, 3, 19), f"{_LEARN}/quotas-limits")
 _HOW_TO = Page(
@@ -197,40 +187,17 @@ _AZURE = _limits(
         _SKILL: {"max_safe_file_bytes": 150 * MB, "max_part_bytes": 64 * MB},
     }
 )
+=======
+def _read() -> None:
+    said = facts_in("limits")
+    for entry in said["limits"]:
+        name, source = entry.pop("provider"), Source(**said["source"][entry.pop("source")])
+        known = LIMITS[entry.pop("like")] if "like" in entry else LIMITS.get(name, Limits())
+        unknown = dict.fromkeys(entry.pop("unknown", ()))
+        given = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+        sources = known.sources | dict.fromkeys(given, source)
+        LIMITS[name] = replace(known, **unknown, **given, sources=sources)
 
-# Of the other numbers the description says nothing, and a project's quota is its own.
-_OPENAI_LIMITS = _limits(
-    {
-        _OPENAI: {
-            "max_seed": 2**31 - 1,
-            "max_suffix": 64,
-            "max_file_bytes": 512 * MB,
-            "max_part_bytes": 64 * MB,
-            "max_upload_bytes": 8 * GB,
-            "min_expiry": HOUR,
-            "max_expiry": 30 * DAY,
-        },
-        _OPENAI_GUIDE: {"min_examples": 10, "checkpoints_kept": 3},
-    }
-)
+>>>>>>> 8836eb3 (The catalogue says what fits in one module, what is known in another, and limits stand in a table of facts)
 
-# It holds to Azure's limits, except where one machine is another thing than a data centre: two jobs on the
-# same cores each take more than twice as long, so that it trains one after the other; and a file may expire
-# after an hour already, as on OpenAI's own API.
-_OWN = _limits({_LOCAL: {"max_running": 1, "max_running_developer": 1, "min_expiry": HOUR}})
-_ONE_MACHINE = replace(
-    _AZURE,
-    **_OWN.numbers,
-    max_all_files_bytes=None,
-    max_jobs=None,
-    max_deployments=None,
-    max_tuned_deployments=None,
-    sources={**_AZURE.sources, **_OWN.sources},
-)
-
-LIMITS: Mapping[str, Limits] = {
-    "azure": _AZURE,
-    "openai": _OPENAI_LIMITS,
-    "local": _ONE_MACHINE,
-}
-"""The limits by the name of the provider."""
+_read()

@@ -1,70 +1,14 @@
 """A model and what is known of it: methods, limits, regions, life and prices, each fact with its source."""
 
 import datetime
-import math
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from workbench.catalog.providers import PROVIDERS, runs_here
+from workbench.catalog.sources import DESCRIBED, Conflict, Remark, Source, as_of
 from workbench.display import table
-from workbench.errors import DataError
-
-# Who says so, and when: nothing stands in the catalogue without it, nor anything that contradicts it.
-
-FRESH = datetime.timedelta(days=90)  # prices and limits of this trade seldom stay longer
-
-DESCRIBED = {"use_attribute_docstrings": True}
-"""For pydantic: what stands below a field describes it in the schema of the JSON, too."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A document, and its day."""
-
-    __pydantic_config__ = DESCRIBED
-
-    title: str
-    date: datetime.date
-    """The document's own date, or the day it was read where it bears none."""
-    url: str = ""
-    """Its address; every source that comes with the workbench has one."""
-
-    def is_stale(self, on: datetime.date) -> bool:
-        """Whether it is more than 90 days old on that day: look again before money depends on it."""
-        return on - self.date > FRESH
-
-    def __str__(self) -> str:
-        """``Microsoft Learn, cost management (2026-03-19)``."""
-        return f"{self.title} ({self.date})"
-
-
-@dataclass(frozen=True)
-class Conflict:
-    """What another source says of the same fact."""
-
-    __pydantic_config__ = DESCRIBED
-
-    fact: str
-    says: str | int | datetime.date
-    source: Source
-
-    def __str__(self) -> str:
-        """``training_ends: 2027-05-19, says Microsoft Learn, model retirement schedule (2026-10-05)``."""
-        return f"{self.fact}: {self.says}, says {self.source}"
-
-
-@dataclass(frozen=True)
-class Remark:
-    """What else a person should know."""
-
-    __pydantic_config__ = DESCRIBED
-
-    text: str
-    source: Source
-
 
 # The life of a model at a service: its stage, and until when one can train it and use what was trained.
 #
@@ -163,7 +107,7 @@ def _months_to(ends: list[datetime.date], on: datetime.date) -> float | None:
     return max(0, (ends[0] - on).days) / DAYS_A_MONTH if ends else None
 
 
-# Prices, and the files they stand in: the catalogue's and yours, which have the same shape.
+# Prices in US dollars, by what they are for.
 
 _ASKED = ("input", "cached_input", "output")
 TOKENS = ("training", *(f"{whose}{kind}" for whose in ("", "tuned_", "grader_") for kind in _ASKED))
@@ -204,102 +148,6 @@ class Price:
         """Whether ``other`` no longer counts beside this one; without a training type it stands for all."""
         same = (self.what, self.service) == (other.what, other.service)
         return same and self.training_type in (None, other.training_type)
-
-
-def prices_in(
-    path: Path, names: Mapping[str, str], sources: Mapping[str, Source]
-) -> Iterator[tuple[str, Price]]:
-    """The prices of a file, each with its model's name.
-
-    ``names``: the models there are, by their names in lower case. ``sources``: those that the file may use
-    beside its own. ``DataError`` names the line that cannot be, and what may stand there.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        said = tomllib.loads(text)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"{path} is not TOML: {error}.") from None
-    file = _File(path, text.splitlines())
-    if unknown := said.keys() - {"source", "price"}:
-        raise file.error(f"{min(unknown)} is not known; there are [source.NAME] and [[price]]", min(unknown))
-    known = {**sources, **_sources(said.get("source", {}), file)}
-    entries = said.get("price", [])
-    if not isinstance(entries, list):
-        raise file.error("a price is written under [[price]], with two brackets", "price")
-    for number, entry in enumerate(entries):
-        yield from _prices(entry, names, known, file.at(number))
-
-
-@dataclass(frozen=True)
-class _File:
-    """A part of a file, to name the line of what is wrong there; TOML's parser keeps no lines."""
-
-    path: Path
-    lines: list[str]
-    first: int = 1
-    """The number of its first line."""
-
-    def at(self, number: int) -> "_File":
-        """The part that holds this price, the first being 0."""
-        heads = [place for place, line in enumerate(self.lines) if re.match(r"\s*\[\[\s*price\s*\]\]", line)]
-        heads.append(len(self.lines))
-        if number + 1 >= len(heads):
-            return self  # written in another way than under a head of its own
-        return _File(self.path, self.lines[heads[number] : heads[number + 1]], heads[number] + 1)
-
-    def error(self, finding: str, word: str) -> DataError:
-        """An error at the first line that speaks of ``word``, or at the first of all."""
-        speaks = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
-        lines = [place for place, line in enumerate(self.lines) if speaks.search(line.partition("#")[0])]
-        return DataError(f"{self.path} line {self.first + (lines[0] if lines else 0)}: {finding}.")
-
-
-def _sources(said: object, file: _File) -> Mapping[str, Source]:
-    if not isinstance(said, dict):
-        raise file.error("a source is written under [source.NAME]", "source")
-    found = {}
-    for key, source in said.items():
-        parts = source if isinstance(source, dict) else {}
-        title, date, url = parts.get("title"), parts.get("date"), parts.get("url", "")
-        if not isinstance(title, str) or type(date) is not datetime.date or not isinstance(url, str):
-            raise file.error(f"the source {key} needs a title in quotes and a date like 2026-11-01", key)
-        found[key] = Source(title, date, url)
-    return found
-
-
-def _prices(
-    entry: object, names: Mapping[str, str], sources: Mapping[str, Source], file: _File
-) -> Iterator[tuple[str, Price]]:
-    if not isinstance(entry, dict):
-        raise file.error("a price is written under [[price]], with two brackets", "price")
-    if unknown := entry.keys() - {"model", "service", "training_type", "source", "usd"}:
-        there_are = "model, service, training_type, source, usd"
-        raise file.error(f"{min(unknown)} is not known; there are {there_are}", min(unknown))
-    model, service, source = (entry.get(key) for key in ("model", "service", "source"))
-    if not isinstance(model, str) or model.lower() not in names:
-        raise file.error(f"model is {model!r}, which the catalogue does not have", "model")
-    if not isinstance(service, str) or service not in PROVIDERS:
-        raise file.error(f"service is {service!r}; it may be {', '.join(PROVIDERS)}", "service")
-    if not isinstance(source, str) or source not in sources:
-        raise file.error(f"source is {source!r}; write who says so under [source.{source}]", "source")
-    training_type = entry.get("training_type")
-    if not isinstance(training_type, str | None):
-        raise file.error(f"training_type is {training_type!r}; it should be a text", "training_type")
-    usd = entry.get("usd")
-    if not isinstance(usd, dict) or not usd:
-        raise file.error("usd names each price, like { training = 2.00 }", "usd")
-    for what, amount in usd.items():
-        if what not in (*TOKENS, *HOURS):
-            raise file.error(f"{what} is not known; there are {', '.join((*TOKENS, *HOURS))}", what)
-        if not isinstance(amount, int | float) or isinstance(amount, bool):
-            raise file.error(f"{what} is {amount!r}; it should be a number", what)
-        if not math.isfinite(amount) or amount < 0:
-            raise file.error(f"{what} is {amount}; it should be 0 or more", what)
-        yield names[model.lower()], Price(what, float(amount), service, training_type, sources[source])
 
 
 # Where models can be trained and deployed, by the names that Azure's portal shows.
@@ -535,16 +383,20 @@ def _priced(types: Mapping[str | None, list[Price]]) -> str:
     return f"{', '.join(words)} per {first.unit}"
 
 
+_Known = TypeVar("_Known", "Model", Life)
+
+
+def with_facts(known: _Known, facts: Mapping[str, Any], source: Source) -> _Known:
+    """The same model or life with these facts, of which this is the source."""
+    sources = MappingProxyType({**known.sources, **dict.fromkeys(facts, source)})
+    return replace(known, sources=sources, **facts)
+
+
 def base_name(name: str) -> str:
     """The base model of a tuned one, as its name tells it; any other name as it is."""
     if name.startswith("ft:"):
         return name.split(":")[1]
     return name.split(".ft-")[0]
-
-
-def as_of(source: Source, on: datetime.date) -> str:
-    """The source; one older than 90 days on that day says so."""
-    return f"{source}: older than 90 days, look again" if source.is_stale(on) else str(source)
 
 
 def _spoken(fact: str) -> str:

@@ -5,19 +5,25 @@ dates. What they say is kept apart from the catalogue's files, with source and d
 """
 
 import datetime
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from workbench.catalog.catalog import RefreshedFacts, keep_refreshed, models
-from workbench.catalog.models import Life, Model, Source, base_name
-from workbench.catalog.providers import provider_of
+from workbench.catalog.models import Life, Model, base_name, with_facts
+from workbench.catalog.sources import Conflict, Source
 from workbench.display import table
 from workbench.errors import DataError, SetupError
+from workbench.settings import home
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
+Value: TypeAlias = str | bool | datetime.date
+
+DATES = ("base_retires", "closed_to_new", "training_ends", "deployments_end")
+_OF_A_LIFE = {fact.name for fact in fields(Life)} - {"service", "sources", "conflicts"}
 # The interface's words and the documents' are shifted by one.
 STAGES: Mapping[str, str] = {
     "preview": "Preview",
@@ -26,7 +32,6 @@ STAGES: Mapping[str, str] = {
     "deprecating": "Deprecated",
     "deprecated": "Retired",
 }
-_DATES = ("stage", "base_retires", "training_ends")
 
 
 @dataclass(frozen=True)
@@ -47,12 +52,25 @@ class Change:
 
     model: str
     fact: str
-    before: str | bool | datetime.date | None
-    after: str | bool | datetime.date
+    before: Value | None
+    after: Value
 
     def __str__(self) -> str:
         """``gpt-4.1: base_retires 2027-04-14 -> 2027-07-14``."""
-        return f"{self.model}: {self.fact} {_word(self.before)} -> {_word(self.after)}"
+        before = "not stated" if self.before is None else self.before
+        return f"{self.model}: {self.fact} {before} -> {self.after}"
+
+
+@dataclass(frozen=True)
+class RefreshedFacts:
+    """One fact as a service said it."""
+
+    model: str
+    service: str
+    fact: str
+    """A field of ``Life``."""
+    value: Value
+    source: Source
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,13 +88,10 @@ class Changes:
     @property
     def kept(self) -> tuple[RefreshedFacts, ...]:
         """All of it as facts to be kept."""
-        facts: list[tuple[str, str, str | bool | datetime.date]] = []
-        facts += ((name, "listed", True) for name in self.new)
-        facts += ((name, "listed", False) for name in self.gone)
-        facts += ((change.model, change.fact, change.after) for change in self.changed)
-        return tuple(
-            RefreshedFacts(name, self.service, fact, value, self.source) for name, fact, value in facts
-        )
+        facts: list[tuple[str, str, Value]] = [(name, "listed", True) for name in self.new]
+        facts += [(name, "listed", False) for name in self.gone]
+        facts += [(change.model, change.fact, change.after) for change in self.changed]
+        return tuple(RefreshedFacts(name, self.service, *more, self.source) for name, *more in facts)
 
     @property
     def facts(self) -> dict[str, object]:
@@ -98,29 +113,6 @@ class Changes:
     def _rows(self) -> list[tuple[str, str]]:
         rows = [("new", name) for name in self.new] + [("not listed", name) for name in self.gone]
         return rows + [("changed", str(change)) for change in self.changed]
-
-
-def refresh(client: "OpenAI", *, arm: object = None) -> Changes:
-    """Ask the service for its models, keep what is new, and tell it.
-
-    ``arm``: the parsed answer of Azure's Resource Manager to ``GET
-    /subscriptions/…/providers/Microsoft.CognitiveServices/locations/{region}/models?api-version=2024-10-01``
-    (``az rest`` asks for it), which has the dates as well.
-    """
-    provider = provider_of(client)
-    service = provider.name
-    if arm is not None and not provider.azure:
-        raise DataError(f"The list of Azure's Resource Manager says nothing about {service}; leave it out.")
-    listed = list(listed_by(client))
-    if not listed:
-        raise SetupError(f"{client.base_url.host} lists no models; nothing was changed.")
-    title, url = f"{client.base_url.host}, its list of models", str(client.base_url)
-    if arm is not None:
-        listed += listed_in(arm)
-        title += ", and Azure Resource Manager"
-    found = changes(models(), listed, service=service, source=Source(title, datetime.date.today(), url))
-    keep_refreshed(found.kept)
-    return found
 
 
 def listed_by(client: "OpenAI") -> Iterator[Listed]:
@@ -173,15 +165,16 @@ def changes(known: Iterable[Model], listed: Iterable[Listed], *, service: str, s
     That open weights can be tuned, Azure's list denies wrongly; its word on them is left out.
     """
     at_hand = [model for model in known if service in model.services or model.life(service)]
-    by_name = {key: model for model in at_hand for key in _keys(model)}
+    by_name = {name.lower(): model for model in at_hand for name in _names(model)}
     new: dict[str, None] = {}
     changed: dict[tuple[str, str], Change] = {}
     seen = set()
     for each in listed:
-        model = by_name.get(_key(each)) or _unversioned(by_name.get(each.name.lower()))
+        name = f"{each.name}-{each.version}" if each.version else each.name
+        model = by_name.get(name.lower()) or _unversioned(by_name.get(each.name.lower()))
         if model is None:
             if each.fine_tune:
-                new[_key(each, lower=False)] = None
+                new[name] = None
             continue
         seen.add(model.name)
         life = model.life(service) or Life(service)
@@ -192,18 +185,13 @@ def changes(known: Iterable[Model], listed: Iterable[Listed], *, service: str, s
     return Changes(service, source, tuple(new), gone, tuple(changed.values()))
 
 
-def _said(
-    listed: Listed, model: Model, life: Life
-) -> Iterator[tuple[str, str | bool | datetime.date | None]]:
-    yield from ((fact, getattr(listed, fact)) for fact in _DATES)
+def _said(listed: Listed, model: Model, life: Life) -> Iterator[tuple[str, Value | None]]:
+    yield from ((fact, getattr(listed, fact)) for fact in ("stage", "base_retires", "training_ends"))
     if life.listed is False:
         yield "listed", True
     can = life.training != "ended" if life.fine_tune is None else life.fine_tune
-    if (
-        listed.fine_tune is not None
-        and listed.fine_tune != can
-        and (listed.fine_tune or not model.open_weights)
-    ):
+    denied_wrongly = model.open_weights and listed.fine_tune is False
+    if listed.fine_tune is not None and listed.fine_tune != can and not denied_wrongly:
         yield "fine_tune", listed.fine_tune
 
 
@@ -212,21 +200,77 @@ def _is_missed(model: Model, service: str) -> bool:
     return not model.retired and (life is None or life.listed is not False)
 
 
-def _keys(model: Model) -> Iterator[str]:
-    yield model.name.lower()
-    if model.version:
-        yield f"{model.name}-{model.version}".lower()
-    yield from (alias.lower() for alias in model.aliases)
-
-
-def _key(listed: Listed, *, lower: bool = True) -> str:
-    name = f"{listed.name}-{listed.version}" if listed.version else listed.name
-    return name.lower() if lower else name
+def _names(model: Model) -> tuple[str, ...]:
+    return (model.name, f"{model.name}-{model.version or ''}", *model.aliases)
 
 
 def _unversioned(model: Model | None) -> Model | None:
     """A model whose versions are no days: whatever version is listed, it is this one."""
     return None if model is None or (model.version or "").count("-") == 2 else model
+
+
+# What services said when they were asked: kept in the home, with source and day.
+#
+# Deleting ``catalog/refreshed.json`` forgets it; the catalogue's own files are never changed.
+
+
+def refreshed_path() -> Path:
+    """Where it stands."""
+    return home() / "catalog" / "refreshed.json"
+
+
+def read_refreshed(path: Path) -> tuple[RefreshedFacts, ...]:
+    """What was kept, the oldest first; nothing when nobody was asked yet."""
+    if not path.is_file():
+        return ()
+    try:
+        return tuple(_kept(each) for each in json.loads(path.read_text(encoding="utf-8"))["facts"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SetupError(f"{path} is damaged ({error!r}); delete it and refresh the catalogue.") from None
+
+
+def keep_refreshed(new: Iterable[RefreshedFacts]) -> None:
+    """Keep these, too; a newer word on the same fact replaces the older."""
+    from pydantic_core import to_jsonable_python
+
+    path = refreshed_path()
+    facts = {(each.model, each.service, each.fact): each for each in (*read_refreshed(path), *new)}
+    if not facts:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".new")
+    kept = to_jsonable_python({"facts": list(facts.values())})
+    beside.write_text(json.dumps(kept, indent=2), "utf-8")
+    beside.replace(path)
+
+
+def _kept(said: dict[str, object]) -> RefreshedFacts:
+    source, value = said["source"], said["value"]
+    if not isinstance(source, dict) or not isinstance(value, str | bool):
+        raise ValueError(said)
+    model, service, fact = (str(said[key]) for key in ("model", "service", "fact"))
+    day = datetime.date.fromisoformat(str(source["date"]))
+    shown = datetime.date.fromisoformat(str(value)) if fact in DATES else value
+    return RefreshedFacts(
+        model, service, fact, shown, Source(str(source["title"]), day, str(source.get("url", "")))
+    )
+
+
+def with_refreshed(shipped: Mapping[str, Model], kept: Iterable[RefreshedFacts]) -> dict[str, Model]:
+    """These models with what services said on top; what stood there before stays as a conflict."""
+    found = dict(shipped)
+    for each in kept:
+        if each.fact not in _OF_A_LIFE:
+            continue  # written by another version of the workbench
+        known = found.get(each.model, Model(each.model, each.service))
+        life = known.life(each.service) or Life(each.service)
+        said, source = getattr(life, each.fact), life.sources.get(each.fact)
+        if source is not None and said != each.value:
+            life = replace(life, conflicts=(*life.conflicts, Conflict(each.fact, said, source)))
+        life = with_facts(life, {each.fact: each.value}, each.source)
+        others = tuple(other for other in known.lives if other.service != each.service)
+        found[each.model] = replace(known, lives=(life, *others))
+    return found
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -246,7 +290,3 @@ def _day_of(seconds: object) -> datetime.date | None:
     if not isinstance(seconds, int | float) or seconds <= 0:
         return None
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).date()
-
-
-def _word(value: object) -> str:
-    return "not stated" if value is None else str(value)

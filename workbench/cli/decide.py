@@ -140,7 +140,7 @@ def show_models(
 ) -> None:
     """Which models can be tuned, how, where, until when, and at what price?"""
     from workbench import catalog
-    from workbench.catalog.catalog import Catalogue, facts_schema
+    from workbench.catalog.search import Catalogue, facts_schema
 
     if schema:
         typer.echo(json.dumps(facts_schema(), indent=2))

@@ -10,9 +10,10 @@ from typing import Any
 
 import ipywidgets
 
-from workbench.catalog.catalog import Catalogue, find, model, models, training_regions
+from workbench.catalog.catalog import model, models
 from workbench.catalog.methods import short_names
 from workbench.catalog.providers import PROVIDERS
+from workbench.catalog.search import Catalogue, find, training_regions
 from workbench.display import table
 from workbench.errors import DataError, SetupError
 from workbench.settings import setting

@@ -5,7 +5,8 @@ from datetime import date
 import jsonschema
 import pytest
 
-from workbench.catalog.catalog import Catalogue, facts_schema, find, model
+from workbench.catalog.catalog import model
+from workbench.catalog.search import Catalogue, facts_schema, find
 from workbench.errors import DataError, SetupError
 
 TODAY = date(2026, 11, 22)
