@@ -47,7 +47,7 @@ def test_every_filter_has_a_label(view):
 
 def test_without_a_front_end_it_is_a_table(view, monkeypatch):
     monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
-    shown = view._repr_mimebundle_()
+    shown, _ = view._repr_mimebundle_()
     assert set(shown) == {"text/plain", "text/html"}
     assert "<caption" in shown["text/html"]
 

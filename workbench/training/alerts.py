@@ -3,17 +3,16 @@
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from workbench.errors import DataError, SetupError
 from workbench.project import JSON
 from workbench.training.cost import CostCap, dollars
-from workbench.training.diagnosis import diagnose
+from workbench.training.diagnosis import VERDICTS, diagnose
 from workbench.training.jobs import hinted
 from workbench.training.loss_rules import likelihood_displacement
 
@@ -27,17 +26,6 @@ if TYPE_CHECKING:
 # An alert is a value that an iterator yields; whoever consumes decides whether to print it, to post it
 # (``webhook``) or to cancel the job. Each kind is sent once a job. What a curve shows is judged in
 # ``diagnosis``.
-
-# Of the verdicts on a curve, those that somebody may want to stop the job for.
-_WARNINGS: Mapping[str, str] = MappingProxyType(
-    {
-        "diverged": "diverged",
-        "overfitting_mild": "overfitting",
-        "overfitting_severe": "overfitting",
-        "memorised": "overfitting",
-        "reward_hacking": "reward_hacking",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -105,7 +93,7 @@ def _of_the_cost(progress: "Progress", cost_cap: CostCap | None) -> Iterator[tup
 def _of_the_curve(progress: "Progress") -> Iterator[tuple[str, str, int]]:
     """What a diagnosis warns of; one that is little sure of itself waits for the job's end."""
     found = diagnose(progress.curve, n_epochs=_epochs(progress.job))
-    kind = _WARNINGS.get(found.verdict)
+    kind = VERDICTS[found.verdict].alert
     if kind and (found.confidence != "low" or progress.ended):
         first = found.evidence[0]
         yield kind, f"{found.title}: {first.sentence}", first.step or progress.curve.steps

@@ -6,8 +6,10 @@ task.
 """
 
 import math
+import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -40,91 +42,13 @@ class Verdict(NamedTuple):
 
     title: str
     action: str
+    alert: str | None = None
+    """The kind of alert for a job that shows it: somebody may want to stop it."""
 
 
-VERDICTS: Mapping[str, Verdict] = {
-    "diverged": Verdict(
-        "The training diverged",
-        "Do not use this model. Train again with a tenth of the learning rate multiplier, and look for "
-        "broken or very long rows in the batches before the rise.",
-    ),
-    "insufficient_data": Verdict(
-        "Too little was measured",
-        "Wait for more steps, validate more often, or train longer: with so few numbers any reading is "
-        "a guess.",
-    ),
-    "memorised": Verdict(
-        "The training examples are learnt by heart, or too easy",
-        "Compare an early checkpoint with the last one on questions that were not trained on. If the early "
-        "one is as good, train with fewer epochs or a smaller learning rate multiplier; if both are right, "
-        "the examples teach nothing that the model does not know.",
-    ),
-    "no_signal": Verdict(
-        "The reward teaches nothing",
-        "Grade a few outputs by hand, good and bad ones, and correct the grader: a reward that is always the "
-        "same, at the bottom or at the top, has no gradient.",
-    ),
-    "reward_hacking": Verdict(
-        "The model may be pleasing the grader instead of doing the task",
-        "Stop the job and read a dozen of its answers; score two or three checkpoints with another grader, "
-        "and add to this one what it overlooks.",
-    ),
-    "no_validation_cannot_judge": Verdict(
-        "It cannot be judged without validation",
-        "Hold out a part of the examples as a validation file and train again; training loss alone falls for "
-        "a memorised set as it does for a learnt one.",
-    ),
-    "leakage_suspected": Verdict(
-        "Validation rows may be among the training rows",
-        "Check training against validation data for equal and nearly equal rows (03_build_data). If there "
-        "are none, the task may be that easy: say so with leaks=0 and diagnose again.",
-    ),
-    "overfitting_severe": Verdict(
-        "The model overfits severely",
-        "Use the checkpoint of the lowest validation loss if it still exists; then train with fewer epochs, "
-        "a smaller learning rate multiplier, or more and more varied examples.",
-    ),
-    "overfitting_mild": Verdict(
-        "The model begins to overfit",
-        "Compare the checkpoint of the lowest validation loss with the last one on the task itself; one or "
-        "two epochs less are enough next time.",
-    ),
-    "underfitting": Verdict(
-        "The model has hardly learnt",
-        "Raise the learning rate multiplier or clean the examples; if both losses stay high, take a larger "
-        "model or a simpler task.",
-    ),
-    "still_improving": Verdict(
-        "The model still improves",
-        "Train one or two epochs more: validation was still getting better at the end.",
-    ),
-    "healthy": Verdict(
-        "The curve is healthy",
-        "Measure the model on the task: a healthy curve is no proof of better answers.",
-    ),
-    "cannot_tell": Verdict(
-        "It cannot be said",
-        "Measure the model on the task, and validate on more rows: what was measured speaks for no verdict.",
-    ),
-}
-
-FLAGS: Mapping[str, str] = {
-    "noisy": "The training loss jumps about: take a larger batch, or look for contradicting rows.",
-    "large_gap": "Validation is much harder than training: compare what the two sets are made of.",
-    "epoch_boundary_drop": "The training loss falls in stairs, an epoch a stair: rows are being memorised. "
-    "It is no fault of the trainer, and the answers may still get better (fast.ai, 2023-09-04).",
-    "training_loss_at_zero": "The training loss is at zero: learnt by heart, or too easy; more epochs of the "
-    "same rows change nothing.",
-    "summed_loss": "The training loss is probably the sum over gradient accumulation steps, not their mean: "
-    "only its course counts, not its height.",
-    "task_disagrees": "The task went on getting better after the validation loss had turned: choose the "
-    "checkpoint by the task.",
-    "likelihood_displacement": "The preferred answers have become less likely too, only less so than the "
-    "rejected ones. Measure the task before you use this model; stop earlier, or train with a smaller "
-    "learning rate or, with the local service, with chosen_likelihood.",
-    "watch_the_gap": "Training earns more reward than validation; above a gap of 0.10, stop.",
-}
-
+_SAID = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+VERDICTS: Mapping[str, Verdict] = {name: Verdict(**said) for name, said in _SAID["verdict"].items()}
+FLAGS: Mapping[str, str] = _SAID["flag"]
 
 # Of several evaluation sets, the first of these that one of them shows is the verdict of the run.
 _GRAVEST = (

@@ -14,7 +14,7 @@ from workbench.catalog.catalog import model, models
 from workbench.catalog.methods import short_names
 from workbench.catalog.providers import PROVIDERS
 from workbench.catalog.search import Catalogue, find, training_regions
-from workbench.display import table
+from workbench.display import Window, table
 from workbench.errors import DataError, SetupError
 from workbench.settings import setting
 
@@ -24,7 +24,7 @@ _IMAGES = {ANY: None, "with images": True, "text only": False}
 _CUSTOMER = {"not known": None, "yes": True, "no, a new customer": False}
 
 
-class CatalogueView(ipywidgets.VBox):  # type: ignore[misc]
+class CatalogueView(Window, ipywidgets.VBox):  # type: ignore[misc]
     """The filters; ``catalogue`` is what they leave."""
 
     def __init__(self, on: datetime.date | None = None) -> None:
@@ -60,12 +60,6 @@ class CatalogueView(ipywidgets.VBox):  # type: ignore[misc]
 
     def _repr_html_(self) -> str:
         return self._catalogue._repr_html_()
-
-    def _repr_mimebundle_(self, **options: object) -> Any:
-        still = {"text/plain": repr(self), "text/html": self._repr_html_()}
-        if setting("WORKBENCH_HEADLESS") == "1":
-            return still
-        return {**still, **super()._repr_mimebundle_(**options)}
 
     def _changed(self, _change: object) -> None:
         try:

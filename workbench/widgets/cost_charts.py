@@ -5,19 +5,29 @@ dominated. Where nothing interactive can be shown, the same stands in a table an
 """
 
 import html
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.decide.payback import Option, Payback, over_time
-from workbench.display import PLOTLY, table
+from workbench.display import Chart, table
 from workbench.evaluation.pareto import AXES, Candidate, Field
 from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
-from workbench.widgets.curve_figure import CLEAR, GRID
+from workbench.widgets.curve_figure import AXIS, laid_out
 from workbench.widgets.svg import GREY, MARKERS
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+
+class _OfMoney(Chart):
+    """Where nothing interactive can be shown, a table, and else words."""
+
+    def _repr_html_(self) -> str:
+        raise NotImplementedError
+
+    def drawing(self) -> dict[str, object]:
+        return {"text/html": self._repr_html_(), "text/plain": repr(self)}
+
 
 # Costs over the months: where two lines cross, the dearer start has paid back.
 
@@ -32,7 +42,7 @@ _LOOKS = (
 
 
 @dataclass(frozen=True, repr=False)
-class PaybackChart:
+class PaybackChart(_OfMoney):
     """Costs over the months: a figure where that works, else the table of its numbers."""
 
     payback: Payback
@@ -42,6 +52,11 @@ class PaybackChart:
         """What is drawn: the base first."""
         case = self.payback.case
         return (case.base, *case.ways)
+
+    @property
+    def caption(self) -> str:
+        """What is drawn, and at how many requests."""
+        return f"Costs at {self.payback.case.requests_per_month:,.0f} requests a month"
 
     @property
     def months(self) -> list[int]:
@@ -67,15 +82,7 @@ class PaybackChart:
             (month, *(_dollars(cost[month], way, month) for way, cost in zip(self.ways, costs, strict=True)))
             for month in self.months
         ]
-        columns = ("months", *(way.name for way in self.ways))
-        return table(f"Costs at {self.payback.case.requests_per_month:,.0f} requests a month", columns, rows)
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
-        return {
-            PLOTLY: json.loads(self.figure.to_json()),
-            "text/html": self._repr_html_(),
-            "text/plain": repr(self),
-        }
+        return table(self.caption, ("months", *(way.name for way in self.ways)), rows)
 
 
 def payback_chart(payback: Payback) -> PaybackChart:
@@ -103,21 +110,10 @@ def _costs_figure(shown: PaybackChart) -> "go.Figure":
                 line={"color": colour, "dash": "dot", "width": 1},
                 annotation={"text": f"{html.escape(way.name)}: switched off", "font": {"color": colour}},
             )
-    axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID}
-    figure.update_xaxes(title="months", **axis)
-    figure.update_yaxes(title="US dollars, all in all", tickprefix="$", rangemode="tozero", **axis)
-    figure.update_layout(
-        template="none",
-        height=380,
-        margin={"l": 80, "r": 20, "t": 50, "b": 50},
-        font={"color": GREY},
-        legend={"orientation": "h", "y": 1.12},
-        paper_bgcolor=CLEAR,
-        plot_bgcolor=CLEAR,
-        hovermode="x unified",
-        hoverlabel={"bgcolor": "#222222", "font": {"color": "#eeeeee"}},
-    )
-    return figure
+    figure.update_xaxes(title="months", **AXIS)
+    figure.update_yaxes(title="US dollars, all in all", tickprefix="$", rangemode="tozero", **AXIS)
+    figure.update_layout(legend={"orientation": "h", "y": 1.12}, hovermode="x unified")
+    return laid_out(figure, shown.caption, (), height=410)
 
 
 def _dollars(cost: float, way: Option, month: int) -> str:
@@ -133,7 +129,7 @@ _NAME = 34  # letters in the legend
 
 
 @dataclass(frozen=True, repr=False)
-class QualityCost:
+class QualityCost(_OfMoney):
     """A field as a notebook shows it: interactive where that works, else a table, else words."""
 
     field: Field
@@ -149,13 +145,6 @@ class QualityCost:
 
     def _repr_html_(self) -> str:
         return self.field._repr_html_()
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
-        return {
-            PLOTLY: json.loads(self.figure.to_json()),
-            "text/html": self._repr_html_(),
-            "text/plain": repr(self),
-        }
 
 
 def quality_cost(field: Field) -> QualityCost:
@@ -180,32 +169,15 @@ def _field_figure(field: Field) -> "go.Figure":
     looks = {c.name: (_COLOURS[n % 8], MARKERS[n % 8]) for n, c in enumerate(field.candidates)}
     for candidate in field.placed:
         built.add_scatter(**_point(field, candidate, *looks[candidate.name]))
-    axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID}
     scale = {"type": "log", "dtick": "D2"} if _is_logarithmic(field) else {"rangemode": "tozero"}
     dollars = "$" if field.against == "cost" else ""
-    built.update_xaxes(title=AXES[field.against], tickprefix=dollars, **scale, **axis)
-    built.update_yaxes(title="score, with its 95 % interval", tickformat=".0%", **axis)
+    built.update_xaxes(title=AXES[field.against], tickprefix=dollars, **scale, **AXIS)
+    built.update_yaxes(title="score, with its 95 % interval", tickformat=".0%", **AXIS)
     lines = ["hollow: dominated"] if field.placed else ["No candidate has a known price."]
     lines += [sentence for sentence in field.sentences if "dominated" in sentence]
     lines += _cheaper_but_worse(field)
-    built.update_layout(
-        template="none",
-        title={
-            "text": f"Score against {AXES[field.against]}",
-            "font": {"size": 14},
-            "x": 0.01,
-            "subtitle": {"text": "<br>".join(map(html.escape, lines)), "font": {"size": 11}},
-        },
-        height=420 + 16 * len(lines),
-        margin={"l": 70, "r": 30, "t": 60 + 16 * len(lines), "b": 55},
-        font={"color": GREY},
-        showlegend=True,
-        paper_bgcolor=CLEAR,
-        plot_bgcolor=CLEAR,
-        modebar={"bgcolor": CLEAR, "color": GREY, "activecolor": BLUE},
-        hoverlabel={"bgcolor": "#222222", "font": {"color": "#eeeeee"}},
-    )
-    return built
+    built.update_layout(showlegend=True)
+    return laid_out(built, f"Score against {AXES[field.against]}", lines, height=420)
 
 
 def _cheaper_but_worse(field: Field) -> list[str]:
