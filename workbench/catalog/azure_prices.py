@@ -12,6 +12,7 @@ import json
 import re
 import urllib.error
 import urllib.request
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http.client import HTTPException
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from workbench.catalog.models import Model, Price
-from workbench.catalog.sources import Source
+from workbench.catalog.sources import Source, facts_in
 from workbench.display import table
 from workbench.errors import SetupError
 from workbench.settings import home, setting
@@ -28,14 +29,6 @@ from workbench.settings import home, setting
 RETAIL_PRICES = "https://prices.azure.com/api/retail/prices"
 SHIPPED = Path(__file__).with_name("azure_meters.csv")
 TITLE = "Azure Retail Prices API"
-PRODUCTS = (
-    "Azure OpenAI",
-    "Azure OpenAI Reasoning",
-    "Azure OpenAI PP FT GPT4s",
-    "Azure OpenAI OSS Models",
-    "Azure Llama Models",
-    "Azure Mistral Models",
-)
 _COLUMNS = ("product", "meter", "unit", "usd", "effective", "regions")
 _SECONDS, _MOST_PAGES = 30, 1_000
 
@@ -72,36 +65,10 @@ class Read(NamedTuple):
     """Meters of fine-tuning whose model or kind their names do not tell."""
 
 
-# What a meter's name says. Written by many hands: "gpt-4.1-ft cached input regnl Tokens",
-# "4o mini 0718 ft cd inp Dz Tokens", "Ministral 3bFTregnl Deployment Hosting Unit".
+# What a meter's name says, by the words and parts of words that stand in ``azure_meters.toml``.
 
-_MODELS = (
-    (r"4\.1[ -]nano", "gpt-4.1-nano"),
-    (r"4\.1[ -]mini", "gpt-4.1-mini"),
-    (r"4\.1", "gpt-4.1"),
-    (r"4o[ -]mini", "gpt-4o-mini"),
-    (r"4o", "gpt-4o"),
-    (r"o4[ -]mini", "o4-mini"),
-    (r"o3[ -]mini", "o3-mini"),
-    (r"\bo3\b", "o3"),
-    (r"\bo1\b", "o1"),
-)
-_OPEN = {
-    "Azure OpenAI OSS Models": ((r"120b", "gpt-oss-120b"), (r"20b", "gpt-oss-20b")),
-    "Azure Llama Models": ((r"3\.3", "Llama-3.3-70B-Instruct"),),
-    "Azure Mistral Models": ((r"(ministral|mnstrl) 3b", "Ministral-3B"),),
-}
-_PASSED = re.compile(r"\bpp\b|babbage|davinci|gpt-35|gpt-4-8k|embedding|audio|realtime")
-"""Priority processing, and models that are gone or never tuned."""
-_TYPES = (  # "dev" before the rest: "gpt 4.1 dev ft training glbl"
-    ({"dev"}, "developerTier"),
-    ({"dz", "datazone"}, "dataZone"),
-    ({"regnl", "regional"}, "standard"),
-    ({"glbl", "glb", "global", "gl"}, "globalStandard"),
-)
-_CACHED = {"cached", "cchd", "cched", "cd"}
-_INPUT, _OUTPUT = {"input", "inpt", "inp", "in"}, {"output", "outp", "opt", "out"}
-_TRAINING, _HOSTING, _GRADER = {"training", "trng"}, {"hosting", "hstng"}, {"grader", "grdr"}
+_NAMES = facts_in("azure_meters")
+_KINDS = {kind: set(words) for kind, words in _NAMES["words"].items()}
 
 
 def _words(name: str) -> set[str]:
@@ -110,23 +77,25 @@ def _words(name: str) -> set[str]:
 
 def is_of_tuning(meter: Meter) -> bool:
     """Whether its name speaks of fine-tuning a model that is still of interest."""
-    words = _words(meter.name)
-    return bool(words & {"ft", "rft", *_GRADER}) and not _PASSED.search(meter.name.lower())
+    passed = re.search(_NAMES["passed"], meter.name.lower())
+    return bool(_words(meter.name) & _KINDS["tuning"]) and not passed
 
 
 def key_of(meter: Meter) -> Key | None:
     """What it prices; ``None`` where its name does not tell."""
-    words, name, open_weights = _words(meter.name), meter.name.lower(), _OPEN.get(meter.product)
-    model = next((model for part, model in open_weights or _MODELS if re.search(part, name)), None)
+    words, open_weights = _words(meter.name), _NAMES["open_weights"].get(meter.product)
+    says = {kind for kind, known in _KINDS.items() if words & known}
+    models = (open_weights or _NAMES["models"]).items()
+    model = next((model for part, model in models if re.search(part, meter.name.lower())), None)
     by_hour = meter.unit.lower().endswith("hour")
-    whose = "grader_" if words & _GRADER else "tuned_"
-    type = next((type for said, type in _TYPES if words & said), None)
-    if words & _HOSTING and by_hour:
+    whose = "grader_" if "grader" in says else "tuned_"
+    type = next((type for type, known in _NAMES["types"].items() if words.intersection(known)), None)
+    if "hosting" in says and by_hour:
         what = "hosting_hour"
-    elif words & _TRAINING:
+    elif "training" in says:
         what = "training_hour" if by_hour else "training"
-    elif words & (_INPUT | _OUTPUT) and not by_hour:
-        kind = "output" if words & _OUTPUT else "cached_input" if words & _CACHED else "input"
+    elif says & {"input", "output"} and not by_hour:
+        kind = "output" if "output" in says else "cached_input" if "cached" in says else "input"
         what = whose + kind
     elif open_weights and "ft" in words and not by_hour:
         what = "training"
@@ -262,7 +231,7 @@ def meters_in(items: Iterable[Mapping[str, Any]]) -> list[Meter]:
 
     Government clouds are left out, and every other item: they have prices and contracts of their own.
     """
-    regions: dict[tuple[str, str, str, float], set[str]] = {}
+    regions: dict[tuple[str, str, str, float], set[str]] = defaultdict(set)
     since: dict[tuple[str, str, str, float], datetime.date] = {}
     for item in items:
         region = str(item.get("armRegionName") or "")
@@ -272,11 +241,9 @@ def meters_in(items: Iterable[Mapping[str, Any]]) -> list[Meter]:
             continue
         key = (item["productName"], item["meterName"], item["unitOfMeasure"], float(item["retailPrice"]))
         day = datetime.date.fromisoformat(str(item["effectiveStartDate"])[:10])
-        regions.setdefault(key, set()).add(region)
+        regions[key].add(region)
         since[key] = max(day, since.get(key, day))
-    counted: dict[tuple[str, ...], int] = {}
-    for each in regions:
-        counted[each[:3]] = counted.get(each[:3], 0) + 1
+    counted = Counter(each[:3] for each in regions)
     found = (
         Meter(*each, since[each], tuple(sorted(regions[each])) if counted[each[:3]] > 1 else ())
         for each in sorted(regions)
@@ -357,7 +324,7 @@ def refresh_prices(address: str | None = None) -> PriceChanges:
 
 
 def _items(address: str) -> Iterator[Mapping[str, Any]]:
-    for product in PRODUCTS:
+    for product in _NAMES["products"]:
         page: object = address + "?$filter=" + quote(f"productName eq '{product}'")
         for _ in range(_MOST_PAGES):
             if not isinstance(page, str) or urlsplit(page).hostname != urlsplit(address).hostname:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
 
-if TYPE_CHECKING:
     Numbers = NDArray[numpy.float64]
 
 VERDICTS: Mapping[str, str] = {
@@ -221,12 +220,10 @@ def _fits(
     """The best law of the grid for each row of ``errors`` (resamples, runs): floors, scales, exponents."""
     import numpy
 
-    solved = [_solved(sizes, errors, spread, exponent) for exponent in grid]
-    best = numpy.argmin([misfit for _, _, misfit in solved], axis=0)
-    rows = numpy.arange(len(errors))
-    floors = numpy.array([floor for floor, _, _ in solved])[best, rows]
-    scales = numpy.array([scale for _, scale, _ in solved])[best, rows]
-    return floors, scales, grid[best]
+    solved = numpy.array([_solved(sizes, errors, spread, exponent) for exponent in grid])
+    floors, scales, misfits = solved.swapaxes(0, 1)
+    best, rows = misfits.argmin(axis=0), numpy.arange(len(errors))
+    return floors[best, rows], scales[best, rows], grid[best]
 
 
 def _solved(

@@ -113,9 +113,8 @@ class CheckpointChoice:
             (str(each.step), f"{each.value:.4g}", f"{each.standard_error:.2g}", _KEPT[each.kept])
             for each in self.checkpoints
         ]
-        return table(
-            self.sentence, ("step", self.measure or "measure", "standard error", "still exists"), rows
-        )
+        columns = ("step", self.measure or "measure", "standard error", "still exists")
+        return table(self.sentence, columns, rows)
 
     def _earliest_near_the_best(self, checkpoints: Sequence[Measured]) -> Measured | None:
         """The one-standard-error rule (Breiman et al. 1984, Classification and Regression Trees, 3.4.3)."""
@@ -142,6 +141,7 @@ def choose_checkpoint(
     length of an epoch (see ``trends.epoch_length``); a Trainer's log tells none of it.
     """
     models = {each.step_number: each for each in checkpoints}
+    names = {step: each.fine_tuned_model_checkpoint for step, each in models.items()}
     if scores:
         found = dict(sorted((step, _mean_and_error(step, items)) for step, items in scores.items()))
         kept: set[int] | None = set(models or found)
@@ -151,9 +151,8 @@ def choose_checkpoint(
         measure, sign, values = _measured(curve, models)
         length = _epoch(models) or epoch_length(curve, n_epochs)
         of_trainer = not models and len(curve.measured("epoch")) > 0
-        if (
-            not of_trainer
-        ):  # a service keeps checkpoints at the ends of epochs, a Trainer wherever it was set to
+        # A service keeps checkpoints at the ends of epochs, a Trainer wherever it was set to.
+        if not of_trainer:
             values = {step: value for step, value in values.items() if step in models or _ends(step, length)}
         errors = _errors(list(values.values()), n_items if measure in curve.task_measures else None)
         found = {step: (value, error) for (step, value), error in zip(values.items(), errors, strict=True)}
@@ -161,7 +160,7 @@ def choose_checkpoint(
     return CheckpointChoice(
         measure if found else None,
         tuple(
-            Measured(step, value, error, None if kept is None else step in kept, _name(models.get(step)))
+            Measured(step, value, error, None if kept is None else step in kept, names.get(step))
             for step, (value, error) in found.items()
         ),
         sign,
@@ -229,10 +228,6 @@ def _still_there(curve: Curve, values: Mapping[int, float], length: float | None
     return {step for step in values if length and step > curve.steps - most * length + 0.5}
 
 
-def _name(checkpoint: "FineTuningJobCheckpoint | None") -> str | None:
-    return None if checkpoint is None else checkpoint.fine_tuned_model_checkpoint
-
-
 # Should this job be stopped? Early stopping by Prechelt's criteria and by patience, as advice.
 #
 # Source: L. Prechelt, "Early Stopping - But When?", in Neural Networks: Tricks of the Trade, Springer
@@ -298,12 +293,7 @@ class Stopping:
             "measure": self.measure,
             "best_step": self.best_step,
             "criteria": [
-                {
-                    "name": each.name,
-                    "value": each.value if math.isfinite(each.value) else None,
-                    "limit": each.limit,
-                    "step": each.step,
-                }
+                vars(each) | {"value": each.value if math.isfinite(each.value) else None}
                 for each in self.criteria
             ],
         }

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-import numpy
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -17,6 +16,8 @@ from workbench.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from openai.types.fine_tuning import FineTuningJob
+
+    Numbers = NDArray[np.float64]
 
 # The training curve of a job: what was measured at which step, under one set of names.
 #
@@ -140,25 +141,24 @@ class Curve:
 
     def measured(self, name: str) -> "pd.Series[float]":
         """The finite values of one metric by step; empty when the curve has none."""
-        if name not in self.frame.columns or not pd.api.types.is_numeric_dtype(self.frame[name]):
-            return pd.Series(dtype=float)
-        values = self.frame[name].astype(float)
+        values = self._numbers(name)
         return values[values.abs() < math.inf]
 
     def not_finite(self, name: str) -> "pd.Index[int]":
         """The steps at which a metric was measured and came out as NaN or infinite; a gap is neither."""
+        values = self._numbers(name)
+        rows = (values.abs() == math.inf).to_numpy()
+        return values.index[rows | self.undefined[name] if name in self.undefined and len(rows) else rows]
+
+    def _numbers(self, name: str) -> "pd.Series[float]":
         if name not in self.frame.columns or not pd.api.types.is_numeric_dtype(self.frame[name]):
-            return self.frame.index[:0]
-        rows = (self.frame[name].abs() == math.inf).to_numpy()
-        return self.frame.index[rows | self.undefined[name] if name in self.undefined else rows]
+            return pd.Series(index=self.frame.index[:0], dtype=float)
+        return self.frame[name].astype(float)
 
     def merge(self, other: "Curve") -> "Curve":
         """Add what ``other`` knows; where both have a value, this curve's stands."""
-        names = [
-            *self.frame.columns,
-            *(name for name in other.frame.columns if name not in self.frame.columns),
-        ]
-        frame = self.frame.combine_first(other.frame)[names]
+        names = dict.fromkeys((*self.frame.columns, *other.frame.columns))
+        frame = self.frame.combine_first(other.frame)[list(names)]
         undefined = {}
         for name in {**self.undefined, **other.undefined}:
             steps = self.not_finite(name).union(other.not_finite(name))
@@ -178,11 +178,11 @@ def _sentences(curve: Curve) -> Iterator[str]:
     yield f"{curve.steps} steps, {rows} of them with numbers."
     for name, words in (("train_loss", "Training loss"), ("valid_loss", "Validation loss, batch by batch")):
         if len(values := curve.measured(name)):
-            yield f"{words}: {_span(values)}; lowest {_at(values, values.index[int(values.argmin())])}."
+            yield _course(words, values, "lowest")
     full = curve.measured("full_valid_loss")
     if len(full):
-        listed = ", ".join(_at(full, step) for step in full.index) if len(full) <= 6 else _span(full)
-        yield f"Full validation loss: {listed}; lowest {_at(full, full.index[int(full.argmin())])}."
+        listed = ", ".join(_at(full, step) for step in full.index) if len(full) <= 6 else ""
+        yield _course("Full validation loss", full, "lowest", listed)
         train = curve.measured("train_loss").loc[: full.index[-1]].tail(10)
         if len(train):
             gap = full.iloc[-1] - train.mean()
@@ -191,13 +191,10 @@ def _sentences(curve: Curve) -> Iterator[str]:
                 f"{'above' if gap >= 0 else 'below'} the training loss (mean of the last {len(train)})."
             )
     for name, column in curve.evaluation_sets.items():
-        values = curve.measured(column)
-        yield f"Loss on {name}: {_span(values)}; lowest {_at(values, values.index[int(values.argmin())])}."
+        yield _course(f"Loss on {name}", curve.measured(column), "lowest")
     for sign, columns in curve.task_measures.values():
         for column in columns if columns != [REWARD] else ():
-            values = curve.measured(column)
-            best = values.index[int((sign * values).argmax())]
-            yield f"{column.removeprefix('eval_')}: {_span(values)}; best {_at(values, best)}."
+            yield _course(column.removeprefix("eval_"), curve.measured(column), "best", sign=sign)
     for name, words in (
         ("train_mean_reward", "Training reward"),
         (REWARD, "Held-out reward" if curve.method == "rft" else "Held-out accuracy"),
@@ -206,15 +203,19 @@ def _sentences(curve: Curve) -> Iterator[str]:
         ("full_valid_rewards/accuracies", "Validation pairs in the right order"),
     ):
         if len(values := curve.measured(name)):
-            yield f"{words}: {_span(values)}; highest {_at(values, values.index[int(values.argmax())])}."
+            yield _course(words, values, "highest")
     for name in filter(is_loss, curve.frame.columns):
         if len(steps := curve.not_finite(name)):
             yield f"{name} was NaN or infinite (steps: {len(steps):,}), first at step {steps[0]}."
     yield from curve.notes
 
 
-def _span(values: "pd.Series[float]") -> str:
-    return _at(values, values.index[0]) + (f", {_at(values, values.index[-1])}" if len(values) > 1 else "")
+def _course(words: str, values: "pd.Series[float]", best: str, listed: str = "", sign: int = 1) -> str:
+    """From where to where a measure went, and where it was best: the lowest, or else the highest."""
+    ends = dict.fromkeys((values.index[0], values.index[-1]))
+    shown = listed or ", ".join(_at(values, step) for step in ends)
+    place = int((values if best == "lowest" else -sign * values).argmin())
+    return f"{words}: {shown}; {best} {_at(values, values.index[place])}."
 
 
 def _at(values: "pd.Series[float]", step: int) -> str:
@@ -227,9 +228,6 @@ def _at(values: "pd.Series[float]", step: int) -> str:
 #
 # Runs with batches of different sizes compare by epochs or tokens, not by steps. Most services tell steps
 # only; the rest follows from a job that has succeeded, or stands in the curve itself.
-
-if TYPE_CHECKING:
-    Numbers = NDArray[numpy.float64]
 
 Axis: TypeAlias = Literal["step", "epoch", "tokens"]
 ALL_AXES: tuple[Axis, ...] = get_args(Axis)
@@ -259,9 +257,9 @@ def positions(curve: Curve, steps: "Numbers", axis: Axis) -> "Numbers":
             "located(curve, job) once the job has succeeded."
         )
     # Training begins at 0, before the first step that is logged.
-    known = numpy.append(0.0, known_steps.index.to_numpy(dtype=float))
-    values = numpy.maximum.accumulate(numpy.append(0.0, known_steps.to_numpy(dtype=float)))
-    return numpy.interp(steps, known, values)
+    known = np.append(0.0, known_steps.index.to_numpy(dtype=float))
+    values = np.maximum.accumulate(np.append(0.0, known_steps.to_numpy(dtype=float)))
+    return np.interp(steps, known, values)
 
 
 def located(curve: Curve, job: "FineTuningJob") -> Curve:
@@ -285,11 +283,8 @@ def located(curve: Curve, job: "FineTuningJob") -> Curve:
 
 # Smoothing: the trend in a noisy series of losses or rewards.
 
-if TYPE_CHECKING:
-    Series = NDArray[np.float64]
 
-
-def exponential(values: ArrayLike, weight: float) -> "Series":
+def exponential(values: ArrayLike, weight: float) -> "Numbers":
     """Average with a past that fades: the debiased exponential moving average, a value for each given.
 
     ``m = weight m + (1 - weight) y`` from ``m = 0``, and the k-th result is ``m / (1 - weight^k)``: Kingma

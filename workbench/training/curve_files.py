@@ -13,6 +13,7 @@ import io
 import json
 import math
 import re
+import tomllib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -55,33 +56,9 @@ NAMES = frozenset(
     ("step", *AXES, *LOSSES, *ACCURACIES, *SEQUENCES, *REWARDS, *PREFERENCES, *FULL_PREFERENCES, *LENGTHS)
 )
 
-_ALIASES = {
-    **{f"train_{name}": name for name in PREFERENCES},  # the local service's
-    # OpenAI's platform, in result files.
-    "train_accuracy": "train_mean_token_accuracy",
-    "valid_accuracy": "valid_mean_token_accuracy",
-    # Its files of before chat models: "of the sequence" is of wholly right answers.
-    "training_loss": "train_loss",
-    "training_token_accuracy": "train_mean_token_accuracy",
-    "valid_token_accuracy": "valid_mean_token_accuracy",
-    "training_sequence_accuracy": "train_sequence_accuracy",
-    "elapsed_tokens": "tokens",
-    # Events of reinforcement jobs, where the flat names are missing.
-    "train_reward_mean": "train_mean_reward",
-    "valid_reward_mean": "full_valid_mean_reward",
-    "scores.train_reward_mean": "train_mean_reward",
-    "scores.valid_reward_mean": "full_valid_mean_reward",
-    "usage.samples.train_reasoning_tokens_mean": "reasoning_tokens_mean",
-    "usage.samples.valid_reasoning_tokens_mean": "valid_reasoning_tokens_mean",
-    # Hugging Face's Trainer, and TRL's on top of it.
-    "loss": "train_loss",
-    "mean_token_accuracy": "train_mean_token_accuracy",
-    "reward": "train_mean_reward",
-    "completions/mean_length": "completion_tokens_mean",
-    "num_input_tokens_seen": "tokens",
-    "num_tokens": "tokens",
-    "global_step": "step",
-}
+_ALIASES: Mapping[str, str] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))[
+    "column"
+]
 # Azure writes -1 where it measured nothing, and none of these can be below 0.
 _NOT_NEGATIVE = (*ACCURACIES, *SEQUENCES, *LENGTHS)  # nor any loss
 _LARGEST_STEP = 2**53  # above it, numbers read as floats skip whole numbers

@@ -50,21 +50,6 @@ _SAID = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="ut
 VERDICTS: Mapping[str, Verdict] = {name: Verdict(**said) for name, said in _SAID["verdict"].items()}
 FLAGS: Mapping[str, str] = _SAID["flag"]
 
-# Of several evaluation sets, the first of these that one of them shows is the verdict of the run.
-_GRAVEST = (
-    "diverged",
-    "leakage_suspected",
-    "overfitting_severe",
-    "overfitting_mild",
-    "memorised",
-    "underfitting",
-    "still_improving",
-    "healthy",
-    "cannot_tell",
-    "insufficient_data",
-    "no_validation_cannot_judge",
-)
-
 
 @dataclass(frozen=True, repr=False)
 class Diagnosis:
@@ -105,13 +90,7 @@ class Diagnosis:
             "doubts": list(self.doubts),
             "flags": {name: FLAGS[name] for name in self.flags},
             "evidence": [
-                {
-                    "sentence": each.sentence,
-                    "value": each.value if math.isfinite(each.value) else None,
-                    "threshold": each.threshold,
-                    "step": each.step,
-                    "source": each.source,
-                }
+                each._asdict() | {"value": each.value if math.isfinite(each.value) else None}
                 for each in self.evidence
             ],
             **({"sets": {name: each.facts for name, each in self.by_set.items()}} if self.by_set else {}),
@@ -169,7 +148,7 @@ def diagnose(
     if len(curve.measured("full_valid_loss")):
         sets = {"the whole validation set": "full_valid_loss"} | sets
     found = {name: _diagnosed(_of_set(curve, column), method, length, leaks) for name, column in sets.items()}
-    gravest = min(found, key=lambda name: _GRAVEST.index(found[name].verdict))
+    gravest = min(found, key=lambda name: _SAID["gravest_first"].index(found[name].verdict))
     if len(found) == 1:
         return found[gravest]
     first, *others = found[gravest].evidence

@@ -76,6 +76,12 @@ def no_validation(trends: Trends) -> Ruling | None:
     return Ruling("no_validation_cannot_judge", (Evidence(sentence, count, FEWEST_VALIDATIONS, None),))
 
 
+def first_seen(verdict: str, trends: Trends, *looks: Flag) -> Ruling | None:
+    """The verdict, on the evidence of the first that sees something."""
+    found = next(filter(None, (look(trends) for look in looks)), None)
+    return Ruling(verdict, (found,)) if found else None
+
+
 def _too_little(trends: Trends) -> bool:
     return trends.steps < FEWEST_STEPS or len(trends.train) < FEWEST_POINTS
 
@@ -207,10 +213,7 @@ def no_direction(trends: Trends) -> Ruling | None:
 
 def leakage_suspected(trends: Trends) -> Ruling | None:
     """Validation gets as good as only rows can that were trained on; a suspicion, no proof."""
-    for look in (_falls_as_memorised, _falls_in_stairs, _stays_below):
-        if evidence := look(trends):
-            return Ruling("leakage_suspected", (evidence,))
-    return None
+    return first_seen("leakage_suspected", trends, _falls_as_memorised, _falls_in_stairs, _stays_below)
 
 
 def overfitting(trends: Trends) -> Ruling | None:
@@ -234,9 +237,8 @@ def overfitting(trends: Trends) -> Ruling | None:
     rise = Evidence(f"{sentence}{best:.0f}", loss, threshold, int(best), source)
     falls = train.at(best) - train.end
     said = "fell" if falls > 0 else "did not fall"
-    direction = Evidence(
-        f"the training loss {said} since then, to {train.end:.4g}", falls, None, trends.steps
-    )
+    sentence = f"the training loss {said} since then, to {train.end:.4g}"
+    direction = Evidence(sentence, falls, None, trends.steps)
     if not falls > 0:
         both = loss > DIVERGED_REBOUND - 1 and -falls > BOTH_RISE * train.at(best)
         return Ruling("diverged" if both else "cannot_tell", (rise, direction))
@@ -455,18 +457,15 @@ def task_disagrees(trends: Trends) -> Evidence | None:
         return None
     at_lowest, spread = task.at(valid.steps[valid.lowest]), task.scatter
     step, best = int(task.steps[task.highest]), float(task.values.max())
-    if (
-        step <= valid.steps[valid.lowest]
-        or not best - at_lowest > spread
-        or best - task.end > best - at_lowest
-    ):
+    gain = best - at_lowest
+    if step <= valid.steps[valid.lowest] or not gain > spread or best - task.end > gain:
         return None
     name = "the held-out score" if task.name == REWARD else task.name
     sentence = (
         f"{name} was best at step {step} ({abs(best):.4g}), the validation loss at step "
         f"{valid.steps[valid.lowest]:.0f} ({name} {abs(at_lowest):.4g})"
     )
-    return Evidence(sentence, best - at_lowest, None, step, "InstructGPT, arXiv 2203.02155")
+    return Evidence(sentence, gain, None, step, "InstructGPT, arXiv 2203.02155")
 
 
 def large_gap(trends: Trends) -> Evidence | None:

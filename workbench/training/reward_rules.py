@@ -12,6 +12,7 @@ from workbench.training.loss_rules import (
     Flag,
     Rule,
     Ruling,
+    first_seen,
     insufficient_data,
     no_validation,
 )
@@ -55,10 +56,7 @@ def no_signal(trends: Trends) -> Ruling | None:
 
 def reward_hacking(trends: Trends) -> Ruling | None:
     """Training earns what validation does not, or answers only get longer."""
-    for look in (_gap, _longer, _apart):
-        if evidence := look(trends):
-            return Ruling("reward_hacking", (evidence,))
-    return None
+    return first_seen("reward_hacking", trends, _gap, _longer, _apart)
 
 
 def reward_not_learnt(trends: Trends) -> Ruling | None:

@@ -66,7 +66,29 @@ class PaybackChart(_OfMoney):
     @property
     def figure(self) -> "go.Figure":
         """The interactive figure, to change as you like."""
-        return _costs_figure(self)
+        import plotly.graph_objects as go
+
+        figure = go.Figure()
+        for number, way in enumerate(self.ways):
+            colour, dash, marker = _LOOKS[number % len(_LOOKS)]
+            figure.add_scatter(
+                x=self.months,
+                y=self.costs(way),
+                name=html.escape(way.name),
+                mode="lines+markers",
+                line={"color": colour, "dash": dash, "width": 2},
+                marker={"symbol": marker, "size": 7},
+            )
+            if way.months_of_service is not None and way.months_of_service <= self.payback.case.horizon:
+                figure.add_vline(
+                    x=way.months_of_service,
+                    line={"color": colour, "dash": "dot", "width": 1},
+                    annotation={"text": f"{html.escape(way.name)}: switched off", "font": {"color": colour}},
+                )
+        figure.update_xaxes(title="months", **AXIS)
+        figure.update_yaxes(title="US dollars, all in all", tickprefix="$", rangemode="tozero", **AXIS)
+        figure.update_layout(legend={"orientation": "h", "y": 1.12}, hovermode="x unified")
+        return laid_out(figure, self.caption, (), height=410)
 
     def costs(self, way: Option) -> list[float]:
         """What a way has cost by the end of each month, in US dollars."""
@@ -90,32 +112,6 @@ def payback_chart(payback: Payback) -> PaybackChart:
     return PaybackChart(payback)
 
 
-def _costs_figure(shown: PaybackChart) -> "go.Figure":
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    for number, way in enumerate(shown.ways):
-        colour, dash, marker = _LOOKS[number % len(_LOOKS)]
-        figure.add_scatter(
-            x=shown.months,
-            y=shown.costs(way),
-            name=html.escape(way.name),
-            mode="lines+markers",
-            line={"color": colour, "dash": dash, "width": 2},
-            marker={"symbol": marker, "size": 7},
-        )
-        if way.months_of_service is not None and way.months_of_service <= shown.payback.case.horizon:
-            figure.add_vline(
-                x=way.months_of_service,
-                line={"color": colour, "dash": "dot", "width": 1},
-                annotation={"text": f"{html.escape(way.name)}: switched off", "font": {"color": colour}},
-            )
-    figure.update_xaxes(title="months", **AXIS)
-    figure.update_yaxes(title="US dollars, all in all", tickprefix="$", rangemode="tozero", **AXIS)
-    figure.update_layout(legend={"orientation": "h", "y": 1.12}, hovermode="x unified")
-    return laid_out(figure, shown.caption, (), height=410)
-
-
 def _dollars(cost: float, way: Option, month: int) -> str:
     gone = way.months_of_service is not None and month > way.months_of_service
     return f"${cost:,.2f}" + (" (switched off)" if gone else "")
@@ -136,8 +132,31 @@ class QualityCost(_OfMoney):
 
     @property
     def figure(self) -> "go.Figure":
-        """The interactive figure, to change as you like."""
-        return _field_figure(self.field)
+        """The interactive figure, to change as you like; below its title stands what is dominated, in words."""
+        import plotly.graph_objects as go
+
+        built, field = go.Figure(), self.field
+        frontier = field.frontier
+        built.add_scatter(
+            x=[candidate.price(field.against) for candidate in frontier],
+            y=[candidate.evaluation.score for candidate in frontier],
+            mode="lines",
+            line={"color": GREY, "dash": "dash", "width": 1.5, "shape": "hv"},
+            name="the frontier",
+            hoverinfo="skip",
+        )
+        looks = {c.name: (_COLOURS[n % 8], MARKERS[n % 8]) for n, c in enumerate(field.candidates)}
+        for candidate in field.placed:
+            built.add_scatter(**_point(field, candidate, *looks[candidate.name]))
+        scale = {"type": "log", "dtick": "D2"} if _is_logarithmic(field) else {"rangemode": "tozero"}
+        dollars = "$" if field.against == "cost" else ""
+        built.update_xaxes(title=AXES[field.against], tickprefix=dollars, **scale, **AXIS)
+        built.update_yaxes(title="score, with its 95 % interval", tickformat=".0%", **AXIS)
+        lines = ["hollow: dominated"] if field.placed else ["No candidate has a known price."]
+        lines += [sentence for sentence in field.sentences if "dominated" in sentence]
+        lines += _cheaper_but_worse(field)
+        built.update_layout(showlegend=True)
+        return laid_out(built, f"Score against {AXES[field.against]}", lines, height=420)
 
     def __repr__(self) -> str:
         """The sentences."""
@@ -150,34 +169,6 @@ class QualityCost(_OfMoney):
 def quality_cost(field: Field) -> QualityCost:
     """Show me which candidates are worth a choice: scores with their intervals against what they cost."""
     return QualityCost(field)
-
-
-def _field_figure(field: Field) -> "go.Figure":
-    """Build the figure; below its title stands what is dominated, in words."""
-    import plotly.graph_objects as go
-
-    built = go.Figure()
-    frontier = field.frontier
-    built.add_scatter(
-        x=[candidate.price(field.against) for candidate in frontier],
-        y=[candidate.evaluation.score for candidate in frontier],
-        mode="lines",
-        line={"color": GREY, "dash": "dash", "width": 1.5, "shape": "hv"},
-        name="the frontier",
-        hoverinfo="skip",
-    )
-    looks = {c.name: (_COLOURS[n % 8], MARKERS[n % 8]) for n, c in enumerate(field.candidates)}
-    for candidate in field.placed:
-        built.add_scatter(**_point(field, candidate, *looks[candidate.name]))
-    scale = {"type": "log", "dtick": "D2"} if _is_logarithmic(field) else {"rangemode": "tozero"}
-    dollars = "$" if field.against == "cost" else ""
-    built.update_xaxes(title=AXES[field.against], tickprefix=dollars, **scale, **AXIS)
-    built.update_yaxes(title="score, with its 95 % interval", tickformat=".0%", **AXIS)
-    lines = ["hollow: dominated"] if field.placed else ["No candidate has a known price."]
-    lines += [sentence for sentence in field.sentences if "dominated" in sentence]
-    lines += _cheaper_but_worse(field)
-    built.update_layout(showlegend=True)
-    return laid_out(built, f"Score against {AXES[field.against]}", lines, height=420)
 
 
 def _cheaper_but_worse(field: Field) -> list[str]:
