@@ -56,9 +56,8 @@ NAMES = frozenset(
     ("step", *AXES, *LOSSES, *ACCURACIES, *SEQUENCES, *REWARDS, *PREFERENCES, *FULL_PREFERENCES, *LENGTHS)
 )
 
-_ALIASES: Mapping[str, str] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))[
-    "column"
-]
+_DIALECTS = Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+_ALIASES: Mapping[str, str] = tomllib.loads(_DIALECTS)["column"]
 # Azure writes -1 where it measured nothing, and none of these can be below 0.
 _NOT_NEGATIVE = (*ACCURACIES, *SEQUENCES, *LENGTHS)  # nor any loss
 _LARGEST_STEP = 2**53  # above it, numbers read as floats skip whole numbers

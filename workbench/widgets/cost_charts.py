@@ -36,7 +36,7 @@ _LOOKS = (
     (BLUE, "dash", "square"),
     (VERMILLION, "dot", "diamond"),
     (GREEN, "dashdot", "triangle-up"),
-    ("#CC79A7", "longdash", "x"),
+    (PURPLE, "longdash", "x"),
     ("#56B4E9", "longdashdot", "star"),
 )
 
@@ -132,7 +132,7 @@ class QualityCost(_OfMoney):
 
     @property
     def figure(self) -> "go.Figure":
-        """The interactive figure, to change as you like; below its title stands what is dominated, in words."""
+        """The interactive figure, to change as you like; in words, what is dominated stands below."""
         import plotly.graph_objects as go
 
         built, field = go.Figure(), self.field
