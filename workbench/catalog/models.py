@@ -311,10 +311,9 @@ class Model:
     def training_price(self, *, service: str | None = None, training_type: str | None = None) -> Price | None:
         """The price of training, by the token or else by the hour; any type's where none is named."""
         where = service or self.service
-        for what in ("training", "training_hour"):
-            if found := self.price(what, service=where, training_type=training_type):
-                return found
-        return None
+        kinds = ("training", "training_hour")
+        prices = (self.price(what, service=where, training_type=training_type) for what in kinds)
+        return next(filter(None, prices), None)
 
     def status(self, service: str | None = None) -> str:
         """Its stage there, and who may train."""

@@ -71,15 +71,9 @@ class CatalogueView(Window, ipywidgets.VBox):  # type: ignore[misc]
 
     def _found(self) -> Catalogue:
         said = {name: None if field.value == ANY else field.value for name, field in self.fields.items()}
-        return find(
-            task=said["task"],
-            method=said["method"],
-            region=said["region"],
-            service=said["service"],
-            vision=_IMAGES[self.fields["vision"].value],
-            on=said["on"],
-            existing_customer=_CUSTOMER[self.fields["customer"].value],
-        )
+        said["vision"] = _IMAGES[self.fields["vision"].value]
+        customer = _CUSTOMER[said.pop("customer")]
+        return find(**said, existing_customer=customer)
 
     @staticmethod
     def _choice(asked: str, there_are: Any) -> Any:
