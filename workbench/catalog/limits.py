@@ -104,100 +104,19 @@ def in_words(size: int) -> str:
     return f"{size // GB:,} GB" if size % GB == 0 else f"{size / MB:,.0f} MB"
 
 
-LIMITS: dict[str, Limits] = {}
-"""The limits by the name of the provider: those of ``limits.toml``, each number with its source."""
-
-
-<<<<<<< HEAD
-_LEARN = "https://learn.microsoft.com/azure/foundry/openai"
-_QUOTAS = Page("Microsoft Learn, quotas and limits", datetime.date(2026, 3, 19), f"{_LEARN}/quotas-limits")
-_HOW_TO = Page(
-    "Microsoft Learn, customize a model with fine-tuning",
-    datetime.date(2026, 10, 5),
-    f"{_LEARN}/how-to/fine-tuning",
-)
-_VISION = Page(
-    "Microsoft Learn, vision fine-tuning",
-    datetime.date(2026, 7, 31),
-    f"{_LEARN}/how-to/fine-tuning-vision",
-)
-_REINFORCEMENT = Page(
-    "Microsoft Learn, reinforcement fine-tuning",
-    datetime.date(2026, 10, 5),
-    f"{_LEARN}/how-to/reinforcement-fine-tuning",
-)
-SPECIFICATION = Page(
-    "Azure REST specification, data plane 2025-04-01-preview",
-    datetime.date(2025, 4, 1),
-    "https://github.com/Azure/azure-rest-api-specs",
-)
-_SKILL = Page(
-    "Microsoft's fine-tuning skill for Foundry, an observation and no promise",
-    datetime.date(2026, 8, 20),
-    "https://github.com/microsoft/GitHub-Copilot-for-Azure",
-)
-_OPENAI = Page(
-    "OpenAI, API description",
-    datetime.date(2026, 8, 21),
-    "https://github.com/openai/openai-openapi",
-)
-_OPENAI_GUIDE = Page(
-    "OpenAI, fine-tuning guide",
-    datetime.date(2026, 8, 21),
-    "https://platform.openai.com/docs/guides/supervised-fine-tuning",
-)
-_LOCAL = Page(
-    "The local service of this workbench", datetime.date(2026, 11, 30), "workbench/local/emulation.py"
-)
-
-_AZURE = _limits(
-    {
-        _HOW_TO: {
-            "min_examples": 10,
-            "max_suffix": 40,  # the specification says 64, and what is taken here is taken there
-            "max_portal_suffix": 18,
-            "training_types": (
-                "standard",
-                "globalStandard",
-                "developerTier",
-            ),  # of data zones nothing is known
-            "max_upload_bytes": 8 * GB,
-            "checkpoints_kept": 3,
-        },
-        _VISION: {
-            "max_examples_with_images": 50_000,
-            "max_images": 64,
-            "max_image_bytes": 10 * MB,
-        },
-        _QUOTAS: {
-            "max_training_tokens": 2_000_000_000,
-            "max_file_bytes": 512 * MB,
-            "max_portal_file_bytes": 200 * MB,
-            "max_files": 100,
-            "max_all_files_bytes": GB,
-            "max_running": 3,
-            "max_running_developer": 5,
-            "max_queued": 20,
-            "max_jobs": 100,
-            "max_deployments": 32,
-            "max_tuned_deployments": 10,
-        },
-        _REINFORCEMENT: {"max_grader_bytes": 256 * 1024, "pause_usd": 5_000},
-        SPECIFICATION: {"max_seed": 2**31 - 1, "min_expiry": 14 * DAY, "max_expiry": 30 * DAY},
-        _SKILL: {"max_safe_file_bytes": 150 * MB, "max_part_bytes": 64 * MB},
-    }
-)
-=======
-def _read() -> None:
+def _limits() -> dict[str, Limits]:
+    """What ``limits.toml`` gives; a later entry of a provider adds to the earlier ones."""
     said = facts_in("limits")
+    found: dict[str, Limits] = {}
     for entry in said["limits"]:
         name, source = entry.pop("provider"), Source(**said["source"][entry.pop("source")])
-        known = LIMITS[entry.pop("like")] if "like" in entry else LIMITS.get(name, Limits())
-        unknown = dict.fromkeys(entry.pop("unknown", ()))
+        known = found.get(entry.pop("like", name), Limits())
+        unknown: dict[str, Any] = dict.fromkeys(entry.pop("unknown", ()))
         given = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-        sources = known.sources | dict.fromkeys(given, source)
-        LIMITS[name] = replace(known, **unknown, **given, sources=sources)
+        sources = {**known.sources, **dict.fromkeys(given, source)}
+        found[name] = replace(known, **unknown, **given, sources=sources)
+    return found
 
->>>>>>> 8836eb3 (The catalogue says what fits in one module, what is known in another, and limits stand in a table of facts)
 
-_read()
+LIMITS: Mapping[str, Limits] = _limits()
+"""The limits by the name of the provider, each number with its source."""
