@@ -22,7 +22,7 @@ from workbench.catalog.azure_prices import (
     refresh_prices,
 )
 from workbench.catalog.catalog import model
-from workbench.catalog.sources import Source
+from workbench.catalog.citations import Source
 from workbench.errors import SetupError
 
 SAID = Source("a list", date(2026, 11, 30), "http://x")

@@ -8,9 +8,9 @@ from dataclasses import fields
 import pytest
 
 from workbench.catalog.catalog import HERE, model, models
+from workbench.catalog.citations import Conflict, Source
 from workbench.catalog.models import Model, base_name
 from workbench.catalog.providers import PROVIDERS, default_model
-from workbench.catalog.sources import Conflict, Source
 from workbench.errors import SetupError
 
 TODAY = datetime.date(2026, 11, 22)

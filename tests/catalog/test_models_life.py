@@ -5,8 +5,8 @@ from datetime import date
 import pytest
 
 from workbench.catalog.catalog import model
+from workbench.catalog.citations import Conflict, Source
 from workbench.catalog.models import Life
-from workbench.catalog.sources import Conflict, Source
 
 TODAY = date(2026, 11, 22)
 

@@ -11,9 +11,9 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from workbench.catalog.catalog import model, models, refresh
+from workbench.catalog.citations import Source
 from workbench.catalog.refresh import Change, Listed, changes, listed_in
 from workbench.catalog.search import find
-from workbench.catalog.sources import Source
 from workbench.errors import DataError, SetupError
 
 SAID = Source("a service", date(2026, 11, 22))

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from workbench.catalog.citations import Source, facts_in
 from workbench.catalog.models import Model, Price
-from workbench.catalog.sources import Source, facts_in
 from workbench.display import table
 from workbench.errors import SetupError
 from workbench.settings import home, setting

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.catalog import azure_prices
+from workbench.catalog.citations import HERE, Conflict, Remark, Source, facts_in, source, sources
 from workbench.catalog.methods import METHODS
 from workbench.catalog.models import HOURS, TOKENS, Life, Model, Price, Regions, base_name, with_facts
 from workbench.catalog.providers import PROVIDERS, provider_of
@@ -28,7 +29,6 @@ from workbench.catalog.refresh import (
     refreshed_path,
     with_refreshed,
 )
-from workbench.catalog.sources import HERE, Conflict, Remark, Source, facts_in, source, sources
 from workbench.errors import DataError, SetupError
 from workbench.jsonl_log import read_text
 from workbench.settings import ROOT, home, models_in, setting
@@ -111,8 +111,9 @@ def _shipped() -> Mapping[str, Model]:
     facts, lifecycle = facts_in("models"), facts_in("lifecycle")
     found = {said["name"]: Model(**_frozen(said)) for said in facts["model"]}
 
-    def add(name: str, field: str, *more: object) -> None:
-        found[name] = replace(found[name], **{field: (*getattr(found[name], field), *more)})
+    def add(name: str, field: str, more: object) -> None:
+        longer: dict[str, Any] = {field: (*getattr(found[name], field), more)}
+        found[name] = replace(found[name], **longer)
 
     for name, said, who in _each(facts["fact"]):
         found[name] = with_facts(found[name], said, who)

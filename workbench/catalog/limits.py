@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from workbench.catalog.sources import Source, facts_in
+from workbench.catalog.citations import Source, facts_in
 
 MB, GB = 1024**2, 1024**3
 
@@ -112,7 +112,9 @@ def _limits() -> dict[str, Limits]:
         name, source = entry.pop("provider"), Source(**said["source"][entry.pop("source")])
         known = found.get(entry.pop("like", name), Limits())
         unknown: dict[str, Any] = dict.fromkeys(entry.pop("unknown", ()))
-        given = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+        given: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
+        }
         sources = {**known.sources, **dict.fromkeys(given, source)}
         found[name] = replace(known, **unknown, **given, sources=sources)
     return found

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from workbench.catalog.citations import DESCRIBED, Conflict, Remark, Source, as_of
 from workbench.catalog.providers import PROVIDERS, runs_here
-from workbench.catalog.sources import DESCRIBED, Conflict, Remark, Source, as_of
 from workbench.display import table
 
 # The life of a model at a service: its stage, and until when one can train it and use what was trained.

@@ -1,7 +1,8 @@
 """What services say today beside what the catalogue says: what is new, gone, or changed.
 
 A service's own list tells little and is not always right; the list of Azure's Resource Manager has the
-dates. What they say is kept apart from the catalogue's files, with source and day, and wins when read.
+dates. What they say is kept apart from the catalogue's files, with source and day, and wins when read. A
+module apart because it follows the services' interfaces, which change without the catalogue.
 """
 
 import datetime
@@ -11,8 +12,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from workbench.catalog.citations import Conflict, Source
 from workbench.catalog.models import Life, Model, base_name, with_facts
-from workbench.catalog.sources import Conflict, Source
 from workbench.display import table
 from workbench.errors import DataError, SetupError
 from workbench.settings import home
@@ -91,7 +92,7 @@ class Changes:
         facts: list[tuple[str, str, Value]] = [(name, "listed", True) for name in self.new]
         facts += [(name, "listed", False) for name in self.gone]
         facts += [(change.model, change.fact, change.after) for change in self.changed]
-        return tuple(RefreshedFacts(name, self.service, *more, self.source) for name, *more in facts)
+        return tuple(RefreshedFacts(name, self.service, fact, it, self.source) for name, fact, it in facts)
 
     @property
     def facts(self) -> dict[str, object]:

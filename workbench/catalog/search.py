@@ -11,10 +11,10 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.catalog.catalog import model, models
+from workbench.catalog.citations import Source, as_of, facts_in, source
 from workbench.catalog.methods import short_names
 from workbench.catalog.models import Model, region_key
 from workbench.catalog.providers import PROVIDERS, provider
-from workbench.catalog.sources import Source, as_of, facts_in, source
 from workbench.display import table
 from workbench.errors import DataError, SetupError
 

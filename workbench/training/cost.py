@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from workbench import catalog
 from workbench.catalog import methods
+from workbench.catalog.citations import Source
 from workbench.catalog.models import Model, Price, region_key
 from workbench.catalog.providers import Provider, runs_here
-from workbench.catalog.sources import Source
 from workbench.dataset.check.row import Finding
 from workbench.dataset.tokens import TokenCounts, count_tokens
 from workbench.display import table

@@ -70,7 +70,9 @@ class CatalogueView(Window, ipywidgets.VBox):  # type: ignore[misc]
         self._shown.value = self._catalogue._repr_html_()
 
     def _found(self) -> Catalogue:
-        said = {name: None if field.value == ANY else field.value for name, field in self.fields.items()}
+        said: dict[str, Any] = {
+            name: None if field.value == ANY else field.value for name, field in self.fields.items()
+        }
         said["vision"] = _IMAGES[self.fields["vision"].value]
         customer = _CUSTOMER[said.pop("customer")]
         return find(**said, existing_customer=customer)
