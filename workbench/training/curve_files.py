@@ -57,7 +57,10 @@ NAMES = frozenset(
 )
 
 _DIALECTS = Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
-_ALIASES: Mapping[str, str] = tomllib.loads(_DIALECTS)["column"]
+_ALIASES: Mapping[str, str] = {
+    **{f"train_{name}": name for name in PREFERENCES},  # the local service's
+    **tomllib.loads(_DIALECTS)["column"],
+}
 # Azure writes -1 where it measured nothing, and none of these can be below 0.
 _NOT_NEGATIVE = (*ACCURACIES, *SEQUENCES, *LENGTHS)  # nor any loss
 _LARGEST_STEP = 2**53  # above it, numbers read as floats skip whole numbers
