@@ -14,7 +14,7 @@ from workbench.project import JSON
 from workbench.training.cost import CostCap, dollars
 from workbench.training.diagnosis import VERDICTS, diagnose
 from workbench.training.jobs import hinted
-from workbench.training.loss_rules import likelihood_displacement
+from workbench.training.reward_rules import likelihood_displacement
 
 if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob

@@ -26,9 +26,8 @@ from workbench.training.loss_rules import (
     Evidence,
     Ruling,
     leakage_suspected,
-    likelihood_displacement,
 )
-from workbench.training.reward_rules import REWARD_FLAGS, REWARD_RULES
+from workbench.training.reward_rules import REWARD_FLAGS, REWARD_RULES, likelihood_displacement
 from workbench.training.trends import Trends, epoch_length, loss_trends, reward_trends
 
 METHODS = short_names()

@@ -5,6 +5,7 @@ are taken to lie between 0 and 1, as a grader's do; for others the rules about t
 nothing. A module apart because rewards and losses are two subjects to those who read them.
 """
 
+from workbench.training.curve import Curve
 from workbench.training.loss_rules import (
     AZURE_SKILLS,
     LAST_PART,
@@ -137,3 +138,31 @@ def watch_the_gap(trends: Trends) -> Evidence | None:
 
 
 REWARD_FLAGS: tuple[Flag, ...] = (watch_the_gap,)
+
+
+# Of a preference job, whose rewards compare each answer with the reference model's.
+
+DISPLACED = 0.10
+"""The share of its start by which the log-probability of the preferred answers fell (ours)."""
+DISPLACED_SOURCE = "Razin et al. 2024, likelihood displacement, arXiv 2410.08847; the tenth is ours"
+MOST_COMPARED, FEWEST_COMPARED = 5, 3  # points at the start and at the end: each is of another batch
+
+
+def likelihood_displacement(curve: Curve) -> Evidence | None:
+    """Of a preference job: the margin rises, and the preferred answers become less likely all the same."""
+    rewards, margins, logps = (
+        curve.measured(name) for name in ("rewards/chosen", "rewards/margins", "logps/chosen")
+    )
+    count = min(MOST_COMPARED, *(len(values) // 2 for values in (rewards, margins, logps)))
+    if count < FEWEST_COMPARED:
+        return None
+    start, end = float(logps.iloc[:count].mean()), float(logps.iloc[-count:].mean())
+    before, margin = float(margins.iloc[:count].mean()), float(margins.iloc[-count:].mean())
+    # The reward compares each batch with itself, so that easier and harder ones are not taken for a fall.
+    if not (margin > before and rewards.iloc[-count:].mean() < 0 and end < (1 + DISPLACED) * start < 0):
+        return None
+    sentence = (
+        f"the margin rose to {margin:.3g}, and the log-probability of the preferred answers fell "
+        f"from {start:.4g} to {end:.4g}"
+    )
+    return Evidence(sentence, end / start - 1, DISPLACED, int(logps.index[-1]), DISPLACED_SOURCE)

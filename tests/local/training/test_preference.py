@@ -19,7 +19,7 @@ from workbench.local.training.preference import Preference
 from workbench.local.training.run import ADAPTER, RunSettings, TrainingRun, TrainingStep
 from workbench.local.training.supervised import Supervised, learnt_loss
 from workbench.training.curve import Curve
-from workbench.training.loss_rules import likelihood_displacement
+from workbench.training.reward_rules import likelihood_displacement
 
 WORDS = ("red", "blue", "green", "pink", "gold", "gray", "teal", "lime", "rose", "navy", "plum", "mint")
 HELD_OUT = ("cyan", "jade", "sand", "ruby")
