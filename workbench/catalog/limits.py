@@ -104,12 +104,17 @@ def in_words(size: int) -> str:
     return f"{size // GB:,} GB" if size % GB == 0 else f"{size / MB:,.0f} MB"
 
 
+_STATED = facts_in("limits")
+_PAGES = {key: Source(**page) for key, page in _STATED["source"].items()}
+SPECIFICATION = _PAGES["specification"]
+"""Azure's, which gives the ranges of the hyperparameters too."""
+
+
 def _limits() -> dict[str, Limits]:
     """What ``limits.toml`` gives; a later entry of a provider adds to the earlier ones."""
-    said = facts_in("limits")
     found: dict[str, Limits] = {}
-    for entry in said["limits"]:
-        name, source = entry.pop("provider"), Source(**said["source"][entry.pop("source")])
+    for entry in _STATED["limits"]:
+        name, source = entry.pop("provider"), _PAGES[entry.pop("source")]
         known = found.get(entry.pop("like", name), Limits())
         unknown: dict[str, Any] = dict.fromkeys(entry.pop("unknown", ()))
         given: dict[str, Any] = {

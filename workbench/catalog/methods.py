@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from workbench.catalog.limits import SPECIFICATION, Page
+from workbench.catalog.citations import Source
+from workbench.catalog.limits import SPECIFICATION
 from workbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Hyperparameter:
     """In half a sentence; may name ``{examples}``, ``{usual_epochs}`` and ``{auto_batch}``."""
     auto: str
     """What it is when it is left to the service, in words."""
-    source: Page
+    source: Source
     """Which page gives the range."""
     low: float = 0
     high: float | None = None
@@ -156,7 +157,9 @@ class Method:
         return ("step", *self.result_columns, *(self.graded_columns if graded else ()))
 
 
-_TRL = Page("TRL, DPO trainer (rpo_alpha)", datetime.date(2026, 11, 22), "https://github.com/huggingface/trl")
+_TRL = Source(
+    "TRL, DPO trainer (rpo_alpha)", datetime.date(2026, 11, 22), "https://github.com/huggingface/trl"
+)
 
 N_EPOCHS = Hyperparameter(
     "n_epochs",
