@@ -12,7 +12,7 @@ from workbench.decide.payback import payback
 from workbench.decide.power import items_needed
 from workbench.decide.rules import RULES, VERDICTS, Reference
 from workbench.decide.situation import Situation, half_width, questions, schema_of, situation
-from workbench.decide.wording import LABELS
+from workbench.decide.wording import LABELS, Known
 from workbench.errors import DataError
 
 # A task that should be tuned: every gate before the last one says no.
@@ -474,3 +474,29 @@ def test_a_score_of_nothing_is_said_in_words():
     assert decide(READY.but(score=0.0)).reason.startswith(
         "The best prompt answers none of 200 questions right,"
     )
+
+
+def test_what_one_missing_fact_decides_is_said_as_what_follows_from_it():
+    unlike = decide(READY.but(representative=None)).reason
+    assert unlike.endswith(
+        "One thing is missing, whether the examples are like the requests in use, and it decides: if the "
+        "examples are not like the requests in use, the advice is to collect examples from real use first."
+    )
+
+
+def test_one_of_a_thing_is_counted_as_one():
+    gain = decide(READY.but(shots_gain=0.01, more_shots_fit=True)).page
+    assert "| The gain of the last doubling of examples in the prompt | 1 point |" in gain
+    assert "(now 1 point)" in gain
+    assert "your 1 example stays useful." in decide(READY.but(trainable=False, demonstrations=1)).advice
+
+
+def test_known_facts_are_shown_in_words_without_the_names_of_fields(unstyled):
+    shown = Known({"score": 0.58, "prompt_iterations": 3, "more_shots_fit": True, "failures": {"style": 1.0}})
+    assert repr(shown) == (
+        "The score of the best prompt: 58 %\nThe number of prompts that were tried: 3\nWhether more examples "
+        "fit into the prompt: yes\nWhat is wrong with the failures: 100 % have the wrong style"
+    )
+    assert '<th scope="row">The score of the best prompt</th><td>58 %</td>' in unstyled(shown._repr_html_())
+    with pytest.raises(DataError, match=r"^score is 58; it should be 1 or less\.$"):
+        repr(Known({"score": 58}))

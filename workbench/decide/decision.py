@@ -133,10 +133,8 @@ class Decision:
         first, s = self.matches[0], self.situation
         if not first.missing:
             return filled(first.gate.reason, s)
-        way, unknown = first.gate.titled(s), LABELS[first.missing[0]]
+        way, unknown = first.gate.titled(s).removeprefix("Not yet: "), LABELS[first.missing[0]]
         found = f"{high(standing(s))}. One thing is missing, {unknown}, and it decides"
-        if way.startswith("Not yet"):
-            return f"{found} whether {first.gate.condition}."
         return f"{found}: if {first.gate.condition}, the advice is to {low(way.split(':')[0])}."
 
     @property

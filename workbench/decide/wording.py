@@ -4,6 +4,7 @@ Sentences are for people: percent and points, no names of fields, the size of wh
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import inf, isinf
 from string import Formatter
 from types import MappingProxyType
@@ -21,9 +22,11 @@ from workbench.decide.situation import (
     interval,
     met,
     short,
+    situation,
     taste,
     trusted,
 )
+from workbench.display import Facts
 
 ROUNDING = 1e-9
 SHOWN = (0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
@@ -132,10 +135,23 @@ def worded(name: str, value: Value) -> str:
     if isinf(value):
         return ENDLESS[name]
     if name == "shots_gain":
-        return f"{100 * value:.1f}".removesuffix(".0") + " points"
+        return counted(round(100 * value, 1), "point")
     if name in _IN_PERCENT:
         return percent(value)
     return f"{value:,.0f}" if isinstance(value, int) or value >= 100 else f"{value:,.3g}"
+
+
+@dataclass(frozen=True, repr=False)
+class Known(Facts):
+    """Fields of a situation, each in words, to be shown."""
+
+    found: Mapping[str, Value]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What each field is, and its value; a field that is not known is left out."""
+        found = situation(self.found).facts
+        return {high(LABELS[name]): worded(name, value) for name, value in found.items()}
 
 
 def filled(template: str, s: Situation) -> str:
@@ -284,7 +300,8 @@ def cheaper(s: Situation) -> str:
 
 def another_model(s: Situation) -> str:
     """How to go on with another base model."""
-    keep = f"; your {examples(s)} stay useful" if s.demonstrations else ""
+    stay = "stays" if s.demonstrations == 1 else "stay"
+    keep = f"; your {examples(s)} {stay} useful" if s.demonstrations else ""
     return (
         "choose a model that can be trained and is served for a year or more (python -m workbench models), "
         "and "
