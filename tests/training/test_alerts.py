@@ -91,6 +91,7 @@ def test_a_job_that_goes_well_is_told_when_it_is_done():
     (alert,) = alerts([look("pending"), look(shown=curve(FALLING[:20])), done])
     assert alert == Alert("done", "ftjob-1", "the model is m.ft-1", 40)
     assert str(alert) == "ftjob-1 at step 40: done: the model is m.ft-1"
+    assert str(Alert("cost_cap", "ftjob-1", "it is over", 3)) == "ftjob-1 at step 3: cost cap: it is over"
 
 
 def test_a_failed_job_is_told_with_its_reason_and_what_is_mostly_behind_it():

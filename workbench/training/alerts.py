@@ -46,7 +46,7 @@ class Alert:
 
     def __str__(self) -> str:
         """The alert as one line."""
-        return f"{self.job_id} at step {self.step}: {self.kind}: {self.message}"
+        return f"{self.job_id} at step {self.step}: {self.kind.replace('_', ' ')}: {self.message}"
 
 
 def alerts(progress: "Iterable[Progress]", *, cost_cap: CostCap | None = None) -> Iterator[Alert]:
