@@ -220,7 +220,8 @@ PAGES = {
             "%; cost is why you ask, but training is paid back after 1,200 months, and the model "
             "is switched off after 1 month; it pays from about 1.5 million requests a month, and "
             "you have 10,000.",
-            "**Next:** Compare prompt caching and a cheaper base model with what you pay now (the "
+            "**Next:** Compare prompt caching, a cheaper base model and a smaller one tuned in its place "
+            "with what you pay now (the "
             "costs in 02_decide); if the 25 points to the target matter more than cost, ask again "
             "with quality as motive.",
             "- **Money.** Training is paid back after 1,200 months, and the model is switched off "

@@ -138,3 +138,10 @@ def test_the_decision_is_told_when_the_tuned_way_is_paid_back_while_it_is_served
     assert dearer.evidence == {"payback_months": "never", "break_even_requests": "never"}
     switched = payback({"base": base, "ways": [base | {"name": "other"}], "requests_per_month": 1})
     assert switched.evidence == {}
+
+
+def test_the_decision_reads_when_tuning_the_model_itself_pays_though_a_smaller_one_would_save_more():
+    both = payback(case(**SHORT))
+    assert round(both.evidence["break_even_requests"], -4) == 1_630_000
+    new = payback(case(existing_customer=False, **SHORT))  # it cannot tune the model itself
+    assert round(new.evidence["break_even_requests"], -4) == 340_000

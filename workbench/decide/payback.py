@@ -279,11 +279,16 @@ class Payback:
 
     @property
     def evidence(self) -> Mapping[str, Value]:
-        """Fields of a ``Situation``: what the tuned way that saves most says of payback and requests."""
+        """Fields of a ``Situation``: when tuning the model itself pays, as the decision is about that one.
+
+        Where it is not among the ways, the tuned way that saves most counts.
+        """
         tuned = [outlook for outlook in self.outlooks if outlook.likely.way.training]
         if not tuned:
             return {}
-        likely = max(tuned, key=lambda outlook: outlook.saving[1]).likely
+        itself = f"{self.case.base.name.partition(',')[0]}, tuned"
+        own = [outlook for outlook in tuned if outlook.likely.way.name == itself]
+        likely = max(own or tuned, key=lambda outlook: outlook.saving[1]).likely
         late = likely.payback_months is None or likely.payback_months > likely.months
         return {
             "payback_months": "never" if late else likely.payback_months,

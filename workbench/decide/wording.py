@@ -289,7 +289,10 @@ def why_not_paid(s: Situation) -> str:
 
 def cheaper(s: Situation) -> str:
     """What to do where training does not pay."""
-    found = "compare prompt caching and a cheaper base model with what you pay now (the costs in 02_decide)"
+    found = (
+        "compare prompt caching, a cheaper base model and a smaller one tuned in its place with what you pay "
+        "now (the costs in 02_decide)"
+    )
     if s.gap is not None and s.gap > ROUNDING:
         missing = points(s.gap)
         return (
