@@ -480,7 +480,7 @@ def test_what_one_missing_fact_decides_is_said_as_what_follows_from_it():
     unlike = decide(READY.but(representative=None)).reason
     assert unlike.endswith(
         "One thing is missing, whether the examples are like the requests in use, and it decides: if the "
-        "examples are not like the requests in use, the advice is to collect examples from real use first."
+        "examples differ from the requests in use, the advice is to collect examples from real use first."
     )
 
 

@@ -412,8 +412,8 @@ PAGES = {
             "# Not yet: look up the price of the model first",
             "The best prompt answers 95 % of 400 questions right, which reaches the target of 85 "
             "%. One thing is missing, the months until training is paid back, and it decides: if "
-            "training is not paid back while the model is served, and saving is the point, the "
-            "advice is to keep prompting.",
+            "training is paid back after the model is switched off, or never, and saving is the "
+            "point, the advice is to keep prompting.",
             "**Next:** Look up the price of the model (python -m workbench models NAME), then "
             "count the payback again (02_decide, or python -m workbench payback).",
             "- **Money.** Not known: look up the model's price (python -m workbench models NAME), "

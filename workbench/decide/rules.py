@@ -296,7 +296,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "G4",
         "keep_prompting",
-        "training is not paid back while the model is served, and saving is the point",
+        "training is paid back after the model is switched off, or never, and saving is the point",
         "score target motive payback_months months_of_service",
         _paid_back_too_late,
         "{standing}; {why_not_paid}.",
@@ -331,7 +331,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "G6",
         "keep_prompting",
-        "the model cannot be fine-tuned on any platform we may use",
+        "the model is closed to fine-tuning on every platform we may use",
         "trainable",
         lambda s: no(s.trainable),
         "{standing}, but this model cannot be fine-tuned where you may train.",
@@ -354,7 +354,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "G11",
         "not_yet_collect_data",
-        "the examples are not like the requests in use",
+        "the examples differ from the requests in use",
         "representative",
         lambda s: no(s.representative),
         "{standing}, but the examples differ from the requests in use, and a tuned model does what they do.",
