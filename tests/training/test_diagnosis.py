@@ -397,6 +397,15 @@ def test_a_validation_loss_half_above_training_is_a_large_gap(end, flagged):
     assert ("large_gap" in diagnose(measured).flags) is flagged
 
 
+def test_losses_near_nothing_are_no_gap_and_their_flag_speaks_not_against_the_advice():
+    # As the sample's own run: from 6 to nearly 0 within an epoch, and the validation loss still falls.
+    falling = [6.15 * 0.92**step for step in range(80)] + [0.012, 0.004] * 28
+    diagnosis = diagnose(losses(falling, full_valid_loss={45: 0.199, 90: 0.089, 136: 0.072}), n_epochs=3)
+    assert (diagnosis.verdict, diagnosis.flags) == ("still_improving", ("training_loss_at_zero",))
+    assert diagnosis.action.startswith("Train one or two epochs more")
+    assert "epochs" not in FLAGS["training_loss_at_zero"]
+
+
 @pytest.mark.parametrize(("second", "flagged"), [(1.79, True), (1.81, False)])
 def test_a_loss_that_falls_where_an_epoch_ends_makes_stairs(second, flagged):
     measured = losses(levels((2.0, 40), (second, 40)))

@@ -98,7 +98,7 @@ BOTH_RISE = 0.1
 NOT_RECOVERED = 0.9
 """After an explosion within the first steps, T ends at 0.9 of what it was before, or higher (ours)."""
 REBOUND_FLOOR = 0.05
-"""A lowest T counts as at least 5 % of its start (ours): between two losses near 0, any ratio is noise."""
+"""A T counts as at least 5 % of its start (ours): between two losses near 0, any ratio is noise."""
 MEMORISED_LOSS = 0.01
 MEMORISED_POINTS = 20
 """Of a preference job, which starts at ln 2 = 0.69: so many points in a row below this loss, as in a real
@@ -443,11 +443,11 @@ def task_disagrees(trends: Trends) -> Evidence | None:
 
 
 def large_gap(trends: Trends) -> Evidence | None:
-    """Whether validation is much harder than training at the end."""
+    """Whether validation is much harder than training at the end, by more than losses near 0 tell."""
     if not len(trends.train) or not len(trends.valid):
         return None
     train, valid = trends.train.end, trends.valid.end
-    if not valid > LARGE_GAP * train:
+    if not valid > LARGE_GAP * max(train, REBOUND_FLOOR * trends.raw.start):
         return None
     times = ratio(valid, train)
     sentence = f"at the end the validation loss is {times:.3g} times the training loss"
