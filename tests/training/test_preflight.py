@@ -316,6 +316,8 @@ def test_a_new_customer_is_told_what_is_closed(azure):
     closed = "gpt-4.1-mini is closed to new customers: only a subscription that has deployed this version "
     closed += "before can train it"
     assert found(plan(azure), "closed") == [("warning", closed)]  # nobody said what this one is
+    (unsaid,) = [finding for finding in plan(azure).findings if finding.rule == "closed"]
+    assert unsaid.fix.startswith("say whether yours is one (EXISTING_CUSTOMER in 04_launch, ")
     assert found(plan(azure, existing_customer=True), "closed") == [("info", closed)]
     assert found(plan(azure, existing_customer=False), "retired")[0][0] == "error"
     assert found(plan(azure, model="gpt-oss-20b"), "closed") == []

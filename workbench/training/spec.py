@@ -325,7 +325,8 @@ def _dates(
         message = f"{model.name} is closed to new customers: only {who} can train it"
         level, fix = "info", "choose a newer one if you are refused"
         if existing_customer is None:
-            level, fix = "warning", "say whether yours is one (existing_customer=), or choose a newer model"
+            yours = "say whether yours is one (EXISTING_CUSTOMER in 04_launch, existing_customer= in Python)"
+            level, fix = "warning", f"{yours}, or choose a newer model"
         yield Finding(level, "closed", "model", message, fix)
     ends = life.dates("training_ends") if life else []
     if can and ends and (ends[0] - on).days <= SOON:
