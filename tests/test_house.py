@@ -253,12 +253,12 @@ def test_every_module_says_in_a_docstring_what_it_is_for():
 
 # The house in figures: what fits in one head. A bound above its aim is the number of today, and only falls.
 
-FILES = 191  # to be 180
-CODE_LINES = 31_800  # to be 28,000; without blanks, comments and docstrings
+FILES = 180
+CODE_LINES = 31_750  # to be 28,000; without blanks, comments and docstrings
 MEDIAN = range(180, 301)
 NINETIETH_PERCENTILE = 480
 SHORTEST = 60
-PUBLIC_WORDS = 77  # to be about 65
+PUBLIC_WORDS = 65
 # A module with one caller, or shorter than SHORTEST, says in its docstring why it is a file: "apart because".
 REASON = re.compile(r"\bapart because\b", re.I)
 # Entries, called by their table alone: verbs of the shell, routes, windows, graders shipped as text.
