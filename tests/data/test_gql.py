@@ -228,9 +228,9 @@ def test_no_text_raises_anything_else():
     ],
 )
 def test_a_long_text_takes_no_longer_than_its_length(text):
-    start = time.process_time()
+    start = time.thread_time()
     problem(text)
-    assert time.process_time() - start < 2
+    assert time.thread_time() - start < 5
 
 
 # The grader

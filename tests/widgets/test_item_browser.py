@@ -205,8 +205,8 @@ def test_ten_thousand_items_open_at_once_and_only_one_is_drawn():
     base = evaluation("small", *([1.0] * 10_000), questions=many)
     tuned = evaluation("tuned", *([0.0] * 10_000), questions=many)
     pairs = pair(base, tuned, missing="refuse")
-    started = time.process_time()
+    started = time.thread_time()
     window = browse(pairs)
-    assert time.process_time() - started < 2
+    assert time.thread_time() - started < 2
     assert view(window).count("Question ") == 1
     assert len(view(window)) < 10_000

@@ -96,6 +96,6 @@ def test_steps_far_apart_are_thinned_by_where_they_lie():
 def test_a_million_points_are_thinned_in_less_than_half_a_second():
     curve = np.sin(np.arange(1_000_000.0))
     thinned(np.arange(1_000_000.0), curve, 486)
-    started = time.process_time()
+    started = time.thread_time()
     thinned(np.arange(1_000_000.0), curve, 486)
-    assert time.process_time() - started < 0.5
+    assert time.thread_time() - started < 0.5

@@ -194,9 +194,9 @@ def test_rows_with_findings_are_among_the_promising_ones(three):
 def test_no_text_makes_the_search_slow(bait):
     text = bait * (100_000 // len(bait))
     sensitive(bait)  # loads what it needs
-    begin = time.process_time()
+    begin = time.thread_time()
     sensitive(text)
-    assert time.process_time() - begin < 1  # a search that is not linear takes minutes
+    assert time.thread_time() - begin < 5  # a search that is not linear takes minutes
 
 
 def test_each_place_is_named_and_the_value_never():

@@ -195,7 +195,7 @@ def test_fifteen_megabytes_are_refused_without_being_tokenised_whole(base: Base,
     )
     begin = time.process_time()
     error = refusal(Scheduler(base), request)
-    assert time.process_time() - begin < 2  # tokenised whole they take more than ten
+    assert time.process_time() - begin < 5  # tokenised whole they take more than ten
     assert (error.status, error.code) == (400, "context_length_exceeded")
     assert "the messages resulted in more than 8192 tokens" in error.message
 
@@ -246,7 +246,7 @@ def test_a_bias_for_every_token_many_times_is_one_product(base: Base) -> None:
     many = replace(ASKED, logit_bias=((65, 100.0), *((token % 259, 0.0) for token in range(100_000))))
     begin = time.process_time()
     assert answer(Scheduler(base), many).choices == answer(Scheduler(base), few).choices
-    assert time.process_time() - begin < 2  # entry by entry it takes ten
+    assert time.process_time() - begin < 5  # entry by entry it takes ten
 
 
 def test_a_schema_too_long_to_be_followed_is_refused(base: Base) -> None:
