@@ -16,10 +16,11 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
+from mcnemar import exact_power
 from numpy.random import Generator
 from scipy.stats import binom, norm
 
-from workbench.decide.power import exact_power, items_needed, power_table
+from workbench.decide.power import items_needed, power_table
 from workbench.evaluation.compare import JudgedDifference
 from workbench.evaluation.statistics import (
     Difference,

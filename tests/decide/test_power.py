@@ -3,11 +3,11 @@
 import math
 
 import pytest
+from mcnemar import exact_power
 
 from workbench.decide.power import (
     detectable,
     detectable_in_scores,
-    exact_power,
     items_needed,
     items_needed_for_scores,
     power_table,

@@ -1,51 +1,17 @@
 """Compare: which items count, the verdicts, and the sentence they end in."""
 
 import json
-import math
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
+from made_evaluations import evaluation, in_clusters
 
 from workbench.errors import DataError
 from workbench.evaluation.compare import compare
-from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders.ready_made import grader
-from workbench.evaluation.prompts import AS_TRAINED
-from workbench.evaluation.requests import Answer
 from workbench.evaluation.statistics import holm, mcnemar
-
-
-def evaluation(scores: "str | list[float]", model: str = "base", **changes: object) -> Evaluation:
-    """One item for each score; in a text 1 is right, 0 is wrong and x could not be graded."""
-    items = tuple(
-        Item(
-            f"id{n}",
-            f"faq.csv:{n + 2}",
-            f"Q{n} <?>",
-            f"A{n}",
-            (
-                Answer(
-                    f"{model} {n}",
-                    "stop",
-                    0.5,
-                    30,
-                    5,
-                    problem="the judge refused" if score == "x" else "",
-                    score=math.nan if score == "x" else float(score),
-                ),
-            ),
-        )
-        for n, score in enumerate(scores)
-    )
-    plain = Evaluation(model, AS_TRAINED, grader("exact"), items, max_tokens=64, temperature=0.0)
-    return replace(plain, **changes)
-
-
-def in_clusters(of: Evaluation, clusters: list[str]) -> Evaluation:
-    items = zip(of.items, clusters, strict=True)
-    return replace(of, items=tuple(replace(item, cluster=cluster) for item, cluster in items))
 
 
 def test_what_was_fixed_and_broken_is_counted_item_by_item():

@@ -2,9 +2,9 @@
 
 import numpy as np
 from benchmarks.false_better import World, called_better, called_better_by_items, drawn, most
+from mcnemar import exact_power
 from scipy.stats import binom
 
-from workbench.decide.power import exact_power
 from workbench.evaluation.statistics import mcnemar
 
 EXPERIMENTS = 300

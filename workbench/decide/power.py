@@ -23,7 +23,7 @@ def items_needed(
 
     n = (z sqrt(psi) + z' sqrt(psi - d^2))^2 / d^2 (Connor 1987, Biometrics 43:207-211). No fewer items
     can change than the difference, so a smaller ``discordant`` is taken as that. McNemar's exact test, which
-    is on the safe side, finds such a difference in 76 of 100 tests rather than 80; see ``exact_power``.
+    is on the safe side, finds such a difference in 76 of 100 tests rather than 80 (``tests/mcnemar.py``).
     """
     _check(difference)
     share = max(discordant, abs(difference))
@@ -72,23 +72,6 @@ def detectable_in_scores(items: int, variance: float, *, level: float = LEVEL) -
     """The smallest difference of mean scores that so many items show (Miller 2024, equation 10)."""
     z = _z(level) + NormalDist().inv_cdf(POWER)
     return z * math.sqrt(variance / items)
-
-
-def exact_power(items: int, broken: float, fixed: float) -> float:
-    """How often McNemar's exact test finds a difference, when these shares of the items change each way.
-
-    Summed over every number of changed items there can be: nothing is approximated.
-    """
-    import numpy as np
-    from scipy.stats import binom
-
-    changes = np.arange(items + 1)
-    # The most changes to the rarer side that are still significant; -1 where none are.
-    most = binom.ppf(LEVEL / 2, changes, 0.5)
-    most = np.where(binom.cdf(most, changes, 0.5) > LEVEL / 2, most - 1, most)
-    to_fixed = fixed / (broken + fixed)
-    found = binom.cdf(most, changes, to_fixed) + binom.cdf(most, changes, 1 - to_fixed)
-    return float((binom.pmf(changes, items, broken + fixed) * found).sum())
 
 
 @dataclass(frozen=True, repr=False)
