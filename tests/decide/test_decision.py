@@ -15,7 +15,7 @@ from workbench.decide.situation import Situation, half_width, questions, schema_
 from workbench.decide.wording import LABELS, Known
 from workbench.errors import DataError
 
-# A task that should be tuned: every gate before the last one says no.
+# A task that should be tuned: every rule before the last one says no.
 READY = situation(
     {
         "motive": "quality",
@@ -49,12 +49,12 @@ DOCUMENTS |= {"failures": {"context_misused": 0.5, "instruction": 0.5}}
 
 
 def first_gate(**known: object) -> str:
-    return decide(READY.but(**known)).matches[0].gate.id
+    return decide(READY.but(**known)).matches[0].rule.id
 
 
 def test_a_task_with_nothing_in_its_way_is_tuned_on_demonstrations():
     decision = decide(READY)
-    assert (decision.verdict, decision.matches[0].gate.id) == ("sft", "G19")
+    assert (decision.verdict, decision.matches[0].rule.id) == ("sft", "G19")
     assert decision.next_measurement is None
 
 
@@ -133,8 +133,8 @@ def test_each_gate_on_both_sides(
 ):
     teacher = {} if "teacher_score" in holds else {"teacher_score": 0.5}
     decision = decide(READY.but(**teacher | holds))
-    assert (decision.matches[0].gate.id, decision.verdict) == (gate, verdict)
-    assert gate not in [match.gate.id for match in decide(READY.but(**teacher | just_not)).matches]
+    assert (decision.matches[0].rule.id, decision.verdict) == (gate, verdict)
+    assert gate not in [match.rule.id for match in decide(READY.but(**teacher | just_not)).matches]
 
 
 def test_a_judge_that_agrees_with_experts_is_as_good_as_a_program():
@@ -176,7 +176,7 @@ def test_nothing_known_is_not_yet():
 
 def test_every_rule_that_holds_is_shown_with_its_values_and_source_but_for_the_last():
     decision = decide(READY.but(prompt_iterations=1, leaks=3))
-    assert [match.gate.id for match in decision.matches] == ["G10", "G12", "G19"]
+    assert [match.rule.id for match in decision.matches] == ["G10", "G12", "G19"]
     assert [reason["gate"] for reason in decision.facts["reasons"]] == ["G10", "G12"]
     reason = decision.facts["reasons"][1]
     assert reason["values"] == {"contradictions": 0.0, "leaks": 3, "format_errors": 0}
@@ -246,9 +246,9 @@ def test_its_facts_are_json():
 
 
 def test_gates_name_fields_and_verdicts_that_exist():
-    assert {name for gate in RULES for name in gate.reads.split()} <= set(questions())
-    assert {gate.verdict for gate in RULES} == set(VERDICTS) - {"not_yet_find_out"}
-    assert len({gate.id for gate in RULES}) == len(RULES) == 21
+    assert {name for rule in RULES for name in rule.reads.split()} <= set(questions())
+    assert {rule.verdict for rule in RULES} == set(VERDICTS) - {"not_yet_find_out"}
+    assert len({rule.id for rule in RULES}) == len(RULES) == 21
     assert set(LABELS) == set(questions())
 
 

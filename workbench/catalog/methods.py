@@ -224,18 +224,17 @@ _LOSS_COLUMNS = (
     "full_valid_mean_token_accuracy",
 )
 REWARD_COLUMN = "full_valid_mean_reward"
-# Of pairs, in TRL's words: rewards are beta times the log-ratio to the reference model.
+# Of pairs, in the words of TRL's DPOTrainer: rewards are beta times the log-ratio to the reference model.
+PREFERENCE_MEASURES = (
+    "rewards/chosen",
+    "rewards/rejected",
+    "rewards/margins",
+    "rewards/accuracies",
+    "logps/chosen",
+    "logps/rejected",
+)
 PREFERENCE_COLUMNS = tuple(
-    f"{part}_{name}"
-    for part in ("train", "full_valid")
-    for name in (
-        "rewards/chosen",
-        "rewards/rejected",
-        "rewards/margins",
-        "rewards/accuracies",
-        "logps/chosen",
-        "logps/rejected",
-    )
+    f"{part}_{name}" for part in ("train", "full_valid") for name in PREFERENCE_MEASURES
 )
 
 METHODS: Mapping[str, Method] = {

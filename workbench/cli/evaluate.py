@@ -102,7 +102,7 @@ def evaluate_file(
 ) -> None:
     """Ask a model every question and grade its answers; exit code 1: the score is below --at-least.
 
-    All answers are kept, so that a second run asks only what is missing. For the gate, an item that could
+    All answers are kept, so that a second run asks only what is missing. For the check, an item that could
     not be graded scores 0.
     """
     from workbench.connect import connect
@@ -138,8 +138,8 @@ def evaluate_file(
         typer.echo(f"{items} could not be graded: {problem}", err=True)
     reached = sum(item.score for item in found.graded) / len(found.items)
     passed = at_least is None or reached >= at_least
-    gate = {"at_least": at_least, "passed": passed}
-    typer.echo(json.dumps({**found.facts, **gate}) if as_json else _sentence(found, at_least, passed))
+    check = {"at_least": at_least, "passed": passed}
+    typer.echo(json.dumps({**found.facts, **check}) if as_json else _sentence(found, at_least, passed))
     raise typer.Exit((0 if passed else REFUSED) if found.graded else 2)
 
 
@@ -214,5 +214,5 @@ def _lines_of(file: Path) -> list[str]:
 
 
 def _sentence(found: "Evaluation", at_least: float | None, passed: bool) -> str:
-    gate = "" if at_least is None else f" {'At' if passed else 'Not at'} least {100 * at_least:g} %."
-    return f"{found!r}{gate}"
+    found_enough = "" if at_least is None else f" {'At' if passed else 'Not at'} least {100 * at_least:g} %."
+    return f"{found!r}{found_enough}"

@@ -94,7 +94,7 @@ _NEAREST = 4
 class Match:
     """A rule that holds, or that cannot be answered yet, and the values it was asked with."""
 
-    gate: Rule
+    rule: Rule
     values: Mapping[str, Value]
     missing: tuple[str, ...] = ()
 
@@ -102,7 +102,7 @@ class Match:
     def verdict(self) -> str:
         """Where it leads; to "not yet" where something is missing."""
         if not self.missing:
-            return self.gate.verdict
+            return self.rule.verdict
         if self.missing[0] in _TO_FIND_OUT.split():
             return "not_yet_find_out"
         return "not_yet_collect_data" if self.missing[0] in _OF_THE_DATA.split() else "not_yet_build_eval"
@@ -132,17 +132,17 @@ class Decision:
         """Why, in the figures of this situation."""
         first, s = self.matches[0], self.situation
         if not first.missing:
-            return filled(first.gate.reason, s)
-        way, unknown = first.gate.titled(s).removeprefix("Not yet: "), LABELS[first.missing[0]]
+            return filled(first.rule.reason, s)
+        way, unknown = first.rule.titled(s).removeprefix("Not yet: "), LABELS[first.missing[0]]
         found = f"{high(standing(s))}. One thing is missing, {unknown}, and it decides"
-        return f"{found}: if {first.gate.condition}, the advice is to {low(way.split(':')[0])}."
+        return f"{found}: if {first.rule.condition}, the advice is to {low(way.split(':')[0])}."
 
     @property
     def advice(self) -> str:
         """The next step, with its size."""
         first = self.matches[0]
         if not first.missing:
-            return filled(first.gate.step, self.situation)
+            return filled(first.rule.step, self.situation)
         step = high(self._measure(first.missing[0])[1])
         return step if step.endswith("?") else f"{step}."
 
@@ -167,7 +167,7 @@ class Decision:
         first = self.matches[0]
         if first.missing:
             return self._measure(first.missing[0])[1]
-        if first.gate.id == "G1":
+        if first.rule.id == "G1":
             return self._measure("score")[1]
         if self.alternatives:
             return "fine-tune on 50 examples and compare (04_launch, 06_evaluate): it separates the two ways"
@@ -215,13 +215,13 @@ class Decision:
             "other_ways": self.other_ways,
             "reasons": [
                 {
-                    "gate": match.gate.id,
+                    "gate": match.rule.id,
                     "verdict": match.verdict,
-                    "condition": match.gate.condition,
+                    "condition": match.rule.condition,
                     "values": dict(match.values),
                     "missing": list(match.missing),
                     "source": "; ".join(
-                        filter(None, (*(each.title for each in match.gate.sources), match.gate.ours))
+                        filter(None, (*(each.title for each in match.rule.sources), match.rule.ours))
                     ),
                 }
                 for match in self._shown
@@ -276,13 +276,13 @@ class Decision:
     @property
     def _shown(self) -> tuple[Match, ...]:
         """The rules that are worth showing: the last one, which always holds, only where it decides."""
-        return tuple(m for m in self.matches if m is self.matches[0] or m.gate is not RULES[-1])
+        return tuple(m for m in self.matches if m is self.matches[0] or m.rule is not RULES[-1])
 
     @property
     def _later(self) -> Match | None:
         if not _is_not_yet(self.verdict):
             return None
-        if any(match.gate.id == "G17" and not match.missing for match in self.matches):
+        if any(match.rule.id == "G17" and not match.missing for match in self.matches):
             other = decide(collected(self.situation))
             return other._later if _is_not_yet(other.verdict) else other.matches[0]
         later = next(match for match in self.matches if match.missing or not _is_not_yet(match.verdict))
@@ -306,7 +306,7 @@ class Decision:
         facts = self.situation.facts.items()
         known = [(high(LABELS[name]), worded(name, value)) for name, value in facts]
         yield "What was known", ("fact", "value"), known
-        held = {match.gate.id: match for match in self._shown}
+        held = {match.rule.id: match for match in self._shown}
         rules = [
             (
                 rule.condition,
@@ -322,7 +322,7 @@ class Decision:
 
     def _titled(self, match: Match) -> str:
         if not match.missing:
-            return match.gate.titled(self.situation)
+            return match.rule.titled(self.situation)
         return f"Not yet: {self._measure(match.missing[0])[0]} first"
 
     def _measure(self, name: str) -> tuple[str, str]:
@@ -339,14 +339,14 @@ class Decision:
 def decide(situation: Situation) -> Decision:
     """Say what to do in this situation, why, and what would change it."""
     matches, facts = [], situation.facts
-    for gate in RULES:
-        holds = gate.holds(situation)
+    for rule in RULES:
+        holds = rule.holds(situation)
         if holds is False:
             continue
-        reads = gate.reads.split()
+        reads = rule.reads.split()
         known = {name: facts[name] for name in reads if name in facts}
         missing = tuple(name for name in reads if name not in known) if holds is None else ()
-        matches.append(Match(gate, known, missing))
+        matches.append(Match(rule, known, missing))
     return Decision(situation, tuple(matches), strengths(situation))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from workbench.catalog.methods import PREFERENCE_MEASURES, REWARD_COLUMN
 from workbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -29,17 +30,9 @@ if TYPE_CHECKING:
 LOSSES = ("train_loss", "valid_loss", "full_valid_loss")
 ACCURACIES = ("train_mean_token_accuracy", "valid_mean_token_accuracy", "full_valid_mean_token_accuracy")
 SEQUENCES = ("train_sequence_accuracy", "valid_sequence_accuracy")  # wholly right answers of a batch
-REWARD = "full_valid_mean_reward"
+REWARD = REWARD_COLUMN
 REWARDS = ("train_mean_reward", REWARD)
-# Of preference pairs: beta times the log-ratio to the reference model, as TRL's DPOTrainer logs it.
-PREFERENCES = (
-    "rewards/chosen",
-    "rewards/rejected",
-    "rewards/margins",
-    "rewards/accuracies",
-    "logps/chosen",
-    "logps/rejected",
-)
+PREFERENCES = PREFERENCE_MEASURES
 FULL_PREFERENCES = tuple(f"full_valid_{name}" for name in PREFERENCES)
 LENGTHS = ("completion_tokens_mean", "reasoning_tokens_mean", "valid_reasoning_tokens_mean")
 AXES = ("epoch", "tokens")  # besides the step, where they were logged
