@@ -45,7 +45,8 @@ PAGES = {
             "**Next:** Repair or remove these 6 rows (03_build_data, or python -m workbench fix), "
             "then run this again.",
             "**After that:** fine-tune on demonstrations (SFT).",
-            "- **Money.** Training pays from about 1.6 million requests a month, and you have "
+            "- **Money.** By the prices of the payback, "
+            "training pays from about 1.6 million requests a month, and you have "
             "100,000; better answers must be worth the rest.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
@@ -74,7 +75,8 @@ PAGES = {
             "wrong form, which examples can correct, and you have 421 of them.",
             "**Next:** Train on the 421 examples (03_build_data, 04_launch), then test on the same "
             "120 questions (06_evaluate), which show a difference of 11.3 points or more.",
-            "- **Money.** Training pays from about 1.6 million requests a month, and you have "
+            "- **Money.** By the prices of the payback, "
+            "training pays from about 1.6 million requests a month, and you have "
             "100,000; better answers must be worth the rest.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
@@ -103,7 +105,8 @@ PAGES = {
             "%: it is good enough as it is.",
             "**Next:** Put this prompt to use, and ask the 300 questions again whenever the model "
             "or the task changes.",
-            "- **Money.** Training pays from about 1.6 million requests a month, and you have 100,000.",
+            "- **Money.** By the prices of the payback, "
+            "training pays from about 1.6 million requests a month, and you have 100,000.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
             "- **Latency.** Answers are fast enough.",
@@ -128,7 +131,8 @@ PAGES = {
             "gap.",
             "**Next:** Compare for the 48 failures the passage that was found with the one that "
             "was needed, repair the search, and measure again (01_baseline).",
-            "- **Money.** Training pays from about 1.6 million requests a month, and you have "
+            "- **Money.** By the prices of the payback, "
+            "training pays from about 1.6 million requests a month, and you have "
             "100,000; better answers must be worth the rest.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
@@ -161,7 +165,8 @@ PAGES = {
             "right, which closes all of the gap.",
             "**Next:** Put the texts that hold the answers into one folder, name it as documents "
             "in project.toml, and ask the same 300 questions again (01_baseline).",
-            "- **Money.** Training pays from about 1.6 million requests a month, and you have "
+            "- **Money.** By the prices of the payback, "
+            "training pays from about 1.6 million requests a month, and you have "
             "100,000; better answers must be worth the rest.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
@@ -185,7 +190,8 @@ PAGES = {
             "%, and the last doubling of the examples in the prompt still added 4.5 points and "
             "more examples fit.",
             "**Next:** Show twice as many examples (01_baseline), until a doubling adds less than 2 points.",
-            "- **Money.** Training pays from about 1.6 million requests a month, and you have "
+            "- **Money.** By the prices of the payback, "
+            "training pays from about 1.6 million requests a month, and you have "
             "100,000; better answers must be worth the rest.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
@@ -284,7 +290,8 @@ PAGES = {
             "**Next:** Test on 130 more questions, 155 in all, which show a difference of 10 "
             "points where 25 show none below 28.5 points.",
             "**After that:** keep the prompt as it is.",
-            "- **Money.** Training pays from about 1.6 million requests a month, and you have 100,000.",
+            "- **Money.** By the prices of the payback, "
+            "training pays from about 1.6 million requests a month, and you have 100,000.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
             "- **Latency.** Answers are fast enough.",
@@ -299,7 +306,8 @@ PAGES = {
             "answer where 500 are needed.",
             "**Next:** Collect 50 more pairs: two answers to a question, and which is better.",
             "**After that:** fine-tune on preferences (DPO).",
-            "- **Money.** Training pays from about 1.6 million requests a month, and you have "
+            "- **Money.** By the prices of the payback, "
+            "training pays from about 1.6 million requests a month, and you have "
             "100,000; better answers must be worth the rest.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",
@@ -338,7 +346,8 @@ PAGES = {
             "show the steps to the answer can help, and you have 421 examples to start from.",
             "**Next:** Train on the 421 examples (03_build_data, 04_launch), then test on the same "
             "120 questions (06_evaluate), which show a difference of 11.3 points or more.",
-            "- **Money.** Training pays from about 1.6 million requests a month, and you have "
+            "- **Money.** By the prices of the payback, "
+            "training pays from about 1.6 million requests a month, and you have "
             "100,000; better answers must be worth the rest.",
             "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine "
             "of your own.",

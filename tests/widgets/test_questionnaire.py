@@ -72,3 +72,16 @@ def test_without_a_front_end_it_is_a_table_of_the_answers(form, monkeypatch):
     assert set(shown) == {"text/plain", "text/html"}
     assert "Not yet: say who grades first" in shown["text/html"]
     assert shown["text/plain"].endswith("(3 of 32 questions answered)")
+
+
+def test_without_a_person_the_answers_are_in_percent_and_words():
+    known = {
+        "score": 7 / 120,
+        "contradictions": 2 / 438,
+        "payback_months": "never",
+        "failures": {"format": 1},
+    }
+    page = questionnaire(situation({**known, "more_shots_fit": True}))._repr_html_()
+    for shown in ("5.8 %", "0.5 %", "never", "100 % have the wrong form", "yes", "not known"):
+        assert f">{shown}</td>" in page, shown
+    assert "0.0583" not in page

@@ -421,8 +421,10 @@ def _money(s: Situation) -> str:
     if s.payback_months is None and s.break_even_requests is None:
         return f"Not known: look up the model's price ({_MODELS} NAME), then count the payback (02_decide)."
     enough, have = s.break_even_requests, s.requests_per_month
+    # A model on one's own machine has no price: the figures are those of the cloud model of the payback.
+    by = "by the prices of the payback, " if s.months_of_service == inf else ""
     if enough == inf or (s.payback_months == inf and enough is None):
-        return "Training never pays back by what it saves; only better answers can be worth its price."
+        return high(f"{by}training never pays back by what it saves; only better answers can be worth it.")
     back = paid_back(s)
     parts = [back] if back else []
     if enough is not None:
@@ -430,7 +432,7 @@ def _money(s: Situation) -> str:
         parts.append(f"{'it' if back else 'training'} pays {from_requests(enough)}{asked}")
     few = enough is not None and have is not None and have < enough
     worth = "; better answers must be worth the rest" if few and s.motive == "quality" and short(s) else ""
-    return f"{high('; '.join(parts))}{worth}."
+    return high(f"{by}{'; '.join(parts)}{worth}.")
 
 
 def _life(s: Situation) -> str:

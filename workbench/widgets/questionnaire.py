@@ -8,6 +8,7 @@ import ipywidgets
 
 from workbench.decide.decision import Decision, decide
 from workbench.decide.situation import FAILURES, Failure, Situation, Value, questions, schema_of, situation
+from workbench.decide.wording import worded
 from workbench.display import Window, table
 from workbench.errors import DataError
 
@@ -62,7 +63,7 @@ class Questionnaire(Window, ipywidgets.VBox):  # type: ignore[misc]
 
     def _repr_html_(self) -> str:
         facts = self._situation.facts
-        rows = [(asked, _shown(facts.get(name))) for name, asked in questions().items()]
+        rows = [(asked, worded(name, facts.get(name))) for name, asked in questions().items()]
         return self.decision.summary() + table("The answers", ("question", "answer"), rows)
 
     def _asked(self, name: str, asked: str) -> list[Any]:
@@ -77,7 +78,7 @@ class Questionnaire(Window, ipywidgets.VBox):  # type: ignore[misc]
 
     def _field(self, name: str, asked: str, value: Value) -> Any:
         if options := _offered(name):
-            shown = _shown(value)
+            shown = worded(name, value)
             field = ipywidgets.Dropdown(options=(UNKNOWN, *options), value=shown)
         else:
             shown = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
@@ -125,16 +126,6 @@ def _wanted() -> Mapping[str, Any]:
     """The JSON Schema of each field's value."""
     properties: Any = schema_of(Situation)["properties"]
     return {name: described["anyOf"][0] for name, described in properties.items()}
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return UNKNOWN
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{kind} {share:.0%}" for kind, share in value.items())
-    return str(value)
 
 
 def _meant(name: str, text: str) -> object:
