@@ -139,13 +139,13 @@ def case(**changed: object) -> dict[str, object]:
 def test_a_case_from_a_file_gives_the_same_numbers():
     found = payback(CASE)
     assert found.best.saving == (pytest.approx(2_385),) * 3
-    assert repr(found) == "tuned saves $2,385 in 12.0 months."
+    assert repr(found) == "tuned saves $2,385 in 12 months."
 
 
 def test_an_uncertain_figure_gives_low_likely_and_high():
     outlook = payback(case(requests_per_month=[1_000, 500_000, 1_000_000])).outlooks[0]
     assert [round(saving) for saving in outlook.saving] == [-10, 2_385, 4_785]
-    assert outlook.sentence.startswith("tuned may pay or not: −$10 to $4,785 in 12.0 months")
+    assert outlook.sentence.startswith("tuned may pay or not: −$10 to $4,785 in 12 months")
 
 
 def test_what_never_pays_is_never():
@@ -159,7 +159,7 @@ def test_what_never_pays_is_never():
 def test_too_few_requests_are_told_how_many_it_would_take():
     found = payback(case(requests_per_month=1_000))
     assert repr(found) == (
-        "tuned does not pay: it costs $10 more in 12.0 months; from 3,125 requests a month it would."
+        "tuned does not pay: it costs $10 more in 12 months; from 3,125 requests a month it would."
     )
 
 
@@ -179,16 +179,16 @@ def test_a_span_of_days_is_told_in_days_and_nothing_in_no_months():
 
 def test_without_requests_a_way_that_costs_nothing_makes_no_difference():
     free = payback(case(requests_per_month=0, ways=[CASE["ways"][0] | {"training": 0}]))
-    assert repr(free) == "tuned neither saves nor costs anything in 12.0 months."
+    assert repr(free) == "tuned neither saves nor costs anything in 12 months."
 
 
 def test_a_cheaper_way_that_answers_worse_says_so():
     base, way = CASE["base"] | {"accuracy": 0.92}, CASE["ways"][0] | {"accuracy": 0.81}
     assert repr(payback(case(base=base, ways=[way]))) == (
-        "tuned saves $2,385 in 12.0 months. It answers worse: 81.0 % right in place of 92.0 %."
+        "tuned saves $2,385 in 12 months. It answers worse: 81.0 % right in place of 92.0 %."
     )
     as_good = payback(case(base=base, ways=[way | {"accuracy": 0.92}]))
-    assert repr(as_good) == "tuned saves $2,385 in 12.0 months."
+    assert repr(as_good) == "tuned saves $2,385 in 12 months."
 
 
 def test_its_facts_are_json_and_its_schema_takes_the_case():

@@ -447,7 +447,10 @@ def _each(figures: Iterable[str]) -> str:
 
 def _span(months: float) -> str:
     """``3.4 months``, ``2 days`` below one month, ``at once``."""
-    if months >= 1 or months == 0:
-        return f"{months:.1f} months" if months else "at once"
+    if months >= 1:
+        shown = f"{months:.1f}".removesuffix(".0")
+        return f"{shown} month{'' if shown == '1' else 's'}"
+    if months == 0:
+        return "at once"
     days = months * DAYS_A_MONTH
     return "less than a day" if days < 1 else f"{days:.0f} day{'' if round(days) == 1 else 's'}"
