@@ -242,16 +242,14 @@ def retrieve(s: Situation) -> str:
     """How to bring knowledge in, or to repair how it is brought in."""
     if s.retrieval_in_place:
         number = round((1 - (s.score or 0)) * (s.eval_items or 0))
-        wrong = counted(number, "failure") if number <= 50 else f"50 of the {number:,} failures"
-        wrong = f"the {wrong}" if number <= 50 else wrong
+        wrong = f"the {counted(number, 'failure')}" if number <= 50 else f"50 of the {number:,} failures"
         return (
             f"compare for {wrong} the passage that was found with the one that was needed, repair the "
             "search, and measure again (01_baseline)"
         )
     return (
         "put the texts that hold the answers into one folder, name it as documents in project.toml, and "
-        "ask "
-        f"the same {questions(s)} again (01_baseline)"
+        f"ask the same {questions(s)} again (01_baseline)"
     )
 
 
@@ -307,8 +305,7 @@ def another_model(s: Situation) -> str:
     keep = f"; your {examples(s)} {stay} useful" if s.demonstrations else ""
     return (
         "choose a model that can be trained and is served for a year or more (python -m workbench models), "
-        "and "
-        f"ask it the same {questions(s)} (01_baseline){keep}"
+        f"and ask it the same {questions(s)} (01_baseline){keep}"
     )
 
 
