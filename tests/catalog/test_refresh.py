@@ -127,7 +127,7 @@ def test_what_a_service_says_is_kept_and_read_on_top(home):
     assert life.training_ends == date(2027, 5, 7)
     assert life.sources["training_ends"].title == "me.openai.azure.com, its list of models"
     assert [str(each) for each in life.conflicts] == [
-        "training_ends: 2027-04-14, says Microsoft Learn, model retirement schedule (2026-10-05)"
+        "training ends: 2027-04-14, says Microsoft Learn, model retirement schedule (2026-10-05)"
     ]
     assert model("gpt-9").life().listed is True
     assert model("gpt-5").life().listed is False

@@ -50,8 +50,8 @@ class Conflict:
     source: Source
 
     def __str__(self) -> str:
-        """``training_ends: 2027-05-19, says Microsoft Learn, model retirement schedule (2026-10-05)``."""
-        return f"{self.fact}: {self.says}, says {self.source}"
+        """``training ends: 2027-05-19, says Microsoft Learn, model retirement schedule (2026-10-05)``."""
+        return f"{self.fact.replace('_', ' ')}: {self.says}, says {self.source}"
 
 
 @dataclass(frozen=True)
