@@ -2,12 +2,14 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from workbench import runner
 from workbench.errors import DataError
 from workbench.runner import NotebookRun, Summary, execute, plan, read_parameters
 
@@ -159,6 +161,23 @@ def test_a_kernel_that_dies_fails_its_notebook_quietly(tmp_path: Path, capfd: py
     [run] = execute(plan({}, folder=tmp_path), tmp_path)
     assert run.error == "Kernel died (the kernel is gone; perhaps the machine ran out of memory)"
     assert capfd.readouterr().err == ""
+
+
+def test_an_interrupt_that_the_kernel_did_not_hear_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(runner, "INTERRUPT_AGAIN", 1)
+    deaf = "import os, signal, time\nhandler = signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    pressed = "os.kill(os.getppid(), signal.SIGINT)\ntime.sleep(0.5)"
+    write(
+        tmp_path / "00_a.ipynb",
+        "N = 1",
+        f"{deaf}\n{pressed}\nsignal.signal(signal.SIGINT, handler)\ntime.sleep(60)",
+    )
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(execute(plan({}, folder=tmp_path), tmp_path))
+    assert time.monotonic() - started < 50
 
 
 def test_the_summary_tells_before_and_after():

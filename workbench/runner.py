@@ -5,6 +5,7 @@ What came out of a run is read from the project's record, never from a cell's ou
 """
 
 import asyncio
+import itertools
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -202,6 +203,9 @@ class NotebookRun:
     error: str | None = None  # which cell failed, and the last line of its error
 
 
+INTERRUPT_AGAIN = 5  # seconds after which a cell that goes on in spite of Ctrl-C is interrupted again
+
+
 def execute(plans: Sequence[PlannedNotebook], folder: Path) -> Iterator[NotebookRun]:
     """Run the notebooks one after the other, up to the first that fails; copies as executed go to ``folder``.
 
@@ -291,8 +295,14 @@ class _Watcher:
         """Interrupt the cell at work, or the next one; papermill alone would leave broken sockets behind."""
         self.stopped = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if self.working and self.kernel is not None and self.kernel.provisioner is not None:
-            os.kill(self.kernel.provisioner.pid, signal.SIGINT)  # type: ignore[attr-defined]
+        if self.working:
+            self.interrupt()
+
+    def interrupt(self) -> None:
+        """Interrupt the kernel, which ignores that while it is between two cells."""
+        if self.kernel is not None and self.kernel.provisioner is not None:
+            with suppress(ProcessLookupError):  # it has died, which papermill tells in its own words
+                os.kill(self.kernel.provisioner.pid, signal.SIGINT)  # type: ignore[attr-defined]
 
     def open(self, notebook: "NotebookNode") -> None:
         self.bar.reset(total=len(notebook.cells))
@@ -314,10 +324,12 @@ class _Watcher:
         self.working = None
 
     async def tick(self) -> None:
-        """Keep the clock on the bar going while a cell takes its time."""
-        while True:
+        """Keep the clock on the bar going while a cell takes its time, and see that an interrupt arrives."""
+        for second in itertools.count(1):
             await asyncio.sleep(1)
             self.bar.refresh()
+            if self.stopped and second % INTERRUPT_AGAIN == 0:
+                self.interrupt()
 
     def write(self, text: str) -> None:
         if line := _plain(text).replace("\r", "\n").strip().rpartition("\n")[2]:
