@@ -190,6 +190,22 @@ def test_the_summary_tells_before_and_after():
     )
 
 
+def test_the_summary_ends_with_the_decision_and_what_the_release_check_has_against_the_model():
+    checks = [
+        {"name": "better at the task", "result": "passed", "why": "The tuned model is better."},
+        {"name": "nothing lost elsewhere", "result": "refused", "why": "12 of 120 probes, 50 before."},
+    ]
+    gate = {"result": "refused", "verdict": "Do not deploy this model.", "checks": checks}
+    summary = Summary("gql", Path("runs"), (), {**COMPARISON, "gate": gate}, "Fine-tune")
+    assert str(summary).splitlines()[3:] == [
+        "The tuned model is better. Training took 136 s.",
+        "Decision: Fine-tune",
+        "Release check: Do not deploy this model.",
+        "  nothing lost elsewhere: 12 of 120 probes, 50 before.",
+    ]
+    assert (summary.facts["release_check"], summary.facts["decision"]) == (gate, "Fine-tune")
+
+
 def test_the_summary_is_one_json_object():
     failed = NotebookRun("01_b", Path("k/01_b.ipynb"), "failed", 1.5, "cell [3]: DataError: no.")
     runs = (

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 from workbench.errors import DataError, SetupError
 from workbench.jsonl_log import JSON, read_text
@@ -386,6 +386,14 @@ class Summary:
     folder: Path
     runs: tuple[NotebookRun, ...]
     comparison: Mapping[str, JSON] | None
+    decision: str | None = None
+    """What 02_decide advised, in a sentence."""
+
+    @property
+    def release(self) -> Mapping[str, JSON]:
+        """What the release check said (result, verdict, checks); empty where none was made."""
+        found = (self.comparison or {}).get("gate")  # its name in the record since the first release
+        return found if isinstance(found, Mapping) else {}
 
     @property
     def facts(self) -> dict[str, JSON]:
@@ -395,7 +403,14 @@ class Summary:
             failed: dict[str, JSON] = {} if run.error is None else {"error": run.error, "path": str(run.path)}
             notebooks.append({"name": run.name, "status": run.status, "seconds": run.seconds, **failed})
         results = {name: (self.comparison or {}).get(name) for name in RESULTS}
-        return {"notebooks": notebooks, **results, "project": self.project, "folder": str(self.folder)}
+        judged: dict[str, JSON] = {"release_check": dict(self.release) or None, "decision": self.decision}
+        return {
+            "notebooks": notebooks,
+            **results,
+            **judged,
+            "project": self.project,
+            "folder": str(self.folder),
+        }
 
     def __str__(self) -> str:
         """Write the table for a shell: before, after, and how sure one can be."""
@@ -415,6 +430,16 @@ class Summary:
         first, second, third = (max(len(row[column]) for row in rows) for column in range(3))
         lines = [f"{row[0]:<{first}}  {row[1]:>{second}}  {row[2]:>{third}}" for row in rows]
         lines.append(f"{found['verdict']} Training took {found['training_seconds']:.0f} s.")
+        if self.decision:
+            lines.append(f"Decision: {self.decision}")
+        if self.release:
+            lines.append(f"Release check: {self.release['verdict']}")
+            checks = cast("Sequence[Mapping[str, str]]", self.release["checks"])
+            lines += [
+                f"  {check['name']}: {check['why']}"
+                for check in checks
+                if check["result"] != "passed" and check["why"] != found["verdict"]
+            ]
         return "\n".join(lines)
 
 
@@ -423,4 +448,12 @@ def summarize(project: Project, runs: Iterable[NotebookRun], folder: Path) -> Su
     ended = tuple(runs)
     compared = any(run.name == "06_evaluate" and run.status == "completed" for run in ended)
     entry = project.latest("comparison") if compared else None
-    return Summary(project.name, folder, ended, None if entry is None else entry.facts)
+    advised = any(run.name == "02_decide" and run.status == "completed" for run in ended)
+    decision = project.latest("decision") if advised else None
+    return Summary(
+        project.name,
+        folder,
+        ended,
+        None if entry is None else entry.facts,
+        None if decision is None else str(decision.facts["title"]),
+    )

@@ -188,7 +188,8 @@ def walk(road: Road) -> Walk:
 
 class TestRoad:
     def test_it_ends_with_one_json_object_on_stdout(self, walk: Walk):
-        assert walk.code == 0, walk.err
+        assert walk.code == 1, walk.err  # nano learns nothing in two epochs, and the release check says so
+        assert walk.summary["release_check"]["result"] == "refused"
         assert walk.out.count("\n") == 1
         assert [(ran["name"], ran["status"]) for ran in walk.summary["notebooks"]] == [
             (path.stem, "completed") for path in NOTEBOOKS
@@ -252,7 +253,7 @@ class TestRoad:
 
     def test_walking_it_again_starts_and_asks_nothing_twice(self, walk: Walk, road: Road):
         answers = (road.project.path / "answers.jsonl").read_bytes()
-        again = road.run(*SMALL)
+        again = road.run("--no-gate", *SMALL)
         out, err = again.communicate(timeout=600)
         assert again.returncode == 0, err
         assert out.startswith("12 held-out questions ")
