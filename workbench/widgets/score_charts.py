@@ -4,6 +4,7 @@ Models differ in marker and colour and are named beside each point; the numbers 
 """
 
 import html
+import textwrap
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ _COLOURS = (GREY, BLUE, VERMILLION, GREEN, PURPLE)
 _WIDTH, _LEFT, _RIGHT = 780, 150, 560  # pixels: of the whole, and where the axis begins and ends
 _ROW, _HEAD = 26, 44  # of a model, and above a measure's first
 _LETTERS = 20  # of a model's name
+_LINE = 120  # letters of a line below the heading
 
 
 def _look(place: int) -> tuple[str, str]:
@@ -62,7 +64,7 @@ class ScoreChart(Chart):
                         y=[html.escape(name)],
                         name=html.escape(name),
                         mode="markers+text",
-                        text=[f"{100 * one.score:.1f} %"],
+                        text=[f"{100 * one.score:.1f} % ({one.interval})"],
                         textposition="top center",
                         marker={"symbol": shape, "size": 11, "color": colour},
                         error_x={
@@ -78,9 +80,11 @@ class ScoreChart(Chart):
                 )
         built.update_xaxes(range=[-0.02, 1.02], tickformat=".0%", **AXIS)
         built.update_xaxes(title="score, with its 95 % interval", row=len(measured), col=1)
-        built.update_yaxes(autorange="reversed", **AXIS)
-        rows = len(measured) * len(self.comparison.models)
-        return laid_out(built, "The same questions, answered by each model", (), 130 + 60 * rows)
+        models = len(self.comparison.models)
+        built.update_yaxes(range=[models - 0.5, -0.9], automargin=True, **AXIS)
+        said = textwrap.wrap(self.comparison.verdict, _LINE)
+        height = 130 + 60 * models * len(measured)
+        return laid_out(built, "The same questions, answered by each model", said, height)
 
     @property
     def svg(self) -> str:
@@ -123,7 +127,7 @@ def score_chart(comparison: ModelComparison) -> ScoreChart:
 # The lengths of pairs: what a model could learn in place of quality.
 
 _BARS = 24
-_BASE = 150.0  # pixels from the top to the feet of the bars
+_BASE = 164.0  # pixels from the top to the feet of the bars
 
 
 @dataclass(frozen=True, repr=False)
@@ -192,7 +196,7 @@ class LengthChart(Chart):
         """The drawing, which stands on its own."""
         bars = self.bars
         x = Scale(min(bars[0][0], 0.0), max(bars[-1][1], 1.0), 40, _WIDTH - 40)
-        y = Scale(0.0, max(count for *_, count in bars) or 1, _BASE, 30)
+        y = Scale(0.0, max(count for *_, count in bars) or 1, _BASE, 44)
         parts = [text(0, 15, "How much longer the preferred answer is, in characters", weight=600)]
         for low, high, count in bars:
             if count:
@@ -200,7 +204,7 @@ class LengthChart(Chart):
                 path = f"M{left:.1f} {_BASE}V{top:.1f}H{right:.1f}V{_BASE}z"
                 parts.append(area(path, BLUE if low >= 0 else VERMILLION, 0.8))
                 parts.append(text((left + right) / 2, top - 4, f"{count}", "middle", size=10))
-        parts.append(stroke(f"M{x.at(0):.1f} 24V{_BASE}", GREY, 1, dash="2 3"))
+        parts.append(stroke(f"M{x.at(0):.1f} 38V{_BASE}", GREY, 1, dash="2 3"))
         parts += [text(x.at(tick), _BASE + 16, f"{tick:g}", "middle", size=11) for tick in x.ticks(8, 1.0)]
         parts += [text(x.at(0) - 8, _BASE + 34, "← the rejected is longer", "end", size=11)]
         parts += [text(x.at(0) + 8, _BASE + 34, "the preferred is longer →", size=11)]
