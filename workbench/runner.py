@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 # value means is for the notebook to say.
 
 NOTEBOOKS = ROOT / "notebooks"
+ROAD = ("00", "01", "02", "03", "04", "05", "06")
+"""The notebooks that a run executes unless others are named: from the first question to the verdict."""
 
 Value = str | int | float | bool | None
 """What a parameter can be: one YAML scalar."""
@@ -71,7 +73,8 @@ def plan(
 ) -> list[PlannedNotebook]:
     """Give each notebook the parameters it knows; a name that none of them knows is an error.
 
-    ``only`` picks notebooks by how their names begin (``"04"``); empty picks all. Settings of the task are
+    ``only`` picks notebooks by how their names begin (``"04"``); empty picks those from start to verdict
+    (``ROAD``), as further methods are trained only by who asks for them. Settings of the task are
     no parameters of a notebook; ``state`` sees to them.
     """
     from papermill import inspect_notebook
@@ -102,7 +105,7 @@ def plan(
             "project.task" in path.read_text(encoding="utf-8"),
         )
         for path in notebooks
-        if not only or path.name.startswith(tuple(only))
+        if path.name.startswith(tuple(only) or ROAD)
     ]
 
 
@@ -121,7 +124,7 @@ def state(project: Project, parameters: Mapping[str, Value]) -> Task:
     }
     stated = (project.path / TASK_FILE).is_file() or sample_task(project.name) is not None
     task = changed_task(project.task, given) if stated else state_task(project, given)
-    for name in filter(None, (task.grader, task.format_grader)):
+    for name in filter(None, (task.grader, task.format_grader, task.preference_grader)):
         grader(name)
     return task
 
