@@ -23,6 +23,7 @@ from workbench.dataset.dataset import counted
 from workbench.display import table
 from workbench.errors import SetupError
 from workbench.project import JSON, Project
+from workbench.training.lineage import recorded_method
 
 if TYPE_CHECKING:
     from workbench.dataset.dataset import Dataset
@@ -124,6 +125,8 @@ class JobSpec:
             "provider": provider,
             "training_sha256": self.training.sha256,
             "validation_sha256": self.validation.sha256 if self.validation else None,
+            "training_examples": len(self.training),
+            "trained_by": self.trained_by.name,
             "hyperparameters": self.sent_hyperparameters,
             "seed": self.seed,
             **{name: value for name, value in optional.items() if value is not None},
@@ -167,6 +170,7 @@ def file_name(dataset: "Dataset", role: str) -> str:
 
 # Facts of a job on record that are not how it was trained: what it is called, where it is, and its data.
 _NOT_SETTINGS = ("job_id", "content", "endpoint", "training_sha256", "validation_sha256")
+_NOT_SETTINGS += ("trained_by", "training_examples", "ancestors")
 
 
 class ExplainedHyperparameter(NamedTuple):
@@ -201,8 +205,9 @@ def explained_hyperparameters(spec: JobSpec) -> tuple[ExplainedHyperparameter, .
 
 
 def changes(spec: JobSpec, provider: str, project: Project) -> tuple[SpecChange, ...] | None:
-    """What is new in this request, setting by setting; ``None`` where no run is on record."""
-    last = project.latest("job")
+    """What is new beside the last run by the same method, setting by setting; ``None``: there is none."""
+    jobs, method = reversed(project.entries("job")), spec.trained_by.short
+    last = next((job for job in jobs if recorded_method(job.facts) == method), None)
     if last is None:
         return None
     sizes = _sizes(project, spec)
