@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from workbench.project import Project, open_project
+from workbench.training.lineage import lineage
 from workbench.widgets.lineage_chart import LineageChart, lineage_chart
 
 SFT = "nano.ft-aaaa"
@@ -48,6 +49,12 @@ def test_a_box_says_method_data_score_and_what_speaks_against_it(shop: Project):
     assert "answers the task worse than nano: 40 % against 80 % of 50 items" in words
     assert words.count("not tested") == 2
     assert 'd="M389.0 16.0m-3.4 -3.4l6.8 6.8m0 -6.8l-6.8 6.8"' in svg  # the cross in the corner
+
+
+def test_what_speaks_against_a_model_is_written_below_the_drawing(shop: Project):
+    html = lineage_chart(shop)._repr_html_()
+    assert "</svg><ul><li>✗ nano.ft-aaaa answers the task worse than nano: 40 % against 80 % of 50" in html
+    assert "<ul>" not in LineageChart(lineage(open_project("empty")))._repr_html_()
 
 
 def test_it_is_whole_xml_whatever_a_model_is_called(shop: Project):

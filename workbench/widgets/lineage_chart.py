@@ -1,7 +1,7 @@
 """The lineage of tuned models as a drawing: a box for each training, from the base models to the right.
 
 Each box has the method, the data, and the score with its interval; what the record says against a model is
-marked with a cross or a question mark, and stands in the table below. A static SVG, so it is there headless.
+marked with a cross or a question mark and written below. A static SVG, so it is there headless as well.
 """
 
 from dataclasses import dataclass
@@ -61,9 +61,14 @@ class LineageChart:
         return repr(self.lineage)
 
     def _repr_html_(self) -> str:
-        listed = self.lineage._repr_html_()
         drawing = self.svg if self.lineage.bases else ""
-        return f"{drawing}<details><summary>The same as a table</summary>{listed}</details>"
+        against = "".join(
+            f"<li>{'✗' if each.grave else '?'} {escape(step.model)} {escape(each.why)}</li>"
+            for step in self.lineage.steps
+            for each in step.drawbacks
+        )
+        folded = f"<details><summary>The same as a table</summary>{self.lineage._repr_html_()}</details>"
+        return f"{drawing}<ul>{against}</ul>{folded}" if against else drawing + folded
 
 
 def lineage_chart(
