@@ -167,7 +167,7 @@ def test_a_cancellation_in_json(job: str):
 def stacked(home: Path, ends: Callable[..., str]) -> tuple[str, str]:
     """A job on the service alone, and one on top of its model that is on record; their ids."""
     below = ends("succeeded", fine_tuned_model="nano.ft-1")
-    facts = {"model": "nano.ft-1", "trained_by": "dpo", "training_examples": 40}
+    facts = {"model": "nano.ft-1", "method": "dpo", "training_examples": 40}
     open_project("gql").record("job", job_id="ftjob-2", **facts)
     return below, "ftjob-2"
 

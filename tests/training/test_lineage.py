@@ -29,7 +29,7 @@ def shop(home: Path) -> Project:
 
 
 def job(project: Project, digit: str, model: str, method: str = "supervised", **more: object) -> None:
-    facts = {"model": model, "provider": "azure", "trained_by": method, "training_examples": 300}
+    facts = {"model": model, "provider": "azure", "method": method, "training_examples": 300}
     project.record("job", job_id=f"ftjob-{digit * 4}", **facts | more)
 
 
@@ -201,14 +201,24 @@ def test_a_healthy_curve_speaks_against_nothing(shop: Project):
     assert against(shop, SFT) == []
 
 
-def test_preferences_that_cost_more_than_five_points_of_the_task_made_it_worse(shop: Project):
+def judged(project: Project, after: float, kept: str) -> None:
+    """What 08_preferences records: a tone reached, and what became of the task."""
+    change = {"outcome": "worse", "difference": after - 0.92, "low": -0.5, "high": 0.0}
+    found = {"from_the_first": {"outcome": "better", "difference": after - 0.5}, "last_step": change}
+    scores = {name: {"score": s, "low": s, "high": s} for name, s in (("SFT", 0.92), ("SFT + DPO", after))}
+    measures = {"tone": {"scores": scores, **found}, "team": {"scores": scores, "kept": kept, **found}}
+    measures["team"]["grader"] = "team"
+    facts = {"aim": "tone", "measures": measures, "items": 120, "tuned_model": DPO, "outcome": "reached"}
+    project.record("preference", job_id="ftjob-bbbb", **facts)
+
+
+def test_preferences_that_cost_more_of_the_task_than_the_margin_made_it_worse(shop: Project):
     job(shop, "b", BASE, "dpo")
-    scores = {"task_score_before": 0.92, "preferred_share_before": 0.0, "preferred_share_after": 1.0}
-    shop.record("preference_comparison", model=DPO, job_id="ftjob-bbbb", task_score_after=0.875, **scores)
+    judged(shop, 0.9, "not worse")
     assert against(shop, DPO) == []
-    shop.record("preference_comparison", model=DPO, job_id="ftjob-bbbb", task_score_after=0.56, **scores)
-    lost = "56 % where the model before it had 92 %"
-    assert against(shop, DPO) == [(True, f"paid for the preferred style with the task: {lost}")]
+    judged(shop, 0.56, "worse")
+    assert against(shop, DPO) == [(True, "paid for tone with team: 92 % → 56 % of 120 items")]
+    assert str(lineage(shop).steps[0].scores[0]) == "56 % (56–56)"
 
 
 # The real service: SFT, and on top of it DPO

@@ -165,7 +165,7 @@ def test_how_the_tuned_model_was_made_is_said_and_what_speaks_against_it_stops_t
         f"How {TUNED} was made is not known: no job on the record of project dogs "
         "made it, and no job that the service lists did",
     )
-    project.record("job", job_id="ftjob-0a1b2c3d", model=MINI, trained_by="supervised", training_examples=60)
+    project.record("job", job_id="ftjob-0a1b2c3d", model=MINI, method="supervised", training_examples=60)
     diagnosis = {"verdict": "diverged", "title": "The training diverged", "flags": {}}
     project.record("curve", job_id="ftjob-0a1b2c3d", fine_tuned_model=TUNED, diagnosis=diagnosis)
     stopped = plan(azure, PAIRS, model=TUNED, project=project)

@@ -17,7 +17,7 @@ SFT = "nano.ft-aaaa"
 def shop(home: Path) -> Project:
     project = open_project("shop")
     for digit, model, method in (("a", "nano", "supervised"), ("b", SFT, "dpo"), ("c", SFT, "reinforcement")):
-        facts = {"model": model, "trained_by": method, "training_examples": 40}
+        facts = {"model": model, "method": method, "training_examples": 40}
         project.record("job", job_id=f"ftjob-{digit * 4}", **facts)
     facts = {"tuned_low": 0.3, "tuned_high": 0.5, "items": 50, "grader": "g", "difference": -0.4}
     facts |= {"base_model": "nano", "base_score": 0.8, "tuned_score": 0.4, "outcome": "worse"}
@@ -58,7 +58,7 @@ def test_what_speaks_against_a_model_is_written_below_the_drawing(shop: Project)
 
 
 def test_it_is_whole_xml_whatever_a_model_is_called(shop: Project):
-    shop.record("job", job_id="ftjob-dddd", model="<b>&\x00", trained_by="supervised")
+    shop.record("job", job_id="ftjob-dddd", model="<b>&\x00", method="supervised")
     ElementTree.fromstring(lineage_chart(shop).svg)
 
 

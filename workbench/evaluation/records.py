@@ -6,19 +6,27 @@ A file apart because only notebooks call it: nothing else writes into a project 
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workbench.catalog.providers import provider_of
 from workbench.decide.situation import Value, situation
-from workbench.errors import DataError
+from workbench.display import Facts
+from workbench.errors import DataError, SetupError
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.failures import Failures, Labels
 from workbench.evaluation.graders.grader_types import needs
+from workbench.evaluation.model_comparison import Candidate
 from workbench.evaluation.prompt_comparison import PromptComparison
+from workbench.evaluation.prompts import Prompt
 from workbench.evaluation.ratings import Ratings
-from workbench.project import JSON, Entry, Project
+from workbench.project import JSON, STARTED_BY, SUPERVISED, Entry, Project
 
 if TYPE_CHECKING:
+    from openai import OpenAI
+
     from workbench.evaluation.compare import Comparison
+    from workbench.evaluation.model_comparison import ModelComparison
     from workbench.evaluation.release_check import ReleaseCheck
 
 # The measurements of the baseline that "should we fine-tune?" is decided by.
@@ -137,7 +145,108 @@ def comparisons_made(project: Project, tuned_model: str) -> int:
     The best of many scores too high, so a comparison is corrected for all of them.
     """
     judged = {str(entry.facts["tuned_model"]) for entry in project.entries("comparison")}
+    judged |= {str(entry.facts["tuned_model"]) for entry in project.entries("preference")}
     return len(judged | {tuned_model})
+
+
+@dataclass(frozen=True, repr=False)
+class TrainedModel(Facts):
+    """A model that a job of this project has trained, as the record and the service have it."""
+
+    caption = "The model to go on from"
+    model: str
+    base: str
+    """What it was trained from."""
+    job_id: str
+    judged: str
+    """What 06_evaluate found of it."""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The model, where it comes from, and whether it is any good."""
+        return {
+            "model": self.model,
+            "trained from": self.base,
+            "by job": self.job_id,
+            "06_evaluate says": self.judged,
+        }
+
+
+def trained_model(client: "OpenAI", project: Project, method: str = SUPERVISED) -> TrainedModel:
+    """The model of the project's newest job by this method, to go on from.
+
+    Raises ``SetupError`` where there is no such job, where it has not succeeded, and where the service knows
+    the job or its model no more.
+    """
+    import openai
+
+    job_id, notebook = str(project.need_job(method).facts["job_id"]), STARTED_BY[method]
+    service = provider_of(client).name
+    try:
+        job = client.fine_tuning.jobs.retrieve(job_id)
+    except openai.NotFoundError:
+        raise SetupError(
+            f"{service} knows no job {job_id}, which {notebook} started for project {project.name}: it was "
+            f"deleted there, or it ran at another service. Run {notebook} again, here."
+        ) from None
+    if job.status != "succeeded" or job.fine_tuned_model is None:
+        way_out = f"run {notebook} again" if job.finished_at or job.error else f"wait for it in {notebook}"
+        raise SetupError(f"Job {job_id} is {job.status}, so there is no model to go on from; {way_out}.")
+    model = job.fine_tuned_model
+    try:
+        client.models.retrieve(model)
+    except openai.NotFoundError:
+        raise SetupError(
+            f"The model {model}, which {notebook} trained for project {project.name}, is not at {service} "
+            f"any more. Train it again: run {notebook} with another SEED, as the same job would be found "
+            "again and not repeated."
+        ) from None
+    verdicts = [
+        str(entry.facts["verdict"])
+        for entry in project.entries("comparison")
+        if entry.facts.get("tuned_model") == model
+    ]
+    judged = verdicts[-1] if verdicts else "not judged yet; run 06_evaluate to know whether it is better"
+    return TrainedModel(model, job.model, job_id, judged)
+
+
+def models_beside(project: Project, before: TrainedModel, after: str) -> dict[str, Candidate]:
+    """The three to compare: base, the model gone on from, and the one that came of it.
+
+    The base model is asked with the best prompt of 01_baseline, with the short one where none was measured.
+    """
+    base, baseline = Candidate(before.base, Prompt("short")), project.latest("baseline")
+    if baseline is not None and baseline.facts.get("model") == before.base:
+        best = Evaluation.load(project.path / str(baseline.facts["best_evaluation"]))
+        base = Candidate(before.base, best.prompt)
+    short = Prompt("short")
+    return {"base": base, "SFT": Candidate(before.model, short), "SFT + DPO": Candidate(after, short)}
+
+
+def record_preference(
+    project: Project, comparison: "ModelComparison", *, job_id: str, training_seconds: float, **more: JSON
+) -> Entry:
+    """Keep what a preference job reached and cost: the verdict, all scores, and every answer in files.
+
+    ``more``: where the pairs came from, and how many there were.
+    """
+    files: dict[str, JSON] = {}
+    for measure, evaluations in comparison.measured.items():
+        for place, (name, side) in enumerate(evaluations.items()):
+            file = f"evaluations/{job_id}/{measure}-{place}.jsonl".replace(" ", "_")
+            project.save(file, side.to_jsonl())
+            files[f"{measure}, {name}"] = file
+    facts = {name: _finite(value) for name, value in comparison.facts.items()}
+    tuned = comparison.measured[comparison.aim][comparison.models[-1]].model
+    return project.record(
+        "preference",
+        **facts,
+        tuned_model=tuned,
+        job_id=job_id,
+        training_seconds=training_seconds,
+        evaluations=files,
+        **more,
+    )
 
 
 def record_comparison(

@@ -10,21 +10,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from workbench.catalog.methods import METHODS, method_of
 from workbench.catalog.models import base_name
 from workbench.dataset.dataset import counted
 from workbench.display import table
 from workbench.errors import DataError
-from workbench.project import JSON, Entry, Project
+from workbench.project import JSON, SUPERVISED, Entry, Project
 
 if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types.fine_tuning import FineTuningJob
 
-ACCEPTABLE = 0.05
-"""The loss of task score from a preference job up to which its model counts as no worse (ours)."""
+_TESTS = ("comparison", "preference", "reinforcement")
+"""What 06_evaluate, 08_preferences and 09_reinforcement record of a model that they judged."""
 _CHECKPOINT = re.compile(r":ckpt-step-\d+$")
 
 
@@ -63,6 +63,18 @@ def score_of(facts: Mapping[str, JSON]) -> Score:
     )
 
 
+def _kept_score(facts: Mapping[str, JSON]) -> Score:
+    """The score at the task of a model that was trained for another aim, such as a tone."""
+    measures: Mapping[str, Any] = facts["measures"]  # type: ignore[assignment]
+    task = next((name for name in measures if name != facts["aim"]), str(facts["aim"]))
+    of_task = measures[task]
+    *_, found = of_task["scores"].values()
+    change = of_task["from_the_first"]
+    ends = (found["score"], found["low"], found["high"])
+    items, grader = int(cast(int, facts["items"])), str(of_task["grader"])
+    return Score(str(facts["tuned_model"]), *ends, items, grader, change["difference"], change["outcome"])
+
+
 def numbers(facts: Mapping[str, JSON]) -> dict[str, float]:
     """The facts that are numbers."""
     return {name: float(value) for name, value in facts.items() if isinstance(value, int | float)}
@@ -88,10 +100,11 @@ def drawbacks(entries: Sequence[Entry], model: str, job_id: str | None = None) -
     """What the record says against this model: its newest comparisons, and the curve of its job."""
     newest = {entry.kind: entry for entry in entries if _is_about(entry.facts, model, job_id)}
     found = list[Drawback]()
-    if "comparison" in newest:
-        found += _of_comparison(newest["comparison"])
-    if "preference_comparison" in newest:
-        found += _of_preferences(newest["preference_comparison"])
+    for kind in ("comparison", "reinforcement"):
+        if kind in newest:
+            found += _of_comparison(newest[kind])
+    if "preference" in newest:
+        found += _of_preference(newest["preference"])
     curves = (entry for entry in reversed(entries) if entry.kind == "curve")
     if curve := next((entry for entry in curves if entry.facts.get("job_id") == job_id), None):
         found += _of_curve(curve, model)
@@ -123,11 +136,19 @@ def _of_comparison(entry: Entry) -> Iterator[Drawback]:
                 yield Drawback(False, f"was graded by a grader that is not to be trusted ({day})")
 
 
-def _of_preferences(entry: Entry) -> Iterator[Drawback]:
-    before, after = map(numbers(entry.facts).get, ("task_score_before", "task_score_after"))
-    if before is not None and after is not None and before - after > ACCEPTABLE:
-        lost = f"{100 * after:.0f} % where the model before it had {100 * before:.0f} %"
-        yield Drawback(True, f"paid for the preferred style with the task: {lost} ({entry.at[:10]})")
+def _of_preference(entry: Entry) -> Iterator[Drawback]:
+    aim, measures = entry.facts.get("aim"), entry.facts.get("measures")
+    for measure, found in measures.items() if isinstance(measures, Mapping) else ():
+        if measure == aim or not isinstance(found, Mapping) or found.get("kept") != "worse":
+            continue
+        scores = [_share(each) for each in found["scores"].values()][-2:]
+        lost = f"{' → '.join(scores)} of {entry.facts.get('items')} items"
+        yield Drawback(True, f"paid for {aim} with {measure}: {lost} ({entry.at[:10]})")
+
+
+def _share(score: JSON) -> str:
+    value = score.get("score") if isinstance(score, Mapping) else None
+    return f"{100 * value:.0f} %" if isinstance(value, int | float) else "not known"
 
 
 def _of_curve(entry: Entry, model: str) -> Iterator[Drawback]:
@@ -386,18 +407,22 @@ def _maker(jobs: Mapping[str, _Job], model: str) -> str | None:
 def _recorded(entries: Sequence[Entry]) -> dict[str, _Job]:
     """The jobs on record by their ids, and those that a stacked job's entry tells of, the oldest first."""
     sizes = {
-        entry.facts.get("training_sha256"): entry.facts.get("training_examples")
+        entry.facts["training_sha256"]: entry.facts["training_examples"]
         for entry in entries
-        if entry.kind == "dataset"
+        if {"training_sha256", "training_examples"} <= entry.facts.keys()
     }
     jobs: dict[str, _Job] = {}
     for entry in entries:
         facts, id = entry.facts, str(entry.facts.get("job_id"))
         if entry.kind == "job" and id not in jobs:
-            size = facts.get("training_examples", sizes.get(facts.get("training_sha256")))
+            size = facts.get(
+                "training_examples", sizes.get(facts.get("training_sha256"))
+            )  # older: by its data
             examples = size if isinstance(size, int) else None
-            jobs[id] = _Job(id, str(facts["model"]), recorded_method(facts), entry.at, examples)
-        elif entry.kind in ("curve", "comparison") and id in jobs:
+            method = METHODS.get(str(facts.get("method", SUPERVISED)))
+            short = method.short if method else str(facts["method"])
+            jobs[id] = _Job(id, str(facts["model"]), short, entry.at, examples)
+        elif entry.kind in ("curve", *_TESTS) and id in jobs:
             kept = facts.get("checkpoints")
             names = [*(kept if isinstance(kept, Sequence) and not isinstance(kept, str) else ())]
             names += [facts.get("tuned_model"), facts.get("fine_tuned_model")]
@@ -412,12 +437,6 @@ def _recorded(entries: Sequence[Entry]) -> dict[str, _Job]:
                 job.made.append(str(each["model"]))
                 jobs[id] = job
     return jobs
-
-
-def recorded_method(facts: Mapping[str, JSON]) -> str:
-    """The short name of the method of a job on record; older records name only one that is not usual."""
-    name = facts.get("trained_by") or facts.get("method") or "supervised"
-    return METHODS[str(name)].short if str(name) in METHODS else str(name)
 
 
 def _add_listed(jobs: dict[str, _Job], client: "OpenAI") -> None:
@@ -449,8 +468,8 @@ def _step(
     if job is None:
         return LineageStep(key, base_name(key), depth, drawbacks=drawbacks(entries, key))
     model = asked if asked is not None and asked.lower() in map(str.lower, job.made) else job.name
-    tested = (entry.facts for entry in entries if entry.kind == "comparison")
-    scores = [score_of(facts) for facts in tested if facts.get("job_id") == job.id]
+    tested = [entry for entry in entries if entry.kind in _TESTS and entry.facts.get("job_id") == job.id]
+    scores = [_kept_score(entry.facts) if "aim" in entry.facts else score_of(entry.facts) for entry in tested]
     return LineageStep(
         model,
         job.model,
