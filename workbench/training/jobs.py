@@ -25,6 +25,7 @@ from workbench.dataset.repair.repair import Repair
 from workbench.errors import DataError
 from workbench.project import JSON, Entry, Project
 from workbench.settings import home
+from workbench.training.lineage import is_tuned, lineage
 from workbench.training.spec import METADATA_KEY, JobSpec, file_name
 
 if TYPE_CHECKING:
@@ -216,8 +217,16 @@ def start_or_find(client: "OpenAI", spec: JobSpec, *, project: "Project | None" 
         new = {"job_id": job.id, "content": spec.content}
         if project and not any(new.items() <= entry.facts.items() for entry in project.entries("job")):
             endpoint = client.base_url.netloc.decode()
-            project.record("job", **new, endpoint=endpoint, **spec.facts(service.name))
+            more = spec.facts(service.name) | _ancestors(client, spec, project)
+            project.record("job", **new, endpoint=endpoint, **more)
     return job
+
+
+def _ancestors(client: "OpenAI", spec: JobSpec, project: Project) -> Mapping[str, JSON]:
+    """How the model that the job starts from was made, to be on record whatever the service forgets."""
+    if not is_tuned(spec.model):
+        return {}
+    return {"ancestors": [step.facts for step in lineage(project, client, model=spec.model).steps]}
 
 
 def known_job(client: "OpenAI", spec: JobSpec, *, project: "Project | None" = None) -> "FineTuningJob | None":
