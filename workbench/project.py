@@ -25,6 +25,13 @@ from workbench.settings import DATA, VERSION, home
 from workbench.task import TASK_FILE, Setting, Task, read_task, sample_task, stated_task, task_file
 
 
+SUPERVISED = "supervised"
+STARTED_BY = MappingProxyType(
+    {SUPERVISED: "04_launch", "dpo": "08_preferences", "reinforcement": "09_reinforcement"}
+)
+"""The notebook that starts a job, by the method it trains by; a job on record without one is supervised."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One line of the record: what kind of thing happened, when, and its facts."""
@@ -82,6 +89,19 @@ class Project:
         if entry is None:
             raise SetupError(f"Project {self.name} has no {kind} yet; run {notebook} first.")
         return entry
+
+    def latest_job(self, method: str = SUPERVISED) -> Entry | None:
+        """The newest job on record that trains by this method, if there is one."""
+        jobs = reversed(self.entries("job"))
+        return next((job for job in jobs if job.facts.get("method", SUPERVISED) == method), None)
+
+    def need_job(self, method: str = SUPERVISED) -> Entry:
+        """The newest job on record that trains by this method; without one, say which notebook starts it."""
+        job = self.latest_job(method)
+        if job is None:
+            what = "job" if method == SUPERVISED else f"{method} job"
+            raise SetupError(f"Project {self.name} has no {what} yet; run {STARTED_BY[method]} first.")
+        return job
 
     def lock(self, name: str, sha256: str) -> None:
         """Remember the checksum of ``name`` (the test set), and refuse any other from now on.

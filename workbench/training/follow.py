@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import openai
 
+from workbench.catalog.methods import method_of
 from workbench.display import table
 from workbench.errors import SetupError
+from workbench.project import STARTED_BY
 from workbench.training.curve import REWARD, Curve
 from workbench.training.curve_files import read_curve
 from workbench.training.jobs import hinted
@@ -243,7 +245,8 @@ def job_result(progress: "Progress") -> JobResult:
         how = {"failed": "failed", "cancelled": "was cancelled"}.get(job.status, f"is {job.status}")
         message = job.error.message if job.error else ""
         reason = f" ({hinted(message).removesuffix('.')})" if message else ""
-        way_out = "run 04_launch again" if progress.ended else "wait for it in 04_launch"
+        notebook = STARTED_BY[method_of(job).name]
+        way_out = f"run {notebook} again" if progress.ended else f"wait for it in {notebook}"
         raise SetupError(f"Job {job.id} {how}{reason}; {way_out}.")
     started = next((e.created_at for e in progress.events if e.message in STARTED), job.created_at)
     seconds = job.finished_at - started

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import openai
 
@@ -45,12 +45,14 @@ def keep_data(
     source: str | Path,
     report: Report,
     repairs: Sequence[Repair] = (),
+    kind: Literal["dataset", "pairs", "prompts"] = "dataset",
 ) -> Entry:
     """Save the two files and every change behind them, and write down which bytes they are.
 
     They lie in a folder of their own, named by their content, so that what a later run is trained on never
     takes the place of what an earlier one was. The changes hold what was replaced, personal data too;
-    they stay in the project's folder.
+    they stay in the project's folder. ``kind`` is what the record calls the data: those of 04_launch, or
+    the pairs or prompts of a further method, which must not take their place.
     """
     both = hashlib.sha256(f"{training.sha256} {validation.sha256}".encode()).hexdigest()
     folder = f"data/{both[:12]}"
@@ -63,7 +65,7 @@ def keep_data(
         project.save(f"{folder}/repair-{number}.jsonl", changes_to_jsonl(repair.changes))
     made = [repair.record for repair in repairs]
     evidence = data_evidence(report)
-    return project.record("dataset", **facts, repairs=made, problems=report.counts, evidence=evidence)
+    return project.record(kind, **facts, repairs=made, problems=report.counts, evidence=evidence)
 
 
 def data_evidence(report: Report) -> Mapping[str, JSON]:

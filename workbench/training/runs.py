@@ -291,7 +291,8 @@ def runs(project: "Project", client: "OpenAI | None" = None) -> Runs:
     jobs: dict[str, Entry] = {}
     for entry in project.entries("job"):
         jobs.setdefault(str(entry.facts["job_id"]), entry)
-    datasets = {entry.facts.get("training_sha256"): entry.facts for entry in project.entries("dataset")}
+    kept = (*project.entries("dataset"), *project.entries("pairs"))
+    datasets = {entry.facts.get("training_sha256"): entry.facts for entry in kept}
     curves, comparisons = _by_job(project.entries("curve")), _by_job(project.entries("comparison"))
     found = []
     for number, (id, job) in enumerate(jobs.items(), start=1):
