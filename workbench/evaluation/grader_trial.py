@@ -424,7 +424,8 @@ def _bad_answers(trial: Trial) -> Check:
     if not high:
         return Check(name, "passed" if bad else "open", f"all {len(bad)} of them do.")
     worst = max(high, key=lambda each: each.grade.score)
-    why = f"{len(high)} of {len(bad)} do not; {worst.case.name} earns {worst.grade.score:g} at {worst.case.example.origin}."
+    earned = f"{worst.case.name} earns {worst.grade.score:g} at {worst.case.example.origin}"
+    why = f"{len(high)} of {len(bad)} do not; {earned}."
     return Check(name, "refused", why)
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -174,7 +175,7 @@ def calibrated(scores: Sequence[float]) -> Threshold | None:
     middle = fmean(FAILING)
     each = [
         Threshold(_shortest(below, value), sum(score < value for score in scores) / len(scores))
-        for below, value in zip(values, values[1:], strict=False)
+        for below, value in pairwise(values)
     ]
     return min(each, key=lambda one: abs(one.failing - middle))
 
@@ -315,8 +316,8 @@ class PassRates(Shown):
         groups = self._groups
         if self.level == "cannot start":
             return (
-                f"Reinforcement cannot start: {self._measured}, but only {groups}, as most prompts always pass "
-                "or never do. Leave out what always passes, and make what never passes easier, or do "
+                f"Reinforcement cannot start: {self._measured}, but only {groups}, as most prompts always "
+                "pass or never do. Leave out what always passes, and make what never passes easier, or do "
                 "supervised fine-tuning first."
             )
         if self.level == "good":
