@@ -2,12 +2,14 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from workbench import runner
 from workbench.errors import DataError
 from workbench.runner import NotebookRun, Summary, execute, plan, read_parameters
 
@@ -161,6 +163,23 @@ def test_a_kernel_that_dies_fails_its_notebook_quietly(tmp_path: Path, capfd: py
     assert capfd.readouterr().err == ""
 
 
+def test_an_interrupt_that_the_kernel_did_not_hear_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(runner, "INTERRUPT_AGAIN", 1)
+    deaf = "import os, signal, time\nhandler = signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    pressed = "os.kill(os.getppid(), signal.SIGINT)\ntime.sleep(0.5)"
+    write(
+        tmp_path / "00_a.ipynb",
+        "N = 1",
+        f"{deaf}\n{pressed}\nsignal.signal(signal.SIGINT, handler)\ntime.sleep(60)",
+    )
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(execute(plan({}, folder=tmp_path), tmp_path))
+    assert time.monotonic() - started < 50
+
+
 def test_the_summary_tells_before_and_after():
     runs = (NotebookRun("06_evaluate", Path("06_evaluate.ipynb"), "completed", 9.5),)
     assert str(Summary("gql", Path("runs"), runs, COMPARISON)) == (
@@ -169,6 +188,22 @@ def test_the_summary_tells_before_and_after():
         "SmolLM2.ft-1, short     90.0 %   84 % to 94 %\n"
         "The tuned model is better. Training took 136 s."
     )
+
+
+def test_the_summary_ends_with_the_decision_and_what_the_release_check_has_against_the_model():
+    checks = [
+        {"name": "better at the task", "result": "passed", "why": "The tuned model is better."},
+        {"name": "nothing lost elsewhere", "result": "refused", "why": "12 of 120 probes, 50 before."},
+    ]
+    gate = {"result": "refused", "verdict": "Do not deploy this model.", "checks": checks}
+    summary = Summary("gql", Path("runs"), (), {**COMPARISON, "gate": gate}, "Fine-tune")
+    assert str(summary).splitlines()[3:] == [
+        "The tuned model is better. Training took 136 s.",
+        "Decision: Fine-tune",
+        "Release check: Do not deploy this model.",
+        "  nothing lost elsewhere: 12 of 120 probes, 50 before.",
+    ]
+    assert (summary.facts["release_check"], summary.facts["decision"]) == (gate, "Fine-tune")
 
 
 def test_the_summary_is_one_json_object():

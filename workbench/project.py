@@ -24,7 +24,6 @@ from workbench.jsonl_log import JSON as JSON
 from workbench.settings import DATA, VERSION, home
 from workbench.task import TASK_FILE, Setting, Task, read_task, sample_task, stated_task, task_file
 
-
 SUPERVISED = "supervised"
 STARTED_BY = MappingProxyType(
     {SUPERVISED: "04_launch", "dpo": "08_preferences", "reinforcement": "09_reinforcement"}

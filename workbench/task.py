@@ -74,6 +74,14 @@ class Task(Facts):
         "a second grader: is the answer well formed, right or not?", kind="grader", parameter="VALID"
     )
     well_formed: str | None = _stated("what is wrong with a well-formed wrong answer, if always the same")
+    preference_pairs: str | None = _stated(
+        "pairs of a better and a worse answer to learn a preference from, such a file", kind="file"
+    )
+    preferred: str | None = _stated("the column of such a file with the better answer")
+    rejected: str | None = _stated("the column of such a file with the worse answer")
+    preference_grader: str | None = _stated(
+        "a grader of what is preferred beside being right: a tone, a style", kind="grader"
+    )
     target: float = _stated("the score that is good enough, from 0 to 1", kind="share", default=0.85)
     budget: float | None = _stated("US dollars that one training job may cost", kind="dollars")
     provider: str | None = _stated('"local", "azure" or "openai", for this project')
@@ -113,6 +121,28 @@ class Task(Facts):
     def read_validation(self) -> "Dataset | None":
         """Read the validation examples, where the task has any."""
         return None if self.validation is None else self._read(self.validation)
+
+    def read_pairs(self) -> "Dataset":
+        """Read the preference pairs; the question's column is guessed where they have none of that name."""
+        from workbench.dataset.read import column_names, read
+
+        if self.preference_pairs is None:
+            raise DataError(
+                f"{self.stated_in} names no file of pairs; add a line like preference_pairs = "
+                '"pairs.csv" with the columns preferred and rejected, or take another source of pairs.'
+            )
+        names = column_names(self.preference_pairs)
+        known = names is None or self.question in names or "{" in (self.question or "")
+        asked = self.question if known else None
+        columns = {"preferred": self.preferred, "rejected": self.rejected}
+        pairs = read(self.preference_pairs, question=asked, system=self.system, **columns)
+        if any(example.method != "dpo" for example in pairs):
+            has = f"; it has {', '.join(names)}" if names else ""
+            raise DataError(
+                f"{pairs.name} holds no preference pairs: name the columns with the better and the worse "
+                f"answer, preferred and rejected, in {self.stated_in.name}{has}."
+            )
+        return pairs
 
     @property
     def facts(self) -> dict[str, Setting]:
@@ -330,6 +360,8 @@ def _columns(task: Task) -> tuple[str | None, str | None]:
     """
     from workbench.dataset.read import read_header
 
+    if task.preference_pairs is not None:
+        task.read_pairs()
     examples = read_header(task.examples, question=task.question, answer=task.answer)
     columns = {"question": examples.question, "answer": examples.answer}
     test = read_header(task.test, **columns)

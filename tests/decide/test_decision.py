@@ -224,9 +224,9 @@ def test_it_reads_as_a_verdict_a_reason_and_a_next_step():
         "demonstrations (SFT)."
     )
     html = decision._repr_html_()
-    assert html.startswith("<p style=")
+    assert html.startswith('<div class="mathjax_ignore"><p style=')
     assert "Not yet: repair the data first</p>" in html
-    assert "<details><summary>The rules, in their order</summary><table>" in html
+    assert "<details><summary>The rules, in their order</summary><table class=" in html
 
 
 def test_its_facts_are_json():

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob
 
     from workbench.training.alerts import Alert
-    from workbench.training.control import Verb
-    from workbench.training.follow import Progress
+    from workbench.training.follow import Progress, Verb
 
 FAILED, CANCELLED, INTERRUPTED = 1, 3, 130
 LAST_EVENTS = 5
@@ -58,8 +57,7 @@ def list_jobs(
 def show(job: Job, provider: Provider = None, as_json: AsJson = False) -> None:
     """Show how a job stands: its curve, its last events, and what can be done to it."""
     from workbench.training.alerts import alerts_now
-    from workbench.training.control import choices
-    from workbench.training.follow import follow
+    from workbench.training.follow import choices, follow
 
     client = connect(provider)
     now = next(follow(client, job))
@@ -118,7 +116,7 @@ def _add_control(verb: "Verb", meaning: str) -> None:
     """Offer a command that does one thing to a job, and says what it costs."""
 
     def control(job: Job, provider: Provider = None, as_json: AsJson = False) -> None:
-        from workbench.training.control import change_job, choices
+        from workbench.training.follow import change_job, choices
 
         client = connect(provider)
         before = choices(client, client.fine_tuning.jobs.retrieve(job))

@@ -263,7 +263,8 @@ class Claims:
         )
         caption = f'<caption style="text-align:left">{escape(_CLAIMED)}</caption>'
         return (
-            f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f'<table class="mathjax_ignore">'
+            f"{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
             f"<p>The pages themselves go on with: {_links(NEXT_STEPS)}.</p>"
         )
 

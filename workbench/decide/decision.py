@@ -260,11 +260,12 @@ class Decision:
         parts += [f"<p>{escape(self.reason)}</p>"]
         parts += [f"<p><b>{when}:</b> {escape(step)}</p>" for when, step in self._steps.items()]
         weighed = (f"<li><b>{name}.</b> {escape(sentence)}</li>" for name, sentence in self.weighed.items())
-        return "".join([*parts, "<ul>", *weighed, "</ul>"])
+        return "".join(['<div class="mathjax_ignore">', *parts, "<ul>", *weighed, "</ul></div>"])
 
     def _repr_html_(self) -> str:
         lists = (
-            f"<p><b>{heading}</b></p><ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+            f'<div class="mathjax_ignore"><p><b>{heading}</b></p>'
+            f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul></div>"
             for heading, items in self._lists
         )
         folded = (
