@@ -7,15 +7,16 @@ apart, and one verdict. Nothing here asks a model.
 """
 
 import math
+import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from workbench.dataset.dataset import counted
+from workbench.dataset.dataset import Dataset, counted
 from workbench.display import Shown, Table
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation, Item
@@ -431,6 +432,14 @@ def pass_rates(sampled: Evaluation, *, compute_multiplier: float | None = None) 
             "temperature=1.0."
         )
     return PassRates(sampled, max(2, round(GROUP * (compute_multiplier or 1.0))))
+
+
+def drawn(prompts: Dataset, most: int | None, *, seed: int = 0) -> Dataset:
+    """So many of the prompts, at random, in their order; all of them for ``None``, or where there are fewer."""
+    if most is None or most >= len(prompts):
+        return prompts
+    places = sorted(random.Random(seed).sample(range(len(prompts)), max(most, 1)))
+    return replace(prompts, examples=tuple(prompts[place] for place in places))
 
 
 def require(rates: PassRates, quality: GraderQuality | None = None, *, anyway: bool = False) -> str:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from workbench.catalog.models import base_name
 from workbench.decide.situation import Value, situation
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation
@@ -19,7 +20,10 @@ from workbench.project import JSON, Entry, Project
 
 if TYPE_CHECKING:
     from workbench.evaluation.compare import Comparison
+    from workbench.evaluation.grader_trial import GraderQuality
+    from workbench.evaluation.pass_rates import PassRates
     from workbench.evaluation.release_check import ReleaseCheck
+    from workbench.evaluation.reward_hacking import HackingSigns
 
 # The measurements of the baseline that "should we fine-tune?" is decided by.
 #
@@ -136,8 +140,14 @@ def comparisons_made(project: Project, tuned_model: str) -> int:
 
     The best of many scores too high, so a comparison is corrected for all of them.
     """
-    judged = {str(entry.facts["tuned_model"]) for entry in project.entries("comparison")}
+    kinds = ("comparison", "reinforcement")
+    judged = {str(entry.facts["tuned_model"]) for kind in kinds for entry in project.entries(kind)}
     return len(judged | {tuned_model})
+
+
+def stages(started_from: str, tuned: str) -> tuple[str, ...]:
+    """The models on the way to a tuned one, each once: the base, the one its job started from, itself."""
+    return tuple(dict.fromkeys((base_name(started_from), started_from, tuned)))
 
 
 def record_comparison(
@@ -149,6 +159,35 @@ def record_comparison(
     release: "ReleaseCheck | None" = None,
 ) -> Entry:
     """Keep both evaluations, those of each job in files of their own, the verdict and the release check's."""
+    facts = _kept_comparison(project, comparison, job_id)
+    facts |= {} if release is None else {"gate": release.facts}
+    measured = {name: _finite(value) for name, value in facts.items()}
+    return project.record("comparison", **measured, training_seconds=training_seconds)
+
+
+def record_reinforcement(
+    project: Project,
+    *,
+    job_id: str,
+    rates: "PassRates",
+    quality: "GraderQuality",
+    signs: "HackingSigns",
+    comparison: "Comparison",
+) -> Entry:
+    """Keep a reinforcement job's comparison by the grader that judges, with what was found before and after.
+
+    The evaluations lie in files of the job's own, the sampled answers beside them.
+    """
+    facts = _kept_comparison(project, comparison, job_id)
+    sampled = f"evaluations/{job_id}/sampled.jsonl"
+    project.save(sampled, rates.sampled.to_jsonl())
+    facts |= {"pass_rates": {**rates.facts, "evaluation": sampled}}
+    facts |= {"grader_quality": quality.facts, "reward_hacking": signs.facts}
+    return project.record("reinforcement", **{name: _finite(value) for name, value in facts.items()})
+
+
+def _kept_comparison(project: Project, comparison: "Comparison", job_id: str) -> dict[str, JSON]:
+    """Save both sides, and give the facts of the comparison with the places of the files."""
     facts = comparison.facts
     for name, side in (("base", comparison.base), ("tuned", comparison.tuned)):
         file = f"evaluations/{job_id}/{name}.jsonl"
@@ -156,15 +195,7 @@ def record_comparison(
         low, high = side.interval
         measured: dict[str, JSON] = {"prompt": side.prompt.name, "low": low, "high": high, "evaluation": file}
         facts |= {f"{name}_{what}": value for what, value in measured.items()}
-    facts |= {} if release is None else {"gate": release.facts}
-    grader = str(comparison.base.grader["name"])
-    return project.record(
-        "comparison",
-        **{name: _finite(value) for name, value in facts.items()},
-        grader=grader,
-        job_id=job_id,
-        training_seconds=training_seconds,
-    )
+    return {**facts, "grader": str(comparison.base.grader["name"]), "job_id": job_id}
 
 
 def _finite(value: JSON) -> JSON:
