@@ -385,7 +385,7 @@ def grader_quality(trial: Trial, sampled: Evaluation, second: Evaluation) -> Gra
         _always_a_number(trial, sampled),
         _agreement(sampled, second),
     )
-    return GraderQuality(trial.grader, checks)
+    return GraderQuality(checks, trial.grader)
 
 
 def spearman(first: Evaluation, second: Evaluation) -> tuple[float, int]:

@@ -435,7 +435,7 @@ def pass_rates(sampled: Evaluation, *, compute_multiplier: float | None = None) 
 
 
 def drawn(prompts: Dataset, most: int | None, *, seed: int = 0) -> Dataset:
-    """So many of the prompts, at random, in their order; all of them for ``None``, or where there are fewer."""
+    """So many of the prompts, at random and in their order; all for ``None``, or where there are fewer."""
     if most is None or most >= len(prompts):
         return prompts
     places = sorted(random.Random(seed).sample(range(len(prompts)), max(most, 1)))
