@@ -248,11 +248,12 @@ class TestNew:
         task = open_project("mine").task
         assert (task.question, task.answer, task.system, task.grader) == (*columns, "Sort.", "exact")
 
-    def test_it_copies_a_samples_task(self, home: Path):
-        assert call("new", "mine", "--sample", "gql").exit_code == 0
-        copied, sample = open_project("mine").task, open_project("gql").task
+    @pytest.mark.parametrize("name", ["gql", "support"])
+    def test_it_copies_a_samples_task(self, home: Path, name: str):
+        assert call("new", "mine", "--sample", name).exit_code == 0
+        copied, sample = open_project("mine").task, open_project(name).task
         assert copied.facts == sample.facts
-        assert 'test = "data/gql/test.csv"' in copied.stated_in.read_text()
+        assert f'test = "data/{name}/test.csv"' in copied.stated_in.read_text()
 
     @pytest.mark.parametrize(
         ("words", "finding"),
@@ -264,7 +265,7 @@ class TestNew:
                 "train.csv has no column 'text'; it has body, team, shop.",
             ),
             (("--train", "none.csv", "--test", "test.csv"), "examples is 'none.csv', and no such file is in"),
-            (("--sample", "sql"), "There is no sample 'sql'; there is gql."),
+            (("--sample", "sql"), "There is no sample 'sql'; choose gql, support."),
             (
                 [
                     "--train",

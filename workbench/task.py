@@ -218,6 +218,11 @@ PARAMETERS: Mapping[str, str] = MappingProxyType(
 """What ``run -p`` calls the settings: their names in capitals, and what notebooks used to call them."""
 
 
+def samples() -> tuple[str, ...]:
+    """The names of the samples that bring a task with them: ``("gql", "support")``."""
+    return tuple(sorted(path.parent.name for path in DATA.glob(f"*/{TASK_FILE}")))
+
+
 def sample_task(name: str) -> Path | None:
     """The ``project.toml`` of the sample of this name, if there is one."""
     path = DATA / name / TASK_FILE
