@@ -269,7 +269,10 @@ def quality_of(source: str, **limits: float) -> GraderQuality:
         ("def grade(sample, item):\n    return float('nan')", "times it gave none"),
         ("def grade(sample, item):\n    return 1 / 0", "ZeroDivisionError"),
         ("def grade(sample, item):\n    return len(open('/etc/passwd').read())", "times it gave none"),
-        ("import socket\ndef grade(sample, item):\n    socket.socket()\n    return 1.0", "times it gave none"),
+        (
+            "import socket\ndef grade(sample, item):\n    socket.socket()\n    return 1.0",
+            "times it gave none",
+        ),
     ],
     ids=["always passes", "always fails", "nan", "crashes", "reads a file", "network"],
 )

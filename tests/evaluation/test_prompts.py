@@ -409,9 +409,7 @@ def test_what_the_prompt_shows_is_no_prompt_itself():
 
 def test_a_row_without_a_field_that_is_needed_is_named():
     rows = tickets({"ticket": "A?", "answer": "a", "team": "x"}, {"ticket": "B?", "answer": "b", "team": ""})
-    with pytest.raises(
-        DataError, match=r"tickets.csv:3 has no 'team' for the grader to read; it has"
-    ):
+    with pytest.raises(DataError, match=r"tickets.csv:3 has no 'team' for the grader to read; it has"):
         with_references(rows, fields=["team"])
     with pytest.raises(DataError, match=r"tickets.csv:3: team is ''"):
         answered_by(rows, "team")
