@@ -137,6 +137,13 @@ def test_only_picks_notebooks_by_how_they_begin(tmp_path: Path):
         plan({}, only=["07"], folder=tmp_path)
 
 
+def test_further_methods_run_only_when_they_are_named(tmp_path: Path):
+    for name in ("00_a", "06_b", "08_c"):
+        write(tmp_path / f"{name}.ipynb", 'PROJECT = "gql"  # the name')
+    assert [planned.name for planned in plan({}, folder=tmp_path)] == ["00_a", "06_b"]
+    assert [planned.name for planned in plan({}, only=["08"], folder=tmp_path)] == ["08_c"]
+
+
 def test_a_notebook_runs_in_this_python_with_its_parameters(tmp_path: Path):
     write(tmp_path / "00_a.ipynb", "N = 1  # a number", "import sys\nprint(sys.executable, N)")
     (tmp_path / "kept").mkdir()

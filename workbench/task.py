@@ -135,7 +135,10 @@ class Task(Facts):
         return None if self.validation is None else self._read(self.validation)
 
     def read_pairs(self) -> "Dataset":
-        """Read the preference pairs; the question's column is guessed where they have none of that name."""
+        """Read the preference pairs.
+
+        Where they have no column of the question's name, the only one that is left is taken, else guessed.
+        """
         from workbench.dataset.read import column_names, read
 
         if self.preference_pairs is None:
@@ -145,7 +148,8 @@ class Task(Facts):
             )
         names = column_names(self.preference_pairs)
         known = names is None or self.question in names or "{" in (self.question or "")
-        asked = self.question if known else None
+        left = [name for name in names or () if name not in (self.preferred, self.rejected)]
+        asked = self.question if known else left[0] if len(left) == 1 else None
         columns = {"preferred": self.preferred, "rejected": self.rejected}
         pairs = read(self.preference_pairs, question=asked, system=self.system, **columns)
         if any(example.method != "dpo" for example in pairs):

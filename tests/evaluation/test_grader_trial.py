@@ -12,7 +12,6 @@ from workbench.evaluation.grader_trial import (
     GraderQuality,
     KnownAnswer,
     beside_people,
-    grader_quality,
     known_answers,
     spearman,
     try_grader,
@@ -219,7 +218,7 @@ def test_prompts_for_reinforcement_are_tried_by_their_field_answer():
 
 def test_a_grader_that_ranks_like_a_second_one_is_fit():
     trial = try_grader(BY_TEAM, TEAMS)
-    quality = grader_quality(trial, graded_by(BY_TEAM, *RANKED), graded_by(OTHER, *[s**2 for s in RANKED]))
+    quality = trial.quality(graded_by(BY_TEAM, *RANKED), graded_by(OTHER, *[s**2 for s in RANKED]))
     assert [check.result for check in quality.checks] == ["passed"] * 4
     assert quality.verdict == "The grader team is fit to train with, by 4 checks."
     assert "Spearman's correlation is 1.00 on 60 answers, and 0.8 is wanted." in repr(quality)
@@ -227,7 +226,7 @@ def test_a_grader_that_ranks_like_a_second_one_is_fit():
 
 def test_one_that_ranks_otherwise_is_not():
     trial = try_grader(BY_TEAM, TEAMS)
-    quality = grader_quality(trial, graded_by(BY_TEAM, *RANKED), graded_by(OTHER, *reversed(RANKED)))
+    quality = trial.quality(graded_by(BY_TEAM, *RANKED), graded_by(OTHER, *reversed(RANKED)))
     assert quality.result == "refused"
     assert "Spearman's correlation is −1.00 on 60 answers" in quality.verdict
 
@@ -240,9 +239,9 @@ def test_spearman_is_scipys_with_ties():
 
 def test_few_answers_the_same_grader_and_equal_scores_show_nothing():
     trial = try_grader(BY_TEAM, TEAMS)
-    few = grader_quality(trial, graded_by(BY_TEAM, 0, 1), graded_by(OTHER, 0, 1))
-    same = grader_quality(trial, graded_by(BY_TEAM, *RANKED), graded_by(BY_TEAM, *RANKED))
-    flat = grader_quality(trial, graded_by(BY_TEAM, *[0.0] * 60), graded_by(OTHER, *RANKED))
+    few = trial.quality(graded_by(BY_TEAM, 0, 1), graded_by(OTHER, 0, 1))
+    same = trial.quality(graded_by(BY_TEAM, *RANKED), graded_by(BY_TEAM, *RANKED))
+    flat = trial.quality(graded_by(BY_TEAM, *[0.0] * 60), graded_by(OTHER, *RANKED))
     assert [each.result for each in (few, same, flat)] == ["open"] * 3
     assert "50 answers are needed" in few.verdict
     assert "it is the same grader" in same.verdict
@@ -252,13 +251,13 @@ def test_few_answers_the_same_grader_and_equal_scores_show_nothing():
 def test_two_runs_of_the_model_are_no_two_grades_of_one_answer():
     trial = try_grader(BY_TEAM, TEAMS)
     with pytest.raises(DataError, match="did not grade the same answers"):
-        grader_quality(trial, graded_by(BY_TEAM, *RANKED), graded_by(OTHER, *RANKED, text="y"))
+        trial.quality(graded_by(BY_TEAM, *RANKED), graded_by(OTHER, *RANKED, text="y"))
 
 
 def quality_of(source: str, **limits: float) -> GraderQuality:
     known = python_grader("mine", source)
     trial = try_grader(known, TEAMS, limits=SandboxLimits(**limits))
-    return grader_quality(trial, graded_by(known, *RANKED), graded_by(OTHER, *RANKED))
+    return trial.quality(graded_by(known, *RANKED), graded_by(OTHER, *RANKED))
 
 
 @pytest.mark.parametrize(

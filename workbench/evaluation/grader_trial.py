@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from workbench.dataset.dataset import Dataset, Example, counted
 from workbench.display import Shown, Table
@@ -22,7 +22,11 @@ from workbench.evaluation.graders.grades import Grade, Grader, ungraded
 from workbench.evaluation.graders.grading import check_grader, graded, passes
 from workbench.evaluation.graders.judges import Ask
 from workbench.evaluation.graders.sandbox import SandboxLimits
+from workbench.evaluation.requests import judging
 from workbench.project import JSON
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 Kind: TypeAlias = Literal["right", "wrong", "trick"]
 LONG = 200  # times the filler is repeated: some ten thousand characters
@@ -248,6 +252,16 @@ class Trial(Shown):
         tricks = f" It falls for: {', '.join(self.tricked_by)}." if self.tricked_by else ""
         return f"Do not trust the grader {self.grader} yet: {numbers}.{tricks}"
 
+    def quality(self, sampled: Evaluation, second: Evaluation) -> "GraderQuality":
+        """Judge the grader before a model is trained with it.
+
+        ``sampled``: answers of the model that will be trained, by this grader; ``second``: the very same
+        answers by another one, such as the one that the result will be judged by. ``evaluate`` gives both and
+        asks the model once where they share a cache. Raises ``DataError`` where the answers are not the same.
+        """
+        checks = (_knows(self), _bad_answers(self), _always_a_number(self, sampled))
+        return GraderQuality((*checks, _agreement(sampled, second)), self.grader)
+
     def __repr__(self) -> str:
         """The sentence, then the first surprises."""
         return "\n".join((self.verdict, *(" · ".join(row) for row in self._surprising())))
@@ -277,24 +291,26 @@ def try_grader(
     items: int = 20,
     seed: int = 0,
     ask: Ask | None = None,
+    client: "OpenAI | None" = None,
     limits: SandboxLimits | None = None,
 ) -> Trial:
     """Try ``grader`` on answers to questions of ``dataset`` whose grade is known, each of them twice.
 
-    ``more`` are cases of your own: the tricky ones that people stumble over. ``ask`` answers for graders
-    that are models: ``judging(client)`` without a cache, or the second grade would be the first again. Each
-    case costs two questions there, so lower ``items``.
+    ``more`` are cases of your own: the tricky ones that people stumble over. Graders that are
+    models ask ``client``, or whoever ``ask`` is, without a cache, or the second grade would be the first
+    again; each case costs two questions there, so lower ``items``.
     """
     cases = (*known_answers(dataset, items=items, seed=seed), *more)
     check_grader(grader, [case.item for case in cases])
 
+    asked = ask or (judging(client) if client is not None else None)
     hung = 0
 
     def once(case: KnownAnswer) -> Grade:
         nonlocal hung
         if hung >= _PATIENCE:
             return ungraded(f"not graded, as the grader hung on {_PATIENCE} answers before")
-        grade = graded(grader, case.answer, case.item, ask=ask, limits=limits or SandboxLimits())
+        grade = graded(grader, case.answer, case.item, ask=asked, limits=limits or SandboxLimits())
         hung += grade.errors["python_grader_server_error_type"] == "timeout"
         return grade
 
@@ -370,22 +386,6 @@ class GraderQuality(Checks):
         said = "Do not train with" if self.result == "refused" else "It is not shown that one can train with"
         why = [f"{check.name}: {check.why}" for check in self.checks if check.result == self.result]
         return f"{said} the grader {self.grader}. {' '.join(map(_sentence, why))}"
-
-
-def grader_quality(trial: Trial, sampled: Evaluation, second: Evaluation) -> GraderQuality:
-    """Judge a grader before a model is trained with it.
-
-    ``sampled``: answers of the model that will be trained, by this grader; ``second``: the very same answers
-    by another one, such as the one that the result will be judged by. ``evaluate`` gives both and asks the
-    model once where they share a cache. Raises ``DataError`` where the answers are not the same.
-    """
-    checks = (
-        _knows(trial),
-        _bad_answers(trial),
-        _always_a_number(trial, sampled),
-        _agreement(sampled, second),
-    )
-    return GraderQuality(checks, trial.grader)
 
 
 def spearman(first: Evaluation, second: Evaluation) -> tuple[float, int]:

@@ -4,7 +4,7 @@ What a pair is, and what pairs have in common, is in ``dataset.preference_pairs`
 models and reads a project's record, which neither pairs nor ratings do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -14,6 +14,7 @@ from workbench.dataset.read import read
 from workbench.errors import DataError
 from workbench.evaluation.evaluate import evaluate, scored_answers
 from workbench.evaluation.evaluation import Evaluation
+from workbench.evaluation.graders.grades import Grader
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.preferences import pairs, preferences
 from workbench.evaluation.prompts import Prompt
@@ -83,6 +84,17 @@ def pairs_of_project(
         for name in filter(None, (task.preference_grader, task.grader))
     ]
     return _sampled_pairs(graded, f"{model} on {asked.name}")
+
+
+def graders_of_project(project: "Project") -> Mapping[str, Grader]:
+    """What preferences are judged by, then the task: the aim, and what must not be lost for it.
+
+    The aim is the task's ``preference_grader``, else its ``format_grader``; without either it is the task.
+    """
+    task = project.task
+    named = {"preference": task.preference_grader, "well formed": task.format_grader}
+    aim = next(((what, name) for what, name in named.items() if name), None)
+    return ({} if aim is None else {aim[0]: grader(aim[1])}) | {"task": grader(task.grader)}
 
 
 def _rated_pairs(project: "Project") -> Dataset:
