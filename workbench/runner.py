@@ -124,7 +124,8 @@ def state(project: Project, parameters: Mapping[str, Value]) -> Task:
     }
     stated = (project.path / TASK_FILE).is_file() or sample_task(project.name) is not None
     task = changed_task(project.task, given) if stated else state_task(project, given)
-    for name in filter(None, (task.grader, task.format_grader, task.preference_grader)):
+    named = (task.grader, task.format_grader, task.preference_grader)
+    for name in filter(None, (*named, task.reinforcement_grader, task.reinforcement_rubric)):
         grader(name)
     return task
 

@@ -82,6 +82,18 @@ class Task(Facts):
     preference_grader: str | None = _stated(
         "a grader of what is preferred beside being right: a tone, a style", kind="grader"
     )
+    reinforcement_answer: str | None = _stated(
+        "the column with what a reinforcement job is about, such as a label, if other than answer"
+    )
+    reinforcement_system: str | None = _stated(
+        "the instruction in front of a reinforcement job's questions, if other than system"
+    )
+    reinforcement_grader: str | None = _stated(
+        "what grades the answers of a reinforcement job, if other than grader", kind="grader"
+    )
+    reinforcement_rubric: str | None = _stated(
+        "another grader, by which a reinforcement job is judged", kind="grader"
+    )
     target: float = _stated("the score that is good enough, from 0 to 1", kind="share", default=0.85)
     budget: float | None = _stated("US dollars that one training job may cost", kind="dollars")
     provider: str | None = _stated('"local", "azure" or "openai", for this project')
@@ -377,6 +389,7 @@ def _columns(task: Task) -> tuple[str | None, str | None]:
     for path in filter(None, (task.validation, task.prompt_examples)):
         read_header(path, **columns)
     named = {"cluster": (task.test, test), "gold": (task.test, test), "group": (task.examples, examples)}
+    named |= {"reinforcement_answer": (task.examples, examples)}
     for name, (path, header) in named.items():
         column = getattr(task, name)
         if column is not None and header.names is not None and column not in header.names:
