@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LONGEST = 60  # tokens of an answer: each is learnt, and costs as much as one of the task's own
 HARMFUL = "safety"  # the category of prompts that a model should decline
 SHOWN = 10
-_SENTENCE_END = re.compile(r"[.!?:;][\"')\]]*(?=\s)|\n")
+_SENTENCE_END = re.compile(r"[.!?][\"')\]]*(?=\s|$)|\n")
 
 
 @dataclass(frozen=True, repr=False)
@@ -192,6 +192,7 @@ def _usable(answer: Answer, prompt: Example) -> tuple[str, str]:
     if answer.finish_reason == "length":
         ends = [found.end() for found in _SENTENCE_END.finditer(said)]
         said = said[: ends[-1]].strip() if ends else ""
+        said = "" if said.count("```") % 2 else said  # code that nobody ends
     if not said:
         return "", f"no whole sentence in {LONGEST} tokens"
     if _category(prompt) == HARMFUL and not is_refusal(said):
