@@ -167,6 +167,18 @@ class Forgetting(Shown):
         as_whole: dict[str, JSON] = {"outcome": self.outcome, "verdict": self.verdict}
         return {**self.whole.facts, **as_whole, "categories": by_category}
 
+    @property
+    def numbers(self) -> dict[str, JSON]:
+        """How many probes there were, and how many each model had right, for the record."""
+        found = self.whole.comparison
+        numbers = {"items": found.items, "base": found.base.correct, "tuned": found.tuned.correct}
+        by_category: dict[str, JSON] = {
+            name: [each.comparison.base.correct, each.comparison.tuned.correct]
+            for name, each in self.categories.items()
+        }
+        outcome: dict[str, JSON] = {"outcome": self.outcome, "margin": self.whole.margin}
+        return {**numbers, **outcome, "categories": by_category}
+
     def __repr__(self) -> str:
         """The verdict, then each category."""
         lines = [f"{name}: {found.verdict}" for name, found in self.categories.items()]
