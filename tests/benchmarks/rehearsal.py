@@ -46,13 +46,7 @@ def run(share: float, seed: int, model: str) -> dict[str, object]:
         training, rows = made.mixed_into(training), len(made.rows)
     suffix = f"share-{round(100 * share)}-{seed}"
     chosen = {"n_epochs": 3, "batch_size": 8}
-    spec = JobSpec(
-        training,
-        model,
-        hyperparameters=chosen,
-        seed=seed,
-        suffix=suffix,
-    )
+    spec = JobSpec(training, model, hyperparameters=chosen, seed=seed, suffix=suffix)
     *_, done = follow(client, launch(client, spec))
     tuned = str(done.job.fine_tuned_model)
     scored = evaluate(client, tuned, test, grader(task.grader), prompt=Prompt("short"), cache=cache)

@@ -291,8 +291,8 @@ class TestMeasured:
             ("task right", [0.0, 0.4], [1.0, 0.9]),
         ]
         assert repr(chart) == (
-            "With a rehearsal of 0.4 in place of 0 the tuned model answers 90.0 % of the probes right in place "
-            "of 20.0 %, and 90.0 % of the task in place of 100.0 %."
+            "With a rehearsal of 0.4 in place of 0 the tuned model answers 90.0 % of the probes right in "
+            "place of 20.0 %, and 90.0 % of the task in place of 100.0 %."
         )
 
 
@@ -303,9 +303,9 @@ class TestCure:
         lost = forgotten(probed("1" * 100, "base"), probed("1" * 20 + "0" * 80, "tuned"))
         offered = cure(lost, project)
         assert offered.verdict == (
-            "The tuned model answers 20 probes right, the base model 100. To keep more of what the base model "
-            "can, mix its own answers into the training data: set REHEARSAL to more than 0.2 in 03_build_data, "
-            "then run 03 to 06 again."
+            "The tuned model answers 20 probes right, the base model 100. To keep more of what the base "
+            "model can, mix its own answers into the training data: set REHEARSAL to more than 0.2 in "
+            "03_build_data, then run 03 to 06 again."
         )
         (_, _, ways), (_, _, runs) = offered.tables()
         assert [way[0] for way in ways] == ["rehearsal", "an earlier checkpoint", "a smaller learning rate"]
