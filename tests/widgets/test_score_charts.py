@@ -6,8 +6,13 @@ import pytest
 from made_evaluations import evaluation
 
 from workbench.dataset.dataset import Dataset, Example
+from workbench.evaluation.evaluation import Evaluation, Item
+from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.model_comparison import compare_models
-from workbench.widgets.score_charts import length_chart, score_chart
+from workbench.evaluation.pass_rates import pass_rates
+from workbench.evaluation.prompts import AS_TRAINED
+from workbench.evaluation.requests import Answer
+from workbench.widgets.score_charts import length_chart, pass_rate_chart, score_chart
 
 SVG = "{http://www.w3.org/2000/svg}"
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -85,3 +90,38 @@ def test_pairs_of_equal_length_are_in_no_bar():
     assert chart.words == "All 1 pair have answers of equal length."
     assert sum(count for *_, count in chart.bars) == 0
     ET.fromstring(chart.svg)
+
+
+# Pass rates
+
+RIGHT = (0, 2, 2, 4)
+ITEMS = tuple(
+    Item(
+        f"i{n}",
+        f"t.csv:{n}",
+        "Q<?>",
+        "A",
+        tuple(Answer("a", "stop", 0.1, 5, 1, score=float(sample < right)) for sample in range(4)),
+    )
+    for n, right in enumerate(RIGHT)
+)
+RATES = pass_rates(Evaluation("nano", AS_TRAINED, grader("exact"), ITEMS, 32, 1.0))
+
+
+def test_the_histogram_has_a_bar_a_rate_and_marks_both_ends_without_colour_alone():
+    (bars,) = pass_rate_chart(RATES).figure.data
+    assert list(bars.x) == ["0 %", "25 %", "50 %", "75 %", "100 %"]
+    assert list(bars.y) == [1, 0, 2, 0, 1]
+    assert list(bars.marker.pattern.shape) == ["/", "", "", "", "/"]
+
+
+def test_without_a_front_end_it_is_a_picture_with_the_same_numbers():
+    shown = pass_rate_chart(RATES)._repr_mimebundle_()
+    written = words(shown["image/svg+xml"])
+    assert written[0] == "Reinforcement can start"
+    assert written[1].startswith("Of 4 prompts 1 never pass and 1 always do (orange); 2 lie in between")
+    assert shown["text/plain"].splitlines()[2:] == [
+        "  0 % pass: 1 prompts",
+        " 50 % pass: 2 prompts",
+        "100 % pass: 1 prompts",
+    ]
