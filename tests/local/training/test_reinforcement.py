@@ -4,7 +4,9 @@ import csv
 import io
 import json
 import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -644,3 +646,159 @@ def test_too_few_prompts_for_validation_fail_the_job(client: OpenAI) -> None:
     assert str(failed.error and failed.error.message) == (
         "Validation file has 9 example(s), but must have at least 10 examples"
     )
+
+
+# Every type of grader, at a service of its own
+
+
+@pytest.fixture(scope="module")
+def service(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, OpenAI]]:
+    """A service in a process of its own, whose models its jobs can ask."""
+    home = tmp_path_factory.mktemp("service")
+    before = os.environ.get("WORKBENCH_MODELS")
+    os.environ["WORKBENCH_MODELS"] = str(models)
+    try:
+        address = process.start(home)
+        yield home, OpenAI(base_url=f"{address.url}/openai/v1/", api_key=address.key)
+    finally:
+        process.stop(home)
+        os.environ.pop("WORKBENCH_MODELS")
+        if before is not None:
+            os.environ["WORKBENCH_MODELS"] = before
+
+
+@pytest.fixture(scope="module")
+def judging_model(service: tuple[Path, OpenAI]) -> str:
+    """A model that has learnt to end every reply with the same score and the same label."""
+    asked = "{}\n\nEnd your reply with a line {}"
+    forms = (
+        '"Score: N", where N is a number from 0 to 1.',
+        '"Label: X", where X is one of: good, bad.',
+    )
+    rows = (
+        Example(
+            (
+                {"role": "user", "content": asked.format(word, form)},
+                {"role": "assistant", "content": "Score: 1\nLabel: good"},
+            ),
+            f"{word}",
+        )
+        for word in WORDS
+        for form in forms
+    )
+    _, client = service
+    job = start(
+        client, Dataset("judge", tuple(rows)), model=NANO, n_epochs=20, batch_size=4,
+        learning_rate_multiplier=2.0,
+    )  # fmt: skip
+    done = ended(client, job.id).job
+    assert done.status == "succeeded", done.error
+    return str(done.fine_tuned_model)
+
+
+def model_grader(kind: str, model: str) -> dict[str, object]:
+    own = {"labels": ["good", "bad"], "passing_labels": ["good"]} if kind == "label_model" else {}
+    return {
+        "type": kind,
+        "name": kind,
+        "model": model,
+        "input": [{"role": "user", "content": "{{item.word}}"}],
+        "sampling_params": {"temperature": 0, "max_completions_tokens": 24},
+        **own,
+    }
+
+
+FUZZY = {
+    "type": "text_similarity",
+    "name": "fuzzy",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.word}}",
+    "evaluation_metric": "fuzzy_match",
+}
+LENGTH = python("return len(sample['output_text']) / 100")
+
+
+@pytest.mark.parametrize("kind", ["score_model", "label_model", "text_similarity", "python", "multi"])
+def test_a_job_learns_from_every_type_of_grader(
+    kind: str, service: tuple[Path, OpenAI], judging_model: str
+) -> None:
+    graders: dict[str, Mapping[str, object]] = {
+        "score_model": model_grader("score_model", judging_model),
+        "label_model": model_grader("label_model", judging_model),
+        "text_similarity": FUZZY,
+        "python": LENGTH,
+        "multi": {
+            "type": "multi",
+            "name": "all",
+            "graders": {
+                "judge": model_grader("score_model", judging_model),
+                "fuzzy": FUZZY,
+                "length": LENGTH,
+                "word": HAS_E,
+            },
+            "calculate_output": "judge * (fuzzy + length + word) / 3",
+        },
+    }
+    job = job_on(service[1], graders[kind], n_epochs=1, batch_size=6, compute_multiplier=0.25, eval_samples=2)
+    done = ended(service[1], job.id)
+    assert done.job.status == "succeeded", done.job.error
+    assert done.curve.final["mean_unresponsive_rewards"] == 0.0
+    rewards = done.curve.measured("train_mean_reward")
+    assert len(rewards) == 2
+    if kind in ("score_model", "label_model"):
+        assert rewards.tolist() == [1.0, 1.0]
+        assert done.curve.final["train_groups_without_spread"] == 6.0
+    else:
+        assert all(0 < reward < 1 for reward in rewards)
+        assert done.curve.final["train_reward_std"] > 0
+
+
+def test_a_killed_worker_and_a_killed_service_change_nothing(
+    service: tuple[Path, OpenAI], judging_model: str
+) -> None:
+    home, client = service
+    grader = {
+        "type": "multi",
+        "name": "both",
+        "graders": {"judge": model_grader("score_model", judging_model), "length": LENGTH},
+        "calculate_output": "judge * length",
+    }
+    job = job_on(client, grader, n_epochs=4, seed=3)
+
+    def reached(step: int) -> None:
+        next(now for now in follow(client, job.id, poll_seconds=0.02) if now.curve.steps >= step or now.ended)
+
+    reached(3)
+    address = process.find(home)
+    assert address is not None
+    os.kill(_worker_of(address.pid, home, job.id), signal.SIGKILL)
+    reached(6)
+    os.kill(address.pid, signal.SIGKILL)
+    psutil.Process(address.pid).wait(10)
+    again = process.start(home)
+    assert (again.url, again.key) == (address.url, address.key)
+    killed = ended(client, job.id)
+    assert killed.job.status == "succeeded", killed.job.error
+    assert list(killed.curve.frame.index) == list(range(1, 17))
+    untouched = client.fine_tuning.jobs.create(
+        model=NANO,
+        training_file=str(job.training_file),
+        validation_file=job.validation_file,
+        seed=3,
+        method=job.to_dict()["method"],  # type: ignore[arg-type]
+    )
+    assert ended(client, untouched.id).curve.frame.equals(killed.curve.frame)
+
+
+def _worker_of(service: int, home: Path, job_id: str) -> int:
+    """The process that holds the job's lock file open."""
+    lock = home / "service" / "jobs" / job_id / "worker.lock"
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for child in psutil.Process(service).children(recursive=True):
+            try:
+                if any(Path(file.path) == lock for file in child.open_files()):
+                    return child.pid
+            except psutil.Error:
+                continue
+    raise AssertionError(f"no child of {service} works on {job_id}")
