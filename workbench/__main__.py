@@ -21,7 +21,7 @@ from workbench.cli import AsJson, Home, NameAndValue, OneSentence, data, decide,
 from workbench.connect import connect, self_test
 from workbench.errors import DataError, SetupError
 from workbench.project import Project, open_project, state_task
-from workbench.task import PARAMETERS, SETTINGS, TASK_FILE, Setting, sample_task
+from workbench.task import PARAMETERS, SETTINGS, TASK_FILE, Setting, sample_task, samples
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -139,7 +139,10 @@ def new(
     provider: Annotated[str | None, typer.Option(help="local, azure or openai, for this project.")] = None,
     model: Annotated[str | None, typer.Option(help="The base model, for this project.")] = None,
     sample: Annotated[
-        str | None, typer.Option(metavar="gql", help="Copy the task of a sample, in place of all of these.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Copy the task of a sample (gql, support), in place of all of these."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option(help="Replace the task that the project states.")] = False,
     as_json: AsJson = False,
@@ -155,7 +158,7 @@ def new(
     given |= {each.name: stated.params[each.name] for each in SETTINGS if each.name in stated.params}
     if sample is not None:
         if sample_task(sample) is None:
-            raise DataError(f"There is no sample {sample!r}; there is gql.")
+            raise DataError(f"There is no sample {sample!r}; choose {', '.join(samples())}.")
         given = open_project(sample).task.facts | {name: value for name, value in given.items() if value}
     asks = sys.stdin.isatty() and not as_json and sample is None
     for setting, words in _ASKED.items():

@@ -82,7 +82,24 @@ class Task(Facts):
     preference_grader: str | None = _stated(
         "a grader of what is preferred beside being right: a tone, a style", kind="grader"
     )
+    reinforcement_answer: str | None = _stated(
+        "the column with what a reinforcement job is about, such as a label, if other than answer"
+    )
+    reinforcement_system: str | None = _stated(
+        "the instruction in front of a reinforcement job's questions, if other than system"
+    )
+    reinforcement_grader: str | None = _stated(
+        "what grades the answers of a reinforcement job, if other than grader", kind="grader"
+    )
+    reinforcement_rubric: str | None = _stated(
+        "another grader, by which a reinforcement job is judged", kind="grader"
+    )
     target: float = _stated("the score that is good enough, from 0 to 1", kind="share", default=0.85)
+    rehearsal: float | None = _stated(
+        "rows of the base model's own answers to everyday prompts, mixed into the training data against "
+        "forgetting: 0.2 is 20 for 100 examples",
+        kind="share",
+    )
     budget: float | None = _stated("US dollars that one training job may cost", kind="dollars")
     provider: str | None = _stated('"local", "azure" or "openai", for this project')
     model: str | None = _stated("the base model, for this project")
@@ -204,10 +221,15 @@ SETTINGS = tuple(each for each in fields(Task) if each.metadata)
 """The settings of ``project.toml``, in its order; each with its meaning, kind and former parameter."""
 
 PARAMETERS: Mapping[str, str] = MappingProxyType(
-    {each.name.upper(): each.name for each in SETTINGS if each.name not in ("provider", "model")}
+    {each.name.upper(): each.name for each in SETTINGS if each.name not in ("provider", "model", "rehearsal")}
     | {str(each.metadata["parameter"]): each.name for each in SETTINGS if each.metadata["parameter"]}
 )
 """What ``run -p`` calls the settings: their names in capitals, and what notebooks used to call them."""
+
+
+def samples() -> tuple[str, ...]:
+    """The names of the samples that bring a task with them: ``("gql", "support")``."""
+    return tuple(sorted(path.parent.name for path in DATA.glob(f"*/{TASK_FILE}")))
 
 
 def sample_task(name: str) -> Path | None:
@@ -372,6 +394,7 @@ def _columns(task: Task) -> tuple[str | None, str | None]:
     for path in filter(None, (task.validation, task.prompt_examples)):
         read_header(path, **columns)
     named = {"cluster": (task.test, test), "gold": (task.test, test), "group": (task.examples, examples)}
+    named |= {"reinforcement_answer": (task.examples, examples)}
     for name, (path, header) in named.items():
         column = getattr(task, name)
         if column is not None and header.names is not None and column not in header.names:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workbench.catalog.models import base_name
 from workbench.catalog.providers import provider_of
 from workbench.decide.situation import Value, situation
 from workbench.display import Facts
@@ -18,7 +19,7 @@ from workbench.evaluation.failures import Failures, Labels
 from workbench.evaluation.graders.grader_types import needs
 from workbench.evaluation.model_comparison import Candidate
 from workbench.evaluation.prompt_comparison import PromptComparison
-from workbench.evaluation.prompts import Prompt
+from workbench.evaluation.prompts import AS_TRAINED, Prompt
 from workbench.evaluation.ratings import Ratings
 from workbench.project import JSON, STARTED_BY, SUPERVISED, Entry, Project
 
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
     from workbench.evaluation.compare import Comparison
+    from workbench.evaluation.grader_trial import GraderQuality
     from workbench.evaluation.model_comparison import ModelComparison
+    from workbench.evaluation.pass_rates import PassRates
+    from workbench.evaluation.probes import Forgetting
     from workbench.evaluation.release_check import ReleaseCheck
+    from workbench.evaluation.reward_hacking import HackingSigns
 
 # The measurements of the baseline that "should we fine-tune?" is decided by.
 #
@@ -144,8 +149,8 @@ def comparisons_made(project: Project, tuned_model: str) -> int:
 
     The best of many scores too high, so a comparison is corrected for all of them.
     """
-    judged = {str(entry.facts["tuned_model"]) for entry in project.entries("comparison")}
-    judged |= {str(entry.facts["tuned_model"]) for entry in project.entries("preference")}
+    kinds = ("comparison", "preference", "reinforcement")
+    judged = {str(entry.facts["tuned_model"]) for kind in kinds for entry in project.entries(kind)}
     return len(judged | {tuned_model})
 
 
@@ -223,6 +228,16 @@ def models_beside(project: Project, before: TrainedModel, after: str) -> dict[st
     return {"base": base, "SFT": Candidate(before.model, short), "SFT + DPO": Candidate(after, short)}
 
 
+def models_reinforced(started_from: str, tuned: str) -> dict[str, Candidate]:
+    """The models to compare after reinforcement: the base, the one its job started from, the one it made.
+
+    All are asked as the job asks, by prompts that carry their own instruction.
+    """
+    base, names = base_name(started_from), {"before": started_from, "after": tuned}
+    before = {"base": base, **names} if base != started_from else {"base": base, "after": tuned}
+    return {name: Candidate(model, AS_TRAINED) for name, model in before.items()}
+
+
 def record_preference(
     project: Project, comparison: "ModelComparison", *, job_id: str, training_seconds: float, **more: JSON
 ) -> Entry:
@@ -230,6 +245,31 @@ def record_preference(
 
     ``more``: where the pairs came from, and how many there were.
     """
+    facts = _kept_models(project, comparison, job_id)
+    return project.record("preference", **facts, training_seconds=training_seconds, **more)
+
+
+def record_reinforcement(
+    project: Project,
+    comparison: "ModelComparison",
+    *,
+    job_id: str,
+    training_seconds: float,
+    rates: "PassRates",
+    quality: "GraderQuality",
+    signs: "HackingSigns",
+) -> Entry:
+    """Keep what a reinforcement job reached, with what was found before it started and after it ended."""
+    sampled = f"evaluations/{job_id}/sampled.jsonl"
+    project.save(sampled, rates.sampled.to_jsonl())
+    found = {"pass_rates": {**rates.facts, "evaluation": sampled}}
+    found |= {"grader_quality": quality.facts, "reward_hacking": signs.facts}
+    facts = _kept_models(project, comparison, job_id) | {name: _finite(each) for name, each in found.items()}
+    return project.record("reinforcement", **facts, training_seconds=training_seconds)
+
+
+def _kept_models(project: Project, comparison: "ModelComparison", job_id: str) -> dict[str, JSON]:
+    """Save every answer, and give the facts of the comparison with the places of the files."""
     files: dict[str, JSON] = {}
     for measure, evaluations in comparison.measured.items():
         for place, (name, side) in enumerate(evaluations.items()):
@@ -238,15 +278,7 @@ def record_preference(
             files[f"{measure}, {name}"] = file
     facts = {name: _finite(value) for name, value in comparison.facts.items()}
     tuned = comparison.measured[comparison.aim][comparison.models[-1]].model
-    return project.record(
-        "preference",
-        **facts,
-        tuned_model=tuned,
-        job_id=job_id,
-        training_seconds=training_seconds,
-        evaluations=files,
-        **more,
-    )
+    return {**facts, "tuned_model": tuned, "job_id": job_id, "evaluations": files}
 
 
 def record_comparison(
@@ -256,8 +288,12 @@ def record_comparison(
     job_id: str,
     training_seconds: float,
     release: "ReleaseCheck | None" = None,
+    forgetting: "Forgetting | None" = None,
 ) -> Entry:
-    """Keep both evaluations, those of each job in files of their own, the verdict and the release check's."""
+    """Keep both evaluations, those of each job in files of their own, and the verdicts.
+
+    Of ``forgetting`` stay the numbers: how many probes there were, and how many each model had right.
+    """
     facts = comparison.facts
     for name, side in (("base", comparison.base), ("tuned", comparison.tuned)):
         file = f"evaluations/{job_id}/{name}.jsonl"
@@ -266,6 +302,7 @@ def record_comparison(
         measured: dict[str, JSON] = {"prompt": side.prompt.name, "low": low, "high": high, "evaluation": file}
         facts |= {f"{name}_{what}": value for what, value in measured.items()}
     facts |= {} if release is None else {"gate": release.facts}
+    facts |= {} if forgetting is None else {"forgetting": forgetting.numbers}
     grader = str(comparison.base.grader["name"])
     return project.record(
         "comparison",

@@ -47,8 +47,12 @@ def keep_data(
     report: Report,
     repairs: Sequence[Repair] = (),
     kind: Literal["dataset", "pairs", "prompts"] = "dataset",
+    rehearsal: Mapping[str, JSON] | None = None,
 ) -> Entry:
     """Save the two files and every change behind them, and write down which bytes they are.
+
+    ``rehearsal`` says how much of the training file is rehearsal, as its ``facts`` do; the record adds
+    which lines. ``report`` is about the task's own examples.
 
     They lie in a folder of their own, named by their content, so that what a later run is trained on never
     takes the place of what an earlier one was. The changes hold what was replaced, personal data too;
@@ -64,6 +68,9 @@ def keep_data(
         facts |= {f"{role}_file": file, f"{role}_sha256": dataset.sha256, f"{role}_examples": len(dataset)}
     for number, repair in enumerate(repairs, 1):
         project.save(f"{folder}/repair-{number}.jsonl", changes_to_jsonl(repair.changes))
+    if rehearsal and rehearsal.get("rows"):
+        lines = [number for number, row in enumerate(training, 1) if "rehearsal" in row.metadata]
+        facts["rehearsal"] = {**rehearsal, "lines": lines}
     made = [repair.record for repair in repairs]
     evidence = data_evidence(report)
     return project.record(kind, **facts, repairs=made, problems=report.counts, evidence=evidence)

@@ -102,6 +102,8 @@ def _data(facts: Mapping[str, JSON], dataset: Mapping[str, JSON]) -> Mapping[str
         if (sha256 := facts.get(f"{role}_sha256"))
     }
     counts = {name.replace("_", " "): dataset[name] for name in _COUNTS if name in dataset}
+    if isinstance(rehearsal := dataset.get("rehearsal"), Mapping):
+        counts["rehearsal"] = rehearsal.get("share")
     repairs = dataset.get("repairs")
     return {**hashes, **counts, **({"repairs": len(repairs)} if isinstance(repairs, Sequence) else {})}
 

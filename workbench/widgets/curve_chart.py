@@ -89,7 +89,7 @@ PANELS = (
         share=True,
     ),
     Panel(
-        "Rewards: how far the answers moved from the base model's",
+        "Rewards: how far the answers moved from the first model's",
         (
             Series("rewards/chosen", "preferred", BLUE, dense=True),
             Series("rewards/rejected", "not preferred", VERMILLION, dash="5 4", dense=True),

@@ -1,9 +1,10 @@
-"""Charts of scores and of pairs: models as points with their intervals, and how long preferred answers are.
+"""Charts of scores, pass rates and pairs: models as points with intervals, and two kinds of histograms.
 
 Models differ in marker and colour and are named beside each point; the numbers stand below the picture.
 """
 
 import html
+import textwrap
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from workbench.dataset.dataset import Dataset, counted
 from workbench.dataset.preference_pairs import Bias, bias
 from workbench.display import Chart
 from workbench.evaluation.model_comparison import ModelComparison
+from workbench.evaluation.pass_rates import PassRates
 from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
 from workbench.widgets.curve_figure import AXIS, laid_out
 from workbench.widgets.svg import GREY, MARKERS, Scale, area, marker, stroke, text
@@ -23,6 +25,7 @@ _COLOURS = (GREY, BLUE, VERMILLION, GREEN, PURPLE)
 _WIDTH, _LEFT, _RIGHT = 780, 150, 560  # pixels: of the whole, and where the axis begins and ends
 _ROW, _HEAD = 26, 44  # of a model, and above a measure's first
 _LETTERS = 20  # of a model's name
+_LINE = 120  # letters of a line below the heading
 
 
 def _look(place: int) -> tuple[str, str]:
@@ -62,7 +65,7 @@ class ScoreChart(Chart):
                         y=[html.escape(name)],
                         name=html.escape(name),
                         mode="markers+text",
-                        text=[f"{100 * one.score:.1f} %"],
+                        text=[f"{100 * one.score:.1f} % ({one.interval})"],
                         textposition="top center",
                         marker={"symbol": shape, "size": 11, "color": colour},
                         error_x={
@@ -78,9 +81,11 @@ class ScoreChart(Chart):
                 )
         built.update_xaxes(range=[-0.02, 1.02], tickformat=".0%", **AXIS)
         built.update_xaxes(title="score, with its 95 % interval", row=len(measured), col=1)
-        built.update_yaxes(autorange="reversed", **AXIS)
-        rows = len(measured) * len(self.comparison.models)
-        return laid_out(built, "The same questions, answered by each model", (), 130 + 60 * rows)
+        models = len(self.comparison.models)
+        built.update_yaxes(range=[models - 0.5, -0.9], automargin=True, **AXIS)
+        said = textwrap.wrap(self.comparison.verdict, _LINE)
+        height = 130 + 60 * models * len(measured)
+        return laid_out(built, "The same questions, answered by each model", said, height)
 
     @property
     def svg(self) -> str:
@@ -120,10 +125,104 @@ def score_chart(comparison: ModelComparison) -> ScoreChart:
     return ScoreChart(comparison)
 
 
+# Pass rates of prompts: what a reinforcement job could learn from.
+
+_EDGE, _TOP, _FEET = 20, 70.0, 210.0  # pixels: where the bars begin, and where they end above and below
+
+
+@dataclass(frozen=True, repr=False)
+class PassRateChart(Chart):
+    """A histogram: how many prompts have which pass rate; those at the ends teach nothing."""
+
+    rates: PassRates
+
+    @property
+    def heading(self) -> str:
+        """Whether a job can start."""
+        return {
+            "cannot start": "Reinforcement cannot start",
+            "can start": "Reinforcement can start, and will learn slowly",
+            "good": "Reinforcement can start",
+        }[self.rates.level]
+
+    @property
+    def words(self) -> str:
+        """What the bars say: prompts at both ends, and in between."""
+        rates = self.rates
+        never, always, prompts = len(rates.never), len(rates.always), len(rates.by_prompt)
+        return (
+            f"Of {prompts} prompts {never} never pass and {always} always do (orange); "
+            f"{prompts - never - always} lie in between and can teach (blue)."
+        )
+
+    @property
+    def figure(self) -> "go.Figure":
+        """The interactive figure, to change as you like."""
+        import plotly.graph_objects as go
+
+        bars = self.rates.bars
+        built = go.Figure()
+        built.add_bar(
+            x=[f"{100 * rate:.0f} %" for rate, _ in bars],
+            y=[prompts for _, prompts in bars],
+            text=[str(prompts) if prompts else "" for _, prompts in bars],
+            textposition="outside",
+            marker={
+                "color": [_at_an_end(rate) for rate, _ in bars],
+                "pattern": {"shape": ["/" if rate in (0, 1) else "" for rate, _ in bars]},
+            },
+            name="prompts",
+            hovertemplate="%{y} prompts pass %{x} of the time<extra></extra>",
+        )
+        built.update_xaxes(title="share of a prompt's answers that pass", **AXIS)
+        built.update_yaxes(title="prompts", rangemode="tozero", **AXIS)
+        built.update_layout(bargap=0.15)
+        return laid_out(built, self.heading, textwrap.wrap(self.words, _LINE), height=330)
+
+    @property
+    def svg(self) -> str:
+        """The drawing, which stands on its own."""
+        bars = self.rates.bars
+        up = Scale(0.0, max((prompts for _, prompts in bars), default=0) or 1, _FEET, _TOP)
+        wide = (_RIGHT - _EDGE) / len(bars)
+        parts = [text(0, 16, self.heading, weight=600, size=15)]
+        parts += [text(0, 36, self.words), stroke(f"M{_EDGE} {_FEET}H{_RIGHT}", GREY, 1, opacity=0.5)]
+        for place, (rate, prompts) in enumerate(bars):
+            left, top = _EDGE + place * wide, up.at(prompts)
+            path = f"M{left + 2:.1f} {_FEET}V{top:.1f}h{wide - 4:.1f}V{_FEET}z"
+            parts.append(area(path, _at_an_end(rate), 0.85))
+            parts.append(text(left + wide / 2, _FEET + 16, f"{100 * rate:.0f} %", "middle", size=11))
+            if prompts:
+                parts.append(text(left + wide / 2, top - 5, str(prompts), "middle", weight=600))
+        below = "share of a prompt's answers that pass; on the bars the number of prompts"
+        parts.append(text((_EDGE + _RIGHT) / 2, _FEET + 38, below, "middle"))
+        return _svg(_FEET + 48, f"{self.heading}. {self.words}", parts)
+
+    def __repr__(self) -> str:
+        """The heading, the sentence, and a line for each bar."""
+        lines = [
+            f"{100 * rate:3.0f} % pass: {prompts} prompts" for rate, prompts in self.rates.bars if prompts
+        ]
+        return "\n".join((self.heading, self.words, *lines))
+
+    def drawing(self) -> dict[str, object]:
+        """The drawing, and the numbers of its bars for where there are no pictures."""
+        return {"image/svg+xml": self.svg, "text/plain": repr(self)}
+
+
+def pass_rate_chart(rates: PassRates) -> PassRateChart:
+    """Show me how the pass rates of the prompts are distributed."""
+    return PassRateChart(rates)
+
+
+def _at_an_end(rate: float) -> str:
+    return VERMILLION if rate in (0, 1) else BLUE
+
+
 # The lengths of pairs: what a model could learn in place of quality.
 
 _BARS = 24
-_BASE = 150.0  # pixels from the top to the feet of the bars
+_BASE = 164.0  # pixels from the top to the feet of the bars
 
 
 @dataclass(frozen=True, repr=False)
@@ -192,7 +291,7 @@ class LengthChart(Chart):
         """The drawing, which stands on its own."""
         bars = self.bars
         x = Scale(min(bars[0][0], 0.0), max(bars[-1][1], 1.0), 40, _WIDTH - 40)
-        y = Scale(0.0, max(count for *_, count in bars) or 1, _BASE, 30)
+        y = Scale(0.0, max(count for *_, count in bars) or 1, _BASE, 44)
         parts = [text(0, 15, "How much longer the preferred answer is, in characters", weight=600)]
         for low, high, count in bars:
             if count:
@@ -200,7 +299,7 @@ class LengthChart(Chart):
                 path = f"M{left:.1f} {_BASE}V{top:.1f}H{right:.1f}V{_BASE}z"
                 parts.append(area(path, BLUE if low >= 0 else VERMILLION, 0.8))
                 parts.append(text((left + right) / 2, top - 4, f"{count}", "middle", size=10))
-        parts.append(stroke(f"M{x.at(0):.1f} 24V{_BASE}", GREY, 1, dash="2 3"))
+        parts.append(stroke(f"M{x.at(0):.1f} 38V{_BASE}", GREY, 1, dash="2 3"))
         parts += [text(x.at(tick), _BASE + 16, f"{tick:g}", "middle", size=11) for tick in x.ticks(8, 1.0)]
         parts += [text(x.at(0) - 8, _BASE + 34, "← the rejected is longer", "end", size=11)]
         parts += [text(x.at(0) + 8, _BASE + 34, "the preferred is longer →", size=11)]
