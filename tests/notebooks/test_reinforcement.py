@@ -19,12 +19,8 @@ from workbench.project import Project
 SMALL = ("-p", "MODEL", "nano", "-p", "N_EPOCHS", "1", "-p", "BATCH_SIZE", "6", "-p", "TEST_ITEMS", "12")
 SMALL += ("-p", "PROMPTS", "8", "-p", "SAMPLES", "4", "-p", "MAX_TOKENS", "8", "-p", "SHOTS", "1")
 SMALL += ("-p", "COMPUTE_MULTIPLIER", "0.5", "-p", "EVAL_SAMPLES", "4")
-# Random weights never name a team; vowels they write, more and fewer of them.
-VOWELS = (
-    "def grade(sample, item):\n"
-    "    text = sample['output_text']\n"
-    "    return sum(letter in 'aeiou' for letter in text) / max(1, len(text))\n"
-)
+# Random weights never name a team; half of what they write is even.
+EVEN = "def grade(sample, item):\n    return 1.0 - sum(map(ord, sample['output_text'])) % 2\n"
 TICKETS = ["ticket,team,note"]
 TICKETS += [f"Ticket {n} of {team}?,{team},n{n}" for n in range(30) for team in ("billing", "returns")]
 TEST = ["ticket,team,note", *(f"May I ask {n} of {team}?,{team},n" for n in range(6) for team in ("a", "b"))]
@@ -64,10 +60,10 @@ def task(road: Road, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...
     folder = tmp_path_factory.mktemp("files")
     for name, text in (("train.csv", TICKETS), ("test.csv", TEST)):
         (folder / name).write_text("\n".join(text))
-    (folder / "vowels.py").write_text(VOWELS)
+    (folder / "even.py").write_text(EVEN)
     files = ("-p", "EXAMPLES", str(folder / "train.csv"), "-p", "TEST", str(folder / "test.csv"))
     columns = ("-p", "QUESTION", "ticket", "-p", "ANSWER", "team")
-    return (*files, *columns, "-p", "REINFORCEMENT_GRADER", str(folder / "vowels.py"))
+    return (*files, *columns, "-p", "REINFORCEMENT_GRADER", str(folder / "even.py"))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +78,7 @@ class TestWalk:
         with road.client as client:
             done = client.fine_tuning.jobs.retrieve(str(job.facts["job_id"]))
         assert (done.status, done.method.type) == ("succeeded", "reinforcement")
-        assert done.method.reinforcement.grader.name == "vowels"
+        assert done.method.reinforcement.grader.name == "even"
 
     def test_the_prompts_are_kept_with_their_fields(self, walk: Walk, road: Road):
         project = project_of(road, "own")
@@ -97,7 +93,7 @@ class TestWalk:
         assert (facts["pass_rates"]["prompts"], facts["pass_rates"]["answers"]) == (8, 32)
         assert facts["pass_rates"]["group_size"] == 4
         assert facts["pass_rates"]["mixed"] > 0.5
-        assert facts["grader_quality"]["result"] == "refused"  # vowels know no right from wrong
+        assert facts["grader_quality"]["result"] == "refused"  # it knows no right from wrong
         assert [sign["name"] for sign in facts["reward_hacking"]["signs"]] == [
             "training earns more than validation",
             "answers grow longer",
@@ -108,7 +104,7 @@ class TestWalk:
         assert list(facts["models"]) == ["base", "after"]
         assert {name: each["grader"] for name, each in facts["measures"].items()} == {
             "judged": "normalised",
-            "paid": "vowels",
+            "paid": "even",
         }
         assert facts["items"] == 12
 
@@ -129,7 +125,7 @@ class TestWalk:
 
 def test_a_grader_that_is_not_fit_stops_before_the_launch(road: Road, walk: Walk):
     stopped = failure(ran(road, "--project", "own", *SMALL, "-p", "SEED", "1"))
-    assert "DataError: Do not train with the grader vowels. Knows right from wrong: Do not trust" in stopped
+    assert "DataError: Do not train with the grader even. Knows right from wrong: Do not trust" in stopped
     assert "START_ANYWAY = True" in stopped
     assert len(project_of(road, "own").entries("job")) == 1
 
@@ -196,7 +192,7 @@ def test_azure_gets_the_documented_request(
                     "eval_interval": 5,
                     "eval_samples": 4,
                 },
-                "grader": {"name": "vowels", "type": "python", "source": VOWELS},
+                "grader": {"name": "even", "type": "python", "source": EVEN},
             },
         },
     }
