@@ -1,6 +1,7 @@
 """Notebooks without a browser: parameters, plans, tiny notebooks, and what is told of a run."""
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -170,21 +171,46 @@ def test_a_kernel_that_dies_fails_its_notebook_quietly(tmp_path: Path, capfd: py
     assert capfd.readouterr().err == ""
 
 
-def test_an_interrupt_that_the_kernel_did_not_hear_is_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+PRESSED = "os.kill(os.getppid(), signal.SIGINT)"
+DEAF = f"""\
+import os, signal, time
+handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+{PRESSED}
+time.sleep(0.5)
+signal.signal(signal.SIGINT, handler)
+time.sleep(60)
+"""
+SILENT = f"""\
+import os, signal
+session = get_ipython().kernel.session
+send = session.send
+def interrupted(stream, kind, *rest, **more):
+    if kind != "execute_reply":
+        return send(stream, kind, *rest, **more)
+    session.send = send
+    {PRESSED}
+    raise KeyboardInterrupt
+session.send = interrupted
+"""
+
+
+@pytest.mark.parametrize(
+    ("cell", "after"),
+    [
+        pytest.param(DEAF, {1: signal.SIGINT}, id="ignored between two cells"),
+        pytest.param(SILENT, {1: signal.SIGINT, 3: signal.SIGKILL}, id="taken just before the reply"),
+    ],
+)
+def test_ctrl_c_ends_a_kernel_that_does_not_hear_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str, after: dict[int, signal.Signals]
 ):
-    monkeypatch.setattr(runner, "INTERRUPT_AGAIN", 1)
-    deaf = "import os, signal, time\nhandler = signal.signal(signal.SIGINT, signal.SIG_IGN)"
-    pressed = "os.kill(os.getppid(), signal.SIGINT)\ntime.sleep(0.5)"
-    write(
-        tmp_path / "00_a.ipynb",
-        "N = 1",
-        f"{deaf}\n{pressed}\nsignal.signal(signal.SIGINT, handler)\ntime.sleep(60)",
-    )
+    monkeypatch.setattr(runner, "AFTER_CTRL_C", after)
+    write(tmp_path / "00_a.ipynb", "N = 1", cell, "print('never')")
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         list(execute(plan({}, folder=tmp_path), tmp_path))
     assert time.monotonic() - started < 50
+    assert printed(tmp_path / "00_a.ipynb") == ""
 
 
 def test_the_summary_tells_before_and_after():

@@ -242,7 +242,7 @@ def test_the_parameters_of_older_scripts_are_known():
     older |= {"GOLD", "GRADER", "VALID", "WELL_FORMED", "GROUP", "TARGET"}
     assert older <= set(PARAMETERS)
     assert {PARAMETERS["TRAIN_CSV"], PARAMETERS["EXAMPLES"]} == {"examples"}
-    assert len({each.name for each in SETTINGS}) == len(SETTINGS) == 27
+    assert len({each.name for each in SETTINGS}) == len(SETTINGS) == 28
 
 
 WORDS = ("--train", "train.csv", "--test", "test.csv", "--question", "body", "--answer", "team")

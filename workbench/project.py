@@ -250,6 +250,11 @@ class Checklist:
         return table(f"Project {self.project}: the steps", ("", "step", "what the record holds"), rows)
 
 
+def _of_rehearsal(facts: Mapping[str, JSON]) -> str:
+    rehearsal = facts.get("rehearsal")
+    return f", {rehearsal['rows']} of them rehearsal" if isinstance(rehearsal, Mapping) else ""
+
+
 def _percent(value: JSON) -> str:
     return f"{100 * value:.1f} %" if isinstance(value, int | float) else "measured"
 
@@ -262,7 +267,12 @@ _STEPS: tuple[tuple[str, str, str, Callable[[Mapping[str, JSON]], str]], ...] = 
         lambda f: f"{_percent(f.get('best_score'))} with the prompt {f.get('best_prompt')}",
     ),
     ("Decide, and choose a model that supports the task", "02_decide", "decision", lambda f: str(f["title"])),
-    ("Prepare the training data", "03_build_data", "dataset", lambda f: f"{f['training_examples']} examples"),
+    (
+        "Prepare the training data",
+        "03_build_data",
+        "dataset",
+        lambda f: f"{f['training_examples']} examples{_of_rehearsal(f)}",
+    ),
     (
         "Prepare validation data",
         "03_build_data",

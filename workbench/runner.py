@@ -5,7 +5,6 @@ What came out of a run is read from the project's record, never from a cell's ou
 """
 
 import asyncio
-import itertools
 import json
 import logging
 import os
@@ -207,7 +206,9 @@ class NotebookRun:
     error: str | None = None  # which cell failed, and the last line of its error
 
 
-INTERRUPT_AGAIN = 5  # seconds after which a cell that goes on in spite of Ctrl-C is interrupted again
+# What a kernel gets that is still at its cell so many seconds after Ctrl-C. Between two cells it ignores an
+# interrupt; and one that comes just before it has said how a cell ended, it takes, and never says so.
+AFTER_CTRL_C: Mapping[int, signal.Signals] = {5: signal.SIGINT, 15: signal.SIGKILL}
 
 
 def execute(plans: Sequence[PlannedNotebook], folder: Path) -> Iterator[NotebookRun]:
@@ -300,13 +301,13 @@ class _Watcher:
         self.stopped = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if self.working:
-            self.interrupt()
+            self.send(signal.SIGINT)
 
-    def interrupt(self) -> None:
-        """Interrupt the kernel, which ignores that while it is between two cells."""
+    def send(self, number: signal.Signals) -> None:
+        """Send the kernel a signal."""
         if self.kernel is not None and self.kernel.provisioner is not None:
             with suppress(ProcessLookupError):  # it has died, which papermill tells in its own words
-                os.kill(self.kernel.provisioner.pid, signal.SIGINT)  # type: ignore[attr-defined]
+                os.kill(self.kernel.provisioner.pid, number)  # type: ignore[attr-defined]
 
     def open(self, notebook: "NotebookNode") -> None:
         self.bar.reset(total=len(notebook.cells))
@@ -328,12 +329,14 @@ class _Watcher:
         self.working = None
 
     async def tick(self) -> None:
-        """Keep the clock on the bar going while a cell takes its time, and see that an interrupt arrives."""
-        for second in itertools.count(1):
+        """Keep the clock on the bar going while a cell takes its time, and see that Ctrl-C ends it."""
+        waited = 0
+        while True:
             await asyncio.sleep(1)
             self.bar.refresh()
-            if self.stopped and second % INTERRUPT_AGAIN == 0:
-                self.interrupt()
+            waited += self.stopped
+            if number := AFTER_CTRL_C.get(waited):
+                self.send(number)
 
     def write(self, text: str) -> None:
         if line := _plain(text).replace("\r", "\n").strip().rpartition("\n")[2]:

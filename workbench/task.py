@@ -95,6 +95,11 @@ class Task(Facts):
         "another grader, by which a reinforcement job is judged", kind="grader"
     )
     target: float = _stated("the score that is good enough, from 0 to 1", kind="share", default=0.85)
+    rehearsal: float | None = _stated(
+        "rows of the base model's own answers to everyday prompts, mixed into the training data against "
+        "forgetting: 0.2 is 20 for 100 examples",
+        kind="share",
+    )
     budget: float | None = _stated("US dollars that one training job may cost", kind="dollars")
     provider: str | None = _stated('"local", "azure" or "openai", for this project')
     model: str | None = _stated("the base model, for this project")
@@ -216,7 +221,7 @@ SETTINGS = tuple(each for each in fields(Task) if each.metadata)
 """The settings of ``project.toml``, in its order; each with its meaning, kind and former parameter."""
 
 PARAMETERS: Mapping[str, str] = MappingProxyType(
-    {each.name.upper(): each.name for each in SETTINGS if each.name not in ("provider", "model")}
+    {each.name.upper(): each.name for each in SETTINGS if each.name not in ("provider", "model", "rehearsal")}
     | {str(each.metadata["parameter"]): each.name for each in SETTINGS if each.metadata["parameter"]}
 )
 """What ``run -p`` calls the settings: their names in capitals, and what notebooks used to call them."""

@@ -112,6 +112,30 @@ def follow(
     raise typer.Exit(FAILED if "failed" in statuses else CANCELLED if "cancelled" in statuses else 0)
 
 
+@jobs.command("lineage")
+def show_lineage(
+    model: Annotated[
+        str | None, typer.Argument(help="A model, or a job's id; else all of the project.")
+    ] = None,
+    project: Annotated[
+        str, typer.Option("--project", metavar="NAME", help="Whose record is read; else the sample's.")
+    ] = "gql",
+    provider: Annotated[
+        str | None, typer.Option(help="Ask this service as well; it is asked anyway where the record ends.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which model was made from which: each training back to the base model, with its scores."""
+    from workbench.project import open_project
+    from workbench.training.lineage import lineage
+
+    opened = open_project(project)
+    found = None if provider else lineage(opened, model=model)
+    if found is None or found.missing:
+        found = lineage(opened, connect(provider or opened.stated("provider")), model=model)
+    typer.echo(json.dumps(found.facts) if as_json else repr(found))
+
+
 def _add_control(verb: "Verb", meaning: str) -> None:
     """Offer a command that does one thing to a job, and says what it costs."""
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from workbench.evaluation.grader_trial import GraderQuality
     from workbench.evaluation.model_comparison import ModelComparison
     from workbench.evaluation.pass_rates import PassRates
+    from workbench.evaluation.probes import Forgetting
     from workbench.evaluation.release_check import ReleaseCheck
     from workbench.evaluation.reward_hacking import HackingSigns
 
@@ -287,8 +288,12 @@ def record_comparison(
     job_id: str,
     training_seconds: float,
     release: "ReleaseCheck | None" = None,
+    forgetting: "Forgetting | None" = None,
 ) -> Entry:
-    """Keep both evaluations, those of each job in files of their own, the verdict and the release check's."""
+    """Keep both evaluations, those of each job in files of their own, and the verdicts.
+
+    Of ``forgetting`` stay the numbers: how many probes there were, and how many each model had right.
+    """
     facts = comparison.facts
     for name, side in (("base", comparison.base), ("tuned", comparison.tuned)):
         file = f"evaluations/{job_id}/{name}.jsonl"
@@ -297,6 +302,7 @@ def record_comparison(
         measured: dict[str, JSON] = {"prompt": side.prompt.name, "low": low, "high": high, "evaluation": file}
         facts |= {f"{name}_{what}": value for what, value in measured.items()}
     facts |= {} if release is None else {"gate": release.facts}
+    facts |= {} if forgetting is None else {"forgetting": forgetting.numbers}
     grader = str(comparison.base.grader["name"])
     return project.record(
         "comparison",

@@ -124,6 +124,7 @@ class JobSpec:
             "provider": provider,
             "training_sha256": self.training.sha256,
             "validation_sha256": self.validation.sha256 if self.validation else None,
+            "training_examples": len(self.training),
             "hyperparameters": self.sent_hyperparameters,
             "seed": self.seed,
             **{name: value for name, value in optional.items() if value is not None},
@@ -167,6 +168,7 @@ def file_name(dataset: "Dataset", role: str) -> str:
 
 # Facts of a job on record that are not how it was trained: what it is called, where it is, and its data.
 _NOT_SETTINGS = ("job_id", "content", "endpoint", "training_sha256", "validation_sha256")
+_NOT_SETTINGS += ("training_examples", "ancestors")
 
 
 class ExplainedHyperparameter(NamedTuple):
