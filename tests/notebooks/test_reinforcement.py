@@ -89,11 +89,12 @@ class TestWalk:
         assert [message["role"] for message in line["messages"]] == ["user", "assistant", "user"]
 
     def test_the_check_before_it_and_the_signs_after_it_are_on_record(self, walk: Walk, road: Road):
-        facts = project_of(road, "own").need("reinforcement", "09_reinforcement").facts
-        assert (facts["pass_rates"]["prompts"], facts["pass_rates"]["answers"]) == (8, 32)
-        assert facts["pass_rates"]["group_size"] == 4
-        assert facts["pass_rates"]["mixed"] > 0.5
-        assert facts["grader_quality"]["result"] == "refused"  # it knows no right from wrong
+        project = project_of(road, "own")
+        before = project.need("pass_rates", "09_reinforcement").facts
+        assert (before["prompts"], before["answers"], before["group_size"]) == (8, 32, 4)
+        assert before["mixed"] > 0.5
+        facts = project.need("reinforcement", "09_reinforcement").facts
+        assert before["grader_quality"]["result"] == "refused"  # it knows no right from wrong
         assert [sign["name"] for sign in facts["reward_hacking"]["signs"]] == [
             "training earns more than validation",
             "answers grow longer",
