@@ -263,7 +263,7 @@ def quality_of(source: str, **limits: float) -> GraderQuality:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("def grade(sample, item):\n    return 1.0", "60 of 60 do not"),
+        ("def grade(sample, item):\n    return 1.0", "30 of 30 do not"),
         ("def grade(sample, item):\n    return 0.0", "let 0 % of the right answers pass"),
         ("def grade(sample, item):\n    return float('nan')", "times it gave none"),
         ("def grade(sample, item):\n    return 1 / 0", "ZeroDivisionError"),

@@ -158,7 +158,7 @@ def test_half_of_the_answers_with_mixed_groups_is_good():
     rates = passing(3, 4, 5, 4)
     assert rates.level == "good"
     assert rates.verdict == (
-        "Reinforcement can start: 50 % of 32 answers to 4 prompts pass (95 % interval 38–62), and 100 % of "
+        "Reinforcement can start: 50 % of 32 answers to 4 prompts pass (95 % interval 15–85 %), and 100 % of "
         "groups of 8 are expected to hold answers of different worth."
     )
 

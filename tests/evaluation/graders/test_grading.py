@@ -110,7 +110,12 @@ def test_check_grader_tries_the_templates_on_every_item():
         ({"type": "python", "name": "mine"}, "grader.source is missing; a python grader needs a text there."),
         (string_check(input="{{output}}"), r"grader.input has the template \{\{output\}\}; write"),
         (string_check(input="{{item.rows[0]}}"), r"grader.input has the template"),
-        ({"type": "endpoint", "url": "x"}, "grader.type is 'endpoint', which only Azure can call"),
+        (
+            endpoint("https://example.com/grade"),
+            "grader.url is 'https://example.com/grade', which only Azure",
+        ),
+        (endpoint("http://10.0.0.1:80/"), "which only Azure can call; here it is an address of this machine"),
+        (endpoint("http://localhost:8000/", {"a": 1}), "grader.headers is an object of texts"),
         (string_check(pass_threshold="high"), "grader.pass_threshold is 'high'; it is the lowest score"),
         (
             string_check(input="{{sample.text}}"),
