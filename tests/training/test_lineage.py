@@ -201,12 +201,13 @@ def test_a_healthy_curve_speaks_against_nothing(shop: Project):
     assert against(shop, SFT) == []
 
 
-def judged(project: Project, after: float, kept: str) -> None:
+def judged(project: Project, after: float, kept: str, outcome: str = "worse") -> None:
     """What 08_preferences records: a tone reached, and what became of the task."""
-    change = {"outcome": "worse", "difference": after - 0.92, "low": -0.5, "high": 0.0}
+    change = {"outcome": outcome, "difference": after - 0.92, "low": -0.5, "high": 0.0}
     found = {"from_the_first": {"outcome": "better", "difference": after - 0.5}, "last_step": change}
     scores = {name: {"score": s, "low": s, "high": s} for name, s in (("SFT", 0.92), ("SFT + DPO", after))}
-    measures = {"tone": {"scores": scores, **found}, "team": {"scores": scores, "kept": kept, **found}}
+    tone = {"scores": scores, **found, "last_step": {"outcome": "better", "difference": 0.9}}
+    measures = {"tone": tone, "team": {"scores": scores, "kept": kept, **found}}
     measures["team"]["grader"] = "team"
     facts = {"aim": "tone", "measures": measures, "items": 120, "tuned_model": DPO, "outcome": "reached"}
     project.record("preference", job_id="ftjob-bbbb", **facts)
@@ -214,8 +215,10 @@ def judged(project: Project, after: float, kept: str) -> None:
 
 def test_preferences_that_cost_more_of_the_task_than_the_margin_made_it_worse(shop: Project):
     job(shop, "b", BASE, "dpo")
-    judged(shop, 0.9, "not worse")
+    judged(shop, 0.9, "not worse", "inconclusive")
     assert against(shop, DPO) == []
+    judged(shop, 0.88, "inconclusive")
+    assert against(shop, DPO) == [(False, "paid for tone with team: 92 % → 88 % of 120 items")]
     judged(shop, 0.56, "worse")
     assert against(shop, DPO) == [(True, "paid for tone with team: 92 % → 56 % of 120 items")]
     assert str(lineage(shop).steps[0].scores[0]) == "56 % (56–56)"
