@@ -244,6 +244,15 @@ def pairs() -> Dataset:
     return Dataset("pairs", tuple(example(*each) for each in enumerate(COLOURS, 1)))
 
 
+def prompts() -> Dataset:
+    rows = (({"role": "user", "content": f"say {colour}"},) for colour in COLOURS)
+    return Dataset("prompts", tuple(Example(row, f"r:{n}", {"answer": "a"}) for n, row in enumerate(rows, 1)))
+
+
+CONTAINS = {"type": "string_check", "name": "a", "operation": "like"}
+CONTAINS |= {"input": "{{sample.output_text}}", "reference": "{{item.answer}}"}
+
+
 @pytest.fixture
 def client(home: Path, models: Path) -> Iterator[OpenAI]:
     with TestClient(create_app(home / "service", "key", models=models)) as http:
@@ -291,6 +300,22 @@ def test_dpo_goes_on_from_an_sft_model_and_is_refused_on_one_that_got_worse(clie
     assert (below.gone, above.gone) == (True, False)
     with pytest.raises(openai.BadRequestError, match="does not support fine-tuning"):
         client.fine_tuning.jobs.create(model=sft, training_file=job.training_file)
+
+
+def test_rft_goes_on_from_a_dpo_model_that_goes_on_from_an_sft_model(client: OpenAI, shop: Project):
+    few = {"n_epochs": 1, "batch_size": 6}
+    sft = ended(client, start(client, shouting(), model=NANO, project=shop, **few).id)
+    dpo = ended(client, start(client, pairs(), model=sft, project=shop, **few).id)
+    graded = {
+        "method": "reinforcement",
+        "grader": CONTAINS,
+        "validation": prompts(),
+        "compute_multiplier": 0.25,
+    }
+    rft = ended(client, start(client, prompts(), model=dpo, project=shop, **graded, **few).id)
+    path = f"{NANO} → SFT on 12 examples → DPO on 12 pairs → RFT on 12 prompts"
+    assert lineage(shop, client, model=rft).path == path
+    assert [step.model for step in lineage(shop, client).steps] == [sft, dpo, rft]
 
 
 def test_a_model_that_was_made_in_another_project_is_found_on_the_service(client: OpenAI, shop: Project):
