@@ -144,8 +144,8 @@ def _of_models(entry: Entry) -> Iterator[Drawback]:
             continue
         scores = [_share(each) for each in found["scores"].values()][-2:]
         lost = f"{' → '.join(scores)} of {entry.facts.get('items')} items ({entry.at[:10]})"
-        if measure == aim and found["last_step"]["outcome"] == "worse":
-            yield Drawback(True, f"lost in what it was trained for: {lost}")
+        if measure == aim and entry.kind == "reinforcement" and found["last_step"]["outcome"] == "worse":
+            yield Drawback(True, f"became worse by the grader that did not pay for it: {lost}")
         elif measure != aim and found.get("kept") == "worse":
             yield Drawback(True, f"paid for {aim} with {measure}: {lost}")
     if isinstance(hacking, Mapping) and hacking.get("level") == "stop":
