@@ -205,7 +205,8 @@ def test_what_was_found_before_a_reinforcement_job_is_on_record_and_in_the_situa
     entry = record_pass_rates(project, rates, quality)
     project.record("baseline", model="base", evidence={})
     known = measured_in(sorted(project.entries(), key=lambda one: one.kind))
-    assert (known["pass_rate"], known["mixed_share"], known["grader_sound"]) == (0.5, 0.0, False)
+    assert (known["pass_rate"], known["grader_sound"]) == (0.5, False)
+    assert 0 < known["mixed_share"] < 0.1
     assert len(Evaluation.load(project.path / str(entry.facts["evaluation"])).items) == 2
 
 
