@@ -2,10 +2,7 @@
 
 import html
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,7 +132,7 @@ def test_what_never_passes_cannot_start(road: Road):
     stopped = failure(ran(road, "--project", "support", *SMALL))
     assert "DataError: Reinforcement cannot start: 0 % of 32 answers to 8 prompts pass" in stopped
     assert "Do supervised fine-tuning first (04_launch)" in stopped
-    assert project_of(road, "support").entries("job") == []
+    assert project_of(road, "support").entries("job") == ()
 
 
 def test_a_row_without_what_the_grader_reads_is_named(road: Road, tmp_path: Path):
@@ -150,35 +147,27 @@ def test_a_row_without_what_the_grader_reads_is_named(road: Road, tmp_path: Path
     stopped = failure(ran(road, "--project", "gaps", *words, *SMALL, "-p", "PROMPTS", "null"))
     assert "train.csv:62" in stopped
     assert "{{item.note}} finds nothing" in stopped
-    assert project_of(road, "gaps").entries("job") == []
+    assert project_of(road, "gaps").entries("job") == ()
 
 
 def test_azure_gets_the_documented_request(
-    road: Road, task: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    road: Road, walk: Walk, task: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ):
     address = process.find(road.home) or process.start(road.home)
     monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", address.url)
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", address.key)
-    made = (
-        "-p",
-        "PROVIDER",
-        "azure",
-        "-p",
-        "START_ANYWAY",
-        "True",
-        "-p",
-        "SUFFIX",
-        "team",
-        "-p",
-        "SEED",
-        "7",
-    )
-    done = ran(road, "--project", "cloud", *task, *SMALL, *made, "-p", "EVAL_INTERVAL", "5")
+    job = project_of(road, "own").need_job("reinforcement")
+    with road.client as client:
+        tuned = client.fine_tuning.jobs.retrieve(str(job.facts["job_id"])).fine_tuned_model
+    made = {"PROVIDER": "azure", "MODEL": str(tuned), "SUFFIX": "team", "SEED": "7", "EVAL_INTERVAL": "5"}
+    made |= {"START_ANYWAY": "True", "HOURS": "2"}
+    words = [word for name, value in made.items() for word in ("-p", name, value)]
+    done = ran(road, "--project", "cloud", *task, *SMALL, *words)
     assert done.code == 0, done.err
     request = re.search(r"<pre[^>]*>(.*?)</pre>", shown(done, "preflight-code")["text/html"], re.DOTALL)
     body = json.loads(html.unescape(request[1]))
     assert {name: body[name] for name in ("model", "seed", "suffix", "trainingType", "method")} == {
-        "model": "nano",
+        "model": tuned,
         "seed": 7,
         "suffix": "team",
         "trainingType": "globalStandard",
@@ -200,12 +189,6 @@ def test_azure_gets_the_documented_request(
     assert set(body) == {
         *("model", "training_file", "validation_file", "method", "seed", "suffix", "metadata", "trainingType")
     }
-    assert "Reinforcement is billed by the hour" in shown(done, "preflight-code")["text/plain"] or (
-        "hour" in shown(done, "preflight-code")["text/plain"]
-    )
-
-
-def new(road: Road, name: str) -> int:
-    command = [sys.executable, "-m", "workbench", "new", name, "--sample", "support"]
-    environment = os.environ | {"WORKBENCH_HOME": str(road.home)}
-    return subprocess.run(command, env=environment, check=False, capture_output=True).returncode
+    facts = project_of(road, "cloud").need("reinforcement", "09_reinforcement").facts
+    assert list(facts["models"]) == ["base", "before", "after"]
+    assert facts["models"]["before"] == tuned

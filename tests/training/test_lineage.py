@@ -224,6 +224,36 @@ def test_preferences_that_cost_more_of_the_task_than_the_margin_made_it_worse(sh
     assert str(lineage(shop).steps[0].scores[0]) == "56 % (56–56)"
 
 
+def reinforced(project: Project, after: float, outcome: str, hacking: str = "none") -> None:
+    """What 09_reinforcement records: the score by the grader that judges, and by the one that paid."""
+    change = {"outcome": outcome, "difference": after - 0.4, "low": -0.5, "high": 0.0}
+    scores = {name: {"score": s, "low": s, "high": s} for name, s in (("before", 0.4), ("after", after))}
+    found = {"scores": scores, "from_the_first": change, "last_step": change, "grader": "normalised"}
+    facts = {
+        "aim": "judged",
+        "task": "judged",
+        "measures": {"judged": found, "paid": found | {"kept": "better"}},
+    }
+    facts |= {"items": 120, "tuned_model": RFT, "outcome": "reached", "difference": after - 0.4}
+    facts |= {"reward_hacking": {"level": hacking, "verdict": "the answers are one template."}}
+    project.record("reinforcement", job_id="ftjob-cccc", **facts)
+
+
+def test_reinforcement_that_made_it_worse_or_pleased_the_grader_speaks_against_it(shop: Project):
+    job(shop, "c", BASE, "reinforcement")
+    reinforced(shop, 0.8, "better")
+    assert against(shop, RFT) == []
+    assert str(lineage(shop).steps[0].scores[0]) == "80 % (80–80)"
+    reinforced(shop, 0.8, "better", "stop")
+    assert against(shop, RFT) == [
+        (False, "shows signs of reward hacking: the answers are one template."),
+    ]
+    reinforced(shop, 0.2, "worse")
+    assert against(shop, RFT) == [
+        (True, "became worse by the grader that did not pay for it: 40 % → 20 % of 120 items")
+    ]
+
+
 # The real service: SFT, and on top of it DPO
 
 

@@ -453,7 +453,7 @@ def require(rates: PassRates, quality: GraderQuality | None = None, *, anyway: b
     if not wrong:
         return "\n".join(filter(None, (rates.verdict, quality.verdict if quality else "")))
     if not anyway:
-        raise DataError("\n".join([*wrong, "START_ANYWAY = True (anyway=True) launches all the same."]))
+        raise DataError(" ".join([*wrong, "START_ANYWAY = True (anyway=True) launches all the same."]))
     return "\n".join(["Launched against this advice:", *wrong])
 
 

@@ -142,13 +142,19 @@ def _of_comparison(entry: Entry) -> Iterator[Drawback]:
                 yield Drawback(False, f"was graded by a grader that is not to be trusted ({day})")
 
 
+_LOST_AIM = {
+    "preference": "lost in what it was trained for",
+    "reinforcement": "became worse by the grader that did not pay for it",
+}
+
+
 def _of_models(entry: Entry) -> Iterator[Drawback]:
     aim, hacking = map(entry.facts.get, ("aim", "reward_hacking"))
     for measure, found in _measures(entry.facts).items():
         scores = [_share(each) for each in found["scores"].values()][-2:]
         lost = f"{' → '.join(scores)} of {entry.facts.get('items')} items ({entry.at[:10]})"
         if measure == aim and found["last_step"]["outcome"] == "worse":
-            yield Drawback(True, f"lost in what it was trained for: {lost}")
+            yield Drawback(True, f"{_LOST_AIM[entry.kind]}: {lost}")
         elif measure != aim and "worse" in (found.get("kept"), found["last_step"]["outcome"]):
             yield Drawback(found.get("kept") == "worse", f"paid for {aim} with {measure}: {lost}")
     if isinstance(hacking, Mapping) and hacking.get("level") == "stop":
