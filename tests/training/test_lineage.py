@@ -218,7 +218,8 @@ def test_preferences_that_cost_more_of_the_task_than_the_margin_made_it_worse(sh
     judged(shop, 0.9, "not worse", "inconclusive")
     assert against(shop, DPO) == []
     judged(shop, 0.88, "inconclusive")
-    assert against(shop, DPO) == [(False, "paid for tone with team: 92 % → 88 % of 120 items")]
+    paid = "paid for tone with team, if within the margin: 92 % → 88 % of 120 items"
+    assert against(shop, DPO) == [(False, paid)]
     judged(shop, 0.56, "worse")
     assert against(shop, DPO) == [(True, "paid for tone with team: 92 % → 56 % of 120 items")]
     assert str(lineage(shop).steps[0].scores[0]) == "56 % (56–56)"

@@ -229,14 +229,14 @@ def models_beside(project: Project, before: TrainedModel, after: str) -> dict[st
     return {"base": base, "SFT": AskedModel(before.model, short), "SFT + DPO": AskedModel(after, short)}
 
 
-def models_reinforced(started_from: str, tuned: str) -> dict[str, Candidate]:
+def models_reinforced(started_from: str, tuned: str) -> dict[str, AskedModel]:
     """The models to compare after reinforcement: the base, the one its job started from, the one it made.
 
     All are asked as the job asks, by prompts that carry their own instruction.
     """
     base, names = base_name(started_from), {"before": started_from, "after": tuned}
     before = {"base": base, **names} if base != started_from else {"base": base, "after": tuned}
-    return {name: Candidate(model, AS_TRAINED) for name, model in before.items()}
+    return {name: AskedModel(model, AS_TRAINED) for name, model in before.items()}
 
 
 def record_preference(

@@ -155,8 +155,10 @@ def _of_models(entry: Entry) -> Iterator[Drawback]:
         lost = f"{' → '.join(scores)} of {entry.facts.get('items')} items ({entry.at[:10]})"
         if measure == aim and found["last_step"]["outcome"] == "worse":
             yield Drawback(True, f"{_LOST_AIM[entry.kind]}: {lost}")
-        elif measure != aim and "worse" in (found.get("kept"), found["last_step"]["outcome"]):
-            yield Drawback(found.get("kept") == "worse", f"paid for {aim} with {measure}: {lost}")
+        elif measure != aim and found.get("kept") == "worse":
+            yield Drawback(True, f"paid for {aim} with {measure}: {lost}")
+        elif measure != aim and entry.kind == "preference" and found["last_step"]["outcome"] == "worse":
+            yield Drawback(False, f"paid for {aim} with {measure}, if within the margin: {lost}")
     if isinstance(hacking, Mapping) and hacking.get("level") == "stop":
         yield Drawback(False, f"shows signs of reward hacking: {hacking.get('verdict')} ({entry.at[:10]})")
 
