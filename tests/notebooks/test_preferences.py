@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from test_notebooks import Road, Walk
+from notebook_road import Road, Walk
 
 from workbench.local import process
 from workbench.project import Project

@@ -38,7 +38,7 @@ Outcome = Literal[
 ]
 
 
-class Candidate(NamedTuple):
+class AskedModel(NamedTuple):
     """A model, and the prompt it is asked with."""
 
     model: str
@@ -47,7 +47,7 @@ class Candidate(NamedTuple):
 
 def measure_models(
     client: "OpenAI",
-    models: Mapping[str, Candidate],
+    models: Mapping[str, AskedModel],
     dataset: Dataset,
     graders: Mapping[str, Grader],
     *,

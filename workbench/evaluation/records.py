@@ -18,7 +18,7 @@ from workbench.errors import DataError, SetupError
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.failures import Failures, Labels
 from workbench.evaluation.graders.grader_types import needs
-from workbench.evaluation.model_comparison import Candidate
+from workbench.evaluation.model_comparison import AskedModel
 from workbench.evaluation.prompt_comparison import PromptComparison
 from workbench.evaluation.prompts import AS_TRAINED, Prompt
 from workbench.evaluation.ratings import Ratings
@@ -216,27 +216,27 @@ def trained_model(client: "OpenAI", project: Project, method: str = SUPERVISED) 
     return TrainedModel(model, job.model, job_id, judged)
 
 
-def models_beside(project: Project, before: TrainedModel, after: str) -> dict[str, Candidate]:
+def models_beside(project: Project, before: TrainedModel, after: str) -> dict[str, AskedModel]:
     """The three to compare: base, the model gone on from, and the one that came of it.
 
     The base model is asked with the best prompt of 01_baseline, with the short one where none was measured.
     """
-    base, baseline = Candidate(before.base, Prompt("short")), project.latest("baseline")
+    base, baseline = AskedModel(before.base, Prompt("short")), project.latest("baseline")
     if baseline is not None and baseline.facts.get("model") == before.base:
         best = Evaluation.load(project.path / str(baseline.facts["best_evaluation"]))
-        base = Candidate(before.base, best.prompt)
+        base = AskedModel(before.base, best.prompt)
     short = Prompt("short")
-    return {"base": base, "SFT": Candidate(before.model, short), "SFT + DPO": Candidate(after, short)}
+    return {"base": base, "SFT": AskedModel(before.model, short), "SFT + DPO": AskedModel(after, short)}
 
 
-def models_reinforced(started_from: str, tuned: str) -> dict[str, Candidate]:
+def models_reinforced(started_from: str, tuned: str) -> dict[str, AskedModel]:
     """The models to compare after reinforcement: the base, the one its job started from, the one it made.
 
     All are asked as the job asks, by prompts that carry their own instruction.
     """
     base, names = base_name(started_from), {"before": started_from, "after": tuned}
     before = {"base": base, **names} if base != started_from else {"base": base, "after": tuned}
-    return {name: Candidate(model, AS_TRAINED) for name, model in before.items()}
+    return {name: AskedModel(model, AS_TRAINED) for name, model in before.items()}
 
 
 def record_preference(

@@ -224,7 +224,7 @@ def start_or_find(client: "OpenAI", spec: JobSpec, *, project: "Project | None" 
         new = {"job_id": job.id, "content": spec.content}
         if project and not any(new.items() <= entry.facts.items() for entry in project.entries("job")):
             endpoint = client.base_url.netloc.decode()
-            more = spec.facts(service.name) | _ancestors(client, spec, project)
+            more = {**spec.facts(service.name), **_ancestors(client, spec, project)}
             project.record("job", **new, endpoint=endpoint, **more)
     return job
 

@@ -65,7 +65,7 @@ def score_of(facts: Mapping[str, JSON]) -> Score:
 
 def _kept_score(facts: Mapping[str, JSON]) -> Score:
     """The score at the task of a model that was trained for another aim, such as a tone."""
-    measures: Mapping[str, Any] = facts["measures"]  # type: ignore[assignment]
+    measures = _measures(facts)
     others = (name for name in measures if name != facts["aim"])
     task = str(facts.get("task") or next(others, facts["aim"]))
     of_task = measures[task]
@@ -74,6 +74,11 @@ def _kept_score(facts: Mapping[str, JSON]) -> Score:
     ends = (found["score"], found["low"], found["high"])
     items, grader = int(cast(int, facts["items"])), str(of_task["grader"])
     return Score(str(facts["tuned_model"]), *ends, items, grader, change["difference"], change["outcome"])
+
+
+def _measures(facts: Mapping[str, JSON]) -> Mapping[str, Mapping[str, Any]]:
+    """What 08_preferences and 09_reinforcement recorded by each grader."""
+    return cast("Mapping[str, Mapping[str, Any]]", facts["measures"])
 
 
 def numbers(facts: Mapping[str, JSON]) -> dict[str, float]:
@@ -137,17 +142,23 @@ def _of_comparison(entry: Entry) -> Iterator[Drawback]:
                 yield Drawback(False, f"was graded by a grader that is not to be trusted ({day})")
 
 
+_LOST_AIM = {
+    "preference": "lost in what it was trained for",
+    "reinforcement": "became worse by the grader that did not pay for it",
+}
+
+
 def _of_models(entry: Entry) -> Iterator[Drawback]:
-    aim, measures, hacking = map(entry.facts.get, ("aim", "measures", "reward_hacking"))
-    for measure, found in measures.items() if isinstance(measures, Mapping) else ():
-        if not isinstance(found, Mapping):
-            continue
+    aim, hacking = map(entry.facts.get, ("aim", "reward_hacking"))
+    for measure, found in _measures(entry.facts).items():
         scores = [_share(each) for each in found["scores"].values()][-2:]
         lost = f"{' → '.join(scores)} of {entry.facts.get('items')} items ({entry.at[:10]})"
-        if measure == aim and entry.kind == "reinforcement" and found["last_step"]["outcome"] == "worse":
-            yield Drawback(True, f"became worse by the grader that did not pay for it: {lost}")
+        if measure == aim and found["last_step"]["outcome"] == "worse":
+            yield Drawback(True, f"{_LOST_AIM[entry.kind]}: {lost}")
         elif measure != aim and found.get("kept") == "worse":
             yield Drawback(True, f"paid for {aim} with {measure}: {lost}")
+        elif measure != aim and entry.kind == "preference" and found["last_step"]["outcome"] == "worse":
+            yield Drawback(False, f"paid for {aim} with {measure}, if within the margin: {lost}")
     if isinstance(hacking, Mapping) and hacking.get("level") == "stop":
         yield Drawback(False, f"shows signs of reward hacking: {hacking.get('verdict')} ({entry.at[:10]})")
 

@@ -1,4 +1,4 @@
-"""Reinforcement: its loss by hand in float64, prefix trees, answers and grades of a step, whole jobs on nano."""
+"""Reinforcement: its loss by hand in float64, prefix trees, answers and their grades, whole jobs on nano."""
 
 import csv
 import io
@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,7 +41,6 @@ from workbench.local.models.model import Base, TokenRow, load_base
 from workbench.local.training import packing, reinforcement, run
 from workbench.local.training.packing import hidden_states, keeps_apart, pack, pack_tree
 from workbench.local.training.reinforcement import (
-    KL,
     GradedTask,
     GroupRow,
     PromptRow,
@@ -146,75 +146,61 @@ def groups() -> list[GroupRow]:
     ]
 
 
-def said_by(model: PreTrainedModel) -> list[float]:
+def said_by(model: PreTrainedModel) -> torch.Tensor:
     """The log-probability of each token of the answers in float64, one answer at a time."""
     found = []
     for prompt, answers in zip(PROMPTS, ANSWERS, strict=True):
         for answer in answers:
-            with torch.no_grad():
-                scores = model(torch.tensor([[*prompt, *answer]])).logits[0].double()
-            found += [
-                float((scores[len(prompt) - 1 + at] - scores[len(prompt) - 1 + at].logsumexp(-1))[token])
-                for at, token in enumerate(answer)
-            ]
-    return found
+            scores = model(torch.tensor([[*prompt, *answer]])).logits[0].double()
+            for at, token in enumerate(answer, len(prompt) - 1):
+                found.append(scores[at, token] - scores[at].logsumexp(0))
+    return torch.stack(found)
 
 
-def merged(base: Base, folder: Path, moved: float = 0.0) -> PreTrainedModel:
-    """The model in float64 with the adapter in its weights; ``moved`` is added to every number of each B."""
+def merged(base: Base, folder: Path) -> PreTrainedModel:
+    """The model in float64 with the adapter in its weights, whose gradients are kept."""
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
     for name, layer in lora.layers(base.model):
         branch = layer.branches[ADAPTER]
-        change = branch.scale * (branch.b.detach().double() + moved) @ branch.a.detach().double()
+        change = branch.scale * branch.b.detach().double() @ branch.a.detach().double()
         model.get_submodule(name).weight.data += change
     return model
 
 
-def by_hand(now: list[float], drawn: list[float], before: list[float]) -> float:
-    """The mean over all tokens of -A pi/pi_drawn + KL (ref/pi - log(ref/pi) - 1)."""
-    import math
-
-    advantages = [
-        advantage
-        for answers, of_group in zip(ANSWERS, ADVANTAGES, strict=True)
-        for answer, advantage in zip(answers, of_group, strict=True)
-        for _ in answer
-    ]
-    parts = [
-        -advantage * math.exp(new - old) + KL * (math.exp(ref - new) - (ref - new) - 1)
-        for advantage, new, old, ref in zip(advantages, now, drawn, before, strict=True)
-    ]
-    return sum(parts) / len(parts)
-
-
-def test_the_loss_and_its_gradient_equal_a_computation_by_hand_in_float64(
+def test_the_loss_and_its_gradients_equal_a_computation_by_hand_in_float64(
     base: Base, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reinforcement, "KL", 0.5)  # so that both parts count
-    monkeypatch.setitem(globals(), "KL", 0.5)
     trained = run_on(base, plan())
     list(trained)
-    before = said_by(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64))
-    drawn = said_by(merged(base, folder))
     with torch.no_grad():
+        before = said_by(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64))
         lora.use(base.model, None)
         references = RFT.reference(base, groups())
         lora.use(base.model, ADAPTER)
-    assert [one for row in references for one in row] == pytest.approx(before, abs=1e-4)
-    rows = [replace(row, reference=known) for row, known in zip(groups(), references, strict=True)]
+    assert [one for row in references for one in row] == pytest.approx(before.tolist(), abs=1e-4)
+    whole = merged(base, folder)
+    now = said_by(whole)
+    # -A pi/pi_drawn + KL (ref/pi - log(ref/pi) - 1), for 3 + 2 + 4 and 3 + 1 + 2 tokens
+    advantages = torch.tensor([1.2] * 3 + [-0.7] * 2 + [-0.5] * 4 + [0.3] * 3 + [1.0] + [-1.3] * 2).double()
+    apart = before - now
+    distance = apart.exp() - apart - 1
+    expected = (-advantages * (now - now.detach()).exp() + 0.5 * distance).sum() / 15
+    expected.backward()
 
+    rows = [replace(row, reference=known) for row, known in zip(groups(), references, strict=True)]
     found = RFT.loss(base, rows, plan())
-    distance = by_hand(drawn, drawn, before) - by_hand(drawn, drawn, drawn)
-    assert found.loss.item() == pytest.approx(by_hand(drawn, drawn, before), abs=1e-5)
-    assert found.metrics["kl"] == pytest.approx(distance / 0.5, abs=1e-5)
+    found.loss.backward()
+    assert found.loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    assert found.metrics["kl"] == pytest.approx(distance.mean().item(), abs=1e-5)
     assert found.metrics["kl"] > 1e-3  # it was trained
     assert found.weight == 15
-
-    found.loss.backward()
-    ours = sum(layer.branches[ADAPTER].b.grad.sum().item() for _, layer in lora.layers(base.model))
-    step = 1e-6
-    up, down = (by_hand(said_by(merged(base, folder, moved)), drawn, before) for moved in (step, -step))
-    assert ours == pytest.approx((up - down) / (2 * step), rel=1e-3)
+    for name, layer in lora.layers(base.model):
+        branch = layer.branches[ADAPTER]
+        of_weight = branch.scale * whole.get_submodule(name).weight.grad
+        of_a, of_b = branch.b.detach().double().T @ of_weight, of_weight @ branch.a.detach().double().T
+        torch.testing.assert_close(branch.a.grad.double(), of_a, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(branch.b.grad.double(), of_b, rtol=1e-3, atol=1e-4)
 
 
 def test_the_advantage_is_the_reward_beside_its_group_in_standard_deviations(base: Base) -> None:
@@ -262,9 +248,9 @@ def test_a_group_is_trained_on_less_than_half_of_the_tokens_that_its_answers_hav
     (row,) = RFT.encode(base, prompts(("red",)))
     answers = tuple((65 + number, 66, 257) for number in range(8))
     group = GroupRow(row.tokens, row.learnt, answers=answers, advantages=(0.0,) * 8)
-    assert (len(row.tokens), group.size) == (27, 27 + 8 * 2)
+    assert (len(row.tokens), group.size) == (26, 26 + 8 * 2)
     naive = sum(len(row.tokens) + len(answer) for answer in answers)
-    assert naive == 240
+    assert naive == 232
     assert group.size <= naive / 2
     read = [(*group.tokens, *answer[:-1]) for answer in answers]
     assert pack_tree(read, base.model.device).ids.numel() == group.size
@@ -281,7 +267,7 @@ def test_the_prompt_of_a_group_is_read_once_before_its_answers_are_drawn(base: B
     hook = decoder.register_forward_pre_hook(note, with_kwargs=True)
     run_of.rollouts.experience(base, run_of.training[:1], plan(1.0), 1)  # type: ignore[union-attr]
     hook.remove()
-    assert reads[0] == (1, 27)
+    assert reads[0] == (1, 26)
     assert [shape[1] for shape in reads[1:]] == [1, 1]
     assert reads[1][0] <= 8
 
@@ -423,7 +409,7 @@ def judge(tmp_path: Path) -> Iterator[Callable[[int, object], list[dict[str, obj
     replies: list[tuple[int, object]] = []
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 (the base class's name)
+        def do_POST(self) -> None:
             length = int(self.headers["content-length"])
             headers = {"key": self.headers["api-key"], "place": self.path}
             asked.append({**headers, **json.loads(self.rfile.read(length))})
@@ -660,3 +646,159 @@ def test_too_few_prompts_for_validation_fail_the_job(client: OpenAI) -> None:
     assert str(failed.error and failed.error.message) == (
         "Validation file has 9 example(s), but must have at least 10 examples"
     )
+
+
+# Every type of grader, at a service of its own
+
+
+@pytest.fixture(scope="module")
+def service(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, OpenAI]]:
+    """A service in a process of its own, whose models its jobs can ask."""
+    home = tmp_path_factory.mktemp("service")
+    before = os.environ.get("WORKBENCH_MODELS")
+    os.environ["WORKBENCH_MODELS"] = str(models)
+    try:
+        address = process.start(home)
+        yield home, OpenAI(base_url=f"{address.url}/openai/v1/", api_key=address.key)
+    finally:
+        process.stop(home)
+        os.environ.pop("WORKBENCH_MODELS")
+        if before is not None:
+            os.environ["WORKBENCH_MODELS"] = before
+
+
+@pytest.fixture(scope="module")
+def judging_model(service: tuple[Path, OpenAI]) -> str:
+    """A model that has learnt to end every reply with the same score and the same label."""
+    asked = "{}\n\nEnd your reply with a line {}"
+    forms = (
+        '"Score: N", where N is a number from 0 to 1.',
+        '"Label: X", where X is one of: good, bad.',
+    )
+    rows = (
+        Example(
+            (
+                {"role": "user", "content": asked.format(word, form)},
+                {"role": "assistant", "content": "Score: 1\nLabel: good"},
+            ),
+            f"{word}",
+        )
+        for word in WORDS
+        for form in forms
+    )
+    _, client = service
+    job = start(
+        client, Dataset("judge", tuple(rows)), model=NANO, n_epochs=20, batch_size=4,
+        learning_rate_multiplier=2.0,
+    )  # fmt: skip
+    done = ended(client, job.id).job
+    assert done.status == "succeeded", done.error
+    return str(done.fine_tuned_model)
+
+
+def model_grader(kind: str, model: str) -> dict[str, object]:
+    own = {"labels": ["good", "bad"], "passing_labels": ["good"]} if kind == "label_model" else {}
+    return {
+        "type": kind,
+        "name": kind,
+        "model": model,
+        "input": [{"role": "user", "content": "{{item.word}}"}],
+        "sampling_params": {"temperature": 0, "max_completions_tokens": 24},
+        **own,
+    }
+
+
+FUZZY = {
+    "type": "text_similarity",
+    "name": "fuzzy",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.word}}",
+    "evaluation_metric": "fuzzy_match",
+}
+LENGTH = python("return len(sample['output_text']) / 100")
+
+
+@pytest.mark.parametrize("kind", ["score_model", "label_model", "text_similarity", "python", "multi"])
+def test_a_job_learns_from_every_type_of_grader(
+    kind: str, service: tuple[Path, OpenAI], judging_model: str
+) -> None:
+    graders: dict[str, Mapping[str, object]] = {
+        "score_model": model_grader("score_model", judging_model),
+        "label_model": model_grader("label_model", judging_model),
+        "text_similarity": FUZZY,
+        "python": LENGTH,
+        "multi": {
+            "type": "multi",
+            "name": "all",
+            "graders": {
+                "judge": model_grader("score_model", judging_model),
+                "fuzzy": FUZZY,
+                "length": LENGTH,
+                "word": HAS_E,
+            },
+            "calculate_output": "judge * (fuzzy + length + word) / 3",
+        },
+    }
+    job = job_on(service[1], graders[kind], n_epochs=1, batch_size=6, compute_multiplier=0.25, eval_samples=2)
+    done = ended(service[1], job.id)
+    assert done.job.status == "succeeded", done.job.error
+    assert done.curve.final["mean_unresponsive_rewards"] == 0.0
+    rewards = done.curve.measured("train_mean_reward")
+    assert len(rewards) == 2
+    if kind in ("score_model", "label_model"):
+        assert rewards.tolist() == [1.0, 1.0]
+        assert done.curve.final["train_groups_without_spread"] == 6.0
+    else:
+        assert all(0 < reward < 1 for reward in rewards)
+        assert done.curve.final["train_reward_std"] > 0
+
+
+def test_a_killed_worker_and_a_killed_service_change_nothing(
+    service: tuple[Path, OpenAI], judging_model: str
+) -> None:
+    home, client = service
+    grader = {
+        "type": "multi",
+        "name": "both",
+        "graders": {"judge": model_grader("score_model", judging_model), "length": LENGTH},
+        "calculate_output": "judge * length",
+    }
+    job = job_on(client, grader, n_epochs=4, seed=3)
+
+    def reached(step: int) -> None:
+        next(now for now in follow(client, job.id, poll_seconds=0.02) if now.curve.steps >= step or now.ended)
+
+    reached(3)
+    address = process.find(home)
+    assert address is not None
+    os.kill(_worker_of(address.pid, home, job.id), signal.SIGKILL)
+    reached(6)
+    os.kill(address.pid, signal.SIGKILL)
+    psutil.Process(address.pid).wait(10)
+    again = process.start(home)
+    assert (again.url, again.key) == (address.url, address.key)
+    killed = ended(client, job.id)
+    assert killed.job.status == "succeeded", killed.job.error
+    assert list(killed.curve.frame.index) == list(range(1, 17))
+    untouched = client.fine_tuning.jobs.create(
+        model=NANO,
+        training_file=str(job.training_file),
+        validation_file=job.validation_file,
+        seed=3,
+        method=job.to_dict()["method"],  # type: ignore[arg-type]
+    )
+    assert ended(client, untouched.id).curve.frame.equals(killed.curve.frame)
+
+
+def _worker_of(service: int, home: Path, job_id: str) -> int:
+    """The process that holds the job's lock file open."""
+    lock = home / "service" / "jobs" / job_id / "worker.lock"
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for child in psutil.Process(service).children(recursive=True):
+            try:
+                if any(Path(file.path) == lock for file in child.open_files()):
+                    return child.pid
+            except psutil.Error:
+                continue
+    raise AssertionError(f"no child of {service} works on {job_id}")
