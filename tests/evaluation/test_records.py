@@ -222,5 +222,6 @@ def test_what_reinforcement_reached_is_on_record_with_its_signs(project: Project
         "judged",
     )
     assert entry.facts["reward_hacking"]["level"] == signs.level
-    assert measured_in([entry])["graded_gain"] == 0.5
+    baseline = project.record("baseline", model="base", evidence={})
+    assert measured_in([baseline, entry])["graded_gain"] == 0.5
     assert comparisons_made(project, "another") == 2
