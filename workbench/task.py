@@ -155,8 +155,13 @@ class Task(Facts):
         known = names is None or self.question in names or "{" in (self.question or "")
         left = [name for name in names or () if name not in (self.preferred, self.rejected)]
         asked = self.question if known else left[0] if len(left) == 1 else None
-        columns = {"preferred": self.preferred, "rejected": self.rejected}
-        pairs = read(self.preference_pairs, question=asked, system=self.system, **columns)
+        pairs = read(
+            self.preference_pairs,
+            question=asked,
+            system=self.system,
+            preferred=self.preferred,
+            rejected=self.rejected,
+        )
         if any(example.method != "dpo" for example in pairs):
             has = f"; it has {', '.join(names)}" if names else ""
             raise DataError(

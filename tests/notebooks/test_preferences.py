@@ -2,10 +2,7 @@
 
 import html
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +14,7 @@ from workbench.local import process
 from workbench.project import Project
 
 SMALL = ("-p", "MODEL", "nano", "-p", "N_EPOCHS", "1", "-p", "TEST_ITEMS", "12", "-p", "MAX_TOKENS", "12")
-SMALL += ("-p", "PLAUSIBLE", "4", "-p", "QUESTIONS", "12", "-p", "SAMPLES", "3")
+SMALL += ("-p", "PLAUSIBLE", "4", "-p", "QUESTIONS", "20", "-p", "SAMPLES", "3")
 
 
 @pytest.fixture(scope="module")
@@ -100,40 +97,57 @@ class TestWalk:
         assert (project.path / "answers.jsonl").read_bytes() == answers
 
 
-AZURE = ("--project", "cloud", "-p", "PROVIDER", "azure", *SMALL)
+NUMBERED = """
+def grade(sample, item):
+    return sum(map(ord, sample["output_text"])) % 97 / 97
+"""
 
 
-def test_azure_gets_the_documented_request(road: Road, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """A task of one's own, whose table of pairs has other columns and another separator."""
+    folder = tmp_path_factory.mktemp("task")
+    rows = [(f"Ticket {n} of {word}?", f"{word} {n}") for n in range(12) for word in ("red", "blue", "pink")]
+    for name, part in (("train", rows[:24]), ("test", rows[24:])):
+        (folder / f"{name}.csv").write_text("\n".join(["ticket,said", *map(",".join, part)]))
+    pairs = (f"{asked};Gladly! {said}.;{said}" for asked, said in rows[:24])
+    (folder / "own.csv").write_text("\n".join(["asked;warm;cold", *pairs]))
+    (folder / "numbered.py").write_text(NUMBERED)
+    stated = {
+        "EXAMPLES": folder / "train.csv",
+        "TEST": folder / "test.csv",
+        "QUESTION": "ticket",
+        "ANSWER": "said",
+        "PREFERENCE_PAIRS": folder / "own.csv",
+        "PREFERRED": "warm",
+        "REJECTED": "cold",
+        "PREFERENCE_GRADER": folder / "numbered.py",
+    }
+    return tuple(word for name, value in stated.items() for word in ("-p", name, str(value)))
+
+
+def test_azure_gets_the_documented_request(
+    road: Road, task: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+):
     address = process.find(road.home) or process.start(road.home)
     monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", address.url)
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", address.key)
-    sample = ran_new(road, "cloud")
-    assert sample == 0
-    walk = ran(
-        road, *AZURE, "--only", "03,04,08", "-p", "BETA", "0.1", "-p", "SUFFIX", "tone", "-p", "SEED", "7"
-    )
+    asked = ("-p", "BETA", "0.1", "-p", "SUFFIX", "tone", "-p", "SEED", "7", "-p", "PROVIDER", "azure")
+    walk = ran(road, "--project", "cloud", *task, *SMALL, *asked, "--only", "03,04,08")
     assert walk.code == 0, walk.err
     shown = outputs(walk, "preflight")["text/html"]
-    body = json.loads(html.unescape(re.search(r"<pre[^>]*>(.*?)</pre>", shown, re.S)[1]))
+    body = json.loads(html.unescape(re.search(r"<pre[^>]*>(.*?)</pre>", shown, re.DOTALL)[1]))
     jobs = project_of(road, "cloud").entries("job")
     with road.client as client:
         first, second = (client.fine_tuning.jobs.retrieve(str(job.facts["job_id"])) for job in jobs)
+    # azure-rest-api, "Create request", 2025-04-01-preview: what is not given is left to the service.
+    hyperparameters = {"n_epochs": 1, "batch_size": "auto", "learning_rate_multiplier": "auto", "beta": 0.1}
     assert {name: body[name] for name in ("model", "seed", "suffix", "trainingType", "method")} == {
         "model": first.fine_tuned_model,
         "seed": 7,
         "suffix": "tone",
         "trainingType": "globalStandard",
-        "method": {
-            "type": "dpo",
-            "dpo": {
-                "hyperparameters": {
-                    "n_epochs": 1,
-                    "batch_size": "auto",
-                    "learning_rate_multiplier": "auto",
-                    "beta": 0.1,
-                }
-            },
-        },
+        "method": {"type": "dpo", "dpo": {"hyperparameters": hyperparameters}},
     }
     assert set(body) == {
         *("model", "training_file", "validation_file", "method", "seed", "suffix", "metadata", "trainingType")
@@ -141,92 +155,49 @@ def test_azure_gets_the_documented_request(road: Road, monkeypatch: pytest.Monke
     assert (second.method.type, second.method.dpo.hyperparameters.beta) == ("dpo", 0.1)
     assert second.model_extra["trainingType"] == "globalStandard"
     assert jobs[1].facts["provider"] == "azure"
-
-
-def ran_new(road: Road, name: str) -> int:
-    """A project with the task of the sample."""
-    command = [sys.executable, "-m", "workbench", "new", name, "--sample", "support"]
-    environment = os.environ | {"WORKBENCH_HOME": str(road.home)}
-    return subprocess.run(command, env=environment, check=False, capture_output=True).returncode
-
-
-VOWELS = (
-    "def grade(sample, item):\n"
-    "    text = sample['output_text']\n"
-    "    return sum(letter in 'aeiou' for letter in text) / max(1, len(text))\n"
-)
-
-
-def test_an_own_table_with_other_columns_and_then_the_models_own_answers(road: Road, tmp_path: Path):
-    rows = [
-        (f"Ticket {n} of {word}?", f"{word} {n}", f"Gladly! {word} {n}") for n in range(12) for word in "abc"
-    ]
-    (tmp_path / "train.csv").write_text("\n".join(["ticket,said", *(f"{a},{b}" for a, b, _ in rows[:24])]))
-    (tmp_path / "test.csv").write_text("\n".join(["ticket,said", *(f"{a},{b}" for a, b, _ in rows[24:])]))
-    (tmp_path / "own.csv").write_text(
-        "\n".join(["asked;warm;cold", *(f"{a};{c};{b}" for a, b, c in rows[:24])])
+    line = json.loads(
+        (project_of(road, "cloud").path / training_file(road, "cloud")).read_text().splitlines()[0]
     )
-    (tmp_path / "vowels.py").write_text(VOWELS)
-    task = ("--project", "own", "-p", "EXAMPLES", str(tmp_path / "train.csv"), "-p", "QUESTION", "ticket")
-    task += ("-p", "TEST", str(tmp_path / "test.csv"), "-p", "ANSWER", "said")
-    task += (
-        "-p",
-        "PREFERENCE_PAIRS",
-        str(tmp_path / "own.csv"),
-        "-p",
-        "PREFERRED",
-        "warm",
-        "-p",
-        "REJECTED",
-        "cold",
-    )
-    task += ("-p", "PREFERENCE_GRADER", str(tmp_path / "vowels.py"))
-    walk = ran(road, *task, "--only", "03,04,08", *SMALL)
+    assert [message["role"] for message in line["input"]["messages"]] == ["user"]
+    assert [message["role"] for message in line["preferred_output"]] == ["assistant"]
+
+
+def training_file(road: Road, name: str) -> str:
+    return str(project_of(road, name).need("pairs", "08_preferences").facts["training_file"])
+
+
+def test_pairs_of_an_own_table_and_then_of_the_models_own_answers_until_the_model_vanishes(
+    road: Road, task: tuple[str, ...]
+):
+    walk = ran(road, "--project", "own", *task, "--only", "03,04,08", *SMALL)
     assert walk.code == 0, walk.err
     own = project_of(road, "own")
     assert own.need("pairs", "08_preferences").facts["training_examples"] == 20
-    assert own.latest("preference").facts["measures"]["preference"]["grader"] == "vowels"
+    assert own.need("preference", "08_preferences").facts["measures"]["preference"]["grader"] == "numbered"
     sampled = ran(road, "--project", "own", "--only", "08", "-p", "PAIRS", "sampled", *SMALL)
     assert sampled.code == 0, sampled.err
-    kept = own.latest("pairs").facts
+    kept = own.need("pairs", "08_preferences").facts
     assert kept["source"] == "sampled"
-    assert 2 <= kept["training_examples"] + kept["validation_examples"] <= 12
-    assert [job.facts.get("method") for job in own.entries("job")] == [None, "dpo", "dpo"]
+    assert 15 <= kept["training_examples"] + kept["validation_examples"] <= 20
     first, *others = own.entries("job")
-    assert {job.facts["model"] for job in others} == {
-        f"nano.ft-{str(first.facts['job_id']).removeprefix('ftjob-')}"
-    }
-
-
-def last_line(walk: Walk) -> str:
-    assert walk.code == 1
-    return walk.err.splitlines()[-2]
-
-
-def test_without_ratings_the_way_out_is_said(walk: Walk, road: Road):
-    refused = ran(road, "--project", "support", "--only", "08", "-p", "PAIRS", "ratings", *SMALL)
-    assert last_line(refused).endswith(
-        "DataError: Nobody has preferred an answer in project support yet: rate answers in 06_evaluate "
-        "first, or take other pairs with PAIRS = 'sampled' or 'file'."
-    )
-
-
-def test_a_supervised_model_that_vanished_is_named_with_the_way_out(walk: Walk, road: Road):
-    project = project_of(road, "own")
+    assert [job.facts["method"] for job in others] == ["dpo", "dpo"]
     with road.client as client:
-        model = client.fine_tuning.jobs.retrieve(str(project.need_job().facts["job_id"])).fine_tuned_model
+        model = client.fine_tuning.jobs.retrieve(str(first.facts["job_id"])).fine_tuned_model
         client.models.delete(model)
+    assert {job.facts["model"] for job in others} == {model}
     refused = ran(road, "--project", "own", "--only", "08", *SMALL)
-    assert (
-        f"SetupError: The model {model}, which 04_launch trained for project own, is not at local any more."
-        in (last_line(refused))
-    )
-    assert last_line(refused).endswith(
+    assert refused.code == 1
+    said = refused.err.splitlines()[-2]
+    assert f"SetupError: The model {model}, which 04_launch trained for project own, is not at local" in said
+    assert said.endswith(
         "run 04_launch with another SEED, as the same job would be found again and not repeated."
     )
 
 
-def test_a_project_without_a_supervised_model_is_sent_to_its_launch(road: Road):
-    assert ran_new(road, "early") == 0
-    refused = ran(road, "--project", "early", "--only", "08", *SMALL)
-    assert last_line(refused).endswith("SetupError: Project early has no job yet; run 04_launch first.")
+def test_without_ratings_the_way_out_is_said(walk: Walk, road: Road):
+    refused = ran(road, "--project", "support", "--only", "08", "-p", "PAIRS", "ratings", *SMALL)
+    assert refused.code == 1
+    assert refused.err.splitlines()[-2].endswith(
+        "DataError: Nobody has preferred an answer in project support yet: rate answers in 06_evaluate "
+        "first, or take other pairs with PAIRS = 'sampled' or 'file'."
+    )

@@ -105,7 +105,8 @@ def _rated_pairs(project: "Project") -> Dataset:
     for entry in reversed(project.entries("comparison")):
         files = [entry.facts.get(f"{side}_evaluation") for side in SIDES]
         if all(isinstance(file, str) and (project.path / file).is_file() for file in files):
-            rated = preferences(*(Evaluation.load(project.path / str(file)) for file in files), ratings)
+            base, tuned = (Evaluation.load(project.path / str(file)) for file in files)
+            rated = preferences(base, tuned, ratings)
             if set(rated.values.values()) - {0.5}:
                 made = pairs(rated, test)
                 notes += made.notes
