@@ -127,11 +127,12 @@ def test_a_method_is_found_by_either_name_and_a_wrong_one_is_told_which_there_ar
 
 def test_every_range_of_a_hyperparameter_has_its_source_with_an_address_and_a_date() -> None:
     sources = [each.source for method in METHODS.values() for each in method.hyperparameters]
-    assert len(sources) == 18
+    assert len(sources) == 19
     assert [page.title for page in sources if not page.url.startswith("https://")] == []
     assert {(page.title, page.date.year) for page in sources} == {
         ("Azure REST specification, data plane 2025-04-01-preview", 2025),
         ("TRL, DPO trainer (rpo_alpha)", 2026),
+        ("TRL, GRPO trainer (max_completion_length)", 2026),
     }
 
 
@@ -140,8 +141,10 @@ def test_every_method_that_is_trained_locally_has_a_trainer_and_no_other() -> No
 
 
 def test_a_method_that_the_service_does_not_train_by_yet_is_told_before_anything_is_sent(
-    local: OpenAI,
+    local: OpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    later = replace(METHODS["reinforcement"], not_local="local training by reinforcement comes later")
+    monkeypatch.setitem(METHODS, "reinforcement", later)
     prompts = Dataset("prompts", tuple(replace(row, messages=row.messages[:1]) for row in DOGS))
     job = spec(prompts, model=NANO, validation=prompts, grader=GRADER)
     with pytest.raises(SetupError, match="local training by reinforcement comes later: train it at another"):

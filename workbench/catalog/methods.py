@@ -160,6 +160,11 @@ class Method:
 _TRL = Source(
     "TRL, DPO trainer (rpo_alpha)", datetime.date(2026, 11, 22), "https://github.com/huggingface/trl"
 )
+_TRL_GRPO = Source(
+    "TRL, GRPO trainer (max_completion_length)",
+    datetime.date(2026, 11, 22),
+    "https://github.com/huggingface/trl",
+)
 
 N_EPOCHS = Hyperparameter(
     "n_epochs",
@@ -224,6 +229,23 @@ _LOSS_COLUMNS = (
     "full_valid_mean_token_accuracy",
 )
 REWARD_COLUMN = "full_valid_mean_reward"
+# What may go wrong with grading an answer: the names in the service's answer about a grader that was run.
+GRADER_ERRORS = (
+    "formula_parse_error",
+    "sample_parse_error",
+    "truncated_observation_error",
+    "unresponsive_reward_error",
+    "invalid_variable_error",
+    "other_error",
+    "python_grader_server_error",
+    "python_grader_runtime_error",
+    "model_grader_server_error",
+    "model_grader_refusal_error",
+    "model_grader_parse_error",
+)
+# Of groups of answers, the local service's: the mean spread of rewards in a group, groups that teach nothing,
+# the distance to the reference in nats a token, and the share of answers cut at the longest allowed.
+GROUP_COLUMNS = ("train_reward_std", "train_groups_without_spread", "train_kl", "train_clipped_ratio")
 # Of pairs, in the words of TRL's DPOTrainer: rewards are beta times the log-ratio to the reference model.
 PREFERENCE_MEASURES = (
     "rewards/chosen",
@@ -306,11 +328,12 @@ METHODS: Mapping[str, Method] = {
                 "compute_multiplier",
                 "float",
                 "how much is tried out in training; the skill takes 1.5",
-                "the service's choice",
+                "the service's choice; 1 in a local job, which draws 8 answers to each prompt with it",
                 SPECIFICATION,
                 low=0.00001,
                 high=10,
                 above_low=True,
+                default=1.0,
             ),
             Hyperparameter(
                 "reasoning_effort",
@@ -321,6 +344,15 @@ METHODS: Mapping[str, Method] = {
                 choices=("default", "low", "medium", "high"),
                 default="default",
             ),
+            Hyperparameter(
+                "max_completion_tokens",
+                "int",
+                "how long an answer may get while it trains; a longer one is graded as far as it came",
+                "32, or 256 with a response format",
+                _TRL_GRPO,
+                low=1,
+                only_local=True,
+            ),
         ),
         (
             "train_mean_reward",
@@ -328,13 +360,14 @@ METHODS: Mapping[str, Method] = {
             "completion_tokens_mean",
             "reasoning_tokens_mean",
             "mean_unresponsive_rewards",
+            *(f"train_{name}_count" for name in GRADER_ERRORS),
+            *GROUP_COLUMNS,
         ),
         grader="required",
         needs_validation=True,
         other_settings=("response_format", "tools", "max_episode_steps"),
         billed_by="hours",
         teaching_examples=200,
-        not_local="local training by reinforcement comes later",
     ),
 }
 """By the API's names, in the order in which they are offered."""

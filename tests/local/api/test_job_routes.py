@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import openai
@@ -10,6 +11,7 @@ from idle_service import KEY, client_of, idle_service
 from openai import AzureOpenAI, OpenAI
 from starlette.testclient import TestClient
 
+from workbench.catalog.methods import METHODS
 from workbench.local.emulation import Emulation
 from workbench.local.store.store import Store
 
@@ -51,7 +53,7 @@ def new_job(store: Store, model: str = "nano", status: str = "pending") -> str:
     return job
 
 
-# Methods that come later
+# Methods
 
 
 def asked(training_file: str, kind: str, settings: dict[str, object]) -> dict[str, object]:
@@ -63,33 +65,53 @@ def asked(training_file: str, kind: str, settings: dict[str, object]) -> dict[st
     }
 
 
-@pytest.mark.parametrize(
-    ("kind", "settings"),
-    [
-        ("reinforcement", {"grader": GRADER}),
-        (
-            "reinforcement",
-            {
-                "grader": GRADER,
-                "max_episode_steps": 3,
-                "response_format": {"type": "json_object"},
-                "tools": [{"name": "search"}],
-                "hyperparameters": {
-                    "compute_multiplier": 1.5, "reasoning_effort": "medium", "eval_interval": 5,
-                    "eval_samples": 10, "batch_size": 9,
-                },
-            },
-        ),
-    ],
-)  # fmt: skip
-def test_a_right_request_for_what_comes_later_is_refused_with_that_reason(
-    http: TestClient, training_file: str, kind: str, settings: dict[str, object]
+def test_a_right_request_for_a_method_that_comes_later_is_refused_with_that_reason(
+    http: TestClient, training_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = http.post("/v1/fine_tuning/jobs", json=asked(training_file, kind, settings))
+    later = replace(METHODS["reinforcement"], not_local="local training by reinforcement comes later")
+    monkeypatch.setitem(METHODS, "reinforcement", later)
+    answer = http.post("/v1/fine_tuning/jobs", json=asked(training_file, "reinforcement", {"grader": GRADER}))
     error = answer.json()["error"]
     assert (answer.status_code, error["param"]) == (400, "method.type")
-    assert error["message"].startswith(f"The request is complete, but local training by {kind} comes later")
-    assert error["message"].endswith("this service trains by supervised or dpo.")
+    assert error["message"] == (
+        "The request is complete, but local training by reinforcement comes later; this service trains by "
+        "supervised or dpo."
+    )
+
+
+def test_a_reinforcement_job_is_taken_with_all_its_settings(http: TestClient, training_file: str) -> None:
+    chosen = {
+        "compute_multiplier": 1.5, "reasoning_effort": "medium", "eval_interval": 5, "eval_samples": 10,
+        "batch_size": 9,
+    }  # fmt: skip
+    settings = {"grader": GRADER, "response_format": {"type": "json_object"}, "hyperparameters": chosen}
+    answer = http.post("/v1/fine_tuning/jobs", json=asked(training_file, "reinforcement", settings))
+    job = answer.json()
+    assert (answer.status_code, job["status"]) == (200, "validating_files")
+    assert job["hyperparameters"] == {"n_epochs": "auto", "learning_rate_multiplier": "auto"} | chosen
+    kept = job["method"]["reinforcement"]
+    assert (kept["grader"], kept["response_format"]) == (GRADER, {"type": "json_object"})
+
+
+def test_tools_in_training_and_judges_that_nobody_serves_are_refused(
+    http: TestClient, training_file: str
+) -> None:
+    judge = {
+        "type": "score_model",
+        "name": "judge",
+        "model": "gpt-4o",
+        "input": [{"role": "user", "content": "{{sample.output_text}}"}],
+    }
+    for settings, status, param in (
+        (
+            {"grader": GRADER, "tools": [{"name": "search"}], "max_episode_steps": 3},
+            400,
+            "method.reinforcement.tools",
+        ),
+        ({"grader": judge}, 404, "method.reinforcement.grader.model"),
+    ):
+        answer = http.post("/v1/fine_tuning/jobs", json=asked(training_file, "reinforcement", settings))
+        assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
 
 
 @pytest.mark.parametrize(

@@ -160,9 +160,9 @@ def test_the_schedule_depends_on_the_seed_alone() -> None:
 
 
 def test_the_learning_rate_warms_up_and_decays_linearly() -> None:
-    assert schedule_share(1, 90) == pytest.approx(1 / 6)
-    assert schedule_share(6, 90) == pytest.approx(1 - 0.95 * 5 / 90)
-    assert schedule_share(90, 90) == pytest.approx(0.05 + 0.95 / 90)
+    assert schedule_share(1, 90, 6) == pytest.approx(1 / 6)
+    assert schedule_share(6, 90, 6) == pytest.approx(1 - 0.95 * 5 / 90)
+    assert schedule_share(90, 90, 6) == pytest.approx(0.05 + 0.95 / 90)
 
 
 # Against PEFT, TRL and transformers

@@ -111,15 +111,18 @@ class GradersApi:
         for threads in self._threads.values():
             threads.shutdown(wait=False, cancel_futures=True)
 
-    async def check(self, grader: Grader) -> None:
-        """Find what is wrong with a grader, python sources tried in a sandbox; raises ``BadGraderError``."""
-        await self._in_thread(lambda: check_grader(grader), grader)
-
     async def _check(self, grader: Grader, faults: Faults) -> None:
         try:
-            await self.check(grader)
+            await self.check(grader, faults)
         except BadGraderError as error:
             raise invalid(str(error), error.path) from None
+
+    async def check(self, grader: Grader, faults: Faults) -> None:
+        """Find what is wrong with a grader: python sources are tried in a sandbox, judges are looked up.
+
+        Raises ``BadGraderError``, and ``Refusal`` for a model that nobody serves.
+        """
+        await self._in_thread(lambda: check_grader(grader), grader)
         for path, model in models_asked(grader):
             try:
                 self._serving.find(model, faults)

@@ -35,7 +35,7 @@ class CopyRequest(http.RequestShape):
 
 CANCELLED = "Job cancelled."  # after Azure's "Job succeeded."; its own text is not documented
 
-_Check = Callable[[Grader], Awaitable[None]]
+_Check = Callable[[Grader, Faults], Awaitable[None]]
 
 
 class JobsApi:
@@ -55,8 +55,8 @@ class JobsApi:
         self._need_training_data(asked.training_file, "training_file")
         if asked.validation_file is not None:
             self._need_training_data(asked.validation_file, "validation_file")
-        await self._check_what_comes_later(asked)
         faults = http.faults_of(request)
+        await self._check_what_comes_later(asked, faults)
         self._need_room_in_queue(faults)
         with self._store.together():
             job = self._store.jobs.add(asked.as_job(model.name))
@@ -169,14 +169,24 @@ class JobsApi:
             message = f"{most} jobs are queued already, the most there may be; wait for one, or cancel one."
             raise Refusal(429, "quotaExceeded", message)
 
-    async def _check_what_comes_later(self, asked: JobRequest) -> None:
+    async def _check_what_comes_later(self, asked: JobRequest, faults: Faults) -> None:
         """Refuse what Azure would do and this service does not; all else that is wrong was refused before."""
         method = METHODS[asked.method.type] if asked.method else METHODS["supervised"]
         if asked.method and method.grader == "required":
             try:
-                await self._check_grader(asked.method.settings.grader_given)
+                await self._check_grader(asked.method.settings.grader_given, faults)
             except DataError as error:
                 raise http.invalid(str(error), f"method.{method.name}.grader") from error
+            except Refusal as refusal:
+                place = f"method.{method.name}.{refusal.param}"
+                raise Refusal(refusal.status, refusal.code, refusal.message, place) from None
+        tools = getattr(asked.method.settings, "tools", None) if asked.method else None
+        if tools:
+            message = (
+                "The request is complete, but the local service calls no tools while it trains; leave tools "
+                "out, and put what they would find into the prompts."
+            )
+            raise http.invalid(message, f"method.{method.name}.tools")
         if method.not_local:
             trained = " or ".join(each.name for each in METHODS.values() if each.trained_locally)
             found = f"The request is complete, but {method.not_local}"

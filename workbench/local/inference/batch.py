@@ -1,7 +1,7 @@
 """Batched decoding: prompts are prefilled (with a prefix cache), rows join and leave a running batch."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -166,6 +166,8 @@ class _Stint:
     adapter: str | None
     tokens: tuple[int, ...]
     rows: list[_Row]
+    prompts: Sequence[tuple[int, ...]]
+    """Of ``rows``, each once: answers to the same prompt share what was read."""
 
 
 class Batch:
@@ -274,7 +276,8 @@ class Batch:
         if len(stint.tokens) - reading.known >= WORTH_KEEPING or not stint.rows:
             states = copied(reading.states, 0, len(stint.tokens))
             self._prefixes.keep(stint.adapter, stint.tokens, states)
-        joining = [(index, row) for index, row in enumerate(stint.rows) if not row.gone]
+        places = {prompt: index for index, prompt in enumerate(stint.prompts)}
+        joining = [(places[row.prompt], row) for row in stint.rows if not row.gone]
         if not joining:
             return []
         self.slots.join(reading.states, [(index, len(row.prompt)) for index, row in joining])
@@ -292,52 +295,80 @@ class Batch:
         known = self._prefixes.longest(first.adapter, first.prompt)
         like = [row for row in self._waiting if row.adapter == first.adapter]
         same = [(shared(first.prompt, row.prompt), row) for row in like]
-        starts = [length for length, row in same if row is not first and length >= known + BLOCK]
+        others = [length for length, row in same if row.prompt != first.prompt]
+        starts = [length for length in others if length >= known + BLOCK]
         if starts and (min(starts) - known) * len(starts) >= WORTH_A_START:
             return self._stint_of([], first.adapter, first.prompt[: min(starts)], known)
         alike = sorted(
             (row for length, row in same if length >= known or row is first),
             key=lambda row: (row is not first, abs(len(row.prompt) - len(first.prompt))),
         )
-        rows: list[_Row] = []
+        prompts: dict[tuple[int, ...], None] = {}
         longest = 0
         for row in alike:
             longest = max(longest, len(row.prompt) - known)
-            if rows and longest * (len(rows) + 1) > READ_AT_ONCE:
+            if prompts and longest * (len(prompts | {row.prompt: None})) > READ_AT_ONCE:
                 break
-            rows.append(row)
-        self._waiting = [row for row in self._waiting if row not in rows]
+            prompts[row.prompt] = None
+        rows = [row for row in alike if row.prompt in prompts]
+        numbers = {row.number for row in rows}
+        self._waiting = [row for row in self._waiting if row.number not in numbers]
         return self._stint_of(rows, first.adapter, first.prompt, known)
 
     def _stint_of(self, rows: list[_Row], adapter: str | None, tokens: tuple[int, ...], known: int) -> _Stint:
         start = self._prefixes.states(adapter, tokens, known) if known else ()
-        prompts = [row.prompt for row in rows] or [tokens]
-        return _Stint(Prefill(self._base, prompts, start, known), adapter, tokens, rows)
+        prompts = [*dict.fromkeys(row.prompt for row in rows)] or [tokens]
+        return _Stint(Prefill(self._base, prompts, start, known), adapter, tokens, rows, prompts)
 
     def _choose(self, adapters: list[str | None]) -> None:
         if self._adapters is not None:
             self._adapters.choose(adapters)
 
 
-def answers(
-    base: Base, prompts: Sequence[Sequence[int]], *, max_tokens: int, batch_size: int = 32
-) -> list[str]:
-    """The model's likeliest answer to every prompt, at most ``max_tokens`` tokens each."""
+class Asked(NamedTuple):
+    """One answer that is wanted."""
+
+    prompt: Sequence[int]
+    sampling: Sampling = GREEDY
+    constraint: Constraint | None = None
+
+
+def write(base: Base, asked: Sequence[Asked], *, max_tokens: int, batch_size: int = 32) -> list[list[int]]:
+    """The tokens of an answer to each, at most ``max_tokens``, the one that ends it included.
+
+    ``batch_size`` are written at a time, and the next join as others end.
+    """
     batch = Batch(base)
-    waiting = iter(enumerate(prompts))
-    said: list[list[int]] = [[] for _ in prompts]
-    places: dict[int, int] = {}  # row -> prompt
+    waiting = iter(enumerate(asked))
+    said: list[list[int]] = [[] for _ in asked]
+    places: dict[int, int] = {}  # row -> answer
     while True:
-        for index, prompt in waiting:
-            places[batch.join(prompt)] = index
+        for index, one in waiting:
+            places[batch.join(one.prompt, one.sampling, constraint=one.constraint)] = index
             if len(places) == batch_size:
                 break
         if not places:
-            return [base.text(tokens) for tokens in said]
+            return said
         for drawn in batch.step():
             answer = said[places[drawn.row]]
-            if drawn.token not in base.stop_tokens:
-                answer.append(drawn.token)
+            answer.append(drawn.token)
             if drawn.ended or len(answer) >= max_tokens:
                 batch.leave(drawn.row)
                 del places[drawn.row]
+
+
+def answers(
+    base: Base,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_tokens: int,
+    batch_size: int = 32,
+    constraint: Callable[[], Constraint | None] = lambda: None,
+) -> list[str]:
+    """The model's likeliest answer to every prompt, at most ``max_tokens`` tokens each.
+
+    ``constraint`` gives each answer its way through a grammar.
+    """
+    asked = [Asked(prompt, constraint=constraint()) for prompt in prompts]
+    said = write(base, asked, max_tokens=max_tokens, batch_size=batch_size)
+    return [base.text([token for token in tokens if token not in base.stop_tokens]) for tokens in said]

@@ -3,7 +3,8 @@
 Every matrix product of the model then works on real tokens alone. Transformers hands its attention
 to a function by name; the one here lays the conversations side by side, lets each token look back
 at its own, and lays them end to end again. It knows what the architectures ask of it: shared key
-and value heads, a sliding window, capped scores (Gemma 2) and sinks (gpt-oss).
+and value heads, a sliding window, capped scores (Gemma 2) and sinks (gpt-oss). A line may also be a
+prefix tree, in which what several texts begin with stands once.
 """
 
 import math
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -83,6 +85,128 @@ class Packed:
     layout: PackedLayout
 
 
+# Texts with common starts in one line: a prefix tree, depth first, so that each start is computed once.
+#
+# In reinforcement all answers to a prompt follow the same tokens, and prompts the same instructions. A token
+# looks back at its own way from the root only. The line is cut into parts, for each of which attention is
+# one product: a part is a stretch without branches or a small subtree, with all that stands above it.
+
+LARGE = 256  # tokens of a subtree from which on it is cut further: what it must not see costs products too
+
+
+@dataclass(frozen=True)
+class TreePart:
+    """A stretch of the line that attends to ``above``, its way from the root, and to itself by ``mask``."""
+
+    above: tuple[slice, ...]
+    own: slice
+    mask: Tensor
+    """(own, above and own): 0 where a token may look, else minus infinity."""
+
+
+@dataclass(frozen=True)
+class TreeLayout:
+    """A line that is a prefix tree: ``parents`` are the places of the token before each; -1 at a root."""
+
+    parents: tuple[int, ...]
+    device: torch.device
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """(1, tokens): how far each token is from its root."""
+        return torch.tensor([self._depths], device=self.device)
+
+    @cached_property
+    def parts(self) -> tuple[TreePart, ...]:
+        """The line, cut; in its order."""
+        return tuple(self._cut(0, len(self.parents), ()))
+
+    @cached_property
+    def _depths(self) -> list[int]:
+        depths: list[int] = []
+        for parent in self.parents:
+            depths.append(depths[parent] + 1 if parent >= 0 else 0)
+        return depths
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """Where the subtree of each token ends."""
+        ends = [place + 1 for place in range(len(self.parents))]
+        for place in range(len(ends) - 1, -1, -1):
+            if (parent := self.parents[place]) >= 0:
+                ends[parent] = max(ends[parent], ends[place])
+        return ends
+
+    def _cut(self, begin: int, end: int, above: tuple[slice, ...]) -> Iterator[TreePart]:
+        """Parts of the subtrees from ``begin`` to ``end``, which have the same way from the root."""
+        if end - begin <= LARGE:
+            yield self._part(slice(begin, end), above)
+            return
+        waiting = begin  # small subtrees from here on go together
+        root = begin
+        while root < end:
+            after = self._ends[root]
+            if after - waiting > LARGE:
+                if root > waiting:
+                    yield self._part(slice(waiting, root), above)
+                waiting = root
+                if after - root > LARGE:
+                    yield from self._of_large(root, after, above)
+                    waiting = after
+            root = after
+        if end > waiting:
+            yield self._part(slice(waiting, end), above)
+
+    def _of_large(self, root: int, end: int, above: tuple[slice, ...]) -> Iterator[TreePart]:
+        fork = root + 1
+        while fork < end and self.parents[fork] == fork - 1 and self._ends[fork] == end:
+            fork += 1
+        yield self._part(slice(root, fork), above)
+        if fork < end:
+            yield from self._cut(fork, end, (*above, slice(root, fork)))
+
+    def _part(self, own: slice, above: tuple[slice, ...]) -> TreePart:
+        before = sum(each.stop - each.start for each in above)
+        sees = np.zeros((own.stop - own.start, before + own.stop - own.start), dtype=bool)
+        sees[:, :before] = True
+        for row, place in enumerate(range(own.start, own.stop)):
+            if (parent := self.parents[place]) >= own.start:
+                sees[row] = sees[parent - own.start]
+            sees[row, before + row] = True
+        mask = torch.from_numpy(np.where(sees, 0.0, -np.inf).astype(np.float32))
+        return TreePart(above, own, mask.to(self.device))
+
+
+@dataclass(frozen=True)
+class PackedTree:
+    """Texts in one line without their common starts: ``ids`` (1, tokens)."""
+
+    ids: Tensor
+    layout: TreeLayout
+    places: tuple[tuple[int, ...], ...]
+    """Of each text, where its tokens stand in the line."""
+
+
+def pack_tree(texts: Sequence[Sequence[int]], device: torch.device) -> PackedTree:
+    """Lay ``texts`` out as a prefix tree; what several begin with stands there once."""
+    line, parents = list[int](), list[int]()
+    places: list[tuple[int, ...]] = [()] * len(texts)
+    before: Sequence[int] = ()
+    way: tuple[int, ...] = ()  # of the text before: in sorted order it shares the most
+    for number in sorted(range(len(texts)), key=lambda number: tuple(texts[number])):
+        text = texts[number]
+        common = next(
+            (at for at, pair in enumerate(zip(before, text, strict=False)) if pair[0] != pair[1]), -1
+        )
+        common = min(len(before), len(text)) if common < 0 else common
+        fresh = range(len(line), len(line) + len(text) - common)
+        way = (*way[:common], *fresh)
+        parents += [way[at - 1] if at else -1 for at in range(common, len(text))]
+        line += text[common:]
+        places[number], before = way, text
+    return PackedTree(torch.tensor([line], device=device), TreeLayout(tuple(parents), device), tuple(places))
+
+
 def pack(rows: Sequence[TokenRow], device: torch.device) -> Packed:
     """Lay ``rows`` end to end."""
     tokens = [token for row in rows for token in row.tokens]
@@ -96,7 +220,7 @@ def pack(rows: Sequence[TokenRow], device: torch.device) -> Packed:
     return Packed(ids, wanted, PackedLayout(lengths, device))
 
 
-def hidden_states(model: PreTrainedModel, packed: Packed) -> Tensor:
+def hidden_states(model: PreTrainedModel, packed: Packed | PackedTree) -> Tensor:
     """The decoder's last layer for every token of the line: (tokens, hidden)."""
     with _attention_of_lines(model):
         output: Tensor = model.get_decoder()(
@@ -134,7 +258,7 @@ def _attention(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    layout: PackedLayout,
+    layout: PackedLayout | TreeLayout,
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
@@ -143,6 +267,8 @@ def _attention(
 ) -> tuple[Tensor, None]:
     """Attention within each conversation; (1, heads, tokens, width) to (1, tokens, heads, width)."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if isinstance(layout, TreeLayout):
+        return _of_tree(query, key, value, layout, scale, sliding_window, softcap, s_aux), None
     longest = max(layout.lengths)
     mask = layout.causal
     if sliding_window is not None and sliding_window < longest:
@@ -188,6 +314,47 @@ def _one_by_one(
         )
         for q, k, v in parts
     ]
+    return torch.cat(seen, 2).transpose(1, 2)
+
+
+def _of_tree(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: TreeLayout,
+    scale: float,
+    sliding_window: int | None,
+    softcap: float | None,
+    s_aux: Tensor | None,
+) -> Tensor:
+    """Attention along each way from a root; (1, heads, tokens, width) to (1, tokens, heads, width)."""
+    seen = []
+    for part in layout.parts:
+        q = query[:, :, part.own]
+        k, v = (
+            torch.cat([states[:, :, each] for each in (*part.above, part.own)], 2) for states in (key, value)
+        )
+        mask = part.mask
+        if sliding_window is not None:
+            of_keys = torch.cat([layout.positions[0, each] for each in (*part.above, part.own)])
+            far = layout.positions[0, part.own, None] - of_keys >= sliding_window
+            mask = mask.masked_fill(far, -math.inf)
+        if softcap is None and s_aux is None:
+            seen.append(
+                functional.scaled_dot_product_attention(
+                    q, k, v, attn_mask=mask.to(q.dtype), scale=scale, enable_gqa=True
+                )
+            )
+            continue
+        shared = q.shape[1] // k.shape[1]
+        scores = q @ k.repeat_interleave(shared, 1).transpose(2, 3) * scale
+        scores = (scores if softcap is None else torch.tanh(scores / softcap) * softcap) + mask.to(q.dtype)
+        if s_aux is None:
+            shares = scores.softmax(-1)
+        else:
+            sinks = s_aux.to(scores).view(1, -1, 1, 1).expand(*scores.shape[:3], 1)
+            shares = torch.cat([scores, sinks], -1).softmax(-1)[..., :-1]
+        seen.append(shares @ v.repeat_interleave(shared, 1))
     return torch.cat(seen, 2).transpose(1, 2)
 
 

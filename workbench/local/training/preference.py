@@ -17,7 +17,7 @@ from torch.nn import functional
 from workbench.dataset.chat_template import both_answers
 from workbench.dataset.dataset import Dataset
 from workbench.local.models.model import Base, TokenRow, encode_dataset
-from workbench.local.training.run import BatchLoss, RunSettings
+from workbench.local.training.run import FINAL_SHARE, BatchLoss, RunSettings
 from workbench.local.training.supervised import learnt_tokens
 
 
@@ -41,6 +41,8 @@ class Preference:
 
     learning_rate = 5e-4  # SmolLM2 with LoRA rank 8: from 3 to 6e-4; above, answers fall apart
     auto_steps = 20  # 10 to 20 move a preference; more cost accuracy
+    warm_up_steps = 6
+    final_share = FINAL_SHARE
 
     def encode(self, base: Base, dataset: Dataset) -> list[TokenRow]:
         """The pairs as the chat template writes them; ``DataError`` names one that is too long."""

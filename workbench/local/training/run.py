@@ -9,7 +9,10 @@ import math
 import os
 import pickle
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self, cast
@@ -21,18 +24,22 @@ from workbench.catalog.methods import METHODS
 from workbench.dataset.chat_template import tools_in
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import SetupError, WorkbenchError
+from workbench.evaluation.graders.grader_types import needs
+from workbench.evaluation.graders.grades import Grade, Grader, ungraded
 from workbench.evaluation.graders.grading import graded
+from workbench.evaluation.graders.judges import Ask
 from workbench.evaluation.graders.sandbox import SandboxLimits, close_sandboxes
 from workbench.local.inference.batch import answers
+from workbench.local.inference.sampling import Constraint
 from workbench.local.models import lora
 from workbench.local.models.model import Base, TokenRow, encode, encode_prompt
 from workbench.local.store.rows import Job
 
-WARM_UP_STEPS = 6
-FINAL_SHARE = 0.05  # of the learning rate, reached linearly at the last step
+FINAL_SHARE = 0.05  # of the learning rate, reached linearly at the last step, unless a method says otherwise
 MAX_GRADIENT_NORM = 1.0
 LOG_INTERVAL = 10  # steps; validation on one batch happens at the first step and then at each of these
 ADAPTER = "training"
+JUDGED_AT_ONCE = 16  # answers that a judge reads side by side
 GRADER_LIMITS = SandboxLimits(seconds=10.0)  # an answer; a grader in Python that takes longer hangs
 
 # How each training example fared: its loss whenever it was visited, which costs nothing to know.
@@ -119,44 +126,78 @@ def method_name(job: Job) -> str:
     return str(job.get("method", {}).get("type", "supervised"))
 
 
+def settings_of(job: Job) -> Mapping[str, Any]:
+    """What its method was given beside hyperparameters: ``grader``, ``response_format``."""
+    return cast(Mapping[str, Any], job.get("method", {}).get(method_name(job), {}))
+
+
 @dataclass(frozen=True)
 class InTrainingEvaluation:
     """Held-out prompts that the model answers during training, and how an answer is graded."""
 
     prompts: tuple[tuple[int, ...], ...]
-    items: tuple[Mapping[str, str], ...]
+    items: tuple[Mapping[str, object], ...]
     grader: Mapping[str, object]
     max_tokens: int
+    ask: Ask | None = None
+    """Where a grader asks a model: whoever brings its reply."""
+    constraint: Callable[[], Constraint | None] = lambda: None
+    """What keeps an answer to a schema."""
+    at_first_step: bool = False
+    """Whether to measure after the first step too, and at the end of every epoch."""
 
     def score(self, base: Base) -> tuple[float | None, str]:
         """The mean grade of the model's likeliest answers, 0 to 1, and what kept some from a grade.
 
         Answers without a grade do not count. A grader that hangs on one answer is not waited for again.
         """
-        written = answers(base, self.prompts, max_tokens=self.max_tokens)
-        scores, problem = list[float](), ""
+        written = answers(base, self.prompts, max_tokens=self.max_tokens, constraint=self.constraint)
+        grades, problem = list[Grade](), ""
         try:
-            for text, item in zip(written, self.items, strict=True):
-                found = graded(self.grader, text.strip(), item, limits=GRADER_LIMITS)
-                if found.graded:
-                    scores.append(found.score)
-                problem = problem or found.problem
-                if found.errors["python_grader_server_error_type"] == "timeout":
-                    break
+            grades = grade_all(self.grader, written, self.items, ask=self.ask)
         except SetupError as error:
             problem = str(error)
-        finally:
-            close_sandboxes()  # none waits through the steps in between
+        scores = [grade.score for grade in grades if grade.graded]
+        problem = problem or next((grade.problem for grade in grades if not grade.graded), "")
         note = f"The grader gave {len(written) - len(scores)} of {len(written)} answers no score: {problem}"
         return (sum(scores) / len(scores) if scores else None), note if problem else ""
 
 
+def grade_all(
+    grader: Grader,
+    written: Sequence[str],
+    items: Sequence[Mapping[str, object]],
+    *,
+    ask: Ask | None = None,
+    patience: int = 1,
+) -> list[Grade]:
+    """Grade each answer; one that hangs takes ``GRADER_LIMITS``, and after ``patience`` of them no more do.
+
+    Answers that wait for a judge are graded side by side.
+    """
+    hung = 0
+
+    def one(text: str, item: Mapping[str, object]) -> Grade:
+        nonlocal hung
+        if hung >= patience:
+            return ungraded("it was not asked again, as it hangs", "python_grader_server_error")
+        found = graded(grader, text.strip(), item, ask=ask, limits=GRADER_LIMITS)
+        hung += found.errors["python_grader_server_error_type"] == "timeout"
+        return found
+
+    try:
+        if "model" not in needs(grader):
+            return [one(*pair) for pair in zip(written, items, strict=True)]
+        with ThreadPoolExecutor(JUDGED_AT_ONCE, "grade") as threads:
+            return list(threads.map(one, written, items))
+    finally:
+        close_sandboxes()  # none waits through the steps in between
+
+
 def evaluation_of(job: Job, base: Base, validation: Dataset, samples: int) -> InTrainingEvaluation | None:
     """What the job's grader asks on the way; ``None`` where nothing is to be graded."""
-    name = method_name(job)
-    settings = cast(Mapping[str, Any], job.get("method", {}).get(name, {}))
-    grader = settings.get("grader")
-    if METHODS[name].grader != "local" or not grader or not samples:
+    grader = settings_of(job).get("grader")
+    if METHODS[method_name(job)].grader != "local" or not grader or not samples:
         return None
     chosen = list(validation)[:samples]
     asked = [encode_prompt(base.tokenizer, example.prompt, tools_in(example.more)) for example in chosen]
@@ -207,6 +248,10 @@ class Trainer(Protocol):
     """For a multiplier of 1."""
     auto_steps: int
     """About how many steps a job takes whose epochs are left to the service."""
+    warm_up_steps: int
+    """Over so many steps the learning rate rises to its full size."""
+    final_share: float
+    """Of the learning rate, which it falls to linearly until the last step."""
 
     def encode(self, base: Base, dataset: Dataset) -> list[TokenRow]:
         """One row for each example, ``DataError`` for one that cannot be one; a subclass may hold more."""
@@ -221,8 +266,30 @@ class Trainer(Protocol):
         """The loss of some rows, ready for ``backward``."""
 
 
+class Experience(NamedTuple):
+    """What a model's own answers at one step gave to learn from."""
+
+    rows: list[TokenRow]
+    metrics: Mapping[str, float]
+    """By the names of the result columns."""
+    note: str = ""
+    """What was wrong with them, in words; empty where nothing was."""
+
+
+class Rollouts(Protocol):
+    """How a method makes its rows while it trains: the model answers prompts, and the answers are graded."""
+
+    def experience(
+        self, base: Base, prompts: Sequence[TokenRow], plan: RunSettings, number: int
+    ) -> Experience:
+        """What the model, as it stands at step ``number``, makes of these prompts."""
+
+
 class TrainingRun:
     """One run on a loaded base model: iterate over it to train."""
+
+    reference_adapter: str | None = None
+    """What a method compares answers with that come up while it trains; ``None``: the base model."""
 
     def __init__(
         self,
@@ -232,9 +299,10 @@ class TrainingRun:
         training: Sequence[TokenRow],
         validation: Sequence[TokenRow] = (),
         evaluation: InTrainingEvaluation | None = None,
+        rollouts: Rollouts | None = None,
     ) -> None:
         """Attach a fresh adapter; nothing is trained before the first step is asked for."""
-        self.trainer, self.base, self.plan = trainer, base, plan
+        self.trainer, self.base, self.plan, self.rollouts = trainer, base, plan, rollouts
         self.training, self.validation, self.evaluation = list(training), list(validation), evaluation
         self.parameters = lora.add_adapter(base.model, ADAPTER, seed=plan.seed)
         decay = float(plan.more.get("l2_multiplier", 0.0))
@@ -245,39 +313,75 @@ class TrainingRun:
         }
         self.trace = Trace.of(len(training), plan.n_epochs)
         self.done = 0
+        self.tokens = 0
+        """Trained on so far."""
+        self.seconds = 0.0
+        """Of training so far."""
 
     def __iter__(self) -> Iterator[TrainingStep]:
         """Train from where the run stands to its end, one step at a time."""
-        plan, total = self.plan, len(self.schedule)
+        plan, total, trainer = self.plan, len(self.schedule), self.trainer
         for _ in self.measure_reference():
             pass
         for number in range(self.done + 1, total + 1):
-            rate = self.trainer.learning_rate * plan.learning_rate_multiplier * schedule_share(number, total)
+            began = time.monotonic()
+            share = schedule_share(number, total, trainer.warm_up_steps, trainer.final_share)
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = trainer.learning_rate * plan.learning_rate_multiplier * share
             chosen = self.schedule[number - 1]
-            measured = self._measured([self.training[row] for row in chosen])
-            measured.loss.backward()
+            rows, metrics, note = self._rows_of(number)
+            measured = self._measured(rows)
             loss = measured.loss.item()
             if not math.isfinite(loss):
                 way_out = "lower learning_rate_multiplier (a tenth is a good next try)"
                 raise WorkbenchError(f"The training loss became {loss} at step {number}; {way_out}.")
-            torch.nn.utils.clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM, foreach=True)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-            self.trace.visit(chosen, measured.of_rows)
+            if rows:
+                measured.loss.backward()
+                torch.nn.utils.clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM, foreach=True)
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            if self.rollouts is None:
+                self.trace.visit(chosen, measured.of_rows)
+                metrics = {"train_loss": loss, **metrics}
+            metrics |= _named("train", measured.metrics)
+            self.tokens += sum(row.size for row in rows)
             self.done = number
 
-            metrics, note = {"train_loss": loss} | _named("train", measured.metrics), ""
             epoch = self.epoch_ends.get(number)
             if self.validation and (number == 1 or number % LOG_INTERVAL == 0 or number == total):
                 metrics |= self._validate(self._validation_batch(number), prefix="valid")
             if self.validation and epoch:
                 metrics |= self._validate(self.validation, prefix="full_valid")
-            if self.evaluation and (number % plan.eval_interval == 0 or number == total):
-                score, note = self.evaluation.score(self.base)
+            if self.evaluation and self._evaluates(number):
+                score, problem = self.evaluation.score(self.base)
+                note = " ".join(filter(None, (note, problem)))
                 metrics |= {} if score is None else {"full_valid_mean_reward": score}
+            self.seconds += time.monotonic() - began
             yield TrainingStep(number, metrics, epoch, note)
+
+    def _rows_of(self, number: int) -> tuple[list[TokenRow], dict[str, float], str]:
+        """What is learnt from at a step, what was measured on the way there, and what was wrong with it."""
+        chosen = [self.training[row] for row in self.schedule[number - 1]]
+        if self.rollouts is None:
+            return chosen, {}, ""
+        found = self.rollouts.experience(self.base, chosen, self.plan, number)
+        with torch.no_grad(), self._as_reference():
+            references = self.trainer.reference(self.base, found.rows)
+        rows = [replace(row, reference=known) for row, known in zip(found.rows, references, strict=True)]
+        return rows, dict(found.metrics), found.note
+
+    @contextmanager
+    def _as_reference(self) -> Iterator[None]:
+        lora.use(self.base.model, self.reference_adapter)
+        try:
+            yield
+        finally:
+            lora.use(self.base.model, ADAPTER)
+
+    def _evaluates(self, number: int) -> bool:
+        often = self.evaluation is not None and self.evaluation.at_first_step
+        on_the_way = number % self.plan.eval_interval == 0 or number == len(self.schedule)
+        return on_the_way or (often and (number == 1 or number in self.epoch_ends))
 
     def save(self, file: Path) -> None:
         """Keep everything the run needs to go on, atomically: 28 MB and 0.1 s for SmolLM2."""
@@ -287,6 +391,8 @@ class TrainingRun:
             "optimizer": self.optimizer.state_dict(),
             "trace": vars(self.trace),
             "references": [row.reference for row in (*self.training, *self.validation)],
+            "tokens": self.tokens,
+            "seconds": self.seconds,
         }
         fresh = file.with_suffix(".new")
         with fresh.open("wb") as stream:
@@ -309,7 +415,7 @@ class TrainingRun:
                 parameter.copy_(kept)
         self.optimizer.load_state_dict(state["optimizer"])
         self.trace = Trace(**state["trace"])
-        self.done = state["done"]
+        self.done, self.tokens, self.seconds = state["done"], state["tokens"], state["seconds"]
         references = iter(state["references"])
         for rows in (self.training, self.validation):
             rows[:] = [replace(row, reference=next(references)) for row in rows]
@@ -332,7 +438,8 @@ class TrainingRun:
     def look(self) -> dict[int, float]:
         """The loss of each example of the trace's sample, as the model stands."""
         found: dict[int, float] = {}
-        for part in self._parts({row: self.training[row] for row in self.trace.sample}):
+        sample = {row: self.training[row] for row in self.trace.sample}
+        for part in self._parts({at: row for at, row in sample.items() if self.trainer.has_loss(row)}):
             found |= dict(zip(part, self._measured(part.values()).of_rows, strict=True))
         return found
 
@@ -366,10 +473,10 @@ def _named(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
     return {f"{prefix}_{name}": value for name, value in metrics.items()}
 
 
-def schedule_share(number: int, total: int) -> float:
+def schedule_share(number: int, total: int, warm_up: int, final_share: float = FINAL_SHARE) -> float:
     """The share of the full learning rate at step ``number`` of ``total``: warm-up, then linear decay."""
-    warm = min(1.0, number / min(WARM_UP_STEPS, total))
-    return warm * (1 - (1 - FINAL_SHARE) * (number - 1) / total)
+    warm = min(1.0, number / min(warm_up, total))
+    return warm * (1 - (1 - final_share) * (number - 1) / total)
 
 
 def batches(lengths: Sequence[int], plan: RunSettings) -> list[list[int]]:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from workbench.dataset.dataset import Dataset
 from workbench.local.models.model import Base, TokenRow, encode_dataset, logits
 from workbench.local.training.packing import IGNORED, hidden_states, pack
-from workbench.local.training.run import BatchLoss, RunSettings
+from workbench.local.training.run import FINAL_SHARE, BatchLoss, RunSettings
 
 ACCURACY = "mean_token_accuracy"  # share of learnt tokens predicted right
 
@@ -23,6 +23,8 @@ class Supervised:
 
     learning_rate = 2e-3  # measured on SmolLM2 with LoRA rank 8 on all linear layers
     auto_steps = 120  # exact answers keep improving long after the loss is flat
+    warm_up_steps = 6
+    final_share = FINAL_SHARE
 
     def encode(self, base: Base, dataset: Dataset) -> list[TokenRow]:
         """The conversations as the chat template writes them; ``DataError`` names one that is too long."""

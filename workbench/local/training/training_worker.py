@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging
 
 from workbench.catalog.limits import of_provider
+from workbench.catalog.methods import METHODS, REWARD_COLUMN
 from workbench.dataset.check.check import check
 from workbench.dataset.dataset import Dataset
 from workbench.dataset.read import parse_jsonl
@@ -40,13 +41,26 @@ from workbench.local.store.store import Store
 from workbench.local.training import run as runs
 from workbench.local.training.packing import keeps_apart
 from workbench.local.training.preference import PairRow, Preference
+from workbench.local.training.reinforcement import (
+    GradedTask,
+    Reinforcement,
+    StoppedWhileAskingError,
+    ask_service,
+)
 from workbench.local.training.supervised import Supervised
 
-TRAINERS: Mapping[str, runs.Trainer] = {"supervised": Supervised(), "dpo": Preference()}
+TRAINERS: Mapping[str, runs.Trainer] = {
+    "supervised": Supervised(),
+    "dpo": Preference(),
+    "reinforcement": Reinforcement(),
+}
 """How each method of ``catalog.methods`` trains, by the API's names."""
 
 SAVE_INTERVAL = 10  # steps; saving takes less than a tenth of a step
+SAVE_SECONDS = 10.0  # after which a step is saved in any case: with many answers to draw it takes as long
+BEFORE = "before"  # the adapter from which continued training starts, kept where answers are compared with it
 QUEUED = "Job queued, waiting for GPUs."  # reported by every job on Azure
+MANY = 1000  # checkpoints of a job, more than there ever are
 NICENESS = 10  # training yields to whoever waits for an answer
 
 
@@ -86,7 +100,7 @@ def _train(home: Path, models: Path, job_id: str) -> None:
             return
         try:
             _Training(store, models, job).run()
-        except StoppedEarly:
+        except (StoppedEarly, StoppedWhileAskingError):
             return
         except DataError as error:
             code = error.code if isinstance(error, RefusedDataError) else "invalid_training_file"
@@ -101,7 +115,8 @@ class _Training:
     def __init__(self, store: Store, models: Path, job: Job) -> None:
         self._store, self._models, self._job = store, models, job
         self._id: str = job["id"]
-        self._trainer = TRAINERS[runs.method_name(job)]
+        self._method = METHODS[runs.method_name(job)]
+        self._trainer = TRAINERS[self._method.name]
         self._state = store.jobs.folder(self._id) / "state.pt"
         self._previous = self._state.with_name("state.previous.pt")
         self._adapter: Path | None = None  # where continued training starts from
@@ -114,16 +129,13 @@ class _Training:
         if problem:
             raise RefusedDataError("contentFilter", problem)
         base = self._load()
-        rows = self._trainer.encode(base, training)
-        held_out = [row for row in self._trainer.encode(base, validation) if self._trainer.has_loss(row)]
-        steps = self._trainer.auto_steps
-        plan = runs.resolve(self._job, len(rows), len(held_out), auto_steps=steps)
+        rows, held_out = (self._trainer.encode(base, data) for data in (training, validation))
+        plan = runs.resolve(self._job, len(rows), len(held_out), auto_steps=self._trainer.auto_steps)
         if self._start(plan) is None:
             return
-        evaluation = runs.evaluation_of(self._job, base, validation, plan.eval_samples)
-        run = runs.TrainingRun(self._trainer, base, plan, rows, held_out, evaluation)
+        run = self._run_of(base, plan, rows, held_out, validation)
         if self._adapter:
-            self._continue_from(self._adapter, base)
+            self._continue_from(self._adapter, run)
         self._restore(run)
         for _ in run.measure_reference():
             if self._wanted() not in ("running", "pausing"):
@@ -133,18 +145,39 @@ class _Training:
         self._say("Training started.")
         self._say(f"Created results file: {self._job['result_files'][0]}")
         began, first = time.monotonic(), run.done
+        saved = began
         for step in run:
-            remaining = (len(run.schedule) - step.number) * (time.monotonic() - began) / (step.number - first)
+            now = time.monotonic()
+            remaining = (len(run.schedule) - step.number) * (now - began) / (step.number - first)
             self._keep(step, run, time.time() + remaining)
-            wanted = self._wanted()
-            if step.epoch or step.number % SAVE_INTERVAL == 0 or wanted != "running":
+            wanted, due = self._wanted(), now - saved >= SAVE_SECONDS or step.number % SAVE_INTERVAL == 0
+            if step.epoch or due or wanted != "running":
                 self._save(run)
+                saved = time.monotonic()
             if wanted == "pausing" and step.number < len(run.schedule):
                 self._pause(step, base)
             if wanted not in ("running", "pausing"):
                 raise StoppedEarly
         run.trace.after = run.look()
         self._finish(run, training.sha256)
+
+    def _run_of(
+        self,
+        base: Base,
+        plan: runs.RunSettings,
+        rows: list[TokenRow],
+        held_out: list[TokenRow],
+        validation: Dataset,
+    ) -> runs.TrainingRun:
+        trainer = self._trainer
+        if self._method.grader == "required":
+            ask = ask_service(self._store.home, plan.seed, self._is_ending)
+            task = GradedTask(self._job, base, ask)
+            evaluation = task.evaluation(held_out[: plan.eval_samples])
+            return runs.TrainingRun(trainer, base, plan, rows, (), evaluation, task)
+        measured = [row for row in held_out if trainer.has_loss(row)]
+        evaluation = runs.evaluation_of(self._job, base, validation, plan.eval_samples)
+        return runs.TrainingRun(trainer, base, plan, rows, measured, evaluation)
 
     def _read(self, key: Literal["training_file", "validation_file"]) -> Dataset:
         """The dataset behind ``training_file`` or ``validation_file``; empty without a validation file."""
@@ -158,11 +191,15 @@ class _Training:
         name = file["filename"] if file else file_id
         dataset = parse_jsonl(self._store.files.content(file_id).read_bytes(), name)
         least = of_provider("azure").min_examples or 1
-        if key == "training_file" and len(dataset) < least:
-            message = f"Training file has {len(dataset)} example(s), but must have at least {least} examples"
+        needed = key == "training_file" or self._method.needs_validation
+        if needed and len(dataset) < least:
+            message = (
+                f"{words.capitalize()} has {len(dataset)} example(s), but must have at least {least} examples"
+            )
             raise RefusedDataError("invalid_n_examples", message)
-        report = check(dataset, method=runs.method_name(self._job), only=("format",))
-        unusable = [problem for problem in report.errors if problem.rule != "too_few"]
+        grader = runs.settings_of(self._job).get("grader") if self._method.grader == "required" else None
+        report = check(dataset, method=self._method.name, grader=grader, only=("format",))
+        unusable = [each for each in report.errors if each.rule not in ("too_few", "no_validation")]
         if unusable:
             first = unusable[0]
             more = f" {len(unusable) - 1:,} more problems were found." if len(unusable) > 1 else ""
@@ -197,9 +234,13 @@ class _Training:
                 self._say(message)
         return job
 
-    def _continue_from(self, adapter: Path, base: Base) -> None:
+    def _continue_from(self, adapter: Path, run: runs.TrainingRun) -> None:
+        base = run.base
         try:
             lora.copy_adapter(base.model, runs.ADAPTER, adapter)
+            if run.rollouts:
+                lora.load_adapter(base.model, BEFORE, adapter)
+                run.reference_adapter = BEFORE
         except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
             raise WorkbenchError(
                 f"The model {self._job['model']} cannot be trained further: its adapter in {adapter} is "
@@ -213,17 +254,29 @@ class _Training:
         if step.note:
             self._say(step.note, key=f"note-{step.number}")
         full = any(name.startswith("full_valid") for name in step.metrics)
-        if step.number == 1 or step.number % runs.LOG_INTERVAL == 0 or step.number == total or full:
-            message = f"Step {step.number}: training loss={str(step.metrics['train_loss']).upper()}"
+        often = run.rollouts is not None
+        if often or step.number == 1 or step.number % runs.LOG_INTERVAL == 0 or step.number == total or full:
+            message = f"Step {step.number}: {_in_words(step.metrics)}"
             self._say(message, key=f"step-{step.number}", data={"step": step.number, **step.metrics})
             self._store.jobs.update(self._id, estimated_finish=int(estimated_finish))
-        if step.epoch:
+        if step.epoch or (often and full):
             part = "" if step.number == total else f":ckpt-step-{step.number}"
             self._offer(step, run.base, f"{self._tuned_model}{part}")
-            ends = [end for end in run.epoch_ends if end <= step.number]
-            kept = of_provider("azure").checkpoints_kept or len(ends)  # beside those that a pause left
-            for end in ends[:-kept]:
+            for end in self._outdone(step, run):
                 self._store.checkpoints.forget(self._id, end)
+
+    def _outdone(self, step: runs.TrainingStep, run: runs.TrainingRun) -> list[int]:
+        """The steps whose checkpoints are kept no longer: of the earlier epochs, or with less reward."""
+        most = of_provider("azure").checkpoints_kept
+        if most is None:
+            return []
+        if run.rollouts is None:  # beside those that a pause left
+            return [end for end in run.epoch_ends if end <= step.number][:-most]
+        offered, _ = self._store.checkpoints.page(self._id, after=None, limit=MANY)
+        measured = ((each["step_number"], each["metrics"].get(REWARD_COLUMN)) for each in offered)
+        rewards = {number: reward for number, reward in measured if reward is not None}
+        best = sorted(rewards, key=lambda number: (rewards[number], number), reverse=True)
+        return [number for number in best[most:] if number != step.number or step.number < len(run.schedule)]
 
     def _offer(self, step: runs.TrainingStep, base: Base, model: str) -> None:
         """Make what the run has learnt by this step usable as ``model``."""
@@ -263,7 +316,9 @@ class _Training:
                 print(f"Job {self._id}: {error} The job goes on from an earlier step.", file=sys.stderr)
 
     def _finish(self, run: runs.TrainingRun, sha256: str) -> None:
-        trained_tokens = sum(row.size for row in run.training) * run.plan.n_epochs
+        billed = f"Training tokens billed: {round(run.tokens, -3)}"
+        if self._method.billed_by == "hours":
+            billed = f"Training hours billed: {run.seconds / 3600:.3f}"
         with self._store.together():
             ended = self._store.jobs.update(
                 self._id,
@@ -271,7 +326,7 @@ class _Training:
                 status="succeeded",
                 fine_tuned_model=self._tuned_model,
                 finished_at=int(time.time()),
-                trained_tokens=trained_tokens,
+                trained_tokens=run.tokens,
             )
             if ended is None:  # cancelled at the last moment
                 return
@@ -280,7 +335,7 @@ class _Training:
             self._say("Job succeeded.")
             self._say(self._store.safety.model_problem(self._id) or "Model Evaluation Passed.")
             self._say(f"Completed results file: {self._job['result_files'][0]}")
-            self._say(f"Training tokens billed: {round(trained_tokens, -3)}")
+            self._say(billed)
 
     @property
     def _tuned_model(self) -> str:
@@ -293,13 +348,24 @@ class _Training:
 
     def _wanted(self) -> str:
         """The state in which the job is wanted; ``"stopped"`` when this process is to end."""
-        parent = multiprocessing.parent_process()
-        orphaned = parent is not None and not parent.is_alive()
         job = self._store.jobs.get(self._id)
-        return "stopped" if self._asked_to_stop or orphaned or job is None else job["status"]
+        return "stopped" if self._is_ending() or job is None else job["status"]
+
+    def _is_ending(self) -> bool:
+        """Whether this process was asked to end, or works for nobody any more; any thread may ask."""
+        parent = multiprocessing.parent_process()
+        return self._asked_to_stop or (parent is not None and not parent.is_alive())
 
     def _stop(self, signal_number: int, frame: FrameType | None) -> None:
         self._asked_to_stop = True
+
+
+def _in_words(metrics: Mapping[str, float]) -> str:
+    """What the log says of a step, as Azure's does."""
+    if "train_loss" in metrics:
+        return f"training loss={str(metrics['train_loss']).upper()}"
+    said = {"train mean reward": "train_mean_reward", "full validation mean reward": REWARD_COLUMN}
+    return ", ".join(f"{words}={metrics[name]}" for words, name in said.items() if name in metrics)
 
 
 # What a run knows of its training examples once it has ended, as the lines of ``lessons.jsonl``: the first
