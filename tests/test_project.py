@@ -60,6 +60,21 @@ def test_what_is_missing_names_the_notebook_that_writes_it(gql):
         gql.need("dataset", "03_build_data")
 
 
+def test_the_newest_job_is_that_of_a_method_and_one_without_is_supervised(gql):
+    gql.record("job", job_id="ftjob-1")
+    gql.record("job", job_id="ftjob-2", method="dpo")
+    assert gql.need_job().facts["job_id"] == "ftjob-1"
+    assert gql.need_job("dpo").facts["job_id"] == "ftjob-2"
+    assert gql.latest_job("reinforcement") is None
+    with pytest.raises(SetupError, match="gql has no reinforcement job yet; run 09_reinforcement first"):
+        gql.need_job("reinforcement")
+
+
+def test_without_any_job_the_launch_is_named(gql):
+    with pytest.raises(SetupError, match="gql has no job yet; run 04_launch first"):
+        gql.need_job()
+
+
 @pytest.mark.parametrize("value", [float("nan"), object(), Path("x")])
 def test_a_fact_that_is_no_json_is_refused_by_name(gql, value):
     with pytest.raises(DataError, match="fact loss of curve"):

@@ -1,13 +1,16 @@
 """Notebooks without a browser: parameters, plans, tiny notebooks, and what is told of a run."""
 
 import json
+import signal
 import sys
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from workbench import runner
 from workbench.errors import DataError
 from workbench.runner import NotebookRun, Summary, execute, plan, read_parameters
 
@@ -135,6 +138,13 @@ def test_only_picks_notebooks_by_how_they_begin(tmp_path: Path):
         plan({}, only=["07"], folder=tmp_path)
 
 
+def test_further_methods_run_only_when_they_are_named(tmp_path: Path):
+    for name in ("00_a", "06_b", "08_c"):
+        write(tmp_path / f"{name}.ipynb", 'PROJECT = "gql"  # the name')
+    assert [planned.name for planned in plan({}, folder=tmp_path)] == ["00_a", "06_b"]
+    assert [planned.name for planned in plan({}, only=["08"], folder=tmp_path)] == ["08_c"]
+
+
 def test_a_notebook_runs_in_this_python_with_its_parameters(tmp_path: Path):
     write(tmp_path / "00_a.ipynb", "N = 1  # a number", "import sys\nprint(sys.executable, N)")
     (tmp_path / "kept").mkdir()
@@ -161,6 +171,48 @@ def test_a_kernel_that_dies_fails_its_notebook_quietly(tmp_path: Path, capfd: py
     assert capfd.readouterr().err == ""
 
 
+PRESSED = "os.kill(os.getppid(), signal.SIGINT)"
+DEAF = f"""\
+import os, signal, time
+handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+{PRESSED}
+time.sleep(0.5)
+signal.signal(signal.SIGINT, handler)
+time.sleep(60)
+"""
+SILENT = f"""\
+import os, signal
+session = get_ipython().kernel.session
+send = session.send
+def interrupted(stream, kind, *rest, **more):
+    if kind != "execute_reply":
+        return send(stream, kind, *rest, **more)
+    session.send = send
+    {PRESSED}
+    raise KeyboardInterrupt
+session.send = interrupted
+"""
+
+
+@pytest.mark.parametrize(
+    ("cell", "after"),
+    [
+        pytest.param(DEAF, {1: signal.SIGINT}, id="ignored between two cells"),
+        pytest.param(SILENT, {1: signal.SIGINT, 3: signal.SIGKILL}, id="taken just before the reply"),
+    ],
+)
+def test_ctrl_c_ends_a_kernel_that_does_not_hear_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str, after: dict[int, signal.Signals]
+):
+    monkeypatch.setattr(runner, "AFTER_CTRL_C", after)
+    write(tmp_path / "00_a.ipynb", "N = 1", cell, "print('never')")
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(execute(plan({}, folder=tmp_path), tmp_path))
+    assert time.monotonic() - started < 50
+    assert printed(tmp_path / "00_a.ipynb") == ""
+
+
 def test_the_summary_tells_before_and_after():
     runs = (NotebookRun("06_evaluate", Path("06_evaluate.ipynb"), "completed", 9.5),)
     assert str(Summary("gql", Path("runs"), runs, COMPARISON)) == (
@@ -169,6 +221,22 @@ def test_the_summary_tells_before_and_after():
         "SmolLM2.ft-1, short     90.0 %   84 % to 94 %\n"
         "The tuned model is better. Training took 136 s."
     )
+
+
+def test_the_summary_ends_with_the_decision_and_what_the_release_check_has_against_the_model():
+    checks = [
+        {"name": "better at the task", "result": "passed", "why": "The tuned model is better."},
+        {"name": "nothing lost elsewhere", "result": "refused", "why": "12 of 120 probes, 50 before."},
+    ]
+    gate = {"result": "refused", "verdict": "Do not deploy this model.", "checks": checks}
+    summary = Summary("gql", Path("runs"), (), {**COMPARISON, "gate": gate}, "Fine-tune")
+    assert str(summary).splitlines()[3:] == [
+        "The tuned model is better. Training took 136 s.",
+        "Decision: Fine-tune",
+        "Release check: Do not deploy this model.",
+        "  nothing lost elsewhere: 12 of 120 probes, 50 before.",
+    ]
+    assert (summary.facts["release_check"], summary.facts["decision"]) == (gate, "Fine-tune")
 
 
 def test_the_summary_is_one_json_object():

@@ -179,12 +179,70 @@ def test_a_task_prints_itself_escaped(mine: Project, files: Path):
     assert "system: <b>One</b>" in repr(mine.task)
 
 
+PAIRED = 'preference_pairs = "{}/pairs.csv"'
+
+
+def pairs_task(mine: Project, files: Path, header: str, *lines: str) -> Project:
+    (files / "pairs.csv").write_text(f"{header}\nWhere is it?,On its way!,It is late.\n")
+    write(mine, *needed(files), 'question = "body"', 'system = "Answer."', PAIRED.format(files), *lines)
+    return mine
+
+
+@pytest.mark.parametrize(
+    ("header", "lines"),
+    [
+        ("body,good,bad", ('preferred = "good"', 'rejected = "bad"')),
+        ("ask,good,bad", ('preferred = "good"', 'rejected = "bad"')),
+        ("question,chosen,rejected", ()),
+    ],
+    ids=["the task's question", "the only one left", "usual names"],
+)
+def test_pairs_are_read_by_the_columns_that_the_task_names(mine, files, header, lines):
+    (pair,) = pairs_task(mine, files, header, *lines).task.read_pairs()
+    assert pair.method == "dpo"
+    assert [message["content"] for message in pair.messages] == ["Answer.", "Where is it?"]
+    assert (pair.answer, pair.origin) == ("On its way!", "pairs.csv:2")
+
+
+@pytest.mark.parametrize(
+    ("header", "lines", "finding"),
+    [
+        ("body,good,bad", ('preferred = "better"', 'rejected = "bad"'), "pairs.csv has no column 'better'"),
+        ("body,good,bad", ('preferred = "good"',), "preferred is given without rejected"),
+        (
+            "body,answer,bad",
+            (),
+            "pairs.csv holds no preference pairs: name the columns with the better and the worse answer, "
+            "preferred and rejected, in project.toml; it has body, answer, bad",
+        ),
+    ],
+    ids=["missing", "one of two", "no pairs"],
+)
+def test_a_file_of_pairs_without_the_columns_is_refused(mine, files, header, lines, finding):
+    with pytest.raises(DataError, match=finding):
+        pairs_task(mine, files, header, *lines).task.read_pairs()
+
+
+def test_a_task_without_pairs_says_how_to_name_them(mine, files):
+    write(mine, *needed(files))
+    with pytest.raises(
+        DataError, match=r"project\.toml names no file of pairs; add a line like preference_p"
+    ):
+        mine.task.read_pairs()
+
+
+def test_a_column_of_pairs_that_is_not_there_stops_a_run_before_it_begins(mine, files):
+    project = pairs_task(mine, files, "body,good,bad", 'preferred = "good"', 'rejected = "bad"')
+    with pytest.raises(DataError, match=r"pairs\.csv has no column 'worse'"):
+        changed_task(project.task, {"rejected": "worse"})
+
+
 def test_the_parameters_of_older_scripts_are_known():
     older = {"TRAIN_CSV", "TEST_CSV", "QUESTION", "ANSWER", "SYSTEM", "CLUSTER", "REFERENCE", "DOCUMENTS"}
     older |= {"GOLD", "GRADER", "VALID", "WELL_FORMED", "GROUP", "TARGET"}
     assert older <= set(PARAMETERS)
     assert {PARAMETERS["TRAIN_CSV"], PARAMETERS["EXAMPLES"]} == {"examples"}
-    assert len({each.name for each in SETTINGS}) == len(SETTINGS) == 19
+    assert len({each.name for each in SETTINGS}) == len(SETTINGS) == 28
 
 
 WORDS = ("--train", "train.csv", "--test", "test.csv", "--question", "body", "--answer", "team")

@@ -55,11 +55,11 @@ if TYPE_CHECKING:
     from workbench.training.alerts import alerts as alerts
     from workbench.training.checkpoints import advise_stopping as advise_stopping
     from workbench.training.checkpoints import choose_checkpoint as choose_checkpoint
-    from workbench.training.control import choices as choices
     from workbench.training.cost import estimate as estimate
     from workbench.training.curve_files import read_curve as read_curve
     from workbench.training.diagnosis import diagnose as diagnose
     from workbench.training.example_losses import example_losses as example_losses
+    from workbench.training.follow import choices as choices
     from workbench.training.follow import follow as follow
     from workbench.training.jobs import data_evidence as data_evidence
     from workbench.training.jobs import keep_data as keep_data
@@ -123,7 +123,7 @@ WORDS = {
     },
     "Training": {
         "alerts": "training.alerts",
-        "choices": "training.control",
+        "choices": "training.follow",
         "follow": "training.follow",
         "JobSpec": "training.spec",
         "launch": "training.preflight",

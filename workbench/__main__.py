@@ -61,9 +61,14 @@ def run(
         str | None, typer.Option("--project", metavar="NAME", help="The project; else the sample's, gql.")
     ] = None,
     only: Annotated[str, typer.Option(metavar="01,04", help="Run these notebooks alone.")] = "",
+    no_gate: Annotated[
+        bool, typer.Option("--no-gate", help="Exit code 0 even where the release check refuses the model.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Execute the notebooks in order, and print the base model beside the tuned one.
+
+    Exit code 1: a notebook failed, or the release check of 06_evaluate refuses the tuned model.
 
     What the task is stands in the project (python -m workbench new); -p changes any of it for this run.
     """
@@ -97,6 +102,8 @@ def run(
     for failed in (run for run in summary.runs if run.error is not None):
         typer.echo(f"{failed.name} failed in {failed.error}", err=True)
         typer.echo(f"Open it: python -m workbench lab {failed.path}", err=True)
+        raise typer.Exit(1)
+    if summary.release.get("result") == "refused" and not no_gate:
         raise typer.Exit(1)
 
 

@@ -98,8 +98,8 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
         + "</tr>"
         for first, *rest in rows
     )
-    return (
-        f'<table><caption style="text-align:left">{_cell(caption)}</caption>'
+    return (  # the class: JupyterLab would take what stands between two dollar signs for mathematics
+        f'<table class="mathjax_ignore"><caption style="text-align:left">{_cell(caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
 

@@ -24,6 +24,12 @@ from workbench.jsonl_log import JSON as JSON
 from workbench.settings import DATA, VERSION, home
 from workbench.task import TASK_FILE, Setting, Task, read_task, sample_task, stated_task, task_file
 
+SUPERVISED = "supervised"
+STARTED_BY = MappingProxyType(
+    {SUPERVISED: "04_launch", "dpo": "08_preferences", "reinforcement": "09_reinforcement"}
+)
+"""The notebook that starts a job, by the method it trains by; a job on record without one is supervised."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -82,6 +88,19 @@ class Project:
         if entry is None:
             raise SetupError(f"Project {self.name} has no {kind} yet; run {notebook} first.")
         return entry
+
+    def latest_job(self, method: str = SUPERVISED) -> Entry | None:
+        """The newest job on record that trains by this method, if there is one."""
+        jobs = reversed(self.entries("job"))
+        return next((job for job in jobs if job.facts.get("method", SUPERVISED) == method), None)
+
+    def need_job(self, method: str = SUPERVISED) -> Entry:
+        """The newest job on record that trains by this method; without one, say which notebook starts it."""
+        job = self.latest_job(method)
+        if job is None:
+            what = "job" if method == SUPERVISED else f"{method} job"
+            raise SetupError(f"Project {self.name} has no {what} yet; run {STARTED_BY[method]} first.")
+        return job
 
     def lock(self, name: str, sha256: str) -> None:
         """Remember the checksum of ``name`` (the test set), and refuse any other from now on.
@@ -231,6 +250,11 @@ class Checklist:
         return table(f"Project {self.project}: the steps", ("", "step", "what the record holds"), rows)
 
 
+def _of_rehearsal(facts: Mapping[str, JSON]) -> str:
+    rehearsal = facts.get("rehearsal")
+    return f", {rehearsal['rows']} of them rehearsal" if isinstance(rehearsal, Mapping) else ""
+
+
 def _percent(value: JSON) -> str:
     return f"{100 * value:.1f} %" if isinstance(value, int | float) else "measured"
 
@@ -243,7 +267,12 @@ _STEPS: tuple[tuple[str, str, str, Callable[[Mapping[str, JSON]], str]], ...] = 
         lambda f: f"{_percent(f.get('best_score'))} with the prompt {f.get('best_prompt')}",
     ),
     ("Decide, and choose a model that supports the task", "02_decide", "decision", lambda f: str(f["title"])),
-    ("Prepare the training data", "03_build_data", "dataset", lambda f: f"{f['training_examples']} examples"),
+    (
+        "Prepare the training data",
+        "03_build_data",
+        "dataset",
+        lambda f: f"{f['training_examples']} examples{_of_rehearsal(f)}",
+    ),
     (
         "Prepare validation data",
         "03_build_data",

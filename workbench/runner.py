@@ -15,11 +15,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 from workbench.errors import DataError, SetupError
 from workbench.jsonl_log import JSON, read_text
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 # value means is for the notebook to say.
 
 NOTEBOOKS = ROOT / "notebooks"
+ROAD = ("00", "01", "02", "03", "04", "05", "06")
+"""The notebooks that a run executes unless others are named: from the first question to the verdict."""
 
 Value = str | int | float | bool | None
 """What a parameter can be: one YAML scalar."""
@@ -71,7 +73,8 @@ def plan(
 ) -> list[PlannedNotebook]:
     """Give each notebook the parameters it knows; a name that none of them knows is an error.
 
-    ``only`` picks notebooks by how their names begin (``"04"``); empty picks all. Settings of the task are
+    ``only`` picks notebooks by how their names begin (``"04"``); empty picks those from start to verdict
+    (``ROAD``), as further methods are trained only by who asks for them. Settings of the task are
     no parameters of a notebook; ``state`` sees to them.
     """
     from papermill import inspect_notebook
@@ -102,7 +105,7 @@ def plan(
             "project.task" in path.read_text(encoding="utf-8"),
         )
         for path in notebooks
-        if not only or path.name.startswith(tuple(only))
+        if path.name.startswith(tuple(only) or ROAD)
     ]
 
 
@@ -121,7 +124,8 @@ def state(project: Project, parameters: Mapping[str, Value]) -> Task:
     }
     stated = (project.path / TASK_FILE).is_file() or sample_task(project.name) is not None
     task = changed_task(project.task, given) if stated else state_task(project, given)
-    for name in filter(None, (task.grader, task.format_grader)):
+    named = (task.grader, task.format_grader, task.preference_grader)
+    for name in filter(None, (*named, task.reinforcement_grader, task.reinforcement_rubric)):
         grader(name)
     return task
 
@@ -200,6 +204,11 @@ class NotebookRun:
     status: Literal["completed", "failed", "not run"] = "not run"
     seconds: float = 0.0
     error: str | None = None  # which cell failed, and the last line of its error
+
+
+# What a kernel gets that is still at its cell so many seconds after Ctrl-C. Between two cells it ignores an
+# interrupt; and one that comes just before it has said how a cell ended, it takes, and never says so.
+AFTER_CTRL_C: Mapping[int, signal.Signals] = {5: signal.SIGINT, 15: signal.SIGKILL}
 
 
 def execute(plans: Sequence[PlannedNotebook], folder: Path) -> Iterator[NotebookRun]:
@@ -291,8 +300,14 @@ class _Watcher:
         """Interrupt the cell at work, or the next one; papermill alone would leave broken sockets behind."""
         self.stopped = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if self.working and self.kernel is not None and self.kernel.provisioner is not None:
-            os.kill(self.kernel.provisioner.pid, signal.SIGINT)  # type: ignore[attr-defined]
+        if self.working:
+            self.send(signal.SIGINT)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send the kernel a signal."""
+        if self.kernel is not None and self.kernel.provisioner is not None:
+            with suppress(ProcessLookupError):  # it has died, which papermill tells in its own words
+                os.kill(self.kernel.provisioner.pid, number)  # type: ignore[attr-defined]
 
     def open(self, notebook: "NotebookNode") -> None:
         self.bar.reset(total=len(notebook.cells))
@@ -314,10 +329,14 @@ class _Watcher:
         self.working = None
 
     async def tick(self) -> None:
-        """Keep the clock on the bar going while a cell takes its time."""
+        """Keep the clock on the bar going while a cell takes its time, and see that Ctrl-C ends it."""
+        waited = 0
         while True:
             await asyncio.sleep(1)
             self.bar.refresh()
+            waited += self.stopped
+            if number := AFTER_CTRL_C.get(waited):
+                self.send(number)
 
     def write(self, text: str) -> None:
         if line := _plain(text).replace("\r", "\n").strip().rpartition("\n")[2]:
@@ -374,6 +393,14 @@ class Summary:
     folder: Path
     runs: tuple[NotebookRun, ...]
     comparison: Mapping[str, JSON] | None
+    decision: str | None = None
+    """What 02_decide advised, in a sentence."""
+
+    @property
+    def release(self) -> Mapping[str, JSON]:
+        """What the release check said (result, verdict, checks); empty where none was made."""
+        found = (self.comparison or {}).get("gate")  # its name in the record since the first release
+        return found if isinstance(found, Mapping) else {}
 
     @property
     def facts(self) -> dict[str, JSON]:
@@ -383,7 +410,14 @@ class Summary:
             failed: dict[str, JSON] = {} if run.error is None else {"error": run.error, "path": str(run.path)}
             notebooks.append({"name": run.name, "status": run.status, "seconds": run.seconds, **failed})
         results = {name: (self.comparison or {}).get(name) for name in RESULTS}
-        return {"notebooks": notebooks, **results, "project": self.project, "folder": str(self.folder)}
+        judged: dict[str, JSON] = {"release_check": dict(self.release) or None, "decision": self.decision}
+        return {
+            "notebooks": notebooks,
+            **results,
+            **judged,
+            "project": self.project,
+            "folder": str(self.folder),
+        }
 
     def __str__(self) -> str:
         """Write the table for a shell: before, after, and how sure one can be."""
@@ -403,6 +437,16 @@ class Summary:
         first, second, third = (max(len(row[column]) for row in rows) for column in range(3))
         lines = [f"{row[0]:<{first}}  {row[1]:>{second}}  {row[2]:>{third}}" for row in rows]
         lines.append(f"{found['verdict']} Training took {found['training_seconds']:.0f} s.")
+        if self.decision:
+            lines.append(f"Decision: {self.decision}")
+        if self.release:
+            lines.append(f"Release check: {self.release['verdict']}")
+            checks = cast("Sequence[Mapping[str, str]]", self.release["checks"])
+            lines += [
+                f"  {check['name']}: {check['why']}"
+                for check in checks
+                if check["result"] != "passed" and check["why"] != found["verdict"]
+            ]
         return "\n".join(lines)
 
 
@@ -411,4 +455,12 @@ def summarize(project: Project, runs: Iterable[NotebookRun], folder: Path) -> Su
     ended = tuple(runs)
     compared = any(run.name == "06_evaluate" and run.status == "completed" for run in ended)
     entry = project.latest("comparison") if compared else None
-    return Summary(project.name, folder, ended, None if entry is None else entry.facts)
+    advised = any(run.name == "02_decide" and run.status == "completed" for run in ended)
+    decision = project.latest("decision") if advised else None
+    return Summary(
+        project.name,
+        folder,
+        ended,
+        None if entry is None else entry.facts,
+        None if decision is None else str(decision.facts["title"]),
+    )

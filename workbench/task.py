@@ -74,7 +74,32 @@ class Task(Facts):
         "a second grader: is the answer well formed, right or not?", kind="grader", parameter="VALID"
     )
     well_formed: str | None = _stated("what is wrong with a well-formed wrong answer, if always the same")
+    preference_pairs: str | None = _stated(
+        "pairs of a better and a worse answer to learn a preference from, such a file", kind="file"
+    )
+    preferred: str | None = _stated("the column of such a file with the better answer")
+    rejected: str | None = _stated("the column of such a file with the worse answer")
+    preference_grader: str | None = _stated(
+        "a grader of what is preferred beside being right: a tone, a style", kind="grader"
+    )
+    reinforcement_answer: str | None = _stated(
+        "the column with what a reinforcement job is about, such as a label, if other than answer"
+    )
+    reinforcement_system: str | None = _stated(
+        "the instruction in front of a reinforcement job's questions, if other than system"
+    )
+    reinforcement_grader: str | None = _stated(
+        "what grades the answers of a reinforcement job, if other than grader", kind="grader"
+    )
+    reinforcement_rubric: str | None = _stated(
+        "another grader, by which a reinforcement job is judged", kind="grader"
+    )
     target: float = _stated("the score that is good enough, from 0 to 1", kind="share", default=0.85)
+    rehearsal: float | None = _stated(
+        "rows of the base model's own answers to everyday prompts, mixed into the training data against "
+        "forgetting: 0.2 is 20 for 100 examples",
+        kind="share",
+    )
     budget: float | None = _stated("US dollars that one training job may cost", kind="dollars")
     provider: str | None = _stated('"local", "azure" or "openai", for this project')
     model: str | None = _stated("the base model, for this project")
@@ -113,6 +138,32 @@ class Task(Facts):
     def read_validation(self) -> "Dataset | None":
         """Read the validation examples, where the task has any."""
         return None if self.validation is None else self._read(self.validation)
+
+    def read_pairs(self) -> "Dataset":
+        """Read the preference pairs.
+
+        Where they have no column of the question's name, the only one that is left is taken, else guessed.
+        """
+        from workbench.dataset.read import column_names, read
+
+        if self.preference_pairs is None:
+            raise DataError(
+                f"{self.stated_in} names no file of pairs; add a line like preference_pairs = "
+                '"pairs.csv" with the columns preferred and rejected, or take another source of pairs.'
+            )
+        names = column_names(self.preference_pairs)
+        known = names is None or self.question in names or "{" in (self.question or "")
+        left = [name for name in names or () if name not in (self.preferred, self.rejected)]
+        asked = self.question if known else left[0] if len(left) == 1 else None
+        columns = {"preferred": self.preferred, "rejected": self.rejected}
+        pairs = read(self.preference_pairs, question=asked, system=self.system, **columns)
+        if any(example.method != "dpo" for example in pairs):
+            has = f"; it has {', '.join(names)}" if names else ""
+            raise DataError(
+                f"{pairs.name} holds no preference pairs: name the columns with the better and the worse "
+                f"answer, preferred and rejected, in {self.stated_in.name}{has}."
+            )
+        return pairs
 
     @property
     def facts(self) -> dict[str, Setting]:
@@ -170,7 +221,7 @@ SETTINGS = tuple(each for each in fields(Task) if each.metadata)
 """The settings of ``project.toml``, in its order; each with its meaning, kind and former parameter."""
 
 PARAMETERS: Mapping[str, str] = MappingProxyType(
-    {each.name.upper(): each.name for each in SETTINGS if each.name not in ("provider", "model")}
+    {each.name.upper(): each.name for each in SETTINGS if each.name not in ("provider", "model", "rehearsal")}
     | {str(each.metadata["parameter"]): each.name for each in SETTINGS if each.metadata["parameter"]}
 )
 """What ``run -p`` calls the settings: their names in capitals, and what notebooks used to call them."""
@@ -335,12 +386,15 @@ def _columns(task: Task) -> tuple[str | None, str | None]:
     """
     from workbench.dataset.read import read_header
 
+    if task.preference_pairs is not None:
+        task.read_pairs()
     examples = read_header(task.examples, question=task.question, answer=task.answer)
     columns = {"question": examples.question, "answer": examples.answer}
     test = read_header(task.test, **columns)
     for path in filter(None, (task.validation, task.prompt_examples)):
         read_header(path, **columns)
     named = {"cluster": (task.test, test), "gold": (task.test, test), "group": (task.examples, examples)}
+    named |= {"reinforcement_answer": (task.examples, examples)}
     for name, (path, header) in named.items():
         column = getattr(task, name)
         if column is not None and header.names is not None and column not in header.names:

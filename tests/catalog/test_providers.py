@@ -18,7 +18,7 @@ from workbench.evaluation.evaluate import evaluate
 from workbench.evaluation.evaluation import cost_per_request
 from workbench.evaluation.graders.ready_made import grader
 from workbench.project import open_project
-from workbench.training.control import choices
+from workbench.training.follow import choices
 from workbench.training.preflight import launch, preflight
 from workbench.training.runs import runs
 

@@ -216,6 +216,32 @@ def test_what_is_built_tells_its_number_its_hash_and_what_was_guessed(write: Wri
     assert any("separator" in note for note in told["notes"])
 
 
+def test_a_table_is_mixed_with_what_the_base_model_says_itself(write: Write, tmp_path: Path):
+    rows = [f"How much is {n} and {n}?,{2 * n}" for n in range(10)]
+    table = write("sums.csv", "question,answer", *rows)
+    mine = write("mine.csv", "prompt", "How much is 3 and 3?", "Hello there", "Good morning", "Good evening")
+    test = write("test.csv", "question,answer", "how much is 3 and 3,6")
+    words = ("--rehearsal", "0.2", "--model", "nano", "--prompts", mine, "--test", test, "--json")
+    done = call("build", table, "--output", tmp_path / "mixed.jsonl", *words)
+    facts = json.loads(done.stdout)
+    assert (facts["rehearsal"]["share"], facts["rehearsal"]["model"]) == (0.2, "nano")
+    mixed = objects(tmp_path / "mixed.jsonl")
+    added = [
+        row["messages"][0]["content"] for row in mixed if not row["messages"][0]["content"].startswith("How")
+    ]
+    assert facts["examples"] == len(mixed) == 10 + facts["rehearsal"]["rows"]
+    assert set(added) <= {"Hello there", "Good morning", "Good evening"}
+    assert "1 left out: asked by the test or the probes as well" in facts["notes"][-1]
+
+
+def test_a_share_that_is_none_is_one_sentence(write: Write):
+    table = write("sums.csv", "question,answer", "1 and 1?,2")
+    sentence = refusal("build", table, "--rehearsal", "7", "--model", "nano")
+    assert sentence.rstrip().endswith(
+        "rehearsal is 7; give a share from 0 to 1, such as 0.2: 20 rows for 100."
+    )
+
+
 def test_what_was_built_passes_the_check(write: Write, tmp_path: Path):
     rows = "".join(f"{question},Answer {number}.\n" for number, question in enumerate(QUESTIONS))
     out = tmp_path / "train.jsonl"

@@ -14,6 +14,7 @@ from workbench.cli import OneSentence
 from workbench.cli import jobs as commands
 from workbench.local.api.app import create_app
 from workbench.local.store.store import Store
+from workbench.project import open_project
 
 
 class Idle:
@@ -160,6 +161,34 @@ def test_a_job_is_cancelled_and_its_cost_told(client: OpenAI, job: str):
 def test_a_cancellation_in_json(job: str):
     told = json.loads(call("cancel", job, "--json").stdout)
     assert (told["id"], told["status"], told["costs"]) == (job, "cancelled", "nothing")
+
+
+@pytest.fixture
+def stacked(home: Path, ends: Callable[..., str]) -> tuple[str, str]:
+    """A job on the service alone, and one on top of its model that is on record; their ids."""
+    below = ends("succeeded", fine_tuned_model="nano.ft-1")
+    facts = {"model": "nano.ft-1", "method": "dpo", "training_examples": 40}
+    open_project("gql").record("job", job_id="ftjob-2", **facts)
+    return below, "ftjob-2"
+
+
+def test_a_lineage_is_shown_from_the_record_and_where_it_ends_from_the_service(stacked: tuple[str, str]):
+    below, above = stacked
+    assert call("lineage", above).stdout == (
+        "nano\n  nano.ft-1: SFT; is deleted; what was trained from it stays\n    ftjob-2: DPO on 40 pairs\n"
+    )
+    facts = json.loads(call("lineage", "--json").stdout)
+    assert [(step["job_id"], step["method"], step["depth"]) for step in facts["steps"]] == [
+        (below, "sft", 1),
+        (above, "dpo", 2),
+    ]
+    assert (facts["bases"], facts["missing"]) == (["nano"], [])
+
+
+def test_the_lineage_of_a_model_that_is_not_there_is_one_sentence(stacked: tuple[str, str]):
+    done = call("lineage", "nnao")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "Project gql has no model 'nnao'; it has nano.\n"
 
 
 @pytest.mark.parametrize("verb", ["show", "follow", "pause", "resume", "cancel"])

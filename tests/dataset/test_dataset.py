@@ -57,7 +57,7 @@ def test_what_is_no_message_has_no_words_and_is_uploaded_for_a_check_to_find(mes
     example = Example((message,), "x")
     assert (example.method, example.question, example.answer) == ("sft", "", "")
     assert json.loads(Dataset("a", (example,)).to_jsonl()) == {"messages": [message]}
-    assert example._repr_html_().startswith("<table>")
+    assert example._repr_html_().startswith("<table ")
 
 
 def test_the_uploaded_file_is_one_conversation_a_line():

@@ -1,7 +1,13 @@
 import pytest
 
 from workbench.dataset.dataset import Dataset, Example
-from workbench.dataset.preference_pairs import Scored, bias, pairs_from_ratings, pairs_from_samples
+from workbench.dataset.preference_pairs import (
+    Scored,
+    bias,
+    likeness,
+    pairs_from_ratings,
+    pairs_from_samples,
+)
 from workbench.dataset.read import read
 from workbench.errors import DataError
 
@@ -192,3 +198,45 @@ def test_bias_prints_itself(unstyled):
     html = unstyled(found._repr_html_())
     assert "<caption>&lt;b&gt;: 9 pairs</caption>" in html
     assert '<th scope="row">reversed elsewhere</th><td>1 pair</td><td>decide which one is right</td>' in html
+
+
+# Plausibility
+
+
+def both(own: str, *, better: str = "we are happy to help you", worse: str = "read the manual") -> object:
+    pairs = Dataset("pairs", tuple(pair(f"q{n}", better, worse, f"a:{n}") for n in range(3)))
+    return likeness("m", pairs, [own] * 3)
+
+
+def test_answers_that_the_model_could_give_are_plausible():
+    found = both("we are able to read the manual for you")
+    # Longest common subsequences: "we are to you" of 6 and 9 words, "read the manual" of 3 and 9.
+    assert found.preferred[0] == pytest.approx(2 * 4 / (6 + 9))
+    assert found.rejected[0] == pytest.approx(2 * 3 / (3 + 9))
+    assert found.verdict == (
+        "m's own answers to 3 questions are like the preferred ones by 0.53 and like the rejected ones by "
+        "0.50 (median of ROUGE-L): both answers are plausible."
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "finding"),
+    [
+        ("something else altogether", "the model says something else than either answer"),
+        ("we are happy to help you", "the model says what is preferred already, so there is little to learn"),
+        ("we are happy", "the rejected answers are none that the model would give"),
+    ],
+)
+def test_what_is_implausible_is_said_with_the_way_out(own: str, finding: str):
+    assert both(own).finding.startswith(finding)
+    assert finding in both(own)._repr_html_()
+
+
+def test_every_pair_needs_an_answer_of_the_model():
+    with pytest.raises(DataError, match="1 pair and 0 answers; give one each"):
+        likeness("m", Dataset("pairs", (pair("q", "a", "b"),)), [])
+
+
+def test_how_much_longer_each_preferred_answer_is_is_kept():
+    found = bias(Dataset("pairs", (pair("q", "abc", "d"), pair("r", "a", "bcde"), pair("s", "ab", "cd"))))
+    assert found.differences == (2, -3, 0)

@@ -6,6 +6,7 @@ from workbench.decide.criteria import methods
 from workbench.decide.situation import Situation, situation
 
 RFT = {"reasoning_model": True, "prompts": 100, "grader": "programmatic", "pass_rate": 0.05}
+RFT |= {"mixed_share": 0.2}
 
 
 def possible(**facts: object) -> list[bool | None]:
@@ -23,6 +24,9 @@ def possible(**facts: object) -> list[bool | None]:
         (RFT | {"prompts": 99}, 2, False),
         (RFT | {"pass_rate": 0.96}, 2, False),
         (RFT | {"grader": "people"}, 2, False),
+        (RFT | {"mixed_share": 0.19}, 2, False),
+        (RFT | {"grader_trainable": False}, 2, False),
+        ({"pairs": 500, "score": 0.3, "failures": {"format": 0.29, "style": 0.71}}, 1, False),
         ({"teacher_score": 0.9, "target": 0.9}, 3, True),
         ({"teacher_score": 0.89, "target": 0.9}, 3, False),
     ],
@@ -34,7 +38,8 @@ def test_each_method_on_both_sides_of_its_need(facts: dict[str, object], place: 
 def test_what_nobody_looked_at_is_not_known():
     assert possible() == [None, None, None, None]
     assert repr(methods(Situation())).splitlines()[1] == (
-        "DPO: not known (needs 500 pairs of a better and a worse answer; not known how many pairs)"
+        "DPO: not known (needs 500 pairs of a better and a worse answer, and a model that follows the form "
+        "already; not known how many pairs)"
     )
 
 

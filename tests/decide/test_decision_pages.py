@@ -1,4 +1,4 @@
-"""Thirteen pages of different situations, whole: what a colleague would be sent."""
+"""Twenty pages of different situations, whole: what a colleague would be sent."""
 
 import pytest
 
@@ -441,6 +441,270 @@ PAGES = {
             "## What would change it",
             "- If the score of the best prompt fell below 85 % (now 95 %), you would test on more "
             "questions first.",
+        ),
+    ),
+    "a tone of voice, and pairs enough": (
+        {"score": 0.7, "eval_items": 300, "failures": {"style": 0.8, "format": 0.2}, "pairs": 640},
+        (
+            "# Fine-tune on preferences (DPO)",
+            "The best prompt answers 70 % of 300 questions right, 15 points below the target of "
+            "85 %; 80 % of the failures have the wrong style and 20 % have the wrong form, and "
+            "640 pairs of a better and a worse answer show what you prefer.",
+            "**Next:** Train on the 640 pairs (DPO, 08_preferences); it can cost right answers, "
+            "so judge style and task alike, and test on the same 300 questions (06_evaluate), "
+            "which show a difference of 7.2 points or more.",
+            "- **Money.** By the prices of the payback, training pays from about 1.6 million "
+            "requests a month, and you have 100,000; better answers must be worth the rest.",
+            "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine"
+            " of your own.",
+            "- **Latency.** Answers are fast enough.",
+            "- **As well supported.** Fine-tune on demonstrations, then on preferences (SFT, then"
+            " DPO). Training on 50 examples and comparing tells which is better.",
+            "## Why not another way",
+            "- Retrieval: none of the failures lack knowledge.",
+            "- A grader (RFT): this is no reasoning model, and none of the failures are of reasoning.",
+            "- Distillation: no larger model was measured (TEACHER in 01_baseline).",
+            "## What would change it",
+            "- If the score of the best prompt reached 85 % (now 70 %), you would keep the prompt as it is.",
+            "- If the number of pairs of a better and a worse answer fell below 500 (now 640), "
+            "you would fine-tune on demonstrations (SFT).",
+            "- If the days between two changes of the task fell below 30 (now 365), you would "
+            "keep prompting: the task changes too fast to train for.",
+            "- If the share of examples that contradict another one reached 5 % (now 0.2 %), you "
+            "would repair the data first.",
+        ),
+    ),
+    "a tone that was bought with right answers": (
+        {
+            "score": 0.7,
+            "eval_items": 300,
+            "failures": {"style": 0.8, "format": 0.2},
+            "pairs": 640,
+            "preferred_gain": 1.0,
+            "preference_cost": 0.36,
+            "forgotten": 0.3,
+        },
+        (
+            "# Fine-tune on preferences again, and more gently (DPO)",
+            "The best prompt answers 70 % of 300 questions right, 15 points below the target of "
+            "85 %; 80 % of the failures have the wrong style and 20 % have the wrong form; the "
+            "last training on preferences added 100 points in what it was for and took 36 points "
+            "of the task's score, and more than 5 points is too much.",
+            "**Next:** Train on the 640 pairs again from the model before, and more gently "
+            "(08_preferences): take an earlier checkpoint, halve the learning rate multiplier, or"
+            " weigh the preferred answers' own likelihood in (chosen_likelihood, the local "
+            "service's own); then judge style and task alike, and test on the same 300 questions "
+            "(06_evaluate), which show a difference of 7.2 points or more.",
+            "- **Money.** By the prices of the payback, training pays from about 1.6 million "
+            "requests a month, and you have 100,000; better answers must be worth the rest.",
+            "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine"
+            " of your own.",
+            "- **Latency.** Answers are fast enough.",
+            "- **Preferences here.** The last training on preferences added 100 points in what it"
+            " was for and took 36 points of the task's score.",
+            "- **Forgetting.** The last tuned model lost 30 points on general probes; if your "
+            "users send anything beside the task, mix rows of the base model's own answers in "
+            "(rehearsal, 03_build_data).",
+            "- **As well supported.** Fine-tune on demonstrations, then on preferences (SFT, then"
+            " DPO). Training on 50 examples and comparing tells which is better.",
+            "## Why not another way",
+            "- Retrieval: none of the failures lack knowledge.",
+            "- A grader (RFT): this is no reasoning model, and none of the failures are of reasoning.",
+            "- Distillation: no larger model was measured (TEACHER in 01_baseline).",
+            "## What would change it",
+            "- If the score of the best prompt reached 85 % (now 70 %), you would keep the prompt as it is.",
+            "- If the number of pairs of a better and a worse answer fell below 500 (now 640), "
+            "you would fine-tune on demonstrations (SFT).",
+            "- If the days between two changes of the task fell below 30 (now 365), you would "
+            "keep prompting: the task changes too fast to train for.",
+            "- If the share of examples that contradict another one reached 5 % (now 0.2 %), you "
+            "would repair the data first.",
+        ),
+    ),
+    "a tone of a model that does not know the form": (
+        {"score": 0.1, "failures": {"style": 0.72, "format": 0.28}, "pairs": 640},
+        (
+            "# Fine-tune on demonstrations, then on preferences (SFT, then DPO)",
+            "The best prompt answers 10 % of 120 questions right, 75 points below the target of "
+            "85 %; 72 % of the failures have the wrong style and 28 % have the wrong form, and "
+            "421 examples show the behaviour and 640 pairs the style.",
+            "**Next:** Train on the 421 examples first (04_launch), then on pairs of that model's"
+            " own answers (DPO, 08_preferences), then test on the same 120 questions "
+            "(06_evaluate), which show a difference of 11.3 points or more.",
+            "- **Money.** By the prices of the payback, training pays from about 1.6 million "
+            "requests a month, and you have 100,000; better answers must be worth the rest.",
+            "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine"
+            " of your own.",
+            "- **Latency.** Answers are fast enough.",
+            "## Why not another way",
+            "- Retrieval: none of the failures lack knowledge.",
+            "- Preferences (DPO): 25.2 % of the answers are out of form, and preferences teach no form.",
+            "- A grader (RFT): this is no reasoning model, and none of the failures are of reasoning.",
+            "- Distillation: no larger model was measured (TEACHER in 01_baseline).",
+            "## What would change it",
+            "- If the number of pairs of a better and a worse answer fell below 500 (now 640), "
+            "you would fine-tune on demonstrations (SFT).",
+            "- If the number of examples with the right answer fell below 50 (now 421), you would"
+            " collect more data first.",
+            "- If the score of the best prompt reached 85 % (now 10 %), you would keep the prompt as it is.",
+            "- If the days between two changes of the task fell below 30 (now 365), you would "
+            "keep prompting: the task changes too fast to train for.",
+        ),
+    ),
+    "sums that a program can grade": (
+        {
+            "score": 0.4,
+            "failures": {"reasoning": 0.9, "format": 0.1},
+            "grader_trainable": True,
+            "prompts": 300,
+            "pass_rate": 0.31,
+            "mixed_share": 0.72,
+            "grader_sound": True,
+            "demonstrations": 20,
+        },
+        (
+            "# Fine-tune with a grader (RFT)",
+            "The best prompt answers 40 % of 120 questions right, 45 points below the target of "
+            "85 %; 90 % of the failures reason wrongly and 10 % have the wrong form, and a grader"
+            " has something to choose from: 31 % of the samples pass, and 72 % of the questions "
+            "have both right and wrong ones.",
+            "**Next:** Try the grader on 50 answers that a person graded, train on the 300 "
+            "prompts (09_reinforcement), then test on the same 120 questions (06_evaluate), which"
+            " show a difference of 11.3 points or more.",
+            "- **Money.** By the prices of the payback, training pays from about 1.6 million "
+            "requests a month, and you have 100,000; better answers must be worth the rest.",
+            "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine"
+            " of your own.",
+            "- **Latency.** Answers are fast enough.",
+            "## Why not another way",
+            "- Retrieval: none of the failures lack knowledge.",
+            "- Demonstrations (SFT): there are 20 examples with the right answer where 50 are needed.",
+            "- Preferences (DPO): there are no pairs of a better and a worse answer, and none of "
+            "the failures are of style.",
+            "- Distillation: no larger model was measured (TEACHER in 01_baseline).",
+            "## What would change it",
+            "- If the score of the best prompt reached 85 % (now 40 %), you would keep the prompt as it is.",
+            "- If the number of prompts for a grader fell below 100 (now 300), you would collect "
+            "more data first.",
+            "- If the share of samples that pass reached 95.1 % (now 31 %), you would collect "
+            "more data first.",
+            "- If the share of questions with both passing and failing samples fell below 20 % "
+            "(now 72 %), you would collect more data first.",
+        ),
+    ),
+    "sums of which no sample is right": (
+        {
+            "score": 0.4,
+            "failures": {"reasoning": 0.9, "format": 0.1},
+            "grader_trainable": True,
+            "prompts": 300,
+            "pass_rate": 0.03,
+            "mixed_share": 0.18,
+        },
+        (
+            "# Fine-tune on demonstrations, then with a grader (SFT, then RFT)",
+            "The best prompt answers 40 % of 120 questions right, 45 points below the target of "
+            "85 %; 90 % of the failures reason wrongly and 10 % have the wrong form; your 300 "
+            "prompts can be graded, but training with a grader cannot start: 3 % of the samples "
+            "pass, and where none is right there is nothing to reinforce. 421 examples show how "
+            "it is done.",
+            "**Next:** Train on the 421 examples first (03_build_data, 04_launch), sample that "
+            "model's answers, and once 5 to 95 % of them pass, go on from it with the grader "
+            "(09_reinforcement); then test on the same 120 questions (06_evaluate), which show a "
+            "difference of 11.3 points or more.",
+            "- **Money.** By the prices of the payback, training pays from about 1.6 million "
+            "requests a month, and you have 100,000; better answers must be worth the rest.",
+            "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine"
+            " of your own.",
+            "- **Latency.** Answers are fast enough.",
+            "## Why not another way",
+            "- Retrieval: none of the failures lack knowledge.",
+            "- Preferences (DPO): there are no pairs of a better and a worse answer, and none of "
+            "the failures are of style.",
+            "- A grader (RFT): 3 % of the samples pass, so there is nothing to reinforce, and "
+            "only 18 % of the questions have both right and wrong samples.",
+            "- Distillation: no larger model was measured (TEACHER in 01_baseline).",
+            "## What would change it",
+            "- If the score of the best prompt reached 85 % (now 40 %), you would keep the prompt as it is.",
+            "- If the number of prompts for a grader fell below 100 (now 300), you would "
+            "fine-tune on demonstrations (SFT).",
+            "- If the number of examples with the right answer fell below 50 (now 421), you would"
+            " collect more data first.",
+            "- If the days between two changes of the task fell below 30 (now 365), you would "
+            "keep prompting: the task changes too fast to train for.",
+        ),
+    ),
+    "sums of which nobody drew samples": (
+        {
+            "score": 0.4,
+            "failures": {"reasoning": 0.9, "format": 0.1},
+            "grader_trainable": True,
+            "prompts": 300,
+        },
+        (
+            "# Not yet: sample the answers first",
+            "The best prompt answers 40 % of 120 questions right, 45 points below the target of "
+            "85 %. One thing is missing, the share of samples that pass, and it decides: if most "
+            "failures are of reasoning, and a trusted grader finds right and wrong samples to "
+            "learn from, the advice is to fine-tune with a grader (RFT).",
+            "**Next:** Draw eight samples for each of 50 questions and grade them (09_reinforcement).",
+            "- **Money.** By the prices of the payback, training pays from about 1.6 million "
+            "requests a month, and you have 100,000; better answers must be worth the rest.",
+            "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine"
+            " of your own.",
+            "- **Latency.** Answers are fast enough.",
+            "## Why not another way",
+            "- Retrieval: none of the failures lack knowledge.",
+            "- Preferences (DPO): there are no pairs of a better and a worse answer, and none of "
+            "the failures are of style.",
+            "- Distillation: no larger model was measured (TEACHER in 01_baseline).",
+            "## What would change it",
+            "- If the score of the best prompt reached 85 % (now 40 %), you would keep the prompt as it is.",
+            "- If the number of prompts for a grader fell below 100 (now 300), you would "
+            "fine-tune on demonstrations (SFT).",
+            "- If the days between two changes of the task fell below 30 (now 365), you would "
+            "keep prompting: the task changes too fast to train for.",
+            "- If the share of examples that contradict another one reached 5 % (now 0.2 %), you "
+            "would repair the data first.",
+        ),
+    ),
+    "a grader that takes wrong sums for right ones": (
+        {
+            "score": 0.4,
+            "failures": {"reasoning": 0.9, "format": 0.1},
+            "grader_trainable": True,
+            "prompts": 300,
+            "pass_rate": 0.31,
+            "mixed_share": 0.72,
+            "grader_sound": False,
+            "graded_gain": -0.02,
+        },
+        (
+            "# Fine-tune on demonstrations (SFT)",
+            "The best prompt answers 40 % of 120 questions right, 45 points below the target of "
+            "85 %; 90 % of the failures reason wrongly and 10 % have the wrong form; examples "
+            "that show the steps to the answer can help, and you have 421 examples to start from.",
+            "**Next:** Train on the 421 examples (03_build_data, 04_launch), then test on the "
+            "same 120 questions (06_evaluate), which show a difference of 11.3 points or more.",
+            "- **Money.** By the prices of the payback, training pays from about 1.6 million "
+            "requests a month, and you have 100,000; better answers must be worth the rest.",
+            "- **Service life.** A tuned model stays as long as you keep it: it runs on a machine"
+            " of your own.",
+            "- **Latency.** Answers are fast enough.",
+            "- **Grader here.** The last training with a grader took 2 points from the score.",
+            "## Why not another way",
+            "- Retrieval: none of the failures lack knowledge.",
+            "- Preferences (DPO): there are no pairs of a better and a worse answer, and none of "
+            "the failures are of style.",
+            "- A grader (RFT): the grader took wrong answers for right ones when it was tried.",
+            "- Distillation: no larger model was measured (TEACHER in 01_baseline).",
+            "## What would change it",
+            "- If the grader knew right answers from wrong ones, you would fine-tune with a grader (RFT).",
+            "- If the score of the best prompt reached 85 % (now 40 %), you would keep the prompt as it is.",
+            "- If the number of examples with the right answer fell below 50 (now 421), you would"
+            " collect more data first.",
+            "- If the days between two changes of the task fell below 30 (now 365), you would "
+            "keep prompting: the task changes too fast to train for.",
         ),
     ),
 }

@@ -4,6 +4,7 @@ import datetime
 
 import pytest
 
+from workbench.catalog.methods import METHODS
 from workbench.decide.payback import payback
 from workbench.decide.tuning_costs import known_of, tuning_case
 from workbench.errors import SetupError
@@ -27,19 +28,31 @@ def case(model: str = "gpt-4.1", **changed: object):
 
 def test_a_model_that_can_be_tuned_is_served_for_so_many_months():
     known = known_of("gpt-4.1-mini", service="azure", existing_customer=True, on=DAY)
-    assert known == {"trainable": True, "months_of_service": pytest.approx(10.71, abs=0.005)}
+    months = pytest.approx(10.71, abs=0.005)
+    assert known == {"trainable": True, "grader_trainable": False, "months_of_service": months}
 
 
 def test_whether_a_closed_model_can_be_tuned_depends_on_who_asks():
-    months = {"months_of_service": pytest.approx(10.71, abs=0.005)}
+    months = {"grader_trainable": False, "months_of_service": pytest.approx(10.71, abs=0.005)}
     assert known_of("gpt-4.1-mini", service="azure", on=DAY) == months
     told = known_of("gpt-4.1-mini", service="azure", existing_customer=False, on=DAY)
     assert told == {"trainable": False, **months}
-    assert known_of("gpt-oss-20b", service="azure", existing_customer=False, on=DAY) == {"trainable": True}
+    open_weights = known_of("gpt-oss-20b", service="azure", existing_customer=False, on=DAY)
+    assert open_weights == {"trainable": True, "grader_trainable": False}
 
 
 def test_on_this_machine_nothing_ends():
-    assert known_of("nano", service="local", on=DAY) == {"trainable": True, "months_of_service": "unlimited"}
+    known = known_of("nano", service="local", on=DAY)
+    assert (known["trainable"], known["months_of_service"]) == (True, "unlimited")
+
+
+def test_which_models_can_be_trained_with_a_grader_is_looked_up():
+    assert known_of("o4-mini", service="azure", on=DAY)["grader_trainable"] is True
+    assert known_of("gpt-4.1", service="azure", on=DAY)["grader_trainable"] is False
+    assert (
+        known_of("nano", service="local", on=DAY)["grader_trainable"]
+        is METHODS["reinforcement"].trained_locally
+    )
 
 
 def test_the_tuned_way_has_hosting_the_short_prompt_and_an_end():

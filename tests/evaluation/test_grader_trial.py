@@ -1,15 +1,24 @@
 """Grading the grader: answers whose grade is known, tricks, and people's opinion."""
 
 import math
+import time
 
 import pytest
 
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation, Item
-from workbench.evaluation.grader_trial import KnownAnswer, beside_people, known_answers, try_grader
+from workbench.evaluation.grader_trial import (
+    GraderQuality,
+    KnownAnswer,
+    beside_people,
+    known_answers,
+    spearman,
+    try_grader,
+)
 from workbench.evaluation.graders.judges import Judged, Reply
 from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.graders.sandbox import SandboxLimits
 from workbench.evaluation.prompts import AS_TRAINED
 from workbench.evaluation.requests import Answer
 
@@ -155,3 +164,125 @@ def test_sixty_labels_that_agree_by_chance_are_not_relied_on():
 def test_a_label_of_another_evaluation_is_refused():
     with pytest.raises(DataError, match="'x9' is no item of this evaluation"):
         beside_people(answered(1), {"x9": True})
+
+
+# Fit to train with
+
+
+def prompts(*teams: str) -> Dataset:
+    rows = (
+        Example(({"role": "user", "content": f"Ticket {n}"},), f"t.csv:{n}", {"answer": team, "team": team})
+        for n, team in enumerate(teams)
+    )
+    return Dataset("t.csv", tuple(rows))
+
+
+TEAMS = prompts("billing", "returns", "shipping", "account", "billing", "returns")
+BY_TEAM = {
+    "type": "string_check",
+    "name": "team",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.team}}",
+    "operation": "eq",
+}
+
+
+def python_grader(name: str, source: str) -> dict[str, object]:
+    return {"type": "python", "name": name, "source": source}
+
+
+def graded_by(grader: dict[str, object], *scores: float, text: str = "x") -> Evaluation:
+    items = tuple(
+        Item(
+            f"i{n}", f"t.csv:{n}", "Q", "A", tuple(Answer(text, "stop", 0.1, 1, 1, score=s) for s in [score])
+        )
+        for n, score in enumerate(scores)
+    )
+    return Evaluation("nano", AS_TRAINED, grader, items, 8, 1.0)
+
+
+RANKED = [n / 59 for n in range(60)]
+OTHER = grader("normalised")
+
+
+def test_prompts_for_reinforcement_are_tried_by_their_field_answer():
+    trial = try_grader(BY_TEAM, TEAMS)
+    assert trial.trusted
+    assert {each.case.answer for each in trial.verdicts if each.case.kind == "right"} == {
+        "billing",
+        "returns",
+        "shipping",
+        "account",
+    }
+
+
+def test_a_grader_that_ranks_like_a_second_one_is_fit():
+    trial = try_grader(BY_TEAM, TEAMS)
+    quality = trial.quality(graded_by(BY_TEAM, *RANKED), graded_by(OTHER, *[s**2 for s in RANKED]))
+    assert [check.result for check in quality.checks] == ["passed"] * 4
+    assert quality.verdict == "The grader team is fit to train with, by 4 checks."
+    assert "Spearman's correlation is 1.00 on 60 answers, and 0.8 is wanted." in repr(quality)
+
+
+def test_one_that_ranks_otherwise_is_not():
+    trial = try_grader(BY_TEAM, TEAMS)
+    quality = trial.quality(graded_by(BY_TEAM, *RANKED), graded_by(OTHER, *reversed(RANKED)))
+    assert quality.result == "refused"
+    assert "Spearman's correlation is −1.00 on 60 answers" in quality.verdict
+
+
+def test_spearman_is_scipys_with_ties():
+    # By hand: ranks 1.5 1.5 3.5 3.5 against 1 2 3 4, Pearson 4/sqrt(4 x 5).
+    value, answers = spearman(graded_by(BY_TEAM, 0, 0, 1, 1), graded_by(OTHER, 0.1, 0.2, 0.3, 0.4))
+    assert (value, answers) == (pytest.approx(4 / math.sqrt(20)), 4)
+
+
+def test_few_answers_the_same_grader_and_equal_scores_show_nothing():
+    trial = try_grader(BY_TEAM, TEAMS)
+    few = trial.quality(graded_by(BY_TEAM, 0, 1), graded_by(OTHER, 0, 1))
+    same = trial.quality(graded_by(BY_TEAM, *RANKED), graded_by(BY_TEAM, *RANKED))
+    flat = trial.quality(graded_by(BY_TEAM, *[0.0] * 60), graded_by(OTHER, *RANKED))
+    assert [each.result for each in (few, same, flat)] == ["open"] * 3
+    assert "50 answers are needed" in few.verdict
+    assert "it is the same grader" in same.verdict
+    assert "all 60 answers the same score" in flat.verdict
+
+
+def test_two_runs_of_the_model_are_no_two_grades_of_one_answer():
+    trial = try_grader(BY_TEAM, TEAMS)
+    with pytest.raises(DataError, match="did not grade the same answers"):
+        trial.quality(graded_by(BY_TEAM, *RANKED), graded_by(OTHER, *RANKED, text="y"))
+
+
+def quality_of(source: str, **limits: float) -> GraderQuality:
+    known = python_grader("mine", source)
+    trial = try_grader(known, TEAMS, limits=SandboxLimits(**limits))
+    return trial.quality(graded_by(known, *RANKED), graded_by(OTHER, *RANKED))
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def grade(sample, item):\n    return 1.0", "60 of 60 do not"),
+        ("def grade(sample, item):\n    return 0.0", "let 0 % of the right answers pass"),
+        ("def grade(sample, item):\n    return float('nan')", "times it gave none"),
+        ("def grade(sample, item):\n    return 1 / 0", "ZeroDivisionError"),
+        ("def grade(sample, item):\n    return len(open('/etc/passwd').read())", "times it gave none"),
+        (
+            "import socket\ndef grade(sample, item):\n    socket.socket()\n    return 1.0",
+            "times it gave none",
+        ),
+    ],
+    ids=["always passes", "always fails", "nan", "crashes", "reads a file", "network"],
+)
+def test_a_bad_grader_is_refused_with_the_reason(source: str, said: str):
+    quality = quality_of(source)
+    assert quality.result == "refused"
+    assert said in quality.verdict
+
+
+def test_a_grader_that_hangs_is_waited_for_three_times():
+    start = time.monotonic()
+    quality = quality_of("def grade(sample, item):\n    while True: pass", seconds=0.5)
+    assert "times it gave none" in quality.verdict
+    assert time.monotonic() - start < 60

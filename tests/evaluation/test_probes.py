@@ -15,16 +15,16 @@ def passes(answer: str, **check: object) -> bool:
     return grade(probe_grader(), answer, {"question": "", "answer": json.dumps(check), "origin": ""}) == 1.0
 
 
-def test_the_set_has_five_categories_of_24_different_questions():
+def test_the_set_has_five_categories_of_80_different_questions():
     probes = read_probes()
     assert Counter(probe.metadata["category"] for probe in probes) == {
-        "format": 24,
-        "instructions": 24,
-        "general": 24,
-        "safety": 24,
-        "neighbours": 24,
+        "format": 80,
+        "instructions": 80,
+        "general": 80,
+        "safety": 80,
+        "neighbours": 80,
     }
-    assert len({probe.question for probe in probes}) == 120
+    assert len({probe.question for probe in probes}) == 400
 
 
 def test_none_of_the_sample_task_is_among_them():

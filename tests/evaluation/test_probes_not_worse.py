@@ -4,7 +4,7 @@ import pytest
 from made_evaluations import evaluation, in_clusters
 
 from workbench.errors import DataError
-from workbench.evaluation.probes import noninferior
+from workbench.evaluation.probes import MARGIN, margin_shown, noninferior, read_probes
 
 
 def test_a_model_that_lost_little_on_many_items_is_not_worse():
@@ -60,3 +60,24 @@ def test_one_cluster_shows_nothing():
 def test_it_is_json_for_a_gate():
     facts = noninferior(evaluation("11"), evaluation("11", "tuned")).facts
     assert (facts["outcome"], facts["margin"], facts["items"]) == ("inconclusive", 0.02, 2)
+
+
+def test_the_margin_of_the_probes_is_one_that_they_can_show():
+    # (1.64485 + 0.84162) sqrt(0.2 / n): by hand
+    assert margin_shown(400) == pytest.approx(0.05560, abs=1e-5)
+    assert margin_shown(120) == pytest.approx(0.10151, abs=1e-5)
+    assert margin_shown(400, lost=0.024) == pytest.approx(0.07960, abs=1e-5)
+    assert margin_shown(1000, lost=0.015) == pytest.approx(0.05016, abs=1e-5)
+    assert MARGIN == 0.08
+    assert len(read_probes()) == 400
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "outcome"),
+    [(40, 40, "not worse"), (45, 35, "not worse"), (50, 30, "inconclusive"), (90, 10, "worse")],
+)
+def test_the_probes_let_a_model_pass_that_kept_what_matters(lost: int, gained: int, outcome: str):
+    base = "1" * 170 + "0" * 230
+    tuned = "0" * lost + "1" * (170 - lost) + "1" * gained + "0" * (230 - gained)
+    found = noninferior(evaluation(base), evaluation(tuned, "tuned"), margin=MARGIN)
+    assert found.outcome == outcome

@@ -14,11 +14,13 @@ from workbench.evaluation.prompts import (
     Gold,
     Passage,
     Prompt,
+    answered_by,
     gold_context,
     nearest,
     prompt_from,
     read_documents,
     shots_from,
+    with_references,
 )
 
 
@@ -347,3 +349,71 @@ def test_a_missing_file_an_empty_folder_and_no_passages_are_told(tmp_path: Path)
 
 def test_documents_say_how_many_they_are():
     assert repr(Documents((Passage("By noon.", "a.md:1"),))) == "the 3 best of 1 passage"
+
+
+# Prompts for reinforcement
+
+
+def tickets(*rows: dict[str, str]) -> Dataset:
+    examples = (
+        Example(
+            ({"role": "user", "content": row["ticket"]}, {"role": "assistant", "content": row["answer"]}),
+            f"tickets.csv:{n}",
+            metadata={key: value for key, value in row.items() if key not in ("ticket", "answer")},
+        )
+        for n, row in enumerate(rows, 2)
+    )
+    return Dataset("tickets.csv", tuple(examples))
+
+
+TICKETS = tickets(
+    {"ticket": "Where is my parcel?", "answer": "Soon there.", "team": "shipping", "Order no.": "7"},
+    {"ticket": "I paid twice.", "answer": "Sorry!", "team": "billing", "Order no.": "8"},
+)
+
+
+def test_a_prompt_ends_with_the_user_and_carries_its_columns_beside_it():
+    (row, _) = with_references(TICKETS)
+    assert row.method == "rft"
+    assert row.wire == {
+        "messages": ({"role": "user", "content": "Where is my parcel?"},),
+        "team": "shipping",
+        "question": "Where is my parcel?",
+        "answer": "Soon there.",
+    }
+    assert with_references(TICKETS).notes == (
+        "the column 'Order no.' is left out, as no template can name it",
+    )
+
+
+def test_another_column_can_be_the_answer():
+    (row, _) = with_references(answered_by(TICKETS, "team"))
+    assert (row.more["answer"], row.more["team"]) == ("shipping", "shipping")
+    assert answered_by(TICKETS, None) is TICKETS
+
+
+def test_what_the_prompt_shows_is_no_prompt_itself():
+    short = answered_by(TICKETS, "team")
+    rows = with_references(short, Prompt("shown", system="One word.", shots=short[:1]))
+    assert [row.origin for row in rows] == ["tickets.csv:3"]
+    assert rows[0].messages == (
+        {"role": "system", "content": "One word."},
+        {"role": "user", "content": "Where is my parcel?"},
+        {"role": "assistant", "content": "shipping"},
+        {"role": "user", "content": "I paid twice."},
+    )
+    assert rows.notes[0] == "1 example left out, as every prompt shows them"
+    with pytest.raises(DataError, match="show fewer"):
+        with_references(short, Prompt("shown", shots=short))
+
+
+def test_a_row_without_a_field_that_is_needed_is_named():
+    rows = tickets({"ticket": "A?", "answer": "a", "team": "x"}, {"ticket": "B?", "answer": "b", "team": ""})
+    with pytest.raises(DataError, match=r"tickets.csv:3 has no 'team' for the grader to read; it has"):
+        with_references(rows, fields=["team"])
+    with pytest.raises(DataError, match=r"tickets.csv:3: team is ''"):
+        answered_by(rows, "team")
+    assert [sorted(row.more) for row in with_references(rows)] == [
+        ["answer", "question", "team"],
+        ["answer", "question"],
+    ]

@@ -4,12 +4,30 @@ import json
 import math
 from pathlib import Path
 
+import pytest
+from openai import OpenAI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from workbench.errors import SetupError
 from workbench.evaluation.compare import compare
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.model_comparison import compare_models
 from workbench.evaluation.prompt_comparison import compare_prompts
 from workbench.evaluation.prompts import Prompt
-from workbench.evaluation.records import record_baseline, record_comparison
+from workbench.evaluation.records import (
+    TrainedModel,
+    comparisons_made,
+    models_beside,
+    record_baseline,
+    record_comparison,
+    record_preference,
+    trained_model,
+)
 from workbench.evaluation.requests import Answer
 from workbench.project import Project
 
@@ -48,3 +66,112 @@ def test_a_prompt_of_which_nothing_could_be_graded_is_not_the_best_and_is_record
     entry = record_baseline(project, rungs, test_sha256="0" * 64)
     assert [rung["score"] for rung in entry.facts["rungs"]] == [None, 0.0]
     assert [rung["seconds_p50"] for rung in entry.facts["rungs"]] == [None, None]
+
+
+# A model to go on from
+
+
+class Service:
+    """A service with one job and some models."""
+
+    def __init__(self, *models: str, **job: object) -> None:
+        self.models = models
+        self.job = {"id": "ftjob-1", "object": "fine_tuning.job", "model": "nano", **job} if job else None
+
+    @property
+    def client(self) -> OpenAI:
+        paths = {"fine_tuning/jobs/ftjob-1": self.shown_job, "models/{name}": self.shown_model}
+        app = Starlette(routes=[Route(f"/openai/v1/{path}", shown) for path, shown in paths.items()])
+        url = "http://127.0.0.1/openai/v1/"
+        return OpenAI(base_url=url, api_key="key", http_client=TestClient(app), max_retries=0)
+
+    async def shown_job(self, request: Request) -> JSONResponse:
+        error = {"error": {"message": "no such job", "code": "notFound"}}
+        return JSONResponse(self.job or error, 200 if self.job else 404)
+
+    async def shown_model(self, request: Request) -> JSONResponse:
+        name = request.path_params["name"]
+        return JSONResponse({"id": name, "object": "model"}, 200 if name in self.models else 404)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    made = Project("p", tmp_path / "p")
+    made.record("job", job_id="ftjob-1", model="nano")
+    return made
+
+
+DONE = {"status": "succeeded", "fine_tuned_model": "nano.ft-1", "finished_at": 9}
+
+
+def test_the_model_to_go_on_from_is_that_of_the_newest_supervised_job(project: Project):
+    project.record("job", job_id="ftjob-2", method="dpo")
+    found = trained_model(Service("nano.ft-1", **DONE).client, project)
+    assert (found.model, found.base, found.job_id) == ("nano.ft-1", "nano", "ftjob-1")
+    assert found.judged == "not judged yet; run 06_evaluate to know whether it is better"
+    base, tuned = evaluation(0.0, 0.0), evaluation(1.0, 1.0, model="nano.ft-1")
+    record_comparison(project, compare(base, tuned), job_id="ftjob-1", training_seconds=9.0)
+    judged = trained_model(Service("nano.ft-1", **DONE).client, project).judged
+    assert judged.startswith("Inconclusive: 2 of 2 items right against 0")
+
+
+@pytest.mark.parametrize(
+    ("service", "sentence"),
+    [
+        (
+            Service("nano.ft-1"),
+            "local knows no job ftjob-1, which 04_launch started for project p: it was deleted there, or it "
+            "ran at another service. Run 04_launch again, here.",
+        ),
+        (
+            Service(**DONE),
+            "The model nano.ft-1, which 04_launch trained for project p, is not at local any more. Train it "
+            "again: run 04_launch with another SEED, as the same job would be found again and not repeated.",
+        ),
+        (
+            Service(status="running"),
+            "Job ftjob-1 is running, so there is no model to go on from; wait for it in 04_launch.",
+        ),
+        (
+            Service(status="failed", finished_at=9),
+            "Job ftjob-1 is failed, so there is no model to go on from; run 04_launch again.",
+        ),
+    ],
+    ids=["no job", "no model", "running", "failed"],
+)
+def test_a_model_that_vanished_or_never_was_is_named_with_the_way_out(project, service, sentence):
+    with pytest.raises(SetupError) as caught:
+        trained_model(service.client, project)
+    assert str(caught.value) == sentence
+
+
+def test_the_base_model_is_asked_with_its_best_prompt_and_the_others_with_the_short_one(project: Project):
+    before = TrainedModel("nano.ft-1", "nano", "ftjob-1", "")
+    plain = models_beside(project, before, "nano.ft-2")
+    assert {name: (one.model, one.prompt.name) for name, one in plain.items()} == {
+        "base": ("nano", "short"),
+        "SFT": ("nano.ft-1", "short"),
+        "SFT + DPO": ("nano.ft-2", "short"),
+    }
+    prompts = [evaluation(0.0, 0.0, model="nano"), evaluation(1.0, 0.0, model="nano", prompt="long")]
+    record_baseline(project, compare_prompts(prompts), test_sha256="0" * 64)
+    assert models_beside(project, before, "nano.ft-2")["base"].prompt.name == "long"
+
+
+def test_what_a_preference_cost_is_on_record_and_counts_as_a_comparison(project: Project):
+    names = ("base", "SFT", "SFT + DPO")
+    scores = {"tone": ((0.0, 0.0), (0.0, 0.0), (1.0, 1.0)), "task": ((0.0, 0.0), (1.0, 1.0), (1.0, math.nan))}
+    measured = {
+        measure: {name: evaluation(*row, model=name) for name, row in zip(names, rows, strict=True)}
+        for measure, rows in scores.items()
+    }
+    comparison = compare_models(measured)
+    made = {"job_id": "ftjob-2", "training_seconds": 5.0, "pairs": "file", "training_pairs": 300}
+    entry = record_preference(project, comparison, **made)
+    facts = json.loads((project.path / "record.jsonl").read_text().splitlines()[-1])["facts"]
+    assert (facts["tuned_model"], facts["pairs"], facts["training_pairs"]) == ("SFT + DPO", "file", 300)
+    assert facts["verdict"] == comparison.verdict
+    kept = Evaluation.load(project.path / str(entry.facts["evaluations"]["task, SFT"]))
+    assert [item.score for item in kept.items] == [1.0, 1.0]
+    assert comparisons_made(project, "SFT + DPO") == 1
+    assert comparisons_made(project, "another") == 2

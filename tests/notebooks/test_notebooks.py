@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
@@ -23,6 +23,7 @@ from workbench.settings import ROOT
 from workbench.task import PARAMETERS
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+ROAD = NOTEBOOKS[:7]  # what a run executes unless others are named
 LONGEST_CELL = 8  # lines; most have one to six
 
 
@@ -39,6 +40,8 @@ def test_the_journey_is_in_order():
         "04_launch",
         "05_loss_curves",
         "06_evaluate",
+        "08_preferences",
+        "09_reinforcement",
     ]
 
 
@@ -119,10 +122,11 @@ class Road:
     """A home, and the means to walk through the notebooks in it as a user would."""
 
     home: Path
+    started: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
     def run(self, *words: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "workbench", "run", *words]
-        return subprocess.Popen(
+        running = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -130,6 +134,16 @@ class Road:
             cwd=self.home.parent,  # from anywhere, not only from the repository
             env=os.environ | {"WORKBENCH_HOME": str(self.home)},
         )
+        self.started.append(running)
+        return running
+
+    def end(self) -> None:
+        """End what a failed test has left running, and the service."""
+        for running in self.started:
+            if running.poll() is None:
+                running.kill()
+                running.communicate()
+        process.stop(self.home)
 
     @property
     def project(self) -> Project:
@@ -165,7 +179,7 @@ SMALL = ("-p", "N_EPOCHS", "2", "-p", "TEST_ITEMS", "12")
 def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
     made = Road(tmp_path_factory.mktemp("road") / "home")
     yield made
-    process.stop(made.home)
+    made.end()
 
 
 @pytest.fixture(scope="module")
@@ -177,10 +191,11 @@ def walk(road: Road) -> Walk:
 
 class TestRoad:
     def test_it_ends_with_one_json_object_on_stdout(self, walk: Walk):
-        assert walk.code == 0, walk.err
+        assert walk.code == 1, walk.err  # nano learns nothing in two epochs, and the release check says so
+        assert walk.summary["release_check"]["result"] == "refused"
         assert walk.out.count("\n") == 1
         assert [(ran["name"], ran["status"]) for ran in walk.summary["notebooks"]] == [
-            (path.stem, "completed") for path in NOTEBOOKS
+            (path.stem, "completed") for path in ROAD
         ]
         assert walk.summary["items"] == 12
         assert 0 <= walk.summary["base_score"] <= 1
@@ -191,11 +206,11 @@ class TestRoad:
     def test_its_progress_is_on_stderr_a_line_a_notebook(self, walk: Walk):
         lines = walk.err.splitlines()
         assert lines[0] == f"Executed notebooks are kept in {walk.summary['folder']}"
-        assert [line.split()[:2] for line in lines[1:]] == [[path.stem, "completed"] for path in NOTEBOOKS]
+        assert [line.split()[:2] for line in lines[1:]] == [[path.stem, "completed"] for path in ROAD]
 
     def test_the_executed_notebooks_and_the_summary_are_kept(self, walk: Walk):
         folder = Path(walk.summary["folder"])
-        kept = [path.name for path in NOTEBOOKS] + ["summary.json"]
+        kept = [path.name for path in ROAD] + ["summary.json"]
         assert sorted(path.name for path in folder.iterdir()) == kept
         assert json.loads((folder / "summary.json").read_text()) == walk.summary
 
@@ -241,7 +256,7 @@ class TestRoad:
 
     def test_walking_it_again_starts_and_asks_nothing_twice(self, walk: Walk, road: Road):
         answers = (road.project.path / "answers.jsonl").read_bytes()
-        again = road.run(*SMALL)
+        again = road.run("--no-gate", *SMALL)
         out, err = again.communicate(timeout=600)
         assert again.returncode == 0, err
         assert out.startswith("12 held-out questions ")
@@ -322,7 +337,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(road: Road):
     project = Project("long", road.home / "projects" / "long")
     job = job_of(project, running)
     running.send_signal(signal.SIGINT)
-    _, err = running.communicate(timeout=60)
+    _, err = running.communicate(timeout=120)
     assert running.returncode == 130
     assert err.splitlines()[-1] == (
         f"Stopped here; job {job} goes on. The same command finds it again; "

@@ -18,8 +18,7 @@ from starlette.testclient import TestClient
 from workbench.errors import SetupError
 from workbench.local.api.app import create_app
 from workbench.local.store.store import Store
-from workbench.training.control import change_job, choices
-from workbench.training.follow import follow_all
+from workbench.training.follow import change_job, choices, follow_all
 
 pytestmark = pytest.mark.usefixtures("home")
 

@@ -1,6 +1,7 @@
 """The data in the record: which bytes, by which repairs, and what they say to the decision."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,25 @@ def test_every_change_is_saved_and_can_be_undone(faq, home):
         (project.path / entry.facts["training_file"]).with_name("repair-1.jsonl").read_bytes()
     )
     assert undo(repair.apply(), kept).sha256 == faq.sha256 == entry.facts["repairs"][0]["before_sha256"]
+
+
+def test_rows_of_rehearsal_are_recorded_by_their_lines_and_not_marked_in_the_file(faq, home):
+    project = open_project("faq")
+    own = replace(example(9, "Hello", "Hi."), metadata={"rehearsal": "answered by base"})
+    mixed = replace(faq, examples=(*faq.examples[:3], own, *faq.examples[3:12]))
+    rehearsal = {"share": 0.08, "rows": 1, "model": "base"}
+    entry = keep_data(project, mixed, faq[12:], source="faq.csv", report=check(faq), rehearsal=rehearsal)
+    assert entry.facts["rehearsal"] == {"share": 0.08, "rows": 1, "model": "base", "lines": [4]}
+    assert entry.facts["evidence"]["demonstrations"] == 14  # the task's own
+    assert b"rehearsal" not in (project.path / entry.facts["training_file"]).read_bytes()
+    prepared = next(step for step in project.checklist.steps if step.notebook == "03_build_data")
+    assert prepared.done == "13 examples, 1 of them rehearsal"
+
+
+def test_without_rehearsal_the_record_says_nothing_of_it(faq, home):
+    none = {"share": 0.0, "rows": 0, "model": "base"}
+    kept = {"source": "faq.csv", "report": check(faq), "rehearsal": none}
+    assert "rehearsal" not in keep_data(open_project("faq"), faq.take(12), faq[12:], **kept).facts
 
 
 def test_what_a_check_says_to_the_decision(faq):

@@ -61,7 +61,7 @@ def prompts(**more: object) -> Dataset:
 
 
 DOGS, CATS = dataset("dogs"), dataset("cats")
-JUDGED_BY = ("price", "cost_cap", "hours", "region", "existing_customer", "on", "project")
+JUDGED_BY = ("price", "cost_cap", "hours", "region", "existing_customer", "on", "project", "continue_anyway")
 
 
 class Idle:
@@ -125,6 +125,57 @@ def plan(azure: Azure, training: Dataset = DOGS, **settings: object) -> Prefligh
 def found(plan: Preflight, rule: str) -> list[tuple[str, str]]:
     """The findings by one rule: level and what is the matter."""
     return [(finding.level, finding.message) for finding in plan.findings if finding.rule == rule]
+
+
+# On top of a tuned model
+
+TUNED = f"{MINI}.ft-0a1b2c3d"
+
+
+def test_a_tuned_model_is_dated_and_priced_as_its_base(azure):
+    azure.models.append(TUNED)
+    tuned, base = plan(azure, model=TUNED, n_epochs=3), plan(azure, model=MINI, n_epochs=3)
+    assert tuned.cost.usd == base.cost.usd
+    assert tuned.cost.usd.likely > 0
+    assert found(tuned, "closed") == found(base, "closed")
+
+
+def test_which_methods_may_start_from_a_tuned_model_is_said_with_its_page(azure):
+    ((level, message),) = found(plan(azure, model=TUNED), "continued")
+    assert (level, message.split(" (")[0]) == ("info", "SFT may start from a tuned model")
+    assert "continuous fine-tuning" in message
+    ((level, message),) = found(plan(azure, PAIRS, model=TUNED), "continued")
+    assert (level, message.split(" (")[0]) == ("info", "DPO may start from a tuned model")
+    graded = {"grader": grader("exact"), "validation": prompts(answer="1")}
+    ((level, message),) = found(plan(azure, prompts(answer="1"), model=TUNED, **graded), "continued")
+    assert (level, message) == ("warning", "no page of azure's says that RFT may start from a tuned model")
+    ((level, message),) = found(plan(azure, model="gpt-oss-20b.ft-0a1b2c3d"), "continued")
+    assert (level, message.split(" (")[0]) == (
+        "error",
+        "azure trains only OpenAI's own tuned models further, not gpt-oss-20b's",
+    )
+    assert found(plan(azure), "continued") == []
+
+
+def test_how_the_tuned_model_was_made_is_said_and_what_speaks_against_it_stops_the_job(azure):
+    project = open_project("dogs")
+    said = found(plan(azure, PAIRS, model=TUNED, project=project), "lineage")
+    assert said[0] == (
+        "warning",
+        f"How {TUNED} was made is not known: no job on the record of project dogs "
+        "made it, and no job that the service lists did",
+    )
+    project.record("job", job_id="ftjob-0a1b2c3d", model=MINI, method="supervised", training_examples=60)
+    diagnosis = {"verdict": "diverged", "title": "The training diverged", "flags": {}}
+    project.record("curve", job_id="ftjob-0a1b2c3d", fine_tuned_model=TUNED, diagnosis=diagnosis)
+    stopped = plan(azure, PAIRS, model=TUNED, project=project)
+    assert found(stopped, "lineage") == [("info", f"it goes on from {MINI} → SFT on 60 examples")]
+    ((level, message),) = found(stopped, "got_worse")
+    assert level == "error"
+    assert message.startswith(f"{TUNED} is of a job whose curve says: The training diverged (")
+    assert not stopped.ok
+    anyway = plan(azure, PAIRS, model=TUNED, project=project, continue_anyway=True)
+    assert [level for level, _ in found(anyway, "got_worse")] == ["warning"]
 
 
 # The request

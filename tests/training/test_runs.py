@@ -88,6 +88,19 @@ def test_the_data_differ_by_hash_counts_and_source(dogs):
     }
 
 
+def test_the_data_differ_by_the_rehearsal_mixed_in(dogs):
+    kept(dogs, "a" * 64, 120, "faq.csv")
+    mixed = {"training_examples": 144, "validation_examples": 20, "rehearsal": {"share": 0.2, "rows": 24}}
+    dogs.record("dataset", training_sha256="b" * 64, source="faq.csv", repairs=[], **mixed)
+    started(dogs, "ftjob-1")
+    started(dogs, "ftjob-2", training_sha256="b" * 64)
+    assert runs(dogs).data_diff == {
+        "training data": ("a" * 12, "b" * 12),
+        "training examples": (120, 144),
+        "rehearsal": (None, 0.2),
+    }
+
+
 def test_data_that_nobody_counted_have_a_hash_only(dogs):
     started(dogs, "ftjob-1")
     assert runs(dogs)[1].data == {"training data": "a" * 12, "validation data": "f" * 12}

@@ -125,6 +125,8 @@ class Method:
     """So many teach well: the skill's rules of thumb, no promise of a service."""
     not_local: str = ""
     """Why the local service does not train by it; empty where it does."""
+    from_tuned: Source | None = None
+    """Which page says that a job may start from a tuned model at Azure; ``None``: no page does."""
 
     @property
     def trained_locally(self) -> bool:
@@ -164,6 +166,18 @@ _TRL_GRPO = Source(
     "TRL, GRPO trainer (max_completion_length)",
     datetime.date(2026, 11, 22),
     "https://github.com/huggingface/trl",
+)
+
+_AZURE = "https://learn.microsoft.com/azure/ai-foundry/openai/how-to/"
+_CONTINUOUS = Source(
+    "Azure, customize a model with fine-tuning (continuous fine-tuning)",
+    datetime.date(2026, 10, 5),
+    f"{_AZURE}fine-tuning",
+)
+_AFTER_SFT = Source(
+    "Azure, direct preference optimization",
+    datetime.date(2026, 10, 5),
+    f"{_AZURE}fine-tuning-direct-preference-optimization",
 )
 
 N_EPOCHS = Hyperparameter(
@@ -270,6 +284,7 @@ METHODS: Mapping[str, Method] = {
         _LOSS_COLUMNS,
         graded_columns=(REWARD_COLUMN,),
         grader="local",
+        from_tuned=_CONTINUOUS,
     ),
     "dpo": Method(
         "dpo",
@@ -314,6 +329,7 @@ METHODS: Mapping[str, Method] = {
         ),
         # The losses as Azure's events have them, no source gives a table; the others are the local service's.
         ("train_loss", "valid_loss", "full_valid_loss", *PREFERENCE_COLUMNS),
+        from_tuned=_AFTER_SFT,
     ),
     "reinforcement": Method(
         "reinforcement",

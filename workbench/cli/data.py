@@ -4,8 +4,9 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import yaml
@@ -15,6 +16,10 @@ from workbench.cli import AsJson
 from workbench.dataset.dataset import JSON, counted
 from workbench.errors import DataError
 from workbench.jsonl_log import read_text, writing
+
+if TYPE_CHECKING:
+    from workbench.dataset.dataset import Dataset
+    from workbench.evaluation.rehearsal import Rehearsal
 
 ASPECTS = "format,tokens,repeats,texts,privacy"
 File = Annotated[Path, typer.Argument(help="The file with the examples.")]
@@ -103,6 +108,20 @@ def build_file(
     rejected: Annotated[str | None, typer.Option(help="The worse answer's column, for dpo.")] = None,
     reference: Annotated[str, typer.Option(help="Columns that a grader reads, for rft: a,b")] = "",
     sheet: Annotated[str | None, typer.Option(help="The sheet of an Excel file.")] = None,
+    rehearsal: Annotated[
+        float | None,
+        typer.Option(help="Against forgetting: mix in the base model's own answers, 0.2 is 20 for 100 rows."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The base model that answers for --rehearsal.")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="Where it answers: local, azure or openai; else WORKBENCH_PROVIDER.")
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="Everyday prompts to rehearse; else those that come with this.")
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="The held-out test; its prompts are not rehearsed.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make the JSON lines that are uploaded, from a table or from somebody's chats."""
@@ -124,10 +143,38 @@ def build_file(
     given = {**given, **{name: value for name, value in flags.items() if value is not None}}
     columns = {name: _text(given, name) for name in flags if name != "reference"}
     dataset = read(source, reference=_texts(given, "reference"), **columns)
+    rehearsed: dict[str, JSON] = {}
+    if rehearsal:
+        rows = _rehearsal(dataset, rehearsal, model, provider, prompts, test)
+        dataset = replace(rows.mixed_into(dataset), notes=(*dataset.notes, rows.verdict))
+        rehearsed = {"rehearsal": rows.facts}
     path = _write(output or source.with_suffix(".built.jsonl"), dataset.to_jsonl())
     facts = {"file": str(path), "examples": len(dataset), "sha256": dataset.sha256, "notes": dataset.notes}
+    facts |= rehearsed
     sentence = f"{path}: {counted(len(dataset), 'example')}"
     typer.echo(json.dumps(facts) if as_json else "\n".join([sentence, *dataset.notes]))
+
+
+def _rehearsal(
+    dataset: "Dataset",
+    share: float,
+    model: str | None,
+    provider: str | None,
+    prompts: Path | None,
+    test: Path | None,
+) -> "Rehearsal":
+    from workbench.connect import base_model, connect
+    from workbench.dataset.read import read
+    from workbench.evaluation.probes import read_probes
+    from workbench.evaluation.rehearsal import read_prompts, rehearse
+
+    never = [read_probes(), *([] if test is None else [read(test)])]
+    client = connect(provider)
+    cache = settings.home() / "evaluations" / "answers.jsonl"
+    asked = read_prompts(prompts)
+    return rehearse(
+        client, base_model(client, model), dataset, share, prompts=asked, never=never, cache=cache
+    )
 
 
 def fix_file(

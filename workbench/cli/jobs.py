@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob
 
     from workbench.training.alerts import Alert
-    from workbench.training.control import Verb
-    from workbench.training.follow import Progress
+    from workbench.training.follow import Progress, Verb
 
 FAILED, CANCELLED, INTERRUPTED = 1, 3, 130
 LAST_EVENTS = 5
@@ -58,8 +57,7 @@ def list_jobs(
 def show(job: Job, provider: Provider = None, as_json: AsJson = False) -> None:
     """Show how a job stands: its curve, its last events, and what can be done to it."""
     from workbench.training.alerts import alerts_now
-    from workbench.training.control import choices
-    from workbench.training.follow import follow
+    from workbench.training.follow import choices, follow
 
     client = connect(provider)
     now = next(follow(client, job))
@@ -114,11 +112,35 @@ def follow(
     raise typer.Exit(FAILED if "failed" in statuses else CANCELLED if "cancelled" in statuses else 0)
 
 
+@jobs.command("lineage")
+def show_lineage(
+    model: Annotated[
+        str | None, typer.Argument(help="A model, or a job's id; else all of the project.")
+    ] = None,
+    project: Annotated[
+        str, typer.Option("--project", metavar="NAME", help="Whose record is read; else the sample's.")
+    ] = "gql",
+    provider: Annotated[
+        str | None, typer.Option(help="Ask this service as well; it is asked anyway where the record ends.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which model was made from which: each training back to the base model, with its scores."""
+    from workbench.project import open_project
+    from workbench.training.lineage import lineage
+
+    opened = open_project(project)
+    found = None if provider else lineage(opened, model=model)
+    if found is None or found.missing:
+        found = lineage(opened, connect(provider or opened.stated("provider")), model=model)
+    typer.echo(json.dumps(found.facts) if as_json else repr(found))
+
+
 def _add_control(verb: "Verb", meaning: str) -> None:
     """Offer a command that does one thing to a job, and says what it costs."""
 
     def control(job: Job, provider: Provider = None, as_json: AsJson = False) -> None:
-        from workbench.training.control import change_job, choices
+        from workbench.training.follow import change_job, choices
 
         client = connect(provider)
         before = choices(client, client.fine_tuning.jobs.retrieve(job))

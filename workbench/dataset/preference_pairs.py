@@ -1,7 +1,8 @@
 """Preference pairs: which of two answers is better, from ratings or from scored samples.
 
 Two columns of better and worse answers need nothing from here: ``read(preferred=, rejected=)`` takes them.
-``bias`` says what else than quality the preferred answers have in common.
+``bias`` says what else than quality the preferred answers have in common, ``likeness`` whether the answers
+are ones that the model could give.
 """
 
 import math
@@ -10,12 +11,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
+from statistics import median
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from workbench.dataset.dataset import JSON, Dataset, Example, Message, counted, identity, text_of
-from workbench.display import table
+from workbench.dataset.dataset import (
+    JSON,
+    Dataset,
+    Example,
+    Message,
+    counted,
+    identity,
+    items_of,
+    mapping_of,
+    text_of,
+)
+from workbench.display import Shown, Table, table
 from workbench.errors import DataError
+from workbench.evaluation.graders.grader_types import similarity
 
 LONGER, CERTAIN = 0.65, 0.01  # the share of longer answers, and the chance that it is one, to warn from
 
@@ -103,6 +116,8 @@ class Bias:
     """Pairs whose preferred answer stood first in the source, where that is known."""
     placed: int
     """Pairs of which that is known."""
+    differences: tuple[int, ...] = ()
+    """How many characters longer than the rejected answer the preferred one is, a number a pair."""
 
     @property
     def share_longer(self) -> float | None:
@@ -165,7 +180,8 @@ def bias(dataset: Dataset) -> Bias:
     if any(example.method != "dpo" for example in dataset):
         wrong = next(example.origin for example in dataset if example.method != "dpo")
         raise DataError(f"{wrong} is no preference pair; bias looks at pairs only.")
-    lengths = Counter((len(better) > len(worse)) - (len(better) < len(worse)) for _, better, worse in texts)
+    differences = tuple(len(better) - len(worse) for _, better, worse in texts)
+    lengths = Counter((more > 0) - (more < 0) for more in differences)
     seen: dict[tuple[str, str, str], str] = {}
     reversed_origins = []
     for example, (prompt, better, worse) in zip(dataset, texts, strict=True):
@@ -176,8 +192,96 @@ def bias(dataset: Dataset) -> Bias:
     places = [example.metadata.get("preferred_first") for example in dataset]
     known = [place for place in places if isinstance(place, bool)]
     return Bias(
-        dataset.name, len(dataset), lengths[1], lengths[-1], tuple(reversed_origins), sum(known), len(known)
+        *(dataset.name, len(dataset), lengths[1], lengths[-1], tuple(reversed_origins)),
+        *(sum(known), len(known), differences),
     )
+
+
+# Whether both answers are ones that the model could give. One that it would never give is easily made less
+# likely, which teaches little; and where it says what is preferred already, there is little to learn.
+
+FAR, KNOWN = 0.2, 0.8
+"""ROUGE-L with the model's own answer below which an answer is far from it, and from which on it is what the
+model says already (both proposals of ours)."""
+
+
+@dataclass(frozen=True, repr=False)
+class Likeness(Shown):
+    """How like the two answers of each pair are to what the model itself says: ROUGE-L, from 0 to 1."""
+
+    model: str
+    pairs: Dataset
+    own: tuple[str, ...]
+    """What the model says, an answer for each pair."""
+
+    @cached_property
+    def preferred(self) -> tuple[float, ...]:
+        """How like the preferred answers are."""
+        return tuple(_alike(_outputs(pair)[0], own) for pair, own in zip(self.pairs, self.own, strict=True))
+
+    @cached_property
+    def rejected(self) -> tuple[float, ...]:
+        """How like the rejected answers are."""
+        return tuple(_alike(_outputs(pair)[1], own) for pair, own in zip(self.pairs, self.own, strict=True))
+
+    @property
+    def finding(self) -> str:
+        """What is wrong with them, and the way out; empty where nothing is."""
+        preferred, rejected = median(self.preferred), median(self.rejected)
+        if max(preferred, rejected) < FAR:
+            return (
+                "the model says something else than either answer, so preferences move it far or not at all: "
+                "fine-tune on the preferred answers first, or make pairs of answers of its own"
+            )
+        if preferred >= KNOWN and preferred > rejected:
+            return "the model says what is preferred already, so there is little to learn"
+        if rejected < FAR:
+            return (
+                "the rejected answers are none that the model would give, so they teach little: take worse "
+                "answers of its own"
+            )
+        return ""
+
+    @property
+    def verdict(self) -> str:
+        """Say it in a sentence, with the numbers."""
+        numbers = (
+            f"{self.model}'s own answers to {counted(len(self.own), 'question')} are like the preferred ones "
+            f"by {median(self.preferred):.2f} and like the rejected ones by {median(self.rejected):.2f} "
+            "(median of ROUGE-L)"
+        )
+        return f"{numbers}: {self.finding or 'both answers are plausible'}."
+
+    def __str__(self) -> str:
+        """The verdict."""
+        return self.verdict
+
+    def tables(self) -> Iterator[Table]:
+        """The pairs that are least like what the model says, first."""
+        order = sorted(range(len(self.own)), key=lambda place: self.preferred[place] + self.rejected[place])
+        rows = [
+            (
+                *(self.pairs[place].origin, self.pairs[place].question, *_outputs(self.pairs[place])),
+                *(self.own[place], f"{self.preferred[place]:.2f}", f"{self.rejected[place]:.2f}"),
+            )
+            for place in order[:_SHOWN]
+        ]
+        columns = ("origin", "question", "preferred", "rejected", "the model says", "like preferred")
+        yield self.verdict, (*columns, "like rejected"), rows
+
+
+_SHOWN = 5  # pairs under a verdict
+
+
+def likeness(model: str, pairs: Dataset, own: Sequence[str]) -> Likeness:
+    """Compare each pair with the model's own answer to its question: is either one that it could give?"""
+    if not own or len(own) != len(pairs):
+        raise DataError(f"{counted(len(pairs), 'pair')} and {counted(len(own), 'answer')}; give one each.")
+    return Likeness(model, pairs, tuple(own))
+
+
+def _alike(answer: str, own: str) -> float:
+    return similarity("rouge_l", answer, own)
 
 
 def _number(value: JSON, rating: str, origin: str) -> float:
@@ -212,10 +316,14 @@ def _example(better: Scored, worse: Scored, answers: Sequence[Scored]) -> Exampl
     return Example(better.prompt, better.origin, more, metadata)
 
 
-def _outputs(example: Example) -> tuple[str, str]:
-    rejected = example.more.get("non_preferred_output")
-    last = rejected[-1] if isinstance(rejected, list | tuple) and rejected else {}
-    return example.answer, text_of(last) if isinstance(last, Mapping) else ""
+def rejected_answer(pair: Example) -> str:
+    """What the model should rather not say: the last message of the pair's rejected output."""
+    rejected = items_of(pair.more.get("non_preferred_output"))
+    return text_of(mapping_of(rejected[-1])) if rejected else ""
+
+
+def _outputs(pair: Example) -> tuple[str, str]:
+    return pair.answer, rejected_answer(pair)
 
 
 def _by_chance(hits: int, of: int, alternative: Literal["greater", "two-sided"]) -> float | None:

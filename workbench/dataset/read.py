@@ -418,6 +418,11 @@ def read_header(
     return Header(records.columns, question or found.question.column, answer or guessed)
 
 
+def column_names(source: str | os.PathLike[str]) -> tuple[str, ...] | None:
+    """Which columns has this table? ``None`` for JSON, whose objects name their own."""
+    return _records(Path(source), Wanted(), None).columns
+
+
 def parse_jsonl(data: bytes, name: str) -> Dataset:
     """Read an uploaded file that is already in memory: chats and preference pairs, nothing converted.
 

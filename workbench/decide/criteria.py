@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 
 from workbench.decide.rules import (
     ARXIV,
+    AZURE_RFT,
     CONSIDERATIONS,
+    DISPLACEMENT,
     FOUNDRY,
     GEKHMAN,
     LEARN,
+    OPENAI_RFT,
     OPENAI_SFT,
+    OUT_OF_FORM,
     OVADIA,
     SKILL,
+    ZEPHYR,
     Reference,
 )
 from workbench.decide.situation import (
@@ -24,10 +29,12 @@ from workbench.decide.situation import (
     at_least,
     below,
     no,
+    out_of_form,
+    takes_a_grader,
     to_save,
     trusted,
 )
-from workbench.decide.wording import counted, percent, yes_or_no
+from workbench.decide.wording import counted, high, percent, points, preferences_so_far, yes_or_no
 from workbench.display import table
 
 if TYPE_CHECKING:
@@ -170,7 +177,8 @@ class Methods:
 def methods(situation: Situation) -> Methods:
     """Say for each method what it needs, what there is of it, and whether that is enough."""
     s = situation
-    solvable = all_of(at_least(s.pass_rate, 0.05), at_least(0.95, s.pass_rate))
+    solvable = all_of(at_least(s.pass_rate, 0.05), at_least(0.95, s.pass_rate), no(below(s.mixed_share, 0.2)))
+    wrong, passing = out_of_form(s), s.pass_rate
     return Methods(
         (
             MethodNeeds(
@@ -183,16 +191,19 @@ def methods(situation: Situation) -> Methods:
             MethodNeeds(
                 "DPO",
                 "to prefer one good answer to another: style, tone, tact",
-                "500 pairs of a better and a worse answer",
-                f"{_counted(s.pairs)} pairs",
-                at_least(s.pairs, 500),
+                "500 pairs of a better and a worse answer, and a model that follows the form already",
+                f"{_counted(s.pairs)} pairs"
+                + ("" if wrong is None else f", {percent(wrong)} of the answers out of form"),
+                all_of(at_least(s.pairs, 500), no(at_least(wrong, OUT_OF_FORM) or False)),
             ),
             MethodNeeds(
                 "RFT",
                 "to reason its way to answers that can be scored",
-                "a reasoning model, 100 prompts, a grader to be trusted, and samples that sometimes pass",
-                f"{_counted(s.prompts)} prompts, grader: {s.grader or 'not known'}",
-                all_of(s.reasoning_model, at_least(s.prompts, 100), trusted(s), solvable),
+                "a model that can be trained so, 100 prompts, a grader to be trusted, and samples that "
+                "sometimes pass: 5 to 95 % of them, a fifth of the prompts mixed",
+                f"{_counted(s.prompts)} prompts, grader: {s.grader or 'not known'}, samples that pass: "
+                f"{'not measured' if passing is None else percent(passing)}",
+                all_of(takes_a_grader(s), at_least(s.prompts, 100), trusted(s), solvable),
             ),
             MethodNeeds(
                 "Distillation",
@@ -263,7 +274,8 @@ class Claims:
         )
         caption = f'<caption style="text-align:left">{escape(_CLAIMED)}</caption>'
         return (
-            f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f'<table class="mathjax_ignore">'
+            f"{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
             f"<p>The pages themselves go on with: {_links(NEXT_STEPS)}.</p>"
         )
 
@@ -344,10 +356,63 @@ def _claims(s: Situation, tokens: Mapping[str, float], money: "Payback | None") 
         "DPO is equally effective at alignment as reinforcement from human feedback",
         CONSIDERATIONS,
         "Contested: well-tuned PPO beat DPO on every test bed of one study. Where the model does not know "
-        "the format yet, DPO alone is weak: 4.76 against 6.64 for SFT and 7.00 for both.",
-        (Reference("Xu et al. 2024", f"{ARXIV}/2404.10719"), Reference("Zephyr 2023", f"{ARXIV}/2310.16944")),
-        "" if s.pairs is None else f"There are {counted(s.pairs, 'pair')}.",
+        "the format yet, DPO alone is weak: 4.76 against 6.64 for SFT and 7.00 for both. And the task pays: "
+        f"{_DPO_HERE}",
+        (Reference("Xu et al. 2024", f"{ARXIV}/2404.10719"), ZEPHYR, DISPLACEMENT),
+        " ".join(filter(None, (_pairs(s), _preferences(s)))),
     )
+    yield Claim(
+        "RFT is a great way when there are many ways to solve a problem; the grader makes reasoning better",
+        CONSIDERATIONS,
+        "Where the model is right now and then: with a reward of 0 in every group it learns nothing. "
+        f"{_RFT_HERE}",
+        (OPENAI_RFT, AZURE_RFT),
+        " ".join(filter(None, (_samples(s), _graded(s)))),
+    )
+    yield Claim(
+        "Techniques stack: first SFT, then preferences",
+        CONSIDERATIONS,
+        "In this order, and from a model that is good at the task already: 7.00 for both against 6.64 for "
+        f"SFT in one study. {_STACK_HERE}",
+        (ZEPHYR, DISPLACEMENT),
+        _preferences(s),
+    )
+
+
+# What trials of this package measured, on SmolLM2-135M-Instruct and two CPU cores: one seed unless said.
+# Newer measurements take the place of these; each sentence has its day.
+_DPO_HERE = (
+    "pairs for a style moved it from 0 to 100 % and the right answers from 92 to 56 % in 22 steps (measured "
+    "on SmolLM2-135M on two CPU cores, 22 Nov 2026)."
+)
+_STACK_HERE = (
+    "From a weak SFT model, right 26 % of the time, DPO on its own mistakes left 8 % right while its margin "
+    "rose (SmolLM2-135M, 22 Nov 2026)."
+)
+_RFT_HERE = (
+    "Routing in one word rose from 33 to 83 % and, with another seed, from 33 to 78 % in a minute of one CPU "
+    "core; long queries with partial credit stood still, 60 to 62 %, and without examples in the prompt no "
+    "sample passed and nothing was learnt (SmolLM2-135M, 22 Nov 2026)."
+)
+
+
+def _pairs(s: Situation) -> str:
+    return "" if s.pairs is None else f"There are {counted(s.pairs, 'pair')}."
+
+
+def _preferences(s: Situation) -> str:
+    known = (s.preferred_gain, s.preference_cost) != (None, None)
+    return f"{high(preferences_so_far(s))}." if known else ""
+
+
+def _samples(s: Situation) -> str:
+    return "" if s.pass_rate is None else f"{percent(s.pass_rate)} of the base model's samples pass."
+
+
+def _graded(s: Situation) -> str:
+    if s.graded_gain is None:
+        return ""
+    return f"Training with a grader {'took' if s.graded_gain < 0 else 'added'} {points(s.graded_gain)}."
 
 
 def _tuned_ways(money: "Payback") -> tuple[str, str]:

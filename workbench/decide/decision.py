@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, inf
 
-from workbench.decide.rules import RULES, SHORTEST_LIFE, VERDICTS, Rule
+from workbench.decide.rules import PAID, RULES, SHORTEST_LIFE, VERDICTS, Rule
 from workbench.decide.situation import Failure, Situation, Value, questions, short
 from workbench.decide.ways import CLOSE, against, strengths
 from workbench.decide.wording import (
@@ -24,6 +24,8 @@ from workbench.decide.wording import (
     low,
     paid_back,
     percent,
+    points,
+    preferences_so_far,
     standing,
     worded,
 )
@@ -36,7 +38,7 @@ _PRICE = (
     "python -m workbench payback)"
 )
 _DATA = "check the examples against each other and against the test (03_build_data)"
-_SAMPLES = "draw eight samples for each of 50 questions and grade them"
+_SAMPLES = "draw eight samples for each of 50 questions and grade them (09_reinforcement)"
 # What to do to get to know a field, by its words in a title. The rest are questions that a person answers.
 _MEASUREMENTS: Mapping[str, Mapping[str, str]] = {
     "build the evaluation": {
@@ -159,7 +161,8 @@ class Decision:
             return ()
         top = max([*self.strengths.values(), 0.0])
         close = [way for way, strength in self.strengths.items() if strength >= max(top - CLOSE, 30)]
-        return tuple(way for way in close if way != self.verdict)
+        parts = self.verdict.removeprefix("stack_").split("_") if self.verdict.startswith("stack_") else []
+        return tuple(way for way in close if way != self.verdict and way not in parts)
 
     @property
     def next_measurement(self) -> str | None:
@@ -188,7 +191,7 @@ class Decision:
         """What money, service life and latency say, each in a sentence."""
         s = self.situation
         close = [low(VERDICTS[way]) for way in self.alternatives]
-        found = {"Money": _money(s), "Service life": _life(s), "Latency": _latency(s)}
+        found = {"Money": _money(s), "Service life": _life(s), "Latency": _latency(s), **dict(_so_far(s))}
         if close:
             tells = "Training on 50 examples and comparing tells which is better"
             found["As well supported"] = f"{high(' or '.join(close))}. {tells}."
@@ -198,7 +201,7 @@ class Decision:
     def other_ways(self) -> dict[str, str]:
         """Why not each of the other ways."""
         chosen = {self.verdict, self.then}
-        chosen |= {"sft"} if chosen & {"rag_plus_sft", "stack_sft_dpo"} else set()
+        chosen |= {"sft"} if chosen & {"rag_plus_sft", "stack_sft_dpo", "stack_sft_rft"} else set()
         return {way: why for way, why in against(self.situation).items() if way not in chosen}
 
     @property
@@ -260,11 +263,12 @@ class Decision:
         parts += [f"<p>{escape(self.reason)}</p>"]
         parts += [f"<p><b>{when}:</b> {escape(step)}</p>" for when, step in self._steps.items()]
         weighed = (f"<li><b>{name}.</b> {escape(sentence)}</li>" for name, sentence in self.weighed.items())
-        return "".join([*parts, "<ul>", *weighed, "</ul>"])
+        return "".join(['<div class="mathjax_ignore">', *parts, "<ul>", *weighed, "</ul></div>"])
 
     def _repr_html_(self) -> str:
         lists = (
-            f"<p><b>{heading}</b></p><ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+            f'<div class="mathjax_ignore"><p><b>{heading}</b></p>'
+            f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul></div>"
             for heading, items in self._lists
         )
         folded = (
@@ -343,11 +347,20 @@ def decide(situation: Situation) -> Decision:
         holds = rule.holds(situation)
         if holds is False:
             continue
-        reads = rule.reads.split()
+        reads = list(_read(rule, situation))
         known = {name: facts[name] for name in reads if name in facts}
         missing = tuple(name for name in reads if name not in known) if holds is None else ()
         matches.append(Match(rule, known, missing))
     return Decision(situation, tuple(matches), strengths(situation))
+
+
+def _read(rule: Rule, s: Situation) -> Iterator[str]:
+    """The fields that matter here: a program needs no experts, and a known "can" no kind of model."""
+    for name in rule.reads.split():
+        if name == "reasoning_model" and s.grader_trainable is not None:
+            yield "grader_trainable"
+        elif name != "judge_agreement" or s.grader in (None, "judge"):
+            yield name
 
 
 # What could be otherwise: each figure with the thresholds at which a rule changes its answer.
@@ -366,6 +379,7 @@ _THRESHOLDS: tuple[tuple[str, float], ...] = (
     ("pairs", 500),
     ("prompts", 100),
     ("contradictions", 0.0501),
+    ("preference_cost", 0.0501),
     ("leaks", 1),
     ("format_errors", 1),
 )
@@ -399,6 +413,8 @@ def _crossings(s: Situation) -> Iterator[tuple[float, str, Situation]]:
         far = abs(now - value) / max(now, value)
         with suppress(DataError):  # what cannot be is no way there
             yield far, f"{LABELS[name]} {moved}{here}", s.but(**{name: int(to) if whole else to})
+    if s.grader_sound is False:
+        yield 0.5, "the grader knew right answers from wrong ones", s.but(grader_sound=True)
     for what, kinds in _KINDS.items():
         now = s.failing(*kinds)
         if s.failures and now is not None and now < 0.5:
@@ -446,6 +462,25 @@ def _life(s: Situation) -> str:
         f"A tuned model is served for {counted(round(s.months_of_service, 1), 'month')}; by then train it "
         f"again from another base."
     )
+
+
+def _so_far(s: Situation) -> Iterator[tuple[str, str]]:
+    """What trainings of this project brought, as far as that was measured."""
+    if s.preferred_gain is not None or s.preference_cost is not None:
+        yield "Preferences here", high(f"{preferences_so_far(s)}.")
+    if s.graded_gain is not None:
+        verb = "took" if s.graded_gain < 0 else "added"
+        change = f"{verb} {points(s.graded_gain)} {'from' if s.graded_gain < 0 else 'to'} the score"
+        yield "Grader here", f"The last training with a grader {change}."
+    if s.forgotten is not None and s.forgotten <= PAID:
+        lost = f"lost {points(s.forgotten)}" if s.forgotten > 0 else "lost nothing"
+        yield "Forgetting", f"The last tuned model {lost} on general probes."
+    elif s.forgotten is not None:
+        yield (
+            "Forgetting",
+            f"The last tuned model lost {points(s.forgotten)} on general probes; if your users send anything "
+            "beside the task, mix rows of the base model's own answers in (rehearsal, 03_build_data).",
+        )
 
 
 def _latency(s: Situation) -> str:

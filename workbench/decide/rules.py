@@ -24,7 +24,9 @@ from workbench.decide.situation import (
     met,
     money_decides,
     no,
+    out_of_form,
     short,
+    takes_a_grader,
     taste,
     to_save,
     trusted,
@@ -46,6 +48,7 @@ VERDICTS: Mapping[str, str] = MappingProxyType(
         "rft": "Fine-tune with a grader (RFT)",
         "distil": "Distil a larger model into this one",
         "stack_sft_dpo": "Fine-tune on demonstrations, then on preferences (SFT, then DPO)",
+        "stack_sft_rft": "Fine-tune on demonstrations, then with a grader (SFT, then RFT)",
         "rag_plus_sft": "Keep retrieval and fine-tune on using it (RAG + SFT)",
         "not_yet_build_eval": "Not yet: build the evaluation first",
         "not_yet_collect_data": "Not yet: collect or repair data first",
@@ -59,6 +62,14 @@ SHORTEST_LIFE = 2.0
 
 LUCKY = 0.1
 """Half an interval that is wider makes of a target that is just met a matter of luck: ours."""
+
+
+PAID = 0.05
+"""The share of the task's score that a training on preferences may take: ours."""
+
+
+OUT_OF_FORM = 0.2
+"""The share of answers in the wrong form from which demonstrations come before preferences: ours."""
 
 
 class Reference(NamedTuple):
@@ -101,6 +112,9 @@ RAFT = Reference("RAFT 2024: training on retrieved context", f"{ARXIV}/2403.1013
 AZURE_RFT = Reference(
     "Azure, reinforcement fine-tuning, 5 Oct 2026",
     f"{LEARN}/ai-foundry/openai/how-to/reinforcement-fine-tuning",
+)
+DISPLACEMENT = Reference(
+    "Razin et al. 2024: preferred answers become less likely, too", f"{ARXIV}/2410.08847"
 )
 AZURE_DPO = Reference(
     "Azure, direct preference optimization, 5 Oct 2026",
@@ -201,23 +215,43 @@ def _distil(s: Situation) -> Ternary:
     return all_of(at_least(s.teacher_score, s.target), better, to_save(s))
 
 
-def _signal_to_reinforce(s: Situation) -> Ternary:
-    signal = all_of(at_least(s.pass_rate, 0.05), at_least(0.95, s.pass_rate), at_least(s.mixed_share, 0.2))
-    return all_of(short(s), at_least(s.failing("reasoning"), 0.5), trusted(s), signal)
+def _gradable(s: Situation) -> Ternary:
+    return all_of(short(s), at_least(s.failing("reasoning"), 0.5), trusted(s), at_least(s.prompts, 100))
+
+
+def _signal(s: Situation) -> Ternary:
+    return all_of(at_least(s.pass_rate, 0.05), at_least(0.95, s.pass_rate), at_least(s.mixed_share, 0.2))
 
 
 def _reinforce(s: Situation) -> Ternary:
-    return all_of(s.reasoning_model, at_least(s.prompts, 100), _signal_to_reinforce(s))
+    return all_of(takes_a_grader(s), _gradable(s), _signal(s))
 
 
 def _reinforce_another(s: Situation) -> Ternary:
-    few = below(s.demonstrations, 50)
-    return all_of(no(s.reasoning_model), at_least(s.prompts, 100), few, _signal_to_reinforce(s))
+    return all_of(no(takes_a_grader(s)), _gradable(s), below(s.demonstrations, 50), _signal(s))
+
+
+def _teach_then_reinforce(s: Situation) -> Ternary:
+    """What sampling found is too little to start from, and examples can teach the first steps."""
+    unmixed = all_of(at_least(0.95, s.pass_rate), below(s.mixed_share, 0.2))
+    silent = any_of(below(s.pass_rate, 0.05), unmixed)
+    return all_of(takes_a_grader(s), _gradable(s), silent, at_least(s.demonstrations, 50))
+
+
+def _prefer(s: Situation) -> Ternary:
+    """DPO alone: for style, and from a model that follows the form."""
+    return all_of(short(s), taste(s), at_least(s.pairs, 500), below(out_of_form(s), OUT_OF_FORM))
+
+
+def _prefer_again(s: Situation) -> Ternary:
+    cost_too_much = s.preference_cost is not None and s.preference_cost > PAID + say.ROUNDING
+    return all_of(cost_too_much, _prefer(s))
 
 
 def _stack(s: Situation) -> Ternary:
     both = all_of(at_least(behaviour(s), 0.3), at_least(s.failing("style"), 0.3))
-    return all_of(short(s), both, at_least(s.pairs, 500), at_least(s.demonstrations, 50))
+    form_first = all_of(taste(s), at_least(out_of_form(s), OUT_OF_FORM))
+    return all_of(short(s), any_of(both, form_first), at_least(s.pairs, 500), at_least(s.demonstrations, 50))
 
 
 def _use_of_context(s: Situation) -> Ternary:
@@ -397,7 +431,8 @@ RULES: tuple[Rule, ...] = (
         _reinforce,
         "{standing}{fails}, and a grader has something to choose from: {passing} of the samples pass, and "
         "{mixed} of the questions have both right and wrong ones.",
-        "Try the grader on 50 answers that a person graded, train on the {prompts}, then {same_test}.",
+        "Try the grader on 50 answers that a person graded, train on the {prompts} (09_reinforcement), then "
+        "{same_test}.",
         (OPENAI_RFT, AZURE_RFT),
         ours="0.2 mixed: ours",
     ),
@@ -415,24 +450,57 @@ RULES: tuple[Rule, ...] = (
         title="Choose another base model: one that can be trained with a grader (RFT)",
     ),
     Rule(
+        "G22",
+        "stack_sft_rft",
+        "most failures are of reasoning and can be graded, but too few samples pass to start from, and "
+        "there are demonstrations",
+        "score target failures reasoning_model grader prompts pass_rate mixed_share demonstrations",
+        _teach_then_reinforce,
+        "{standing}{fails}; your {prompts} can be graded, but training with a grader cannot start: "
+        "{why_no_start}. {examples} show how it is done.",
+        "Train on the {examples} first (03_build_data, 04_launch), sample that model's answers, and once 5 "
+        "to 95 % of them pass, go on from it with the grader (09_reinforcement); then {same_test}.",
+        (OPENAI_RFT, AZURE_RFT),
+        ours="0.2 mixed: ours",
+    ),
+    Rule(
+        "G23",
+        "dpo",
+        "training on preferences took more than 5 points of the task's score here, and style is what fails",
+        "preference_cost score target failures pairs",
+        _prefer_again,
+        "{standing}{fails}; {preferences_so_far}, and more than 5 points is too much.",
+        "Train on the {pairs} again from the model before, and more gently (08_preferences): take an earlier "
+        "checkpoint, halve the learning rate multiplier, or weigh the preferred answers' own likelihood in "
+        "(chosen_likelihood, the local service's own); then judge style and task alike, and {same_test}.",
+        (DISPLACEMENT, AZURE_DPO),
+        title="Fine-tune on preferences again, and more gently (DPO)",
+        ours="five points: ours",
+    ),
+    Rule(
         "G15",
         "dpo",
-        "most failures are of style, few of behaviour, and there are 500 pairs",
+        "most failures are of style, few of behaviour or form, and there are 500 pairs",
         "score target failures pairs",
-        lambda s: all_of(short(s), taste(s), at_least(s.pairs, 500)),
+        _prefer,
         "{standing}{fails}, and {pairs} of a better and a worse answer show what you prefer.",
-        "Train on the {pairs} (DPO), then {same_test}.",
+        "Train on the {pairs} (DPO, 08_preferences); it can cost right answers, so judge style and task "
+        "alike, and {same_test}.",
         (AZURE_DPO,),
+        ours="one answer in five out of form: ours",
     ),
     Rule(
         "G16",
         "stack_sft_dpo",
-        "behaviour and style both fail, and there are demonstrations and 500 pairs",
+        "behaviour and style both fail, or style while one answer in five is out of form, and there are "
+        "demonstrations and 500 pairs",
         "score target failures pairs demonstrations",
         _stack,
         "{standing}{fails}, and {examples} show the behaviour and {pairs} the style.",
-        "Train on the {examples} first, then on pairs of that model's own answers (DPO), then {same_test}.",
+        "Train on the {examples} first (04_launch), then on pairs of that model's own answers (DPO, "
+        "08_preferences), then {same_test}.",
         (ZEPHYR,),
+        ours="one answer in five out of form: ours",
     ),
     Rule(
         "G17",

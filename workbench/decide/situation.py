@@ -1,10 +1,10 @@
-"""A situation: what is known of the task, the measurements and the data, from a form or a file."""
+"""A situation: what is known of the task, the measurements and the data, from a form, a file or a record."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf, sqrt
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
@@ -156,6 +156,8 @@ class Situation:
     """How well do two people agree on what is right (Cohen's kappa)?"""
     judge_agreement: Signed | None = None
     """How well does the judge agree with experts?"""
+    grader_sound: YesNo | None = None
+    """Did the grader know right answers from wrong ones when it was tried?"""
     prompt_iterations: Count | None = None
     """How many versions of the prompt were tried?"""
     shots_gain: Signed | None = None
@@ -178,6 +180,8 @@ class Situation:
     """Can the model be fine-tuned on a platform we may use?"""
     reasoning_model: YesNo | None = None
     """Is it a reasoning model?"""
+    grader_trainable: YesNo | None = None
+    """Can it be trained with a grader (RFT) where you may train?"""
     teacher_score: Share | None = None
     """What does a larger model score with its best prompt?"""
     pass_rate: Share | None = None
@@ -190,6 +194,16 @@ class Situation:
     """After how many months is it paid back (or "never")?"""
     break_even_requests: Unbounded | None = None
     """From how many requests a month does it pay (or "never")?"""
+
+    # What trainings brought here
+    forgotten: Signed | None = None
+    """Which share of the general probes did the last tuned model lose?"""
+    preferred_gain: Signed | None = None
+    """What did training on preferences add to the measure that it was for?"""
+    preference_cost: Signed | None = None
+    """What did training on preferences take from the score of the task?"""
+    graded_gain: Signed | None = None
+    """What did training with a grader add to the score?"""
 
     # The data
     demonstrations: Count | None = None
@@ -321,7 +335,12 @@ def gold_closes(situation: Situation) -> float | None:
 
 
 def trusted(situation: Situation) -> Ternary:
-    """Whether the grader may stand for people: a program, or a judge that agrees with experts by 0.6."""
+    """Whether the grader may stand for people: a program, or a judge that agrees with experts by 0.6.
+
+    One that was tried and took wrong answers for right ones may not.
+    """
+    if situation.grader_sound is False:
+        return False
     if situation.grader == "judge":
         return at_least(situation.judge_agreement, 0.6)
     return None if situation.grader is None else situation.grader == "programmatic"
@@ -352,6 +371,90 @@ def behaviour(s: Situation) -> float | None:
     return s.failing("format", "instruction", "edge_case", "tool_use")
 
 
+def takes_a_grader(s: Situation) -> Ternary:
+    """Whether the model can be trained with a grader; where only its kind is known, reasoning models can."""
+    return s.reasoning_model if s.grader_trainable is None else s.grader_trainable
+
+
+def out_of_form(s: Situation) -> float | None:
+    """The share of all answers that have the wrong form or do not do what the prompt asks."""
+    failing = s.failing("format", "instruction")
+    return None if failing is None or s.score is None else (1 - s.score) * failing
+
+
 def taste(s: Situation) -> Ternary:
     """Whether most failures are of style, and few of behaviour."""
     return all_of(at_least(s.failing("style"), 0.5), below(behaviour(s), 0.3))
+
+
+# What a project's record says of a situation: the newest measurements, and the data of each method.
+
+
+class Recorded(Protocol):
+    """An entry of a record: its kind, and its facts."""
+
+    @property
+    def kind(self) -> str:
+        """``baseline``, ``preference`` …."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What was found, by name."""
+
+
+_DATA = ("dataset", "pairs", "prompts")  # of the three methods
+_COUNTS = ("demonstrations", "pairs", "prompts")
+
+
+def measured_in(entries: Iterable[Recorded]) -> dict[str, Value]:
+    """The newest measurement of each thing: of the base model, of graders, and of what trainings brought.
+
+    Read are the entries of 01_baseline, 06_evaluate, 08_preferences and 09_reinforcement. Pass rates count
+    where the base model itself was sampled.
+    """
+    found: dict[str, Value] = {}
+    base: object = None
+    for entry in entries:
+        facts = entry.facts
+        if entry.kind == "baseline":
+            base = facts.get("model")
+            found |= facts["evidence"]
+        rates = facts if entry.kind == "pass_rates" else facts.get("pass_rates")
+        if isinstance(rates, Mapping) and rates.get("model") in (None, base):
+            mean, mixed = rates.get("mean", rates.get("reward")), rates.get("mixed_share", rates.get("mixed"))
+            found |= {"pass_rate": mean, "mixed_share": mixed}
+        found |= dict(_found_by(entry))
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _found_by(entry: Recorded) -> Iterator[tuple[str, Value]]:
+    """What one entry adds to a situation."""
+    facts = entry.facts
+    for check in facts.get("gate", {}).get("checks", ()):
+        if check["name"] == "a grader to trust":
+            yield "grader_sound", {"passed": True, "refused": False}.get(check["result"])
+    if quality := facts.get("grader_quality"):
+        yield "grader_sound", {"passed": True, "refused": False}.get(quality["result"])
+    if probed := facts.get("forgetting"):
+        yield "forgotten", (probed["base"] - probed["tuned"]) / max(1, probed["items"])
+    if entry.kind == "reinforcement":
+        yield "graded_gain", facts.get("difference")
+    if entry.kind == "preference":
+        last = {name: each["last_step"]["difference"] for name, each in facts["measures"].items()}
+        yield "preferred_gain", last.pop(facts["aim"])
+        if last:
+            yield "preference_cost", -min(last.values())
+
+
+def data_in(entries: Iterable[Recorded]) -> dict[str, Value]:
+    """What the newest data of each method hold: how many of each, and what is wrong with any of them."""
+    newest = {entry.kind: entry.facts.get("evidence", {}) for entry in entries if entry.kind in _DATA}
+    found: dict[str, Value] = {}
+    for evidence in newest.values():
+        found |= {name: evidence[name] for name in _COUNTS if name in evidence}
+    worst = [each["contradictions"] for each in newest.values() if "contradictions" in each]
+    found |= {"contradictions": max(worst)} if worst else {}
+    for name in ("leaks", "format_errors"):
+        counts = [each[name] for each in newest.values() if name in each]
+        found |= {name: sum(counts)} if counts else {}
+    return found

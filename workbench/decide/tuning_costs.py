@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from workbench import catalog
+from workbench.catalog.methods import METHODS
 from workbench.catalog.models import Model
 from workbench.catalog.providers import runs_here
 from workbench.decide.payback import Case, Option, compared
@@ -18,7 +19,7 @@ from workbench.errors import SetupError
 def known_of(
     model: str, *, service: str, existing_customer: bool | None = None, on: datetime.date | None = None
 ) -> Mapping[str, Value]:
-    """Fields of a ``Situation``: trainable there on that day, and the months of service left after it.
+    """Fields of a ``Situation``: whether it can be trained there, with a grader too, and months of service.
 
     ``existing_customer``: whether you are one there; ``None``: not known, and then whether a model that is
     closed to new customers can be trained is not known either. ``on=None`` is today.
@@ -27,11 +28,18 @@ def known_of(
     known = catalog.model(model)
     found = {
         "trainable": known.trainable(on, existing_customer=existing_customer, service=service),
+        "grader_trainable": _takes_a_grader(known, service),
         "months_of_service": (
             "unlimited" if runs_here(service) else known.months_of_service(on, service=service)
         ),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _takes_a_grader(known: Model, service: str) -> bool | None:
+    if runs_here(service):
+        return METHODS["reinforcement"].trained_locally
+    return None if known.methods is None else "rft" in known.methods
 
 
 def tuning_case(

@@ -6,8 +6,19 @@ Apart because nothing here decides: the rules do, and these sentences and figure
 from collections.abc import Iterator, Mapping
 from math import inf, log10
 
-from workbench.decide.situation import FAILURES, Situation, behaviour, gold_closes, met, to_save, trusted
-from workbench.decide.wording import NEEDED, percent, points, too_few
+from workbench.decide.rules import OUT_OF_FORM, PAID
+from workbench.decide.situation import (
+    FAILURES,
+    Situation,
+    behaviour,
+    gold_closes,
+    met,
+    out_of_form,
+    takes_a_grader,
+    to_save,
+    trusted,
+)
+from workbench.decide.wording import NEEDED, percent, points, preferences_so_far, too_few
 
 # Why not each way: what is missing for it, in the figures of the situation.
 
@@ -62,6 +73,11 @@ def _not_sft(s: Situation) -> Iterator[str]:
 
 def _not_dpo(s: Situation) -> Iterator[str]:
     yield from _missing(s, "pairs")
+    if s.preference_cost is not None and s.preference_cost > PAID:
+        yield preferences_so_far(s)
+    wrong = out_of_form(s) or 0
+    if wrong >= OUT_OF_FORM and (s.failing("style") or 0) >= 0.3:
+        yield f"{percent(wrong)} of the answers are out of form, and preferences teach no form"
     yield from _share_of(s, "are of style", "style")
     if (behaviour(s) or 0) >= 0.3:
         yield "behaviour comes first"
@@ -73,14 +89,18 @@ def _not_rft(s: Situation) -> Iterator[str]:
         yield f"{share} of the samples pass, so there is nothing to reinforce"
     if s.pass_rate is not None and s.pass_rate > 0.95:
         yield f"{percent(s.pass_rate)} of the samples pass already"
-    if s.grader == "judge" and not trusted(s):
+    if s.grader_sound is False:
+        yield "the grader took wrong answers for right ones when it was tried"
+    elif s.grader == "judge" and not trusted(s):
         agrees = "nobody has compared it with experts"
         if s.judge_agreement is not None:
             agrees = f"it agrees with experts by {s.judge_agreement:.2g} where 0.6 are needed"
         yield f"the judge is not to be trusted yet: {agrees}"
     if s.grader == "people":
         yield "people grade, and training needs a program or a judge"
-    if s.reasoning_model is not True:
+    if s.grader_trainable is False and s.reasoning_model is not False:
+        yield "this model cannot be trained with a grader where you may train"
+    elif takes_a_grader(s) is not True:
         known = s.reasoning_model is False
         yield "this is no reasoning model" if known else "only reasoning models can be trained that way"
     yield from _share_of(s, "are of reasoning", "reasoning")

@@ -23,6 +23,7 @@ from workbench.decide.situation import (
     met,
     short,
     situation,
+    takes_a_grader,
     taste,
     trusted,
 )
@@ -44,6 +45,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "grader": "who says what is right",
         "agreement": "the agreement of two people on what is right (kappa)",
         "judge_agreement": "the agreement of the judge with experts",
+        "grader_sound": "whether the grader knew right answers from wrong ones",
         "prompt_iterations": "the number of prompts that were tried",
         "shots_gain": "the gain of the last doubling of examples in the prompt",
         "more_shots_fit": "whether more examples fit into the prompt",
@@ -53,12 +55,17 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "retrieval_in_place": "whether documents are retrieved already",
         "trainable": "whether the model can be fine-tuned",
         "reasoning_model": "whether it is a reasoning model",
+        "grader_trainable": "whether it can be trained with a grader",
         "teacher_score": "the score of a larger model",
         "pass_rate": "the share of samples that pass",
         "mixed_share": "the share of questions with both passing and failing samples",
         "months_of_service": "the months that a tuned model is served",
         "payback_months": "the months until training is paid back",
         "break_even_requests": "the requests a month from which training pays",
+        "forgotten": "the loss of the last tuned model on general probes",
+        "preferred_gain": "the gain of the last preference training in what it was for",
+        "preference_cost": "the loss of the last preference training at the task",
+        "graded_gain": "the gain of the last training with a grader",
         "demonstrations": "the number of examples with the right answer",
         "pairs": "the number of pairs of a better and a worse answer",
         "prompts": "the number of prompts for a grader",
@@ -86,6 +93,7 @@ _FAILS: Mapping[Failure, str] = MappingProxyType(
 
 _IN_PERCENT = {"target", "score", "gold_context_score", "teacher_score", "pass_rate"}
 _IN_PERCENT |= {"mixed_share", "contradictions"}
+_IN_POINTS = {"shots_gain", "forgotten", "preferred_gain", "preference_cost", "graded_gain"}
 
 
 def percent(share: float) -> str:
@@ -134,7 +142,7 @@ def worded(name: str, value: Value) -> str:
         return value
     if isinf(value):
         return ENDLESS[name]
-    if name == "shots_gain":
+    if name in _IN_POINTS:
         return counted(round(100 * value, 1), "point")
     if name in _IN_PERCENT:
         return percent(value)
@@ -361,6 +369,26 @@ def why_tune(s: Situation) -> str:
     return f"{standing(s)}{f'{kinds}{can}' if kinds else ''}{have}"
 
 
+def why_no_start(s: Situation) -> str:
+    """Why a training with a grader finds nothing to learn from."""
+    if s.pass_rate is not None and s.pass_rate < 0.05:
+        share = percent(s.pass_rate) if s.pass_rate else "none"
+        return f"{share} of the samples pass, and where none is right there is nothing to reinforce"
+    return f"only {percent(s.mixed_share or 0)} of the questions have both right and wrong samples"
+
+
+def preferences_so_far(s: Situation) -> str:
+    """What the last training on preferences brought, and what it took."""
+    parts = []
+    if s.preferred_gain is not None:
+        verb = "took" if s.preferred_gain < 0 else "added"
+        parts.append(f"{verb} {points(s.preferred_gain)} in what it was for")
+    if s.preference_cost is not None:
+        verb = "took" if s.preference_cost >= 0 else "added"
+        parts.append(f"{verb} {points(s.preference_cost)} of the task's score")
+    return f"the last training on preferences {joined(parts)}"
+
+
 def paid_back(s: Situation) -> str:
     """``training is paid back after 2 months of the 24 that the model is served``; empty where it is not."""
     if s.payback_months is None or s.payback_months == inf:
@@ -412,7 +440,7 @@ def _nearest_list(s: Situation) -> str:
     asked = ["demonstrations"]
     if short(s) and taste(s):
         asked.append("pairs")
-    graded = trusted(s) and s.reasoning_model is not False
+    graded = trusted(s) and takes_a_grader(s) is not False
     if short(s) and at_least(s.failing("reasoning"), 0.5) and graded:
         asked.append("prompts")
     filled = {name: (getattr(s, name) or 0) / NEEDED[name][0] for name in asked}
@@ -447,7 +475,7 @@ def collect(s: Situation) -> str:
 _FUNCTIONS: tuple[Callable[[Situation], str], ...] = (another_model, better_prompt, cheaper, collect)
 _FUNCTIONS += (examples, fails, gold, questions, repair, retrieve)
 _FUNCTIONS += (same_test, score_interval, standing, test_more, why_collect, why_life, why_no_evaluation)
-_FUNCTIONS += (why_not_paid, why_prompt, why_repair, why_tune)
+_FUNCTIONS += (preferences_so_far, why_no_start, why_not_paid, why_prompt, why_repair, why_tune)
 PHRASES: Mapping[str, Callable[[Situation], str]] = MappingProxyType(
     {each.__name__: each for each in _FUNCTIONS}
     | {

@@ -1,6 +1,6 @@
 """Probes for forgetting: questions whose answers can be checked, on what any assistant should still do.
 
-The set in ``data/probes`` has five categories of 24: format, instructions, general knowledge, refusing harm
+The set in ``data/probes`` has five categories of 80: format, instructions, general knowledge, refusing harm
 (and nothing else), and neighbouring tasks. Your own table has the columns ``category``, ``question`` and
 ``check``. Base and tuned model are compared by category, and the question is whether the tuned one is not
 worse by more than a margin (non-inferiority).
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from workbench.dataset.check.texts import REFUSAL_PATTERN
 from workbench.dataset.dataset import Dataset, Example, Message
 from workbench.dataset.read import read
-from workbench.decide.power import POWER
+from workbench.decide.power import DISCORDANT, POWER
 from workbench.display import Shown, Table
 from workbench.errors import DataError
 from workbench.evaluation.compare import MINIMUM, Comparison, both_scores, compare, points
@@ -131,8 +131,12 @@ def noninferior(base: Evaluation, tuned: Evaluation, *, margin: float = MINIMUM)
 # Tuning on one task can cost others: following instructions, and declining what does harm, which even
 # harmless training data weakens (Qi et al. 2023, arXiv 2310.03693).
 
-MARGIN = 0.05
-"""The loss on probes that is acceptable unless said otherwise; ours, as small as 120 of them can tell."""
+MARGIN = 0.08
+"""The loss on probes that is acceptable unless said otherwise; ours, as small as 400 of them can tell.
+
+They show it in 80 of 100 cases for a model that lost up to 2.4 points while one answer in five changed;
+5 points would take 1,800 probes then, and 120 probes show 10 points at best (``margin_shown``).
+"""
 SHOWN = 10
 
 
@@ -167,6 +171,18 @@ class Forgetting(Shown):
         as_whole: dict[str, JSON] = {"outcome": self.outcome, "verdict": self.verdict}
         return {**self.whole.facts, **as_whole, "categories": by_category}
 
+    @property
+    def numbers(self) -> dict[str, JSON]:
+        """How many probes there were, and how many each model had right, for the record."""
+        found = self.whole.comparison
+        numbers = {"items": found.items, "base": found.base.correct, "tuned": found.tuned.correct}
+        by_category: dict[str, JSON] = {
+            name: [each.comparison.base.correct, each.comparison.tuned.correct]
+            for name, each in self.categories.items()
+        }
+        outcome: dict[str, JSON] = {"outcome": self.outcome, "margin": self.whole.margin}
+        return {**numbers, **outcome, "categories": by_category}
+
     def __repr__(self) -> str:
         """The verdict, then each category."""
         lines = [f"{name}: {found.verdict}" for name, found in self.categories.items()]
@@ -195,6 +211,16 @@ class Forgetting(Shown):
         ]
         caption = f"{min(SHOWN, len(lost))} of {len(lost)} probes that were lost"
         yield caption, ("probes", "question", "base answer", "tuned answer"), lost[:SHOWN]
+
+
+def margin_shown(probes: int, *, lost: float = 0.0, discordant: float = DISCORDANT) -> float:
+    """The smallest margin that so many probes show, a share, for a model that truly ``lost`` this share.
+
+    In 80 of 100 cases, when the share ``discordant`` of the answers turns from right to wrong or back:
+    lost + (1.645 + 0.842) sqrt(discordant / probes), as in ``NonInferiority.more_items``.
+    """
+    z = quantile(_ONE_SIDED) + NormalDist().inv_cdf(POWER)
+    return lost + z * math.sqrt(discordant / probes)
 
 
 def forgotten(base: Evaluation, tuned: Evaluation, *, margin: float = MARGIN) -> Forgetting:

@@ -5,14 +5,16 @@ best. Retrieval is BM25, over solved examples or over passages of documents.
 """
 
 import random
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from workbench.dataset import json_text, tables
-from workbench.dataset.dataset import JSON, Dataset, Example, counted
+from workbench.dataset.dataset import JSON, OUTPUTS, TOOLS, Dataset, Example, counted
 from workbench.dataset.json_text import content, decoded
 from workbench.display import table
 from workbench.errors import DataError
@@ -328,6 +330,70 @@ def nearest(dataset: Dataset, k: int, *, test: Dataset | None = None) -> Nearest
             f"{dataset.name} has no example to show: none with an answer whose question is not tested."
         )
     return Nearest(free, k)
+
+
+def answered_by(dataset: Dataset, column: str | None) -> Dataset:
+    """The same questions with another column of the source as the answer; ``None`` leaves the answer.
+
+    For a task whose reinforcement is about one part of the answer, such as a label.
+    """
+    if column is None:
+        return dataset
+    values = dataset.column(column)
+    for example, value in zip(dataset, values, strict=True):
+        if not is_text(value):
+            raise DataError(f"{example.origin}: {column} is {value!r}; it should be the answer as a text.")
+    answered = tuple(
+        replace(example, messages=(*example.prompt, {"role": "assistant", "content": str(value).strip()}))
+        for example, value in zip(dataset, values, strict=True)
+    )
+    return replace(dataset, examples=answered)
+
+
+_LINE = ("messages", *TOOLS, *OUTPUTS)  # what a line of a training file holds beside reference fields
+
+
+def with_references(
+    dataset: Dataset, prompt: Prompt = AS_TRAINED, *, fields: Sequence[str] | None = None
+) -> Dataset:
+    """Prompts for reinforcement: what the model is asked, and beside it the fields that a grader reads.
+
+    Solved examples become the prompt that ``prompt`` writes around their question, and the fields
+    ``question``, ``answer`` and every other column of the source that a template can name. All of them are
+    uploaded; ``fields`` names the few that are needed, and a row that lacks one of these is a ``DataError``.
+    An example that the prompt shows is no prompt itself.
+    """
+    shown = {shot.origin for shot in prompt.shots}
+    rows = tuple(_prompt_of(e, prompt, fields) for e in dataset if e.origin not in shown)
+    if not rows:
+        raise DataError(f"{dataset.name} has no prompt but those that are shown as examples; show fewer.")
+    left = len(dataset) - len(rows)
+    notes = [f"{counted(left, 'example')} left out, as every prompt shows them"] if left else []
+    unnamed = {key for e in dataset for key in e.metadata if fields is None and not _nameable(key)}
+    notes += [f"the column {key!r} is left out, as no template can name it" for key in sorted(unnamed)]
+    return Dataset(f"{dataset.name} (prompts)", rows, (*dataset.notes, *notes))
+
+
+def _prompt_of(example: Example, prompt: Prompt, fields: Sequence[str] | None) -> Example:
+    kept = {key: value for key, value in example.more.items() if key in TOOLS}
+    columns = {**example.metadata, **{k: v for k, v in example.more.items() if k not in _LINE}}
+    if example.method == "sft":
+        columns |= {"question": example.question, "answer": example.answer.strip()}
+    filled = {key: value for key, value in columns.items() if value not in (None, "")}
+    for name in fields or ():
+        if name not in filled:
+            raise DataError(
+                f"{example.origin} has no {name!r} for the grader to read; it has {', '.join(filled)[:300]}. "
+                "Fill it in, or leave the row out."
+            )
+    names = [name for name in filled if _nameable(name)] if fields is None else fields
+    asked: tuple[Mapping[str, Any], ...] = tuple(prompt.messages(example))
+    return Example(asked, example.origin, {**kept, **{n: filled[n] for n in names}}, example.metadata)
+
+
+def _nameable(column: str) -> bool:
+    """Whether a template can name it: ``{{item.column}}``."""
+    return re.fullmatch(r"\w+", column) is not None
 
 
 def gold_context(prompt: Prompt, column: str) -> Prompt:

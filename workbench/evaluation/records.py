@@ -6,20 +6,33 @@ A file apart because only notebooks call it: nothing else writes into a project 
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workbench.catalog.models import base_name
+from workbench.catalog.providers import provider_of
 from workbench.decide.situation import Value, situation
-from workbench.errors import DataError
+from workbench.display import Facts
+from workbench.errors import DataError, SetupError
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.failures import Failures, Labels
 from workbench.evaluation.graders.grader_types import needs
+from workbench.evaluation.model_comparison import Candidate
 from workbench.evaluation.prompt_comparison import PromptComparison
+from workbench.evaluation.prompts import AS_TRAINED, Prompt
 from workbench.evaluation.ratings import Ratings
-from workbench.project import JSON, Entry, Project
+from workbench.project import JSON, STARTED_BY, SUPERVISED, Entry, Project
 
 if TYPE_CHECKING:
+    from openai import OpenAI
+
     from workbench.evaluation.compare import Comparison
+    from workbench.evaluation.grader_trial import GraderQuality
+    from workbench.evaluation.model_comparison import ModelComparison
+    from workbench.evaluation.pass_rates import PassRates
+    from workbench.evaluation.probes import Forgetting
     from workbench.evaluation.release_check import ReleaseCheck
+    from workbench.evaluation.reward_hacking import HackingSigns
 
 # The measurements of the baseline that "should we fine-tune?" is decided by.
 #
@@ -136,8 +149,136 @@ def comparisons_made(project: Project, tuned_model: str) -> int:
 
     The best of many scores too high, so a comparison is corrected for all of them.
     """
-    judged = {str(entry.facts["tuned_model"]) for entry in project.entries("comparison")}
+    kinds = ("comparison", "preference", "reinforcement")
+    judged = {str(entry.facts["tuned_model"]) for kind in kinds for entry in project.entries(kind)}
     return len(judged | {tuned_model})
+
+
+@dataclass(frozen=True, repr=False)
+class TrainedModel(Facts):
+    """A model that a job of this project has trained, as the record and the service have it."""
+
+    caption = "The model to go on from"
+    model: str
+    base: str
+    """What it was trained from."""
+    job_id: str
+    judged: str
+    """What 06_evaluate found of it."""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The model, where it comes from, and whether it is any good."""
+        return {
+            "model": self.model,
+            "trained from": self.base,
+            "by job": self.job_id,
+            "06_evaluate says": self.judged,
+        }
+
+
+def trained_model(client: "OpenAI", project: Project, method: str = SUPERVISED) -> TrainedModel:
+    """The model of the project's newest job by this method, to go on from.
+
+    Raises ``SetupError`` where there is no such job, where it has not succeeded, and where the service knows
+    the job or its model no more.
+    """
+    import openai
+
+    job_id, notebook = str(project.need_job(method).facts["job_id"]), STARTED_BY[method]
+    service = provider_of(client).name
+    try:
+        job = client.fine_tuning.jobs.retrieve(job_id)
+    except openai.NotFoundError:
+        raise SetupError(
+            f"{service} knows no job {job_id}, which {notebook} started for project {project.name}: it was "
+            f"deleted there, or it ran at another service. Run {notebook} again, here."
+        ) from None
+    if job.status != "succeeded" or job.fine_tuned_model is None:
+        way_out = f"run {notebook} again" if job.finished_at or job.error else f"wait for it in {notebook}"
+        raise SetupError(f"Job {job_id} is {job.status}, so there is no model to go on from; {way_out}.")
+    model = job.fine_tuned_model
+    try:
+        client.models.retrieve(model)
+    except openai.NotFoundError:
+        raise SetupError(
+            f"The model {model}, which {notebook} trained for project {project.name}, is not at {service} "
+            f"any more. Train it again: run {notebook} with another SEED, as the same job would be found "
+            "again and not repeated."
+        ) from None
+    verdicts = [
+        str(entry.facts["verdict"])
+        for entry in project.entries("comparison")
+        if entry.facts.get("tuned_model") == model
+    ]
+    judged = verdicts[-1] if verdicts else "not judged yet; run 06_evaluate to know whether it is better"
+    return TrainedModel(model, job.model, job_id, judged)
+
+
+def models_beside(project: Project, before: TrainedModel, after: str) -> dict[str, Candidate]:
+    """The three to compare: base, the model gone on from, and the one that came of it.
+
+    The base model is asked with the best prompt of 01_baseline, with the short one where none was measured.
+    """
+    base, baseline = Candidate(before.base, Prompt("short")), project.latest("baseline")
+    if baseline is not None and baseline.facts.get("model") == before.base:
+        best = Evaluation.load(project.path / str(baseline.facts["best_evaluation"]))
+        base = Candidate(before.base, best.prompt)
+    short = Prompt("short")
+    return {"base": base, "SFT": Candidate(before.model, short), "SFT + DPO": Candidate(after, short)}
+
+
+def models_reinforced(started_from: str, tuned: str) -> dict[str, Candidate]:
+    """The models to compare after reinforcement: the base, the one its job started from, the one it made.
+
+    All are asked as the job asks, by prompts that carry their own instruction.
+    """
+    base, names = base_name(started_from), {"before": started_from, "after": tuned}
+    before = {"base": base, **names} if base != started_from else {"base": base, "after": tuned}
+    return {name: Candidate(model, AS_TRAINED) for name, model in before.items()}
+
+
+def record_preference(
+    project: Project, comparison: "ModelComparison", *, job_id: str, training_seconds: float, **more: JSON
+) -> Entry:
+    """Keep what a preference job reached and cost: the verdict, all scores, and every answer in files.
+
+    ``more``: where the pairs came from, and how many there were.
+    """
+    facts = _kept_models(project, comparison, job_id)
+    return project.record("preference", **facts, training_seconds=training_seconds, **more)
+
+
+def record_reinforcement(
+    project: Project,
+    comparison: "ModelComparison",
+    *,
+    job_id: str,
+    training_seconds: float,
+    rates: "PassRates",
+    quality: "GraderQuality",
+    signs: "HackingSigns",
+) -> Entry:
+    """Keep what a reinforcement job reached, with what was found before it started and after it ended."""
+    sampled = f"evaluations/{job_id}/sampled.jsonl"
+    project.save(sampled, rates.sampled.to_jsonl())
+    found = {"pass_rates": {**rates.facts, "evaluation": sampled}}
+    found |= {"grader_quality": quality.facts, "reward_hacking": signs.facts}
+    facts = _kept_models(project, comparison, job_id) | {name: _finite(each) for name, each in found.items()}
+    return project.record("reinforcement", **facts, training_seconds=training_seconds)
+
+
+def _kept_models(project: Project, comparison: "ModelComparison", job_id: str) -> dict[str, JSON]:
+    """Save every answer, and give the facts of the comparison with the places of the files."""
+    files: dict[str, JSON] = {}
+    for measure, evaluations in comparison.measured.items():
+        for place, (name, side) in enumerate(evaluations.items()):
+            file = f"evaluations/{job_id}/{measure}-{place}.jsonl".replace(" ", "_")
+            project.save(file, side.to_jsonl())
+            files[f"{measure}, {name}"] = file
+    facts = {name: _finite(value) for name, value in comparison.facts.items()}
+    tuned = comparison.measured[comparison.aim][comparison.models[-1]].model
+    return {**facts, "tuned_model": tuned, "job_id": job_id, "evaluations": files}
 
 
 def record_comparison(
@@ -147,8 +288,12 @@ def record_comparison(
     job_id: str,
     training_seconds: float,
     release: "ReleaseCheck | None" = None,
+    forgetting: "Forgetting | None" = None,
 ) -> Entry:
-    """Keep both evaluations, those of each job in files of their own, the verdict and the release check's."""
+    """Keep both evaluations, those of each job in files of their own, and the verdicts.
+
+    Of ``forgetting`` stay the numbers: how many probes there were, and how many each model had right.
+    """
     facts = comparison.facts
     for name, side in (("base", comparison.base), ("tuned", comparison.tuned)):
         file = f"evaluations/{job_id}/{name}.jsonl"
@@ -157,6 +302,7 @@ def record_comparison(
         measured: dict[str, JSON] = {"prompt": side.prompt.name, "low": low, "high": high, "evaluation": file}
         facts |= {f"{name}_{what}": value for what, value in measured.items()}
     facts |= {} if release is None else {"gate": release.facts}
+    facts |= {} if forgetting is None else {"forgetting": forgetting.numbers}
     grader = str(comparison.base.grader["name"])
     return project.record(
         "comparison",

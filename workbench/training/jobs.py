@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import openai
 
@@ -25,6 +25,7 @@ from workbench.dataset.repair.repair import Repair
 from workbench.errors import DataError
 from workbench.project import JSON, Entry, Project
 from workbench.settings import home
+from workbench.training.lineage import is_tuned, lineage
 from workbench.training.spec import METADATA_KEY, JobSpec, file_name
 
 if TYPE_CHECKING:
@@ -45,12 +46,18 @@ def keep_data(
     source: str | Path,
     report: Report,
     repairs: Sequence[Repair] = (),
+    kind: Literal["dataset", "pairs", "prompts"] = "dataset",
+    rehearsal: Mapping[str, JSON] | None = None,
 ) -> Entry:
     """Save the two files and every change behind them, and write down which bytes they are.
 
+    ``rehearsal`` says how much of the training file is rehearsal, as its ``facts`` do; the record adds
+    which lines. ``report`` is about the task's own examples.
+
     They lie in a folder of their own, named by their content, so that what a later run is trained on never
     takes the place of what an earlier one was. The changes hold what was replaced, personal data too;
-    they stay in the project's folder.
+    they stay in the project's folder. ``kind`` is what the record calls the data: those of 04_launch, or
+    the pairs or prompts of a further method, which must not take their place.
     """
     both = hashlib.sha256(f"{training.sha256} {validation.sha256}".encode()).hexdigest()
     folder = f"data/{both[:12]}"
@@ -61,9 +68,12 @@ def keep_data(
         facts |= {f"{role}_file": file, f"{role}_sha256": dataset.sha256, f"{role}_examples": len(dataset)}
     for number, repair in enumerate(repairs, 1):
         project.save(f"{folder}/repair-{number}.jsonl", changes_to_jsonl(repair.changes))
+    if rehearsal and rehearsal.get("rows"):
+        lines = [number for number, row in enumerate(training, 1) if "rehearsal" in row.metadata]
+        facts["rehearsal"] = {**rehearsal, "lines": lines}
     made = [repair.record for repair in repairs]
     evidence = data_evidence(report)
-    return project.record("dataset", **facts, repairs=made, problems=report.counts, evidence=evidence)
+    return project.record(kind, **facts, repairs=made, problems=report.counts, evidence=evidence)
 
 
 def data_evidence(report: Report) -> Mapping[str, JSON]:
@@ -214,8 +224,16 @@ def start_or_find(client: "OpenAI", spec: JobSpec, *, project: "Project | None" 
         new = {"job_id": job.id, "content": spec.content}
         if project and not any(new.items() <= entry.facts.items() for entry in project.entries("job")):
             endpoint = client.base_url.netloc.decode()
-            project.record("job", **new, endpoint=endpoint, **spec.facts(service.name))
+            more = spec.facts(service.name) | _ancestors(client, spec, project)
+            project.record("job", **new, endpoint=endpoint, **more)
     return job
+
+
+def _ancestors(client: "OpenAI", spec: JobSpec, project: Project) -> Mapping[str, JSON]:
+    """How the model that the job starts from was made, to be on record whatever the service forgets."""
+    if not is_tuned(spec.model):
+        return {}
+    return {"ancestors": [step.facts for step in lineage(project, client, model=spec.model).steps]}
 
 
 def known_job(client: "OpenAI", spec: JobSpec, *, project: "Project | None" = None) -> "FineTuningJob | None":

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from workbench import catalog
 from workbench.catalog.limits import Limits, in_words
+from workbench.catalog.methods import METHODS
+from workbench.catalog.models import Model, base_name
 from workbench.catalog.providers import Provider, provider_of
 from workbench.dataset.check.counts import Counts, no_validation, sizes
 from workbench.dataset.check.methods import grader_findings, response_format_findings
@@ -26,6 +29,7 @@ from workbench.evaluation.graders.grades import BadGraderError, Grader
 from workbench.project import JSON
 from workbench.training.cost import CostCap, Estimate, Rates, cost_findings, token_findings
 from workbench.training.jobs import known_job, start_or_find, uploaded
+from workbench.training.lineage import is_tuned, lineage
 from workbench.training.spec import (
     ExplainedHyperparameter,
     JobSpec,
@@ -99,6 +103,46 @@ def hyperparameter_findings(spec: JobSpec, service: Provider) -> Iterator[Findin
     yield from _suffix(spec.suffix, limits)
     yield from _response_format(spec)
     yield from _grader(spec, service)
+
+
+def start_findings(spec: JobSpec, service: Provider) -> Iterator[Finding]:
+    """May a job by this method start from a tuned model here?"""
+    if not is_tuned(spec.model) or not service.azure:
+        return
+    name = spec.trained_by.short.upper()
+    try:
+        base: Model | None = catalog.model(spec.model)
+    except SetupError:
+        base = None
+    if base is not None and base.open_weights:
+        said = f"({METHODS['supervised'].from_tuned})"
+        message = f"{service.name} trains only OpenAI's own tuned models further, not {base.name}'s {said}"
+        yield Finding("error", "continued", "model", message, f"start from {base_name(spec.model)} itself")
+    elif spec.trained_by.from_tuned is None:
+        message = f"no page of {service.name}'s says that {name} may start from a tuned model"
+        yield Finding("warning", "continued", "model", message, "try; a refusal costs nothing")
+    else:
+        message = f"{name} may start from a tuned model ({spec.trained_by.from_tuned})"
+        yield Finding("info", "continued", "model", message, "it is priced and dated as its base model")
+
+
+def lineage_findings(
+    client: "OpenAI", spec: JobSpec, project: "Project | None", *, continue_anyway: bool
+) -> Iterator[Finding]:
+    """How was the tuned model made that the job starts from, and does the record speak against it?"""
+    if project is None or not is_tuned(spec.model):
+        return
+    line = lineage(project, client, model=spec.model)
+    start = line.steps[-1]
+    yield Finding("info", "lineage", "model", f"it goes on from {line.path}", "draw it: 05_loss_curves does")
+    for sentence in line.missing:
+        fix = "evaluate it before you train it further"
+        yield Finding("warning", "lineage", "model", sentence.removesuffix("."), fix)
+    for each in start.drawbacks:
+        level = "error" if each.grave and not continue_anyway else "warning"
+        fix = f"start from {start.started_from} or an earlier checkpoint"
+        fix += ", or say continue_anyway=True (CONTINUE_ANYWAY in the notebook)" if level == "error" else ""
+        yield Finding(level, "got_worse", "model", f"{start.model} {each.why}", fix)
 
 
 def queue_findings(
@@ -315,6 +359,7 @@ def preflight(
     hours: float | None = None,
     region: str | None = None,
     existing_customer: bool | None = None,
+    continue_anyway: bool = False,
     on: datetime.date | None = None,
 ) -> Preflight:
     """What would happen if I started this job? Asks the service for its models, jobs and files only.
@@ -322,7 +367,9 @@ def preflight(
     ``cost_cap``: US dollars that it may likely cost. ``price``: yours, per million tokens or per hour,
     in place of the catalogue's; ``hours``: how long a reinforcement job will train. ``region``: where an
     Azure resource is. ``existing_customer``: whether your subscription deployed this version before it was
-    closed to new customers; ``None``: not known. ``on``: the day to judge by, today by default.
+    closed to new customers; ``None``: not known. ``continue_anyway``: train a tuned model further although
+    the project's record says that it got worse or learnt nothing. ``on``: the day to judge by, today by
+    default.
     """
     service = provider_of(client)
     today = on or datetime.date.today()
@@ -337,6 +384,8 @@ def preflight(
         *model_findings(
             spec, service, listed=listed, region=region, existing_customer=existing_customer, on=today
         ),
+        *start_findings(spec, service),
+        *lineage_findings(client, spec, project, continue_anyway=continue_anyway),
         *data_findings(spec, service),
         *hyperparameter_findings(spec, service),
         *queue_findings(spec, service, jobs, files),

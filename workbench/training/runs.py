@@ -21,6 +21,7 @@ from workbench.project import JSON, Entry
 from workbench.training.cost import billed
 from workbench.training.curve import located
 from workbench.training.follow import follow, job_result
+from workbench.training.lineage import Score, numbers, score_of
 from workbench.training.spec import settings_of
 
 if TYPE_CHECKING:
@@ -40,26 +41,6 @@ NOTHING: Mapping[str, JSON] = MappingProxyType({})
 
 _HASH = 12  # digits of a SHA-256, as in the names of uploaded files
 _COUNTS = ("training_examples", "validation_examples", "source")
-
-
-@dataclass(frozen=True)
-class Score:
-    """How a run's model did in a test: a share from 0 to 1 with its 95 % interval."""
-
-    model: str
-    score: float
-    low: float
-    high: float
-    items: int
-    grader: str
-    difference: float
-    """To the base model on the same items, from -1 to 1."""
-    outcome: str
-    """To the base model: ``better``, ``worse``, ``inconclusive`` …, as the comparison found."""
-
-    def __str__(self) -> str:
-        """``84 % (78–89)``."""
-        return f"{100 * self.score:.0f} % ({100 * self.low:.0f}–{100 * self.high:.0f})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +81,7 @@ def _recorded_run(
     configuration = settings_of(job.facts)
     if isinstance(grader := configuration.get("grader"), Mapping):
         configuration["grader"] = grader.get("name", grader.get("type"))
-    scores = [_score(entry.facts) for entry in later if entry.kind == "comparison"]
+    scores = [score_of(entry.facts) for entry in later if entry.kind == "comparison"]
     return RecordedRun(
         number,
         str(job.facts["job_id"]),
@@ -108,7 +89,7 @@ def _recorded_run(
         configuration,
         _data(job.facts, dataset),
         training_seconds=float(seconds) if isinstance(seconds, int | float) else None,
-        final=_numbers(final) if isinstance(final, Mapping) else {},
+        final=numbers(final) if isinstance(final, Mapping) else {},
         scores=tuple({score.model: score for score in scores}.values()),
         training_file=training_file,
     )
@@ -121,26 +102,10 @@ def _data(facts: Mapping[str, JSON], dataset: Mapping[str, JSON]) -> Mapping[str
         if (sha256 := facts.get(f"{role}_sha256"))
     }
     counts = {name.replace("_", " "): dataset[name] for name in _COUNTS if name in dataset}
+    if isinstance(rehearsal := dataset.get("rehearsal"), Mapping):
+        counts["rehearsal"] = rehearsal.get("share")
     repairs = dataset.get("repairs")
     return {**hashes, **counts, **({"repairs": len(repairs)} if isinstance(repairs, Sequence) else {})}
-
-
-def _score(facts: Mapping[str, JSON]) -> Score:
-    number = _numbers(facts)
-    return Score(
-        str(facts["tuned_model"]),
-        number["tuned_score"],
-        number["tuned_low"],
-        number["tuned_high"],
-        int(number["items"]),
-        str(facts["grader"]),
-        number["difference"],
-        str(facts["outcome"]),
-    )
-
-
-def _numbers(facts: Mapping[str, JSON]) -> dict[str, float]:
-    return {name: float(value) for name, value in facts.items() if isinstance(value, int | float)}
 
 
 @dataclass(frozen=True, repr=False)
@@ -291,7 +256,8 @@ def runs(project: "Project", client: "OpenAI | None" = None) -> Runs:
     jobs: dict[str, Entry] = {}
     for entry in project.entries("job"):
         jobs.setdefault(str(entry.facts["job_id"]), entry)
-    datasets = {entry.facts.get("training_sha256"): entry.facts for entry in project.entries("dataset")}
+    kept = (*project.entries("dataset"), *project.entries("pairs"))
+    datasets = {entry.facts.get("training_sha256"): entry.facts for entry in kept}
     curves, comparisons = _by_job(project.entries("curve")), _by_job(project.entries("comparison"))
     found = []
     for number, (id, job) in enumerate(jobs.items(), start=1):

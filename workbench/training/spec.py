@@ -22,7 +22,7 @@ from workbench.dataset.check.row import Finding
 from workbench.dataset.dataset import counted
 from workbench.display import table
 from workbench.errors import SetupError
-from workbench.project import JSON, Project
+from workbench.project import JSON, SUPERVISED, Project
 
 if TYPE_CHECKING:
     from workbench.dataset.dataset import Dataset
@@ -113,7 +113,7 @@ class JobSpec:
     def facts(self, provider: str) -> dict[str, JSON]:
         """What the project's record keeps of it."""
         optional: dict[str, JSON] = {
-            "method": None if self.trained_by is self._by_shape else self.trained_by.name,
+            "method": None if self.trained_by.name == SUPERVISED else self.trained_by.name,
             "suffix": self.suffix,
             "training_type": self.training_type,
             "grader": self.grader or None,
@@ -124,6 +124,7 @@ class JobSpec:
             "provider": provider,
             "training_sha256": self.training.sha256,
             "validation_sha256": self.validation.sha256 if self.validation else None,
+            "training_examples": len(self.training),
             "hyperparameters": self.sent_hyperparameters,
             "seed": self.seed,
             **{name: value for name, value in optional.items() if value is not None},
@@ -167,6 +168,7 @@ def file_name(dataset: "Dataset", role: str) -> str:
 
 # Facts of a job on record that are not how it was trained: what it is called, where it is, and its data.
 _NOT_SETTINGS = ("job_id", "content", "endpoint", "training_sha256", "validation_sha256")
+_NOT_SETTINGS += ("training_examples", "ancestors")
 
 
 class ExplainedHyperparameter(NamedTuple):
@@ -201,8 +203,8 @@ def explained_hyperparameters(spec: JobSpec) -> tuple[ExplainedHyperparameter, .
 
 
 def changes(spec: JobSpec, provider: str, project: Project) -> tuple[SpecChange, ...] | None:
-    """What is new in this request, setting by setting; ``None`` where no run is on record."""
-    last = project.latest("job")
+    """What is new in this request, setting by setting; ``None`` where no run by its method is on record."""
+    last = project.latest_job(spec.trained_by.name)
     if last is None:
         return None
     sizes = _sizes(project, spec)
@@ -243,7 +245,7 @@ def _in_words(facts: Mapping[str, JSON], sizes: Mapping[str, int]) -> dict[str, 
 def _sizes(project: Project, spec: JobSpec) -> dict[str, int]:
     """How many examples the data on record and that of the request has, by its hash."""
     sizes = {data.sha256: len(data) for data in (spec.training, spec.validation) if data is not None}
-    for entry in project.entries("dataset"):
+    for entry in (*project.entries("dataset"), *project.entries("pairs")):
         for role in ("training", "validation"):
             sha256, size = entry.facts.get(f"{role}_sha256"), entry.facts.get(f"{role}_examples")
             if isinstance(sha256, str) and isinstance(size, int):

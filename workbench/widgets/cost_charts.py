@@ -1,4 +1,4 @@
-"""Charts of money: costs over the months with the end of each model, and quality against cost.
+"""Charts of what is paid for what: costs over the months, quality against cost, probes kept against the task.
 
 Ways and candidates differ in marker, dash and colour, and the legend names them; hollow candidates are
 dominated. Where nothing interactive can be shown, the same stands in a table and in words.
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from workbench.decide.payback import Option, Payback, over_time
 from workbench.display import Chart, table
 from workbench.evaluation.pareto import AXES, Candidate, Field
+from workbench.evaluation.rehearsal import MeasuredRun, measured_runs
+from workbench.project import Project
 from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
 from workbench.widgets.curve_figure import AXIS, laid_out
 from workbench.widgets.svg import GREY, MARKERS
@@ -215,3 +217,102 @@ def _is_logarithmic(field: Field) -> bool:
     """Whether prices differ so much that equal ratios should be equally far apart."""
     prices = [candidate.price(field.against) for candidate in field.placed]
     return bool(prices) and min(prices) > 0 and max(prices) > _WIDE * min(prices)
+
+
+# Share mixed in against probes and task: what rehearsal keeps, and what it costs.
+
+_FEW_SHARES = 2  # fewer show nothing
+
+
+@dataclass(frozen=True, repr=False)
+class RehearsalChart(_OfMoney):
+    """What each share of rehearsal kept and cost: a figure where that works, else a table, else words."""
+
+    runs: tuple[MeasuredRun, ...]
+
+    @property
+    def shares(self) -> list[float]:
+        """The different shares of the runs, rising."""
+        return sorted({run.share for run in self.runs})
+
+    @property
+    def verdict(self) -> str:
+        """What is drawn, or why nothing is."""
+        if not self.runs:
+            return "No run of this project was asked the probes yet; 06_evaluate does."
+        if len(self.shares) < _FEW_SHARES:
+            return (
+                f"All runs so far have a rehearsal of {self.shares[0]:g}. Run 03_build_data to 06_evaluate "
+                "with another REHEARSAL to see what it keeps and costs."
+            )
+        low, high = (self._mean(share) for share in (self.shares[0], self.shares[-1]))
+        return (
+            f"With a rehearsal of {self.shares[-1]:g} in place of {self.shares[0]:g} the tuned model answers "
+            f"{100 * high[0]:.1f} % of the probes right in place of {100 * low[0]:.1f} %, and "
+            f"{100 * high[1]:.1f} % of the task in place of {100 * low[1]:.1f} %."
+        )
+
+    @property
+    def figure(self) -> "go.Figure":
+        """The interactive figure; a run is a marker, the lines join the means of each share."""
+        import plotly.graph_objects as go
+
+        figure = go.Figure()
+        looks = (("probes right", BLUE, "solid", "circle"), ("task right", GREEN, "dash", "square"))
+        for place, (name, colour, dash, symbol) in enumerate(looks):
+            figure.add_scatter(
+                x=self.shares,
+                y=[self._mean(share)[place] for share in self.shares],
+                name=name,
+                mode="lines",
+                line={"color": colour, "dash": dash, "width": 2},
+            )
+            figure.add_scatter(
+                x=[run.share for run in self.runs],
+                y=[(run.probes, run.task)[place] for run in self.runs],
+                mode="markers",
+                marker={"symbol": symbol, "size": 9, "color": colour},
+                text=[f"run {run.number}, trained {run.seconds:.0f} s" for run in self.runs],
+                hovertemplate="%{text}<br>%{y:.1%}<extra></extra>",
+                showlegend=False,
+            )
+        if self.runs:
+            base = self.runs[-1].base
+            words = f"the base model's probes: {100 * base:.1f} %"
+            figure.add_hline(y=base, line={"color": GREY, "dash": "dot"}, annotation={"text": words})
+        figure.update_xaxes(title="rehearsal rows for each example of the task", rangemode="tozero", **AXIS)
+        figure.update_yaxes(title="right answers", tickformat=".0%", range=[0, 1.02], **AXIS)
+        figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.12})
+        return laid_out(figure, "What rehearsal keeps and costs", [self.verdict], height=400)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+        return super()._repr_mimebundle_() if len(self.shares) >= _FEW_SHARES else self.drawing()
+
+    def __repr__(self) -> str:
+        """The verdict."""
+        return self.verdict
+
+    def _repr_html_(self) -> str:
+        columns = ("run", "rehearsal", "probes right", "base model", "task right", "trained")
+        rows = [
+            (
+                run.number,
+                f"{run.share:g}",
+                f"{run.probes:.1%}",
+                f"{run.base:.1%}",
+                f"{run.task:.1%}",
+                f"{run.seconds:.0f} s",
+            )
+            for run in self.runs
+        ]
+        return table(self.verdict, columns, rows)
+
+    def _mean(self, share: float) -> tuple[float, float]:
+        """Of the runs with this share: the probes and the task, each as a share that is right."""
+        mine = [run for run in self.runs if run.share == share]
+        return sum(run.probes for run in mine) / len(mine), sum(run.task for run in mine) / len(mine)
+
+
+def rehearsal_chart(project: Project) -> RehearsalChart:
+    """Show me what the runs of a project kept of the base model, and what they learnt."""
+    return RehearsalChart(measured_runs(project))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from workbench.errors import DataError
 from workbench.training.curve import ALL_AXES, REWARD, along, positions
+from workbench.training.reward_rules import likelihood_displacement
 from workbench.widgets.svg import (
     GREY,
     MARKERS,
@@ -88,12 +89,21 @@ PANELS = (
         share=True,
     ),
     Panel(
-        "Rewards: how far the answers moved from the base model's",
+        "Rewards: how far the answers moved from the first model's",
         (
             Series("rewards/chosen", "preferred", BLUE, dense=True),
             Series("rewards/rejected", "not preferred", VERMILLION, dash="5 4", dense=True),
             Series("rewards/margins", "margin", GREEN, dash="2 4", dense=True),
             Series("full_valid_rewards/margins", "margin, validation", GREEN, marker="diamond"),
+        ),
+    ),
+    Panel(
+        "Log-probability of the answers, in nats",
+        (
+            Series("logps/chosen", "preferred", BLUE, dense=True),
+            Series("logps/rejected", "not preferred", VERMILLION, dash="5 4", dense=True),
+            Series("full_valid_logps/chosen", "preferred, validation", BLUE, marker="circle"),
+            Series("full_valid_logps/rejected", "not preferred, validation", VERMILLION, marker="square"),
         ),
     ),
     Panel(
@@ -263,6 +273,8 @@ class Picture:
     """The end of the axis; it begins at 0."""
     marks: tuple[float, ...] = ()
     """Where checkpoints are."""
+    alarm: str = ""
+    """What somebody should see at once; empty for nothing."""
 
     def is_logarithmic(self, panel: Panel, shown: "Sequence[SeriesLine]") -> bool:
         """Whether this panel's axis is; one without a value above 0 cannot be."""
@@ -287,7 +299,9 @@ def picture(curve: "Curve", title: str, look: Look) -> Picture:
     import numpy
 
     shown = [(panel, found) for panel in panels_of(curve) if (found := lines(curve, panel, look.axis))]
-    words = " ".join(curve.summary)
+    displaced = likelihood_displacement(curve)
+    alarm = f"Alarm: the preferred answers become less likely: {displaced.sentence}." if displaced else ""
+    words = " ".join(filter(None, (alarm, *curve.summary)))
     steps = checkpoints(curve) if look.checkpoints is None else look.checkpoints
     return Picture(
         heading=title or (f"{curve.steps:,} steps" if shown else words),
@@ -297,6 +311,7 @@ def picture(curve: "Curve", title: str, look: Look) -> Picture:
         scaling=look.scaling,
         end=max((float(line.x[-1]) for _, found in shown for line in found), default=0.0),
         marks=tuple(positions(curve, numpy.array(steps, dtype=float), look.axis).tolist()) if shown else (),
+        alarm=alarm,
     )
 
 
@@ -333,7 +348,13 @@ def drawn(shown: Picture) -> str:
     """Draw a picture, one panel below the other."""
     heading = textwrap.wrap(shown.heading, _LETTERS) or [""]
     parts = [text(0, 15 + _LINE * place, words, weight=600) for place, words in enumerate(heading)]
-    height = top = 8 + _LINE * len(heading)
+    alarm = textwrap.wrap(f"⚠ {shown.alarm}", _LETTERS) if shown.alarm else []
+    below = 15 + _LINE * len(heading)
+    parts += [
+        text(0, below + _LINE * place, words, weight=600, colour=VERMILLION)
+        for place, words in enumerate(alarm)
+    ]
+    height = top = 8 + _LINE * (len(heading) + len(alarm))
     if shown.panels:
         x = Scale(0.0, shown.end, _LEFT, _RIGHT)
         marks = [x.at(mark) for mark in shown.marks]

@@ -239,8 +239,8 @@ def plot(
 
 def plotted(curve: "Curve", title: str, look: Look) -> CurvePlot:
     """Plot one curve; it is found out now what there is to draw."""
-    words = "\n".join(part for part in (title, repr(curve)) if part)
-    return CurvePlot(picture(curve, title, look), words)
+    shown = picture(curve, title, look)
+    return CurvePlot(shown, "\n".join(filter(None, (title, shown.alarm, repr(curve)))))
 
 
 # A colour, a dash and a marker for each curve of several; more of them nobody could tell apart.

@@ -93,7 +93,7 @@ def page(
         *_prompts(base[0], tuned[0]),
         _taught(similar),
     ]
-    return f'<div class="wb-item">{"".join(parts)}</div>'
+    return f'<div class="wb-item mathjax_ignore">{"".join(parts)}</div>'
 
 
 def diffed(answer: str, reference: str) -> str:

@@ -111,11 +111,12 @@ def text(
     weight: int = 400,
     size: int = 12,
     tail: str = "",
+    colour: str = GREY,
 ) -> str:
     """Write words; ``anchor`` is where in them ``x`` lies: start, middle or end. ``tail`` is SVG already."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}" font-size="{size}" '
-        f'fill="{GREY}">{escape(printable(words))}{tail}</text>'
+        f'fill="{colour}">{escape(printable(words))}{tail}</text>'
     )
 
 

@@ -481,3 +481,19 @@ def test_an_example_in_memory_is_judged_as_its_line_in_the_file(tmp_path, messag
     only = ("format", "texts", "privacy")
     found, read = (check(data, method="sft", only=only).problems for data in (dataset, path))
     assert set(found) == set(read)
+
+
+def test_a_test_of_questions_and_answers_is_no_file_of_pairs_that_went_wrong():
+    def pair(n: int) -> Example:
+        more = {
+            "preferred_output": [{"role": "assistant", "content": f"{SENTENCES[n % 4]} Reply {n}, gladly."}],
+            "non_preferred_output": [{"role": "assistant", "content": f"Reply {n}."}],
+        }
+        return Example(({"role": "user", "content": QUESTIONS[n]},), f"pairs.csv:{n + 2}", more)
+
+    pairs = Dataset("pairs.csv", tuple(pair(n) for n in range(12)))
+    asked = data("Do you sell bread?", "Where is the old town?", QUESTIONS[0], name="test.jsonl")
+    errors = [(found.rule, found.origin) for found in check(pairs, test=asked, method="dpo").errors]
+    assert errors == [("overlap", "pairs.csv:2")]
+    wrong = Dataset("test.jsonl", (Example(({"role": "assistant", "content": "no"},), "test.jsonl:1"),))
+    assert "test.jsonl:1" in {found.origin for found in check(pairs, test=wrong, method="dpo").errors}

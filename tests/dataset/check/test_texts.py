@@ -244,6 +244,23 @@ def test_a_few_longer_answers_or_a_small_majority_are_chance():
     assert "length_bias" not in rules(*[longer] * 6)  # p = 1/64
 
 
+def test_answers_that_differ_in_a_few_letters_are_named_and_many_of_them_are_a_warning():
+    near = pair("the parcel will arrive on Monday at noon", "the parcel will arrive on Tuesday at noon")
+    far = pair("the parcel will arrive on Monday at noon", "no")
+    (alike,) = [each for each in found(near, *[far] * 9, method="dpo") if each[1] == "alike"]
+    assert alike == (
+        "info",
+        "alike",
+        "",
+        "the two answers differ in a few letters, as in 10 % of 10 pairs, so both may become less likely",
+        [0],
+    )
+    (alike,) = [each for each in found(*[near] * 2, *[far] * 8, method="dpo") if each[1] == "alike"]
+    assert (alike[0], alike[4]) == ("warning", [0, 1])
+    same, empty = pair("yes", "yes"), pair("", "yes")
+    assert "alike" not in {rule for _, rule, *_ in found(far, same, empty, method="dpo")}
+
+
 def test_unequal_classes_are_a_warning_with_their_shares():
     assert answers(*["yes"] * 110, *["no"] * 10) == [
         ("warning", "balance", "", "92 % of 120 answers are 'yes', 8 % are 'no' (2 classes)", [])

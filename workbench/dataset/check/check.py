@@ -107,9 +107,9 @@ def check(
         prompt=prompt_in_use(prompt) if prompt is not None else None,
     )
     with executor_for(list(sources.values()), executor) as where:
+        tasks = {role: _task_of(role, source, task) for role, source in sources.items()}
         seen = {
-            role: scan(source, Collectors(replace(task, role=role), phases), where)
-            for role, source in sources.items()
+            role: scan(source, Collectors(tasks[role], phases), where) for role, source in sources.items()
         }
     found = {role: Findings(KINDS) for role in sources}
     about_all = [*_about_all(task, phases, sources, guessed=method is None)]
@@ -131,6 +131,14 @@ def check(
     ordered = in_order(groups)
     asked = {group.finding.rule: rules.RULES[group.finding.rule].sentence for group in ordered}
     return Report(files, ordered, guessed, model, asked)
+
+
+def _task_of(role: str, source: Cuttable, task: CheckTask) -> CheckTask:
+    """What a file's rows are checked for: a test of questions and answers judges models of any method."""
+    if role in ("training", "validation") or task.method == "sft":
+        return replace(task, role=role)
+    answered = _method_of(source, None) == "sft"
+    return replace(task, role=role, method="sft" if answered else task.method)
 
 
 def _method_of(source: Cuttable, grader: Mapping[str, JSON] | None) -> str:

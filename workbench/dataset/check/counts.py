@@ -363,6 +363,62 @@ class LengthBias(Tally):
             yield breaks("length_bias", "", message), ()
 
 
+ALIKE, MANY_ALIKE = 0.9, 0.2
+"""The share of its characters that the longer answer has in common with the other at its two ends, from which
+on the two are alike; and the share of such pairs from which on that is a warning (both proposals of ours)."""
+
+
+class Alike(Tally):
+    """Pairs whose two answers differ in a word or two.
+
+    On those preference training lowers the likelihood of the preferred answer as well (Pal et al. 2024,
+    Smaug, arXiv 2402.13228; Razin et al. 2024, arXiv 2410.08847).
+    """
+
+    def __init__(self) -> None:
+        """None seen yet."""
+        self._pairs = 0
+        self._alike = array("q")
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Look at the next rows."""
+        for row in rows:
+            texts = [
+                "\n".join(turn.text for turn in row.turns if turn.part == part)
+                for part in ("answer", "rejected")
+            ]
+            self._pairs += 1
+            if len(set(texts)) == 2 and all(texts) and _same_ends(*texts) >= ALIKE * max(map(len, texts)):
+                self._alike.append(row.number)
+
+    def found(self, source: RowSource) -> Iterator[tuple[Finding, Sequence[int]]]:
+        """Those pairs, and whether they are many."""
+        if not self._alike:
+            return
+        message = (
+            f"the two answers differ in a few letters, as in {share(len(self._alike), self._pairs)} of "
+            f"{counted(self._pairs, 'pair')}, so both may become less likely"
+        )
+        level = "warning" if len(self._alike) >= MANY_ALIKE * self._pairs else "info"
+        fix = "take answers that differ in more, or watch the log-probability of the preferred ones"
+        yield Finding(level, "alike", "", message, fix), list(self._alike)
+
+
+def _same_ends(one: str, other: str) -> int:
+    """How many characters two different texts have in common at their beginning and end."""
+    start = _same_start(one, other)
+    return start + _same_start(one[start:][::-1], other[start:][::-1])
+
+
+def _same_start(one: str, other: str) -> int:
+    """How many characters they begin with alike; found by halves, as comparing whole texts is fast."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if one[:middle] == other[:middle] else (low, middle - 1)
+    return low
+
+
 # Mixed system messages: a model learns best under the one that it will be asked with.
 
 

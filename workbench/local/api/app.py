@@ -1,7 +1,7 @@
 """The service as a web application: who may come in, and which function answers each address.
 
 It speaks Azure OpenAI's dialect at Azure's addresses (v1, a project's v1, the dated API) and OpenAI's
-own at plain ``/v1/``; ``dialects`` has what differs. It keeps nothing in memory that matters and
+own at plain ``/v1/``; ``http`` has what differs. It keeps nothing in memory that matters and
 never loads torch.
 """
 

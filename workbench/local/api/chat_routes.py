@@ -17,7 +17,7 @@ from starlette.types import Scope
 
 from workbench.local.api import http
 from workbench.local.api.chat_request import CompletionRequest
-from workbench.local.api.dialects import show_error
+from workbench.local.api.http import show_error
 from workbench.local.api.model_routes import Served, Serving
 from workbench.local.chat_protocol import ChatRequest, Choice, Completion, Delta, Likelihood, Refusal
 from workbench.local.store.rows import JSON

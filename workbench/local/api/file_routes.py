@@ -20,7 +20,7 @@ from workbench.catalog.limits import Limits
 from workbench.dataset.json_text import require_utf_8
 from workbench.errors import DataError
 from workbench.local.api import http
-from workbench.local.api.dialects import created, show_results
+from workbench.local.api.http import created, show_results
 from workbench.local.chat_protocol import Refusal
 from workbench.local.store.database import is_disk_full
 from workbench.local.store.files import LostContentError

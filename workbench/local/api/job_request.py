@@ -18,8 +18,7 @@ from pydantic import model_validator as check_whole
 from workbench.catalog.limits import of_provider
 from workbench.catalog.methods import COMMON, METHODS, Hyperparameter, Method
 from workbench.evaluation.graders.grader_types import check_in_training
-from workbench.local.api.dialects import AUTO
-from workbench.local.api.http import Metadata, RequestShape
+from workbench.local.api.http import AUTO, Metadata, RequestShape
 from workbench.local.store.rows import JSON
 
 # The shapes are made of the table of methods, with its ranges. ``-1`` stands for "auto" until the job

@@ -10,7 +10,7 @@ from workbench.catalog.methods import METHODS
 from workbench.errors import DataError
 from workbench.evaluation.graders.grades import Grader
 from workbench.local.api import http
-from workbench.local.api.dialects import created, show_event, show_job
+from workbench.local.api.http import created, show_event, show_job
 from workbench.local.api.job_request import JobRequest, job_request
 from workbench.local.api.model_routes import find_model
 from workbench.local.chat_protocol import Refusal

@@ -6,8 +6,7 @@ from typing import NamedTuple
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from workbench.local.api.dialects import show_model
-from workbench.local.api.http import known
+from workbench.local.api.http import known, show_model
 from workbench.local.chat_protocol import Refusal
 from workbench.local.emulation import Emulation, Faults, seconds
 from workbench.local.models.bases import base_models, find_base
