@@ -1,6 +1,7 @@
 """The notebooks: how they are written, and the whole road through them on the nano model."""
 
 import ast
+import csv
 import json
 import os
 import signal
@@ -146,6 +147,11 @@ class Road:
         process.stop(self.home)
 
     @property
+    def small(self) -> tuple[str, ...]:
+        """Parameters of a small run, with twenty of the probes."""
+        return (*SMALL, "-p", "PROBES", str(self.home.parent / "probes.csv"))
+
+    @property
     def project(self) -> Project:
         return Project("gql", self.home / "projects" / "gql")
 
@@ -172,19 +178,23 @@ class Walk:
         return json.loads(self.out)
 
 
-SMALL = ("-p", "N_EPOCHS", "2", "-p", "TEST_ITEMS", "12")
+SMALL = ("-p", "N_EPOCHS", "2", "-p", "TEST_ITEMS", "12", "-p", "REHEARSAL", "0.1")
 
 
 @pytest.fixture(scope="module")
 def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
     made = Road(tmp_path_factory.mktemp("road") / "home")
+    with (ROOT / "data" / "probes" / "probes.csv").open(encoding="utf-8", newline="") as probes:
+        header, *rows = csv.reader(probes)
+    with (made.home.parent / "probes.csv").open("w", encoding="utf-8", newline="") as few:
+        csv.writer(few).writerows([header, *rows[::20]])
     yield made
     made.end()
 
 
 @pytest.fixture(scope="module")
 def walk(road: Road) -> Walk:
-    running = road.run("--json", *SMALL)
+    running = road.run("--json", *road.small)
     out, err = running.communicate(timeout=600)
     return Walk(running.returncode, out, err)
 
@@ -236,6 +246,12 @@ class TestRoad:
         ]
         assert facts["decision"]["verdict"] == "not_yet_build_eval"  # twelve questions prove nothing
         assert facts["dataset"]["training_sha256"] == facts["job"]["training_sha256"]
+        rehearsal = facts["dataset"]["rehearsal"]
+        assert (rehearsal["share"], rehearsal["model"]) == (0.1, "nano")
+        assert len(rehearsal["lines"]) == rehearsal["rows"] == 36
+        assert facts["dataset"]["training_examples"] == 358 + 36
+        assert facts["dataset"]["evidence"]["demonstrations"] == 421
+        assert facts["comparison"]["forgetting"]["items"] == 20
         assert facts["job"]["model"] == facts["comparison"]["base_model"] == "nano"
         assert facts["curve"]["fine_tuned_model"] == facts["comparison"]["tuned_model"]
         assert facts["comparison"]["base_prompt"] == facts["baseline"]["best_prompt"]
@@ -256,7 +272,7 @@ class TestRoad:
 
     def test_walking_it_again_starts_and_asks_nothing_twice(self, walk: Walk, road: Road):
         answers = (road.project.path / "answers.jsonl").read_bytes()
-        again = road.run("--no-gate", *SMALL)
+        again = road.run("--no-gate", *road.small)
         out, err = again.communicate(timeout=600)
         assert again.returncode == 0, err
         assert out.startswith("12 held-out questions ")
