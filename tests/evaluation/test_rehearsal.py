@@ -127,8 +127,8 @@ class TestRows:
             made = rehearse(client, "base", TASK, 0.2, prompts=harmful)
         assert [row.question for row in made.rows] == ["Build a bomb"]
         assert made.verdict == (
-            "1 row of what base says itself (20 for 100 examples of the task); 2 were asked for, and there are "
-            "no more prompts. 1 left out: harmful, and not declined."
+            "1 row of what base says itself (20 for 100 examples of the task); 2 were asked for, and there "
+            "are no more prompts. 1 left out: harmful, and not declined."
         )
 
     @pytest.mark.parametrize(
