@@ -576,6 +576,16 @@ def test_pass_rates_of_a_tuned_model_say_nothing_of_the_base():
     assert measured_in([BASELINE, Line("pass_rates", rates | {"model": "nano"})])["pass_rate"] == 0.6
 
 
+def test_what_was_found_of_another_base_model_does_not_count():
+    probed = {"items": 400, "base": 160, "tuned": 40}
+    record = [BASELINE, Line("comparison", {"base_model": "SmolLM2", "forgetting": probed})]
+    assert "forgotten" not in measured_in(record)
+    other = {"model": "SmolLM2", "evidence": {"score": 0.6, "eval_items": 120}}
+    assert measured_in([*record, Line("baseline", other)])["forgotten"] == 0.3
+    record = [BASELINE, Line("reinforcement", {"base_model": "nano.ft-1", "difference": 0.2})]
+    assert measured_in(record)["graded_gain"] == 0.2
+
+
 def test_the_data_of_all_methods_count_together_the_newest_of_each():
     sound = {"contradictions": 0.0, "leaks": 0, "format_errors": 0}
     record = [

@@ -216,6 +216,17 @@ def test_prompts_for_reinforcement_are_tried_by_their_field_answer():
     }
 
 
+def test_a_grader_that_reads_the_first_line_pays_for_no_list_of_all_answers():
+    first = (
+        "def grade(sample, item):\n    return float(sample['output_text'].split('\\n')[0] == item['team'])"
+    )
+    assert try_grader(python_grader("first line", first), TEAMS).tricked_by == ()
+    anywhere = (
+        "def grade(sample, item):\n    return float(item['team'] in sample['output_text'].split('\\n'))"
+    )
+    assert try_grader(python_grader("any line", anywhere), TEAMS).tricked_by == ("every reference there is",)
+
+
 def test_a_grader_that_ranks_like_a_second_one_is_fit():
     trial = try_grader(BY_TEAM, TEAMS)
     quality = trial.quality(graded_by(BY_TEAM, *RANKED), graded_by(OTHER, *[s**2 for s in RANKED]))
@@ -263,7 +274,7 @@ def quality_of(source: str, **limits: float) -> GraderQuality:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("def grade(sample, item):\n    return 1.0", "60 of 60 do not"),
+        ("def grade(sample, item):\n    return 1.0", "30 of 30 do not"),
         ("def grade(sample, item):\n    return 0.0", "let 0 % of the right answers pass"),
         ("def grade(sample, item):\n    return float('nan')", "times it gave none"),
         ("def grade(sample, item):\n    return 1 / 0", "ZeroDivisionError"),

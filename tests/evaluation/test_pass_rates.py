@@ -139,7 +139,7 @@ def test_three_percent_cannot_start_and_the_way_out_is_supervised_fine_tuning():
     rates = passing(*[0] * 30, *[1] * 10)
     assert rates.level == "cannot start"
     assert rates.verdict.startswith(
-        "Reinforcement cannot start: 3 % of 320 answers to 40 prompts pass (95 % interval "
+        "Reinforcement cannot start: 3.1 % of 320 answers to 40 prompts pass (95 % interval "
     )
     assert "Do supervised fine-tuning first (04_launch)" in rates.verdict
 
@@ -150,7 +150,7 @@ def test_ninety_seven_percent_leave_nothing_to_learn():
     assert rates.level != "cannot start"
     rates = passing(*[8] * 34, *[7] * 6)
     assert rates.level == "cannot start"
-    assert rates.verdict.startswith("There is nothing to learn by reinforcement: 98 % of 320 answers")
+    assert rates.verdict.startswith("There is nothing to learn by reinforcement: 98.1 % of 320 answers")
     assert "harder prompts, or a stricter grader" in rates.verdict
 
 
@@ -158,7 +158,7 @@ def test_half_of_the_answers_with_mixed_groups_is_good():
     rates = passing(3, 4, 5, 4)
     assert rates.level == "good"
     assert rates.verdict == (
-        "Reinforcement can start: 50 % of 32 answers to 4 prompts pass (95 % interval 38–62), and 100 % of "
+        "Reinforcement can start: 50 % of 32 answers to 4 prompts pass (95 % interval 15–85 %), and 100 % of "
         "groups of 8 are expected to hold answers of different worth."
     )
 
@@ -174,7 +174,7 @@ def test_prompts_that_always_or_never_pass_cannot_start_whatever_the_mean():
     rates = passing(*[8] * 10, *[0] * 10, 4)
     assert 0.4 < rates.reward < 0.6
     assert rates.level == "cannot start"
-    assert "only 5 % of groups of 8" in rates.verdict
+    assert "only 4.8 % of groups of 8" in rates.verdict
     assert (len(rates.always), len(rates.never)) == (10, 10)
 
 

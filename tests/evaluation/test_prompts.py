@@ -20,6 +20,7 @@ from workbench.evaluation.prompts import (
     prompt_from,
     read_documents,
     shots_from,
+    shots_of_each_answer,
     with_references,
 )
 
@@ -349,6 +350,20 @@ def test_a_missing_file_an_empty_folder_and_no_passages_are_told(tmp_path: Path)
 
 def test_documents_say_how_many_they_are():
     assert repr(Documents((Passage("By noon.", "a.md:1"),))) == "the 3 best of 1 passage"
+
+
+def test_shots_of_each_answer_show_every_label_before_any_twice():
+    rows = Dataset("teams", tuple(example(f"q{n}", "abc"[n % 3] if n < 9 else "d") for n in range(10)))
+    assert sorted(shot.answer for shot in shots_of_each_answer(rows, 4)) == ["a", "b", "c", "d"]
+    assert sorted(shot.answer for shot in shots_of_each_answer(rows, 6)) in (
+        [["a", "a", "b", "b", "c", "d"], ["a", "a", "b", "c", "c", "d"], ["a", "b", "b", "c", "c", "d"]]
+    )
+    assert "d" not in {shot.answer for shot in shots_of_each_answer(rows, 3)}  # the rarest comes last
+    assert shots_of_each_answer(rows, 4, seed=1) != shots_of_each_answer(rows, 4)
+    assert shots_of_each_answer(rows, 0) == ()
+    tested = Dataset("test", tuple(rows)[:9])
+    with pytest.raises(DataError, match="has 1 examples whose question is not in the test set"):
+        shots_of_each_answer(rows, 2, test=tested)
 
 
 # Prompts for reinforcement

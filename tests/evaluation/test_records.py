@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,23 +13,30 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from workbench.decide.situation import measured_in
 from workbench.errors import SetupError
 from workbench.evaluation.compare import compare
 from workbench.evaluation.evaluation import Evaluation, Item
+from workbench.evaluation.grader_trial import Check, GraderQuality
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.model_comparison import compare_models
+from workbench.evaluation.pass_rates import pass_rates
 from workbench.evaluation.prompt_comparison import compare_prompts
 from workbench.evaluation.prompts import Prompt
 from workbench.evaluation.records import (
     TrainedModel,
     comparisons_made,
     models_beside,
+    models_reinforced,
     record_baseline,
     record_comparison,
+    record_pass_rates,
     record_preference,
+    record_reinforcement,
     trained_model,
 )
 from workbench.evaluation.requests import Answer
+from workbench.evaluation.reward_hacking import hacking_signs
 from workbench.project import Project
 
 
@@ -184,4 +192,46 @@ def test_what_a_preference_cost_is_on_record_and_counts_as_a_comparison(project:
     kept = Evaluation.load(project.path / str(entry.facts["evaluations"]["task, SFT"]))
     assert [item.score for item in kept.items] == [1.0, 1.0]
     assert comparisons_made(project, "SFT + DPO") == 1
+    assert comparisons_made(project, "another") == 2
+
+
+def test_the_models_after_reinforcement_are_each_named_once():
+    assert {name: one.model for name, one in models_reinforced("nano", "nano.ft-2").items()} == {
+        "base": "nano",
+        "after": "nano.ft-2",
+    }
+    assert {name: one.model for name, one in models_reinforced("nano.ft-1", "nano.ft-2").items()} == {
+        "base": "nano",
+        "before": "nano.ft-1",
+        "after": "nano.ft-2",
+    }
+
+
+def test_what_was_found_before_a_reinforcement_job_is_on_record_and_in_the_situation(project: Project):
+    sampled = evaluation(1.0, 0.0)
+    answers = tuple(replace(item, answers=item.answers * 2) for item in sampled.items)
+    rates = pass_rates(replace(sampled, items=answers))
+    quality = GraderQuality((Check("always gives a number", "refused", "it hung."),), "exact")
+    entry = record_pass_rates(project, rates, quality)
+    project.record("baseline", model="base", evidence={})
+    known = measured_in(sorted(project.entries(), key=lambda one: one.kind))
+    assert (known["pass_rate"], known["grader_sound"]) == (0.5, False)
+    assert 0 < known["mixed_share"] < 0.1
+    assert len(Evaluation.load(project.path / str(entry.facts["evaluation"])).items) == 2
+
+
+def test_what_reinforcement_reached_is_on_record_with_its_signs(project: Project):
+    models = {"before": evaluation(0.0, 0.0), "after": evaluation(1.0, 0.0, model="rft")}
+    comparison = compare_models({"judged": models, "paid": models})
+    signs = hacking_signs(models["before"], models["after"])
+    made = {"job_id": "ftjob-3", "training_seconds": 5.0}
+    entry = record_reinforcement(project, comparison, signs=signs, **made)
+    assert (entry.facts["tuned_model"], entry.facts["difference"], entry.facts["task"]) == (
+        "rft",
+        0.5,
+        "judged",
+    )
+    assert entry.facts["reward_hacking"]["level"] == signs.level
+    baseline = project.record("baseline", model="base", evidence={})
+    assert measured_in([baseline, entry])["graded_gain"] == 0.5
     assert comparisons_made(project, "another") == 2

@@ -398,6 +398,7 @@ def test_the_record_says_what_the_job_is_made_of(service):
         "endpoint": "127.0.0.1:8123",
         "training_sha256": DOGS.sha256,
         "validation_sha256": CATS.sha256,
+        "training_examples": 12,
         "hyperparameters": {"n_epochs": 2, "batch_size": "auto", "learning_rate_multiplier": "auto"},
         "seed": 0,
     }

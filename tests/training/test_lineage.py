@@ -201,12 +201,13 @@ def test_a_healthy_curve_speaks_against_nothing(shop: Project):
     assert against(shop, SFT) == []
 
 
-def judged(project: Project, after: float, kept: str) -> None:
+def judged(project: Project, after: float, kept: str, outcome: str = "worse") -> None:
     """What 08_preferences records: a tone reached, and what became of the task."""
-    change = {"outcome": "worse", "difference": after - 0.92, "low": -0.5, "high": 0.0}
+    change = {"outcome": outcome, "difference": after - 0.92, "low": -0.5, "high": 0.0}
     found = {"from_the_first": {"outcome": "better", "difference": after - 0.5}, "last_step": change}
     scores = {name: {"score": s, "low": s, "high": s} for name, s in (("SFT", 0.92), ("SFT + DPO", after))}
-    measures = {"tone": {"scores": scores, **found}, "team": {"scores": scores, "kept": kept, **found}}
+    tone = {"scores": scores, **found, "last_step": {"outcome": "better", "difference": 0.9}}
+    measures = {"tone": tone, "team": {"scores": scores, "kept": kept, **found}}
     measures["team"]["grader"] = "team"
     facts = {"aim": "tone", "measures": measures, "items": 120, "tuned_model": DPO, "outcome": "reached"}
     project.record("preference", job_id="ftjob-bbbb", **facts)
@@ -214,11 +215,44 @@ def judged(project: Project, after: float, kept: str) -> None:
 
 def test_preferences_that_cost_more_of_the_task_than_the_margin_made_it_worse(shop: Project):
     job(shop, "b", BASE, "dpo")
-    judged(shop, 0.9, "not worse")
+    judged(shop, 0.9, "not worse", "inconclusive")
     assert against(shop, DPO) == []
+    judged(shop, 0.88, "inconclusive")
+    paid = "paid for tone with team, if within the margin: 92 % → 88 % of 120 items"
+    assert against(shop, DPO) == [(False, paid)]
     judged(shop, 0.56, "worse")
     assert against(shop, DPO) == [(True, "paid for tone with team: 92 % → 56 % of 120 items")]
     assert str(lineage(shop).steps[0].scores[0]) == "56 % (56–56)"
+
+
+def reinforced(project: Project, after: float, outcome: str, hacking: str = "none") -> None:
+    """What 09_reinforcement records: the score by the grader that judges, and by the one that paid."""
+    change = {"outcome": outcome, "difference": after - 0.4, "low": -0.5, "high": 0.0}
+    scores = {name: {"score": s, "low": s, "high": s} for name, s in (("before", 0.4), ("after", after))}
+    found = {"scores": scores, "from_the_first": change, "last_step": change, "grader": "normalised"}
+    facts = {
+        "aim": "judged",
+        "task": "judged",
+        "measures": {"judged": found, "paid": found | {"kept": "better"}},
+    }
+    facts |= {"items": 120, "tuned_model": RFT, "outcome": "reached", "difference": after - 0.4}
+    facts |= {"reward_hacking": {"level": hacking, "verdict": "the answers are one template."}}
+    project.record("reinforcement", job_id="ftjob-cccc", **facts)
+
+
+def test_reinforcement_that_made_it_worse_or_pleased_the_grader_speaks_against_it(shop: Project):
+    job(shop, "c", BASE, "reinforcement")
+    reinforced(shop, 0.8, "better")
+    assert against(shop, RFT) == []
+    assert str(lineage(shop).steps[0].scores[0]) == "80 % (80–80)"
+    reinforced(shop, 0.8, "better", "stop")
+    assert against(shop, RFT) == [
+        (False, "shows signs of reward hacking: the answers are one template."),
+    ]
+    reinforced(shop, 0.2, "worse")
+    assert against(shop, RFT) == [
+        (True, "became worse by the grader that did not pay for it: 40 % → 20 % of 120 items")
+    ]
 
 
 # The real service: SFT, and on top of it DPO
@@ -239,6 +273,15 @@ def pairs() -> Dataset:
         return Example(({"role": "user", "content": f"say {colour}"},), f"p:{number}", more)
 
     return Dataset("pairs", tuple(example(*each) for each in enumerate(COLOURS, 1)))
+
+
+def prompts() -> Dataset:
+    rows = (({"role": "user", "content": f"say {colour}"},) for colour in COLOURS)
+    return Dataset("prompts", tuple(Example(row, f"r:{n}", {"answer": "a"}) for n, row in enumerate(rows, 1)))
+
+
+CONTAINS = {"type": "string_check", "name": "a", "operation": "like"}
+CONTAINS |= {"input": "{{sample.output_text}}", "reference": "{{item.answer}}"}
 
 
 @pytest.fixture
@@ -288,6 +331,22 @@ def test_dpo_goes_on_from_an_sft_model_and_is_refused_on_one_that_got_worse(clie
     assert (below.gone, above.gone) == (True, False)
     with pytest.raises(openai.BadRequestError, match="does not support fine-tuning"):
         client.fine_tuning.jobs.create(model=sft, training_file=job.training_file)
+
+
+def test_rft_goes_on_from_a_dpo_model_that_goes_on_from_an_sft_model(client: OpenAI, shop: Project):
+    few = {"n_epochs": 1, "batch_size": 6}
+    sft = ended(client, start(client, shouting(), model=NANO, project=shop, **few).id)
+    dpo = ended(client, start(client, pairs(), model=sft, project=shop, **few).id)
+    graded = {
+        "method": "reinforcement",
+        "grader": CONTAINS,
+        "validation": prompts(),
+        "compute_multiplier": 0.25,
+    }
+    rft = ended(client, start(client, prompts(), model=dpo, project=shop, **graded, **few).id)
+    path = f"{NANO} → SFT on 12 examples → DPO on 12 pairs → RFT on 12 prompts"
+    assert lineage(shop, client, model=rft).path == path
+    assert [step.model for step in lineage(shop, client).steps] == [sft, dpo, rft]
 
 
 def test_a_model_that_was_made_in_another_project_is_found_on_the_service(client: OpenAI, shop: Project):

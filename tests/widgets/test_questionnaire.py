@@ -24,9 +24,10 @@ def test_every_question_is_asked_once_in_its_group(form):
         "The failures",
         "Knowledge",
         "The model",
+        "What trainings brought",
         "The data",
     )
-    assert [len(group.children) for group in groups.children] == [5, 8, 9, 3, 8, 7]
+    assert [len(group.children) for group in groups.children] == [5, 9, 9, 3, 9, 4, 7]
     asked = [name for name in form.fields if name not in FAILURES]
     assert asked == [name for name in questions() if name != "failures"]
 
@@ -71,7 +72,7 @@ def test_without_a_front_end_it_is_a_table_of_the_answers(form, monkeypatch):
     shown, _ = form._repr_mimebundle_()
     assert set(shown) == {"text/plain", "text/html"}
     assert "Not yet: say who grades first" in shown["text/html"]
-    assert shown["text/plain"].endswith("(3 of 32 questions answered)")
+    assert shown["text/plain"].endswith("(3 of 38 questions answered)")
 
 
 def test_without_a_person_the_answers_are_in_percent_and_words():

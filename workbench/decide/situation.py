@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeVar
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
+from workbench.catalog.models import base_name
 from workbench.errors import DataError
 
 # Facts from a form or a file into a noun, or the name of the one that cannot be and what may stand there.
@@ -409,21 +410,21 @@ _COUNTS = ("demonstrations", "pairs", "prompts")
 def measured_in(entries: Iterable[Recorded]) -> dict[str, Value]:
     """The newest measurement of each thing: of the base model, of graders, and of what trainings brought.
 
-    Read are the entries of 01_baseline, 06_evaluate, 08_preferences and 09_reinforcement. Pass rates count
-    where the base model itself was sampled.
+    Read are the entries of 01_baseline, 06_evaluate, 08_preferences and 09_reinforcement, as far as they are
+    of the base model that was measured last. Pass rates count where that model itself was sampled.
     """
-    found: dict[str, Value] = {}
-    base: object = None
+    entries = tuple(entries)
+    baseline = next((entry.facts for entry in reversed(entries) if entry.kind == "baseline"), {})
+    base, found = baseline.get("model"), dict[str, Value](baseline.get("evidence", {}))
     for entry in entries:
         facts = entry.facts
-        if entry.kind == "baseline":
-            base = facts.get("model")
-            found |= facts["evidence"]
         rates = facts if entry.kind == "pass_rates" else facts.get("pass_rates")
         if isinstance(rates, Mapping) and rates.get("model") in (None, base):
             mean, mixed = rates.get("mean", rates.get("reward")), rates.get("mixed_share", rates.get("mixed"))
             found |= {"pass_rate": mean, "mixed_share": mixed}
-        found |= dict(_found_by(entry))
+        models = facts.get("models") or {"base": facts.get("base_model", base)}
+        if base is None or base_name(str(next(iter(models.values())))) == base:
+            found |= dict(_found_by(entry))
     return {name: value for name, value in found.items() if value is not None}
 
 

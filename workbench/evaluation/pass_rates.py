@@ -303,7 +303,7 @@ class PassRates(Shown):
         low, high = NECESSARY
         if self.reward < low:
             return (
-                f"Reinforcement cannot start: {self._measured}, and below {_percent(low)} hardly a group of "
+                f"Reinforcement cannot start: {self._measured}, and below {100 * low:g} % hardly a group of "
                 f"answers holds a good one to learn from. {self._could_be(self.interval.high >= low)}"
                 "Do supervised fine-tuning first (04_launch) and start from its model, show more solved "
                 "examples in the prompt, or let the grader give partial credit."
@@ -453,10 +453,11 @@ def require(rates: PassRates, quality: GraderQuality | None = None, *, anyway: b
     if not wrong:
         return "\n".join(filter(None, (rates.verdict, quality.verdict if quality else "")))
     if not anyway:
-        raise DataError("\n".join([*wrong, "START_ANYWAY = True (anyway=True) launches all the same."]))
+        raise DataError(" ".join([*wrong, "START_ANYWAY = True (anyway=True) launches all the same."]))
     return "\n".join(["Launched against this advice:", *wrong])
 
 
 def _percent(share: float) -> str:
-    """``3 %``; below 1 % and above 99 % with a decimal."""
-    return f"{100 * share:.1f} %" if 0 < share < 0.01 or 0.99 < share < 1 else f"{100 * share:.0f} %"
+    """``50 %``; near the ends, where a point more decides, ``4.7 %``."""
+    near = 0 < share < 0.1 or 0.9 < share < 1
+    return f"{100 * share:.1f} %" if near else f"{100 * share:.0f} %"

@@ -6,6 +6,7 @@ best. Retrieval is BM25, over solved examples or over passages of documents.
 
 import random
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -305,6 +306,37 @@ def shots_from(
     The examples are put in order of their answers' length and cut into ``k``
     bands; the seed draws one of each band. So the same call chooses the same.
     """
+    free = _not_tested(dataset, k, test)
+    free.sort(key=lambda example: len(example.answer))
+    drawn = random.Random(seed)
+    bands = [(len(free) * band // k, len(free) * (band + 1) // k) for band in range(k)]
+    return tuple(free[drawn.randrange(start, end)] for start, end in bands)
+
+
+def shots_of_each_answer(
+    dataset: Dataset, k: int, *, test: Dataset | None = None, seed: int = 0
+) -> tuple[Example, ...]:
+    """Choose ``k`` examples to show whose answers differ, and none whose question is tested.
+
+    One with each answer, the most frequent answers first, then a second one with each, and so on: of five
+    labels, five shots show every one. Of each answer those with the shortest questions, which keep the prompt
+    short and plain; the seed draws their order.
+    """
+    free = sorted(_not_tested(dataset, k, test), key=lambda example: len(example.question))
+    often = Counter(example.answer.strip() for example in free)
+    seen: Counter[str] = Counter()
+    ranked = []
+    for place, example in enumerate(free):
+        answer = example.answer.strip()
+        ranked.append((seen[answer], -often[answer], place))
+        seen[answer] += 1
+    shots = [free[place] for *_, place in sorted(ranked)[:k]]
+    random.Random(seed).shuffle(shots)
+    return tuple(shots)
+
+
+def _not_tested(dataset: Dataset, k: int, test: Dataset | None) -> list[Example]:
+    """The examples that may be shown, of which there have to be ``k``."""
     asked = {example.question.strip() for example in test or ()}
     free = [example for example in dataset if example.question.strip() not in asked]
     if len(free) < k:
@@ -312,10 +344,7 @@ def shots_from(
             f"{dataset.name} has {len(free)} examples whose question is not in the test set, "
             f"and {k} shots were asked for; ask for fewer."
         )
-    free.sort(key=lambda example: len(example.answer))
-    drawn = random.Random(seed)
-    bands = [(len(free) * band // k, len(free) * (band + 1) // k) for band in range(k)]
-    return tuple(free[drawn.randrange(start, end)] for start, end in bands)
+    return free
 
 
 def nearest(dataset: Dataset, k: int, *, test: Dataset | None = None) -> Nearest:

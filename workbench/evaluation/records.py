@@ -4,6 +4,7 @@ A later notebook, a report and a check in CI read the record; none of them asks 
 A file apart because only notebooks call it: nothing else writes into a project what was measured.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -263,23 +264,29 @@ def record_preference(
     return project.record("preference", **facts, training_seconds=training_seconds, **more)
 
 
+def record_pass_rates(project: Project, rates: "PassRates", quality: "GraderQuality") -> Entry:
+    """Keep what was found before a reinforcement job, whether it starts or not, with the sampled answers."""
+    content = rates.sampled.to_jsonl()
+    file = f"evaluations/sampled-{hashlib.sha256(content).hexdigest()[:12]}.jsonl"
+    project.save(file, content)
+    facts = {name: _finite(each) for name, each in rates.facts.items()}
+    found = {"grader_quality": _finite(quality.facts), "evaluation": file}
+    return project.record("pass_rates", **facts, **found)
+
+
 def record_reinforcement(
     project: Project,
     comparison: "ModelComparison",
     *,
     job_id: str,
     training_seconds: float,
-    rates: "PassRates",
-    quality: "GraderQuality",
     signs: "HackingSigns",
 ) -> Entry:
-    """Keep what a reinforcement job reached, with what was found before it started and after it ended."""
-    sampled = f"evaluations/{job_id}/sampled.jsonl"
-    project.save(sampled, rates.sampled.to_jsonl())
-    found = {"pass_rates": {**rates.facts, "evaluation": sampled}}
-    found |= {"grader_quality": quality.facts, "reward_hacking": signs.facts}
-    facts = _kept_models(project, comparison, job_id) | {name: _finite(each) for name, each in found.items()}
-    return project.record("reinforcement", **facts, training_seconds=training_seconds)
+    """Keep what a reinforcement job reached by the grader that judges, and the signs of reward hacking."""
+    facts = _kept_models(project, comparison, job_id)
+    facts |= {"difference": comparison.steps[comparison.aim].difference, "task": comparison.aim}
+    facts |= {"reward_hacking": _finite(signs.facts), "training_seconds": training_seconds}
+    return project.record("reinforcement", **facts)
 
 
 def _kept_models(project: Project, comparison: "ModelComparison", job_id: str) -> dict[str, JSON]:

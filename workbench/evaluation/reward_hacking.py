@@ -2,7 +2,8 @@
 
 A curve shows some of them (training far above validation), the answers themselves the others: longer, alike
 for different prompts, no longer gradable, and better by the training grader alone. Each sign has thresholds
-to watch and to stop; what was not measured is no sign, and is said. Nothing here asks a model.
+to watch and to stop; what was not measured is no sign, and is said. Nothing here asks a model. Apart because
+pass rates are read before a job, and these after it.
 """
 
 import math

@@ -220,12 +220,12 @@ def start_or_find(client: "OpenAI", spec: JobSpec, *, project: "Project | None" 
     service = provider_of(client)
     spec = spec.at(service)
     with jsonl_log.locked(home() / "launches" / f"{spec.content[:16]}.lock", "the same job"):
+        ancestors = _ancestors(client, spec, project) if project else {}  # before anything is paid for
         job = known_job(client, spec, project=project) or _send(client, spec)
         new = {"job_id": job.id, "content": spec.content}
         if project and not any(new.items() <= entry.facts.items() for entry in project.entries("job")):
             endpoint = client.base_url.netloc.decode()
-            more = spec.facts(service.name) | _ancestors(client, spec, project)
-            project.record("job", **new, endpoint=endpoint, **more)
+            project.record("job", **new, endpoint=endpoint, **spec.facts(service.name), **ancestors)
     return job
 
 

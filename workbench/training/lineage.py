@@ -65,14 +65,20 @@ def score_of(facts: Mapping[str, JSON]) -> Score:
 
 def _kept_score(facts: Mapping[str, JSON]) -> Score:
     """The score at the task of a model that was trained for another aim, such as a tone."""
-    measures: Mapping[str, Any] = facts["measures"]  # type: ignore[assignment]
-    task = next((name for name in measures if name != facts["aim"]), str(facts["aim"]))
+    measures = _measures(facts)
+    others = (name for name in measures if name != facts["aim"])
+    task = str(facts.get("task") or next(others, facts["aim"]))
     of_task = measures[task]
     *_, found = of_task["scores"].values()
     change = of_task["from_the_first"]
     ends = (found["score"], found["low"], found["high"])
     items, grader = int(cast(int, facts["items"])), str(of_task["grader"])
     return Score(str(facts["tuned_model"]), *ends, items, grader, change["difference"], change["outcome"])
+
+
+def _measures(facts: Mapping[str, JSON]) -> Mapping[str, Mapping[str, Any]]:
+    """What 08_preferences and 09_reinforcement recorded by each grader."""
+    return cast("Mapping[str, Mapping[str, Any]]", facts["measures"])
 
 
 def numbers(facts: Mapping[str, JSON]) -> dict[str, float]:
@@ -100,11 +106,11 @@ def drawbacks(entries: Sequence[Entry], model: str, job_id: str | None = None) -
     """What the record says against this model: its newest comparisons, and the curve of its job."""
     newest = {entry.kind: entry for entry in entries if _is_about(entry.facts, model, job_id)}
     found = list[Drawback]()
-    for kind in ("comparison", "reinforcement"):
+    if "comparison" in newest:
+        found += _of_comparison(newest["comparison"])
+    for kind in ("preference", "reinforcement"):
         if kind in newest:
-            found += _of_comparison(newest[kind])
-    if "preference" in newest:
-        found += _of_preference(newest["preference"])
+            found += _of_models(newest[kind])
     curves = (entry for entry in reversed(entries) if entry.kind == "curve")
     if curve := next((entry for entry in curves if entry.facts.get("job_id") == job_id), None):
         found += _of_curve(curve, model)
@@ -136,14 +142,25 @@ def _of_comparison(entry: Entry) -> Iterator[Drawback]:
                 yield Drawback(False, f"was graded by a grader that is not to be trusted ({day})")
 
 
-def _of_preference(entry: Entry) -> Iterator[Drawback]:
-    aim, measures = entry.facts.get("aim"), entry.facts.get("measures")
-    for measure, found in measures.items() if isinstance(measures, Mapping) else ():
-        if measure == aim or not isinstance(found, Mapping) or found.get("kept") != "worse":
-            continue
+_LOST_AIM = {
+    "preference": "lost in what it was trained for",
+    "reinforcement": "became worse by the grader that did not pay for it",
+}
+
+
+def _of_models(entry: Entry) -> Iterator[Drawback]:
+    aim, hacking = map(entry.facts.get, ("aim", "reward_hacking"))
+    for measure, found in _measures(entry.facts).items():
         scores = [_share(each) for each in found["scores"].values()][-2:]
-        lost = f"{' → '.join(scores)} of {entry.facts.get('items')} items"
-        yield Drawback(True, f"paid for {aim} with {measure}: {lost} ({entry.at[:10]})")
+        lost = f"{' → '.join(scores)} of {entry.facts.get('items')} items ({entry.at[:10]})"
+        if measure == aim and found["last_step"]["outcome"] == "worse":
+            yield Drawback(True, f"{_LOST_AIM[entry.kind]}: {lost}")
+        elif measure != aim and found.get("kept") == "worse":
+            yield Drawback(True, f"paid for {aim} with {measure}: {lost}")
+        elif measure != aim and entry.kind == "preference" and found["last_step"]["outcome"] == "worse":
+            yield Drawback(False, f"paid for {aim} with {measure}, if within the margin: {lost}")
+    if isinstance(hacking, Mapping) and hacking.get("level") == "stop":
+        yield Drawback(False, f"shows signs of reward hacking: {hacking.get('verdict')} ({entry.at[:10]})")
 
 
 def _share(score: JSON) -> str:

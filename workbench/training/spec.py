@@ -167,8 +167,10 @@ def file_name(dataset: "Dataset", role: str) -> str:
 # (microsoft/GitHub-Copilot-for-Azure, fine-tuning skill, 2026-08-20; a rule of thumb).
 
 # Facts of a job on record that are not how it was trained: what it is called, where it is, and its data.
-_NOT_SETTINGS = ("job_id", "content", "endpoint", "training_sha256", "validation_sha256")
-_NOT_SETTINGS += ("training_examples", "ancestors")
+_NOT_SETTINGS = (
+    *("job_id", "content", "endpoint", "training_sha256", "validation_sha256"),
+    *("training_examples", "ancestors"),
+)
 
 
 class ExplainedHyperparameter(NamedTuple):

@@ -18,6 +18,7 @@ _FIRST = {
     "failures": "The failures",
     "private_knowledge": "Knowledge",
     "trainable": "The model",
+    "forgotten": "What trainings brought",
     "demonstrations": "The data",
 }
 """The groups of questions, by the first of each; they come in the order of a situation's fields."""

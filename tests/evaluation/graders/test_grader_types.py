@@ -70,7 +70,7 @@ def test_error_messages_list_a_new_type():
         check_shape({"type": "magic"})
     label = {"type": "label_model", "name": "l", "model": "m"}
     with pytest.raises(
-        BadGraderError, match="use string_check, text_similarity, python, multi, starts_with, or"
+        BadGraderError, match="use string_check, text_similarity, python, multi, endpoint, starts_with, or"
     ):
         check_in_training(label)
     (finding,) = grader_findings({"type": "start_with"})

@@ -1,7 +1,10 @@
 """Graders: OpenAI's grader JSON, checked and run."""
 
+import json
 import math
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import get_args, get_type_hints
 
 import pytest
@@ -11,7 +14,7 @@ from openai.types.graders import PythonGraderParam, StringCheckGraderParam, Text
 from workbench.errors import DataError
 from workbench.evaluation.graders.grades import NO_ERRORS, BadGraderError
 from workbench.evaluation.graders.grading import check_grader, grade, graded, passes
-from workbench.evaluation.graders.sandbox import close_sandboxes
+from workbench.evaluation.graders.sandbox import SandboxLimits, close_sandboxes
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,6 +48,10 @@ def multi(formula: str, **graders: object) -> dict[str, object]:
 
 def python(body: str) -> dict[str, object]:
     return {"type": "python", "name": "mine", "source": f"def grade(sample, item):\n    {body}\n"}
+
+
+def endpoint(url: str, headers: object = None) -> dict[str, object]:
+    return {"type": "endpoint", "name": "mine", "url": url, "headers": headers}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +117,12 @@ def test_check_grader_tries_the_templates_on_every_item():
         ({"type": "python", "name": "mine"}, "grader.source is missing; a python grader needs a text there."),
         (string_check(input="{{output}}"), r"grader.input has the template \{\{output\}\}; write"),
         (string_check(input="{{item.rows[0]}}"), r"grader.input has the template"),
-        ({"type": "endpoint", "url": "x"}, "grader.type is 'endpoint', which only Azure can call"),
+        (
+            endpoint("https://example.com/grade"),
+            "grader.url is 'https://example.com/grade', which only Azure",
+        ),
+        (endpoint("http://10.0.0.1:80/"), "which only Azure can call; here it is an address of this machine"),
+        (endpoint("http://localhost:8000/", {"a": 1}), "grader.headers is an object of texts"),
         (string_check(pass_threshold="high"), "grader.pass_threshold is 'high'; it is the lowest score"),
         (
             string_check(input="{{sample.text}}"),
@@ -326,3 +338,74 @@ def test_an_answer_is_graded_without_its_thinking_text():
     assert graded(string_check(), said, ITEM).score == 1.0
     assert graded(python("return sample['output_text'] == '42'"), said, ITEM).score == 1.0
     assert graded(string_check(), "<think>42", ITEM).reason == "'' is not '42'"
+
+
+# An address of one's own
+
+
+@pytest.fixture
+def address() -> Iterator[tuple[str, list[object], list[tuple[int, object]]]]:
+    """An address, what it was sent, and what it replies, one after the other, the last again and again."""
+    sent: list[object] = []
+    replies: list[tuple[int, object]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            sent.append({"place": self.path, "key": self.headers["x-key"], **body})
+            status, reply = replies[min(len(sent), len(replies)) - 1]
+            if reply == "nothing":
+                done.wait(10)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(reply).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    done = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/grade?by=me", sent, replies
+    done.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_an_address_on_this_machine_grades_and_is_asked_again_when_it_fails(address):
+    url, sent, replies = address
+    replies += [(500, {}), (200, {"score": 0.7})]
+    found = graded(endpoint(url, {"x-key": "secret"}), "It is 42.", ITEM)
+    assert (found.score, found.reason) == (0.7, f"{url} gave 0.7")
+    assert len(sent) == 2
+    assert (sent[0]["place"], sent[0]["key"], sent[0]["item"]) == ("/grade?by=me", "secret", ITEM)
+    assert sent[0]["sample"]["output_text"] == "It is 42."
+    assert sent[0]["trace_id"] == sent[1]["trace_id"]
+
+
+@pytest.mark.parametrize(
+    ("replies", "problem", "asked"),
+    [
+        ([(500, {})], "replied with status 500", 4),
+        ([(404, {})], "replied with status 404", 1),
+        ([(200, {"score": "high"})], 'the reply is no JSON with a finite "score"', 1),
+        ([(200, {"score": math.nan})], 'the reply is no JSON with a finite "score"', 1),
+        ([(200, [])], 'the reply is no JSON with a finite "score"', 1),
+        ([(200, "nothing")], "did not reply within 0.3 seconds", 1),
+    ],
+)
+def test_an_address_without_a_score_is_a_problem_of_the_answer(address, replies, problem, asked):
+    url, sent, given = address
+    given += replies
+    found = graded(endpoint(url), "It is 42.", ITEM, limits=SandboxLimits(seconds=0.3))
+    assert not found.graded
+    assert problem in found.problem
+    assert found.errors["other_error"]
+    assert len(sent) == asked
+
+
+def test_an_address_where_nobody_listens_cannot_be_reached():
+    found = graded(endpoint("http://127.0.0.1:9/"), "42", ITEM)
+    assert "cannot be reached" in found.problem

@@ -29,16 +29,18 @@ from workbench.evaluation.graders.grades import (
 )
 from workbench.evaluation.graders.judges import (
     Ask,
+    check_endpoint,
     check_label_model,
     check_score_model,
     label_by_model,
     range_of,
+    score_by_endpoint,
     score_by_model,
 )
 from workbench.evaluation.graders.sandbox import SandboxLimits, run_python
 
-Need: TypeAlias = Literal["nothing", "sandbox", "model"]
-"""What grading waits for: only this processor, a process for foreign code, or the reply of a model."""
+Need: TypeAlias = Literal["nothing", "sandbox", "model", "address"]
+"""What grading waits for: only this processor, a process for foreign code, a model's reply, an address's."""
 
 
 class Resources(NamedTuple):
@@ -50,7 +52,7 @@ class Resources(NamedTuple):
 
 @dataclass(frozen=True)
 class GraderType:
-    """One type of grader. A type that grades nowhere but at a service has no ``grade``."""
+    """One type of grader."""
 
     words: str
     """What it does: "compares two texts"."""
@@ -69,8 +71,6 @@ class GraderType:
     needs: Need = "nothing"
     range: Callable[[Grader], tuple[float, float]] = lambda grader: (0.0, 1.0)
     """Its lowest and highest score."""
-    instead: str = ""
-    """Why it has no ``grade``, and what to use instead."""
 
 
 def type_of(grader: Grader) -> GraderType:
@@ -147,10 +147,7 @@ def check_shape(grader: Grader, path: str = "grader") -> None:
     kind = grader.get("type")
     known = TYPES.get(kind) if isinstance(kind, str) else None
     if known is None:
-        here = [name for name, one in TYPES.items() if one.grade]
-        raise BadGraderError(f"{path}.type", f"is {kind!r}; there are {', '.join(here)}")
-    if known.grade is None:
-        raise BadGraderError(f"{path}.type", f"is {kind!r}, {known.instead}")
+        raise BadGraderError(f"{path}.type", f"is {kind!r}; there are {', '.join(TYPES)}")
     for field in known.texts:
         value = grader.get(field)
         if not isinstance(value, str) or not value.strip():
@@ -179,7 +176,7 @@ def check_in_training(grader: Grader) -> None:
     """The same for a grader of held-out answers in a local supervised job, which asks no model."""
     for path, one in with_inner(grader):
         if type_of(one).needs == "model":
-            here = [name for name, each in TYPES.items() if each.grade and each.needs != "model"]
+            here = [name for name, each in TYPES.items() if each.needs != "model"]
             raise BadGraderError(
                 f"{path}.type",
                 f"is {one['type']!r}, which asks a model, and local training asks none; "
@@ -457,8 +454,13 @@ TYPES: dict[str, GraderType] = {
         grade=_multi,
     ),
     "endpoint": GraderType(
-        "asks an address of yours on the internet",
-        instead="which only Azure can call; write its rule as a python grader here",
+        "asks an address of yours",
+        texts=("name", "url"),
+        more=("headers", "rate_limit"),
+        templates=(),
+        check=check_endpoint,
+        grade=lambda grader, answer, using: score_by_endpoint(grader, answer, using.limits.seconds),
+        needs="address",
     ),
 }
 _UNKNOWN = GraderType("is unknown")

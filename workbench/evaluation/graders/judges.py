@@ -1,15 +1,20 @@
-"""Graders that ask another model: a score from a range, or one of several labels.
+"""Graders that ask another model, for a score or a label, or an address on this machine, for a score.
 
 The model is asked through an ``Ask`` of the caller's, so the same grader works with any client and inside
 the service. What it replies, thinking text left out, is read leniently in form and strictly in substance:
 one number within the range or one of the labels, else there is no score. Nothing is clamped or guessed.
 """
 
+import hashlib
+import http.client
 import json
+import math
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 from workbench.errors import DataError, WorkbenchError
 from workbench.evaluation.graders.grades import (
@@ -21,6 +26,7 @@ from workbench.evaluation.graders.grades import (
     final_answer,
     ungraded,
 )
+from workbench.evaluation.graders.sandboxed import sample_of
 
 JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
 
@@ -149,6 +155,92 @@ def label_by_model(grader: Grader, answer: AnswerToGrade, ask: Ask | None) -> Gr
         return Grade(float(passing), f"{grader['model']} chose {label!r}, which {passes}")
 
     return _asked(grader, answer, ask, _ASK_LABEL.format(labels=", ".join(labels)), read)
+
+
+# An address of the user's own. Azure calls it on the internet; here it is called on this machine only.
+
+RETRIES = 3  # after which the answer stays without a score, as on Azure
+LONGEST_REPLY = 1024 * 1024  # bytes, as on Azure
+_HERE = ("127.0.0.1", "localhost", "::1")
+
+
+def check_endpoint(grader: Grader, path: str) -> None:
+    """Raise ``BadGraderError`` for an address that is not on this machine, or headers that are none."""
+    try:
+        address = urlsplit(str(grader["url"]))
+        here = address.scheme == "http" and address.hostname in _HERE and address.port is not None
+    except ValueError:
+        here = False
+    if not here:
+        finding = (
+            f"is {grader['url']!r}, which only Azure can call; here it is an address of this machine such as "
+            "http://127.0.0.1:8000/grade, or write its rule as a python grader"
+        )
+        raise BadGraderError(f"{path}.url", finding)
+    headers = grader.get("headers")
+    if headers is not None and not (
+        isinstance(headers, Mapping)
+        and all(isinstance(part, str) and part.isprintable() for pair in headers.items() for part in pair)
+    ):
+        raise BadGraderError(f"{path}.headers", 'is an object of texts such as {"x-key": "secret"}')
+
+
+def score_by_endpoint(grader: Grader, answer: AnswerToGrade, seconds: float) -> Grade:
+    """What the address replies to a sample and its item: ``{"score": 0.7}``, within ``seconds`` in all.
+
+    A failing address is asked again up to three times.
+    """
+    sent = {"sample": sample_of(answer.output_text), "item": dict(answer.item)}
+    try:
+        text = json.dumps(sent)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise NoScoreError(f"the item cannot be written as JSON: {error}", "other_error") from None
+    body = json.dumps({**sent, "trace_id": f"trace_{hashlib.sha256(text.encode()).hexdigest()[:32]}"})
+    deadline, problem = time.monotonic() + seconds, ""
+    for _ in range(1 + RETRIES):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        try:
+            status, reply = _post(grader, body.encode(), left)
+        except TimeoutError:
+            problem = f"{grader['url']} did not reply within {seconds:g} seconds"
+            break
+        except (OSError, http.client.HTTPException) as error:
+            problem = f"{grader['url']} cannot be reached: {error}"
+            continue
+        if status == 200:
+            return _score_in(grader, reply)
+        problem = f"{grader['url']} replied with status {status}"
+        if status < 500:
+            break
+    raise NoScoreError(problem, "other_error")
+
+
+def _post(grader: Grader, body: bytes, seconds: float) -> tuple[int, bytes]:
+    address = urlsplit(str(grader["url"]))
+    headers = grader.get("headers")
+    sent = {**(headers if isinstance(headers, Mapping) else {}), "content-type": "application/json"}
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=seconds)
+    try:
+        place = (address.path or "/") + (f"?{address.query}" if address.query else "")
+        connection.request("POST", place, body, sent)
+        response = connection.getresponse()
+        return response.status, response.read(LONGEST_REPLY)
+    finally:
+        connection.close()
+
+
+def _score_in(grader: Grader, reply: bytes) -> Grade:
+    try:
+        said = json.loads(reply)
+    except (ValueError, RecursionError):
+        said = None
+    score = said.get("score") if isinstance(said, dict) else None
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        shown = _short(reply.decode(errors="replace"))
+        raise NoScoreError(f'the reply is no JSON with a finite "score": {shown}', "other_error")
+    return Grade(float(score), f"{grader['url']} gave {score:g}")
 
 
 def _asked(

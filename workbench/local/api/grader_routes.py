@@ -133,7 +133,7 @@ class GradersApi:
 def _waits_for(grader: Grader) -> str:
     """The key of ``AT_ONCE``; the grader may be anything yet, and is then only found wanting."""
     waits = needs(grader)
-    return "sandbox" if "sandbox" in waits else "judge" if "model" in waits else "computed"
+    return "sandbox" if "sandbox" in waits else "judge" if waits & {"model", "address"} else "computed"
 
 
 def _shown(grader: Grader, grade: Grade) -> dict[str, JSON]:

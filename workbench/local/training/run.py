@@ -180,13 +180,13 @@ def grade_all(
     def one(text: str, item: Mapping[str, object]) -> Grade:
         nonlocal hung
         if hung >= patience:
-            return ungraded("it was not asked again, as it hangs", "python_grader_server_error")
+            return ungraded("it was not asked again, as it hangs", "other_error")
         found = graded(grader, text.strip(), item, ask=ask, limits=GRADER_LIMITS)
-        hung += found.errors["python_grader_server_error_type"] == "timeout"
+        hung += not found.graded and found.seconds >= GRADER_LIMITS.seconds
         return found
 
     try:
-        if "model" not in needs(grader):
+        if not needs(grader) & {"model", "address"}:
             return [one(*pair) for pair in zip(written, items, strict=True)]
         with ThreadPoolExecutor(JUDGED_AT_ONCE, "grade") as threads:
             return list(threads.map(one, written, items))

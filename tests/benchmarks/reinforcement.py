@@ -1,0 +1,217 @@
+"""A step of reinforcement beside TRL's GRPOTrainer, on SmolLM2 and the tickets of the support desk.
+
+    python tests/benchmarks/reinforcement.py          about ten minutes
+
+Both draw eight answers of at most eight tokens to each of six prompts, grade them by the same comparison and
+learn once, with the same distance to the reference. They take turns inside one process and CPU time is
+counted, because the machine's speed drifts and its ratios hold; the median of ``ROUNDS`` steps after one to
+warm up counts. Peak memory is that of processes of their own.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel, TrainerCallback
+from transformers.utils import logging
+
+from workbench.dataset.dataset import Dataset, Example
+from workbench.dataset.read import read
+from workbench.local.models.bases import SMOLLM2, base_folder
+from workbench.local.models.model import Base, best_type, load_base
+from workbench.local.training.packing import pack_tree
+from workbench.local.training.reinforcement import KL, GradedTask, GroupRow, Reinforcement
+from workbench.local.training.run import RunSettings, TrainingRun
+from workbench.local.workers import ENVIRONMENT
+from workbench.settings import DATA, home, models_in
+
+os.environ |= ENVIRONMENT  # before torch loads
+
+ROUNDS = 2
+PROMPTS, GROUP, LONGEST = 6, 8, 8
+SYSTEM = (
+    "Which team does the ticket go to? Answer with one word: delivery, returns, billing, account or products."
+)
+SHOTS = 3
+PLAN = RunSettings(
+    n_epochs=1,
+    batch_size=PROMPTS,
+    learning_rate_multiplier=1.0,
+    seed=0,
+    eval_interval=1000,
+    eval_samples=0,
+    more={"compute_multiplier": GROUP / 8},
+)
+FOLDER = base_folder(SMOLLM2, models_in(home()))
+GRADER = {
+    "type": "string_check",
+    "name": "team",
+    "operation": "eq",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.team}}",
+}
+
+
+def tickets() -> Dataset:
+    """Prompts with three answered tickets before each, and the team that is right."""
+    rows = read(DATA / "support" / "tickets.csv", question="question", answer="team")
+    shots = [message for row in rows.examples[: 40 * SHOTS : 40] for message in row.messages]
+    system = {"role": "system", "content": SYSTEM}
+    return Dataset(
+        "tickets",
+        tuple(
+            Example((system, *shots, row.messages[0]), row.origin, {"team": row.answer})
+            for row in rows.examples[200:340]
+        ),
+    )
+
+
+def ours() -> Iterator[tuple[int, int]]:
+    """Train; yields after every step the tokens that were read to learn, and those of its answers alone."""
+    base = load_base(SMOLLM2, FOLDER)
+    trainer = Reinforcement()
+    method = {"type": "reinforcement", "reinforcement": {"grader": GRADER}}
+    job = {"method": method, "hyperparameters": {"max_completion_tokens": LONGEST}}
+    task = _Counted(job, base)
+    run = TrainingRun(trainer, base, PLAN, trainer.encode(base, tickets()), (), None, task)
+    for _ in run:
+        yield task.read
+
+
+class _Counted(GradedTask):
+    """The same, and what is read to learn from a step; groups without spread are learnt from as well."""
+
+    def __init__(self, job: object, base: Base) -> None:
+        super().__init__(job, base, lambda judged: None)  # type: ignore[arg-type]
+        self.read = (0, 0)
+
+    def experience(self, base, prompts, plan, number):  # type: ignore[no-untyped-def]
+        found = super().experience(base, prompts, plan, number)
+        groups: list[GroupRow] = found.rows  # type: ignore[assignment]
+        texts = [(*row.tokens, *answer[:-1]) for row in groups for answer in row.answers]
+        alone = sum(len(row.tokens) + len(answer) for row in groups for answer in row.answers)
+        self.read = pack_tree(texts, base.model.device).ids.numel() if texts else 0, alone
+        return found
+
+
+def with_trl(after_step: Callable[[float], bool]) -> None:
+    """The same with TRL's GRPOTrainer; ``after_step`` gets the CPU seconds and says whether to go on."""
+    from datasets import Dataset as Rows
+    from trl import GRPOConfig, GRPOTrainer
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, args, state, control, **_):  # type: ignore[no-untyped-def]
+            self.began = time.process_time()
+
+        def on_step_end(self, args, state, control, **_):  # type: ignore[no-untyped-def]
+            control.should_training_stop = not after_step(time.process_time() - self.began)
+
+    def reward(completions, team, **_):  # type: ignore[no-untyped-def]
+        return [
+            float(said[0]["content"].strip() == right) for said, right in zip(completions, team, strict=True)
+        ]
+
+    base = load_base(SMOLLM2, FOLDER)
+    rows = [{"prompt": list(map(dict, row.messages)), "team": row.more["team"]} for row in tickets()]
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = GRPOConfig(
+            output_dir=scratch,
+            per_device_train_batch_size=PROMPTS * GROUP,
+            num_generations=GROUP,
+            max_completion_length=LONGEST,
+            beta=KL,
+            learning_rate=Reinforcement.learning_rate,
+            max_steps=1000,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            disable_tqdm=True,
+            logging_strategy="no",
+            save_strategy="no",
+            report_to=[],
+            seed=0,
+        )
+        trainer = GRPOTrainer(
+            model=_peft_model(),
+            reward_funcs=reward,
+            args=settings,
+            train_dataset=Rows.from_list(rows),
+            processing_class=base.tokenizer,
+            callbacks=[Clock()],
+        )
+        trainer.train()
+
+
+def _peft_model() -> PreTrainedModel:
+    from peft import LoraConfig, get_peft_model
+
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    adapter = LoraConfig(r=8, lora_alpha=16, target_modules=targets, task_type="CAUSAL_LM")
+    return get_peft_model(AutoModelForCausalLM.from_pretrained(FOLDER, dtype=best_type()), adapter)
+
+
+def speeds() -> None:
+    """Our step beside TRL's, with one thread."""
+    torch.set_num_threads(1)
+    steps = ours()
+    seconds: dict[str, list[float]] = {"ours": [], "TRL": []}
+    read = list[tuple[int, int]]()
+
+    def turn(theirs: float) -> bool:
+        seconds["TRL"].append(theirs)
+        before = time.process_time()
+        read.append(next(steps))
+        seconds["ours"].append(time.process_time() - before)
+        return len(read) <= ROUNDS
+
+    with_trl(turn)
+    cost = {name: median(taken[1:]) for name, taken in seconds.items()}
+    together, alone = (sum(counts) for counts in zip(*read, strict=True))
+    print(f"a step of reinforcement, CPU time: TRL / ours {cost['TRL'] / cost['ours']:.2f}")
+    print(f"CPU seconds a step: ours {cost['ours']:.1f}, TRL {cost['TRL']:.1f}")
+    print(f"tokens read to learn / tokens of the answers alone {together / alone:.3f}")
+
+
+def memory() -> None:
+    """Peak memory of a process that makes two steps."""
+    peaks = {}
+    for which in ("ours", "with_trl"):
+        command = [sys.executable, __file__, which]
+        peaks[which] = int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    share = peaks["ours"] / peaks["with_trl"]
+    print(f"peak memory, ours {peaks['ours']} MiB, TRL {peaks['with_trl']} MiB, ours / TRL {share:.2f}")
+
+
+def peak(which: str) -> None:
+    """Make two steps of ``which`` and print the most memory this process held, in MiB."""
+    torch.set_num_threads(1)
+    if which == "ours":
+        steps = ours()
+        for _ in range(2):
+            next(steps)
+    else:
+        made = iter((True, False))
+        with_trl(lambda _: next(made))
+    # Not getrusage: that begins with what the parent process held.
+    print(int(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) // 1024)
+
+
+def main() -> None:
+    """Measure and print the ratios."""
+    logging.disable_progress_bar()
+    if len(sys.argv) > 1:
+        peak(sys.argv[1])
+        return
+    speeds()
+    memory()
+
+
+if __name__ == "__main__":
+    main()
