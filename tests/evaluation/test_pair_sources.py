@@ -16,7 +16,7 @@ from workbench.dataset.dataset import Dataset
 from workbench.dataset.preference_pairs import rejected_answer
 from workbench.dataset.read import read
 from workbench.errors import DataError
-from workbench.evaluation.compare import compare
+from workbench.evaluation.compare import compare, contaminated
 from workbench.evaluation.evaluate import evaluate
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.pair_sources import (
@@ -128,6 +128,12 @@ def test_what_people_preferred_in_the_blind_review_becomes_pairs(project, files)
     assert pairs.notes == ("1 question gave no pair: no answer was preferred",)
     rated(project, files, "")  # the same comparison once more
     assert len(pairs_of_project(NOBODY, project, "m", "ratings")) == 2
+
+
+def test_questions_whose_ratings_are_trained_on_are_known_as_contaminated(project, files):
+    rated(project, files, "tb")
+    pairs = pairs_of_project(NOBODY, project, "m", "ratings")
+    assert contaminated(project.task.read_test(), pairs) == {"test.csv:2", "test.csv:3"}
 
 
 @pytest.mark.parametrize("choices", ["", "=="])
