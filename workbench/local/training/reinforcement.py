@@ -327,7 +327,8 @@ def ask_service(home: Path, seed: int, stopped: Callable[[], bool]) -> Ask:
             if status == 200:
                 return _reply(answer)
             if status not in (429, 503) or time.monotonic() > deadline:
-                raise JudgeError(f"{judged.model} gave no answer: {answer['error']['message']}")
+                why = answer.get("error", {}).get("message", f"status {status}")
+                raise JudgeError(f"{judged.model} gave no answer: {why}")
             time.sleep(PAUSE)
 
     return ask
