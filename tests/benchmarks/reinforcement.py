@@ -123,7 +123,8 @@ def with_trl(after_step: Callable[[float], bool]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         settings = GRPOConfig(
             output_dir=scratch,
-            per_device_train_batch_size=PROMPTS * GROUP,
+            per_device_train_batch_size=GROUP,  # a prompt at a time: all at once would take 20 GB
+            gradient_accumulation_steps=PROMPTS,
             num_generations=GROUP,
             max_completion_length=LONGEST,
             beta=KL,
