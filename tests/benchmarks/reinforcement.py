@@ -2,7 +2,7 @@
 
     python tests/benchmarks/reinforcement.py          about ten minutes
 
-Both draw eight answers of at most eight tokens to each of six prompts, grade them by the same comparison and
+Both draw eight answers of at most eight tokens to each of two prompts, grade them by the same comparison and
 learn once, with the same distance to the reference. They take turns inside one process and CPU time is
 counted, because the machine's speed drifts and its ratios hold; the median of ``ROUNDS`` steps after one to
 warm up counts. Peak memory is that of processes of their own.
@@ -35,7 +35,7 @@ from workbench.settings import DATA, home, models_in
 os.environ |= ENVIRONMENT  # before torch loads
 
 ROUNDS = 2
-PROMPTS, GROUP, LONGEST = 6, 8, 8
+PROMPTS, GROUP, LONGEST = 2, 8, 8
 SYSTEM = (
     "Which team does the ticket go to? Answer with one word: delivery, returns, billing, account or products."
 )
@@ -123,7 +123,7 @@ def with_trl(after_step: Callable[[float], bool]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         settings = GRPOConfig(
             output_dir=scratch,
-            per_device_train_batch_size=GROUP,  # a prompt at a time: all at once would take 20 GB
+            per_device_train_batch_size=GROUP,  # a prompt at a time: all at once take 9 GB
             gradient_accumulation_steps=PROMPTS,
             num_generations=GROUP,
             max_completion_length=LONGEST,
