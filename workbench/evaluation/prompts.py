@@ -319,10 +319,10 @@ def shots_of_each_answer(
     """Choose ``k`` examples to show whose answers differ, and none whose question is tested.
 
     One with each answer, the most frequent answers first, then a second one with each, and so on: of five
-    labels, five shots show every one. Of each answer those with the shortest questions, which keep the prompt
-    short and plain; the seed draws their order.
+    labels, ten shots show every one twice. The seed draws which, and their order.
     """
-    free = sorted(_not_tested(dataset, k, test), key=lambda example: len(example.question))
+    free, drawn = _not_tested(dataset, k, test), random.Random(seed)
+    drawn.shuffle(free)
     often = Counter(example.answer.strip() for example in free)
     seen: Counter[str] = Counter()
     ranked = []
@@ -330,9 +330,7 @@ def shots_of_each_answer(
         answer = example.answer.strip()
         ranked.append((seen[answer], -often[answer], place))
         seen[answer] += 1
-    shots = [free[place] for *_, place in sorted(ranked)[:k]]
-    random.Random(seed).shuffle(shots)
-    return tuple(shots)
+    return tuple(free[place] for place in sorted(place for *_, place in sorted(ranked)[:k]))
 
 
 def _not_tested(dataset: Dataset, k: int, test: Dataset | None) -> list[Example]:
