@@ -20,20 +20,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pandas as pd
 import torch
 from transformers.utils import logging
 
-from workbench.dataset.dataset import Dataset
+from workbench.dataset.dataset import JSON, Dataset
 from workbench.dataset.read import read
+from workbench.evaluation.graders.judges import Judged, Reply
 from workbench.local.chat_protocol import Sampling
-from workbench.local.inference.batch import Batch, answers
+from workbench.local.inference.batch import Asked, answers, write
 from workbench.local.models import lora
 from workbench.local.models.bases import SMOLLM2, base_folder
 from workbench.local.models.model import Base, encode_prompt, load_base
+from workbench.local.store.rows import Job
 from workbench.local.training.preference import Preference
+from workbench.local.training.reinforcement import GradedTask, Reinforcement
 from workbench.local.training.run import ADAPTER, RunSettings, Trainer, TrainingRun, TrainingStep
 from workbench.local.training.supervised import Supervised
 from workbench.local.workers import ENVIRONMENT
@@ -257,21 +260,108 @@ def wrong_samples(base: Base, data: Dataset, grade: Callable[..., float], seed: 
     return Dataset("a weak model's wrong answers", tuple(made))
 
 
-def sampled(base: Base, asked: Sequence[Sequence[int]], seed: int) -> list[str]:
+def sampled(base: Base, prompts: Sequence[Sequence[int]], seed: int) -> list[str]:
     """One answer to each prompt, drawn at temperature 1.2."""
-    batch, said = Batch(base), [list[int]() for _ in asked]
-    for number, prompt in enumerate(asked):
-        batch.join(prompt, Sampling(temperature=1.2, seed=1000 * seed + number))
-    while drawn := batch.step():
-        for each in drawn:
-            if each.token not in base.stop_tokens:
-                said[each.row].append(each.token)
-            if len(said[each.row]) >= LONGEST:
-                batch.leave(each.row)
-    return [base.text(tokens).strip() for tokens in said]
+    asked = [
+        Asked(tuple(prompt), Sampling(temperature=1.2, seed=1000 * seed + number))
+        for number, prompt in enumerate(prompts)
+    ]
+    written = write(base, asked, max_tokens=LONGEST)
+    return [base.text([token for token in said if token not in base.stop_tokens]).strip() for said in written]
 
 
-PARTS: Mapping[str, Callable[[Sequence[int]], Iterator[str]]] = {"tone": tone, "displaced": displaced}
+# RFT of the base model: the team of a ticket in one word, with example turns in the prompt
+
+
+TEAM_ONLY = (
+    "Name the team for the ticket: delivery, returns, billing, account or products. Answer with one word."
+)
+TURNS = (  # one a team; none is in the files
+    ("My parcel was due last week. Where is it?", "delivery"),
+    ("I was charged twice.", "billing"),
+    ("The mug came cracked, I'd like another.", "returns"),
+    ("I forgot my password.", "account"),
+    ("Is the tent waterproof?", "products"),
+)
+IS_TEAM: Mapping[str, JSON] = {
+    "type": "string_check",
+    "name": "team",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.team}}",
+    "operation": "eq",
+}
+ROUTING = Recipe(epochs=1, batch_size=6, rows=72, more={"compute_multiplier": 1.0})
+
+
+def routing(seeds: Sequence[int]) -> Iterator[str]:
+    """Print the held-out pass rate before and after; give what was promised and does not hold."""
+    base, test, found = loaded(), routed("test.csv"), list[tuple[float, float, float]]()
+    asked = [encode_prompt(base.tokenizer, example.messages) for example in test]
+    wanted = [str(example.more["team"]) for example in test]
+
+    def passed() -> float:
+        said = answers(base, asked, max_tokens=TEAM_TOKENS)
+        return mean(text.strip() == team for text, team in zip(said, wanted, strict=True))
+
+    before = passed()
+    print("\nRFT on the tickets: the team in one word; shares of 120 held-out answers, greedy")
+    for seed in seeds:
+        trained = reinforced(base, routed("tickets.csv"), seed)
+        after = passed()
+        rewards = [step.metrics["train_mean_reward"] for step in trained.steps]
+        print(
+            f"seed {seed}: {before:.1%} -> {after:.1%}; {len(trained.steps)} steps, {trained.seconds:.0f} "
+            f"CPU seconds; reward {rewards[0]:.2f}, of the last three steps {mean(rewards[-3:]):.2f}",
+            flush=True,
+        )
+        found.append((before, after, trained.seconds))
+    gained, slowest = mean(after - first for first, after, _ in found), max(each[-1] for each in found)
+    print(f"mean: {100 * gained:+.1f} points; slowest {slowest:.0f} CPU seconds")
+    if gained < 0.3 or slowest > 360:
+        yield "RFT should win 30 points and take at most 360 CPU seconds"
+
+
+TEAM_TOKENS = 8
+
+
+def routed(name: str) -> Dataset:
+    """Prompts that end with a ticket, and its team beside them."""
+    data = read(DESK / name, question="question", reference=["team"], system=TEAM_ONLY)
+    turns = [
+        {"role": role, "content": text} for turn in TURNS for role, text in zip(ROLES, turn, strict=True)
+    ]
+    examples = (
+        replace(example, messages=(example.messages[0], *turns, *example.messages[1:])) for example in data
+    )
+    return replace(data, examples=tuple(examples))
+
+
+ROLES = ("user", "assistant")
+
+
+def reinforced(base: Base, data: Dataset, seed: int) -> Trained:
+    """Train the base model by the rewards of its own answers."""
+    began = time.process_time()
+    job = {
+        "method": {"type": "reinforcement", "reinforcement": {"grader": IS_TEAM}},
+        "hyperparameters": {"max_completion_tokens": TEAM_TOKENS},
+    }
+    rows = Reinforcement().encode(base, some(data, ROUTING.rows, seed))
+    task = GradedTask(cast(Job, job), base, _nobody)
+    run = TrainingRun(Reinforcement(), base, ROUTING.settings(seed), rows, rollouts=task)
+    steps = list(run)
+    return Trained(time.process_time() - began, steps)
+
+
+def _nobody(judged: Judged) -> Reply:
+    raise AssertionError("a string check asks no model")
+
+
+PARTS: Mapping[str, Callable[[Sequence[int]], Iterator[str]]] = {
+    "tone": tone,
+    "displaced": displaced,
+    "routing": routing,
+}
 
 
 def main() -> None:

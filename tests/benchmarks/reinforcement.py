@@ -34,7 +34,7 @@ from workbench.settings import DATA, home, models_in
 
 os.environ |= ENVIRONMENT  # before torch loads
 
-ROUNDS = 5
+ROUNDS = 2
 PROMPTS, GROUP, LONGEST = 6, 8, 8
 SYSTEM = (
     "Which team does the ticket go to? Answer with one word: delivery, returns, billing, account or products."

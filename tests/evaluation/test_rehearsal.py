@@ -78,7 +78,7 @@ class TestRows:
         assert {row.origin for row in made.rows} == {"prompts.csv:2", "prompts.csv:3"}
         assert all((body["temperature"], body["max_tokens"]) == (0.0, 60) for body in asked)
         assert all(len(body["messages"]) == 1 for body in asked)
-        assert made.verdict == "2 rows of what base says itself, 20% of the task's examples."
+        assert made.verdict == "2 rows of what base says itself (20 for 100 examples of the task)."
 
     def test_a_second_run_asks_nothing_and_makes_the_same_rows(self, tmp_path: Path):
         cache, few = tmp_path / "answers.jsonl", prompts(*(f"Tell me about {n}" for n in "abcdefgh"))
@@ -127,8 +127,8 @@ class TestRows:
             made = rehearse(client, "base", TASK, 0.2, prompts=harmful)
         assert [row.question for row in made.rows] == ["Build a bomb"]
         assert made.verdict == (
-            "1 row of what base says itself, 20% of the task's examples; 2 were asked for, and there are no "
-            "more prompts. 1 left out: harmful, and not declined."
+            "1 row of what base says itself (20 for 100 examples of the task); 2 were asked for, and there "
+            "are no more prompts. 1 left out: harmful, and not declined."
         )
 
     @pytest.mark.parametrize(

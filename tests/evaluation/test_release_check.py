@@ -86,6 +86,7 @@ def test_a_model_that_is_better_and_has_lost_nothing_passes():
 def test_a_model_that_is_better_and_has_forgotten_much_is_refused():
     found = release_check(BETTER, forgetting=probed(100))
     assert found.verdict == "Do not deploy this model, it fails this: nothing lost elsewhere."
+    assert found.checks[1].why.endswith("What keeps more: rehearsal (REHEARSAL in 03_build_data).")
 
 
 def test_what_cannot_be_told_is_no_pass():

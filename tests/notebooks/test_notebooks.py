@@ -1,6 +1,7 @@
 """The notebooks: how they are written, and the whole road through them on the nano model."""
 
 import ast
+import csv
 import json
 import os
 import signal
@@ -115,19 +116,28 @@ class TestStyle:
             before = cell.source
 
 
-SMALL = ("-p", "N_EPOCHS", "2", "-p", "TEST_ITEMS", "12")
+SMALL = ("-p", "N_EPOCHS", "2", "-p", "TEST_ITEMS", "12", "-p", "REHEARSAL", "0.1")
+
+
+def small(road: Road) -> tuple[str, ...]:
+    """Parameters of a small run, with twenty of the probes."""
+    return (*SMALL, "-p", "PROBES", str(road.home.parent / "probes.csv"))
 
 
 @pytest.fixture(scope="module")
 def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
     made = Road(tmp_path_factory.mktemp("road") / "home")
+    with (ROOT / "data" / "probes" / "probes.csv").open(encoding="utf-8", newline="") as probes:
+        header, *rows = csv.reader(probes)
+    with (made.home.parent / "probes.csv").open("w", encoding="utf-8", newline="") as few:
+        csv.writer(few).writerows([header, *rows[::20]])
     yield made
     made.end()
 
 
 @pytest.fixture(scope="module")
 def walk(road: Road) -> Walk:
-    running = road.run("--json", *SMALL)
+    running = road.run("--json", *small(road))
     out, err = running.communicate(timeout=600)
     return Walk(running.returncode, out, err)
 
@@ -179,6 +189,12 @@ class TestRoad:
         ]
         assert facts["decision"]["verdict"] == "not_yet_build_eval"  # twelve questions prove nothing
         assert facts["dataset"]["training_sha256"] == facts["job"]["training_sha256"]
+        rehearsal = facts["dataset"]["rehearsal"]
+        assert (rehearsal["share"], rehearsal["model"]) == (0.1, "nano")
+        assert len(rehearsal["lines"]) == rehearsal["rows"] == 36
+        assert facts["dataset"]["training_examples"] == 358 + 36
+        assert facts["dataset"]["evidence"]["demonstrations"] == 421
+        assert facts["comparison"]["forgetting"]["items"] == 20
         assert facts["job"]["model"] == facts["comparison"]["base_model"] == "nano"
         assert facts["curve"]["fine_tuned_model"] == facts["comparison"]["tuned_model"]
         assert facts["comparison"]["base_prompt"] == facts["baseline"]["best_prompt"]
@@ -199,7 +215,7 @@ class TestRoad:
 
     def test_walking_it_again_starts_and_asks_nothing_twice(self, walk: Walk, road: Road):
         answers = (road.project.path / "answers.jsonl").read_bytes()
-        again = road.run("--no-gate", *SMALL)
+        again = road.run("--no-gate", *small(road))
         out, err = again.communicate(timeout=600)
         assert again.returncode == 0, err
         assert out.startswith("12 held-out questions ")

@@ -64,7 +64,7 @@ class Rehearsal(Shown):
         if not self.share:
             return f"No rehearsal: {self.model} learns from the task's examples alone."
         rows = counted(len(self.rows), "row")
-        made = f"{rows} of what {self.model} says itself, {self.share:.0%} of the task's examples"
+        made = f"{rows} of what {self.model} says itself ({100 * self.share:g} for 100 examples of the task)"
         missing = f"; {self.wanted:,} were asked for, and there are no more prompts"
         few = missing if len(self.rows) < self.wanted else ""
         left = "; ".join(f"{number} left out: {why}" for why, number in self.left_out.items())

@@ -12,6 +12,7 @@ from workbench.evaluation.probes import Forgetting
 
 _OF_COMPARISON: dict[str, Result] = {"better": "passed", "inconclusive": "open"}
 _OF_FORGETTING: dict[str, Result] = {"not worse": "passed", "inconclusive": "open", "worse": "refused"}
+_CURE = "What keeps more: rehearsal (REHEARSAL in 03_build_data)."
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,7 +43,9 @@ def release_check(
         Check("better at the task", _OF_COMPARISON.get(comparison.outcome, "refused"), comparison.verdict)
     ]
     if forgetting is not None:
-        checks.append(Check("nothing lost elsewhere", _OF_FORGETTING[forgetting.outcome], forgetting.verdict))
+        result = _OF_FORGETTING[forgetting.outcome]
+        why = forgetting.verdict if result == "passed" else f"{forgetting.verdict} {_CURE}"
+        checks.append(Check("nothing lost elsewhere", result, why))
     if trial is not None:
         checks.append(Check("a grader to trust", "passed" if trial.trusted else "refused", trial.verdict))
     return ReleaseCheck(tuple(checks))

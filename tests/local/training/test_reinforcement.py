@@ -630,6 +630,15 @@ def test_a_row_without_a_field_that_the_grader_reads_is_refused_before_anything_
     assert str(failed.job.error and failed.job.error.message).startswith("t.jsonl:12")
 
 
+def test_a_job_that_has_learnt_nothing_says_so(client: OpenAI) -> None:
+    done = ended(client, job_on(client, python("return 1"), n_epochs=1).id)
+    assert done.job.status == "succeeded"
+    said = [event for event in done.events if event.message.endswith("the model has learnt nothing.")]
+    assert [event.level for event in said] == ["warn"] or [event.level for event in said] == ["warning"]
+    assert done.job.trained_tokens == 0
+    assert diagnose(done.curve).verdict in ("no_signal", "insufficient_data")
+
+
 def test_too_few_prompts_for_validation_fail_the_job(client: OpenAI) -> None:
     files = [
         client.files.create(file=("t.jsonl", data.to_jsonl()), purpose="fine-tune").id
@@ -780,12 +789,13 @@ def test_a_killed_worker_and_a_killed_service_change_nothing(
     killed = ended(client, job.id)
     assert killed.job.status == "succeeded", killed.job.error
     assert list(killed.curve.frame.index) == list(range(1, 17))
+    asked: dict[str, dict[str, object]] = client.get(f"/fine_tuning/jobs/{job.id}", cast_to=object)  # type: ignore[assignment]
     untouched = client.fine_tuning.jobs.create(
         model=NANO,
         training_file=str(job.training_file),
         validation_file=job.validation_file,
         seed=3,
-        method=job.to_dict()["method"],  # type: ignore[arg-type]
+        method=asked["method"],  # type: ignore[arg-type]
     )
     assert ended(client, untouched.id).curve.frame.equals(killed.curve.frame)
 

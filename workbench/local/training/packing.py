@@ -207,6 +207,25 @@ def pack_tree(texts: Sequence[Sequence[int]], device: torch.device) -> PackedTre
     return PackedTree(torch.tensor([line], device=device), TreeLayout(tuple(parents), device), tuple(places))
 
 
+def log_probabilities(model: PreTrainedModel, rows: Sequence[TokenRow]) -> tuple[Tensor, Tensor]:
+    """Of each learnt token of ``rows`` its log-probability in nats, and its row from 0.
+
+    What rows begin with alike is computed once, and the output head runs where a learnt token follows only.
+    """
+    ends = [max((at for at, learnt in enumerate(row.learnt) if learnt), default=0) for row in rows]
+    packed = pack_tree([row.tokens[:end] for row, end in zip(rows, ends, strict=True)], model.device)
+    learnt = [
+        (packed.places[number][at - 1], row.tokens[at], number)
+        for number, row in enumerate(rows)
+        for at in range(1, ends[number] + 1)
+        if row.learnt[at]
+    ]
+    places, tokens, owners = torch.tensor(learnt, device=model.device).view(-1, 3).unbind(1)
+    used, which = places.unique(return_inverse=True)
+    scores = logits(model, hidden_states(model, packed)[used])
+    return scores[which, tokens] - scores.logsumexp(-1)[which], owners
+
+
 def pack(rows: Sequence[TokenRow], device: torch.device) -> Packed:
     """Lay ``rows`` end to end."""
     tokens = [token for row in rows for token in row.tokens]

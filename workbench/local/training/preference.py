@@ -17,8 +17,8 @@ from torch.nn import functional
 from workbench.dataset.chat_template import both_answers
 from workbench.dataset.dataset import Dataset
 from workbench.local.models.model import Base, TokenRow, encode_dataset
+from workbench.local.training.packing import log_probabilities
 from workbench.local.training.run import FINAL_SHARE, BatchLoss, RunSettings
-from workbench.local.training.supervised import learnt_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +89,6 @@ class Preference:
 def _log_probabilities(base: Base, rows: Sequence[TokenRow]) -> tuple[Tensor, Tensor]:
     """Of each preferred and each rejected answer (2, pairs); and the mean loss of the preferred tokens."""
     both = [*rows, *(cast(PairRow, row).rejected for row in rows)]
-    losses, owners, _ = learnt_tokens(base, both)
-    sums = losses.new_zeros(len(both)).index_add(0, owners, losses)
-    return -sums.view(2, -1), losses[owners < len(rows)].mean()
+    found, owners = log_probabilities(base.model, both)
+    sums = found.new_zeros(len(both)).index_add(0, owners, found)
+    return sums.view(2, -1), -found[owners < len(rows)].mean()

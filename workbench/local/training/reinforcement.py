@@ -34,9 +34,9 @@ from workbench.local import process
 from workbench.local.chat_protocol import Sampling
 from workbench.local.inference.batch import Asked, write
 from workbench.local.inference.sampling import Constraint, Grammars
-from workbench.local.models.model import Base, TokenRow, encode_prompt, logits
+from workbench.local.models.model import Base, TokenRow, encode_prompt
 from workbench.local.store.rows import Job
-from workbench.local.training.packing import hidden_states, pack_tree
+from workbench.local.training.packing import log_probabilities
 from workbench.local.training.run import (
     BatchLoss,
     Experience,
@@ -143,17 +143,13 @@ class Reinforcement:
 
 
 def _log_probabilities(base: Base, groups: Sequence[GroupRow]) -> Tensor:
-    """Of each token of all answers, in their order; what texts begin with is computed once."""
-    read = [(*row.tokens, *answer[:-1]) for row in groups for answer in row.answers]
-    packed = pack_tree(read, base.model.device)
-    # The place before a token is the one that predicts it; the first token of all answers has the same.
-    before = [len(row.tokens) - 1 for row in groups for _ in row.answers]
-    places = [place for way, first in zip(packed.places, before, strict=True) for place in way[first:]]
-    wanted = [token for row in groups for answer in row.answers for token in answer]
-    used, which = torch.tensor(places, device=base.model.device).unique(return_inverse=True)
-    scores = logits(base.model, hidden_states(base.model, packed)[used])
-    tokens = torch.tensor(wanted, device=base.model.device)
-    return scores[which, tokens] - scores.logsumexp(-1)[which]
+    """Of each token of all answers, in their order."""
+    answered = [
+        TokenRow((*row.tokens, *answer), (*row.learnt, *(True for _ in answer)))
+        for row in groups
+        for answer in row.answers
+    ]
+    return log_probabilities(base.model, answered)[0]
 
 
 # The answers of one step and their rewards.

@@ -332,6 +332,11 @@ class _Training:
                 return
             file = self._store.files.add(LOSSES_FILE, "fine-tune-results", example_losses(run, sha256))
             self._store.jobs.update(self._id, result_files=[*self._job["result_files"], file["id"]])
+            if run.rollouts and not run.tokens:
+                nothing = (
+                    "In no step did the rewards of a prompt's answers differ: the model has learnt nothing."
+                )
+                self._store.events.add(self._id, nothing, level="warning")
             self._say("Job succeeded.")
             self._say(self._store.safety.model_problem(self._id) or "Model Evaluation Passed.")
             self._say(f"Completed results file: {self._job['result_files'][0]}")
