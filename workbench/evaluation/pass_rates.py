@@ -292,6 +292,20 @@ class PassRates(Shown):
         return "good" if good and self.mixed.value >= LEAST_MIXED else "can start"
 
     @property
+    def headline(self) -> str:
+        """Whether a job can start, with the one number that tells most, in a line."""
+        if not self.graded:
+            return "Reinforcement cannot start: no answer could be graded"
+        what = "of the answers pass" if self.right_or_wrong else "of a full reward on average"
+        measured = f"{_percent(self.reward)} {what}"
+        if self.reward > NECESSARY[1]:
+            return f"There is nothing to learn: {measured}"
+        if self.level == "cannot start" and self.reward >= NECESSARY[0]:
+            measured = f"only {_percent(self.mixed.value)} of groups are expected to be mixed"
+        can = {"cannot start": "cannot start", "can start": "can start, slowly", "good": "can start"}
+        return f"Reinforcement {can[self.level]}: {measured}"
+
+    @property
     def verdict(self) -> str:
         """Whether a job can start, why, and the way out."""
         if not self.graded:
