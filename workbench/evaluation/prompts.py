@@ -401,6 +401,15 @@ def with_references(
     return Dataset(f"{dataset.name} (prompts)", rows, (*dataset.notes, *notes))
 
 
+def questions_alone(dataset: Dataset) -> Dataset:
+    """The same prompts without what all of them show: the question and its fields.
+
+    For comparing rows with each other: with ten solved examples in front, any two prompts are nearly alike.
+    """
+    alone = (replace(e, messages=tuple(m for m in e.messages if m["role"] == "user")[-1:]) for e in dataset)
+    return replace(dataset, examples=tuple(alone))
+
+
 def _prompt_of(example: Example, prompt: Prompt, fields: Sequence[str] | None) -> Example:
     kept = {key: value for key, value in example.more.items() if key in TOOLS}
     columns = {**example.metadata, **{k: v for k, v in example.more.items() if k not in _LINE}}
