@@ -184,7 +184,8 @@ def calibrated(scores: Sequence[float]) -> Threshold | None:
 def _shortest(below: float, value: float) -> float:
     """The number with the fewest decimals above ``below`` and not above ``value``."""
     for decimals in range(1, 7):
-        number = math.floor(value * 10**decimals + 1e-9) / 10**decimals
+        scale = 10.0**decimals
+        number = math.floor(value * scale + 1e-9) / scale
         if below < number <= value:
             return number
     return value
