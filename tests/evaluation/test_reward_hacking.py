@@ -79,9 +79,7 @@ def test_one_template_for_all_questions_stops():
     template = [f"Thank you for your message, dear customer number {n}. We will help!" for n in range(12)]
     signs = hacking_signs(answered(VARIED), answered(template, references=VARIED))
     assert level(signs, "template answers") == "stop"
-    assert signs.verdict.startswith(
-        "The model learnt to please its grader: 100 % of pairs of prompts get nearly"
-    )
+    assert signs.verdict.startswith("Do not trust this reward: 100 % of pairs of prompts get nearly")
     assert "“Thank you for your message, dear customer number " in signs.verdict
 
 

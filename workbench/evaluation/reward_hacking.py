@@ -79,8 +79,9 @@ class HackingSigns(Shown):
         if of["stop"]:
             found = "; ".join(sign.found for sign in of["stop"])
             return (
-                f"The model learnt to please its grader: {found}. Read the answers, repair the grader so "
-                f"that it no longer pays for this, and train again, or take an earlier checkpoint.{missing}"
+                f"Do not trust this reward: {found}. Read the answers. Where the grader pays for this, repair "
+                "it and train again; where the model fell back on one answer, a smaller learning rate, more "
+                f"prompts a step or an earlier checkpoint helps.{missing}"
             )
         if of["watch"]:
             found = "; ".join(sign.found for sign in of["watch"])
