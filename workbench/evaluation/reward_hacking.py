@@ -80,8 +80,8 @@ class HackingSigns(Shown):
             found = "; ".join(sign.found for sign in of["stop"])
             return (
                 f"Do not trust this reward: {found}. Read the answers. Where the grader pays for this, "
-                "repair it and train again; where the model fell back on one answer, a smaller learning rate, more "
-                f"prompts a step or an earlier checkpoint helps.{missing}"
+                "repair it and train again; where the model fell back on one answer, a smaller learning "
+                f"rate, more prompts a step or an earlier checkpoint helps.{missing}"
             )
         if of["watch"]:
             found = "; ".join(sign.found for sign in of["watch"])
