@@ -70,9 +70,8 @@ class Recipe(NamedTuple):
 
 
 SFT = Recipe(epochs=3)
-TONE = Recipe(
-    epochs=1, rate=1.0, rows=128, more={"beta": 0.1, "l2_multiplier": 0.0, "chosen_likelihood": 0.5}
-)
+# 64 pairs, 8 steps. In a run of 16 steps all of 60 held-out training tickets had the tone after the 8th.
+TONE = Recipe(epochs=1, rate=1.0, rows=64, more={"beta": 0.1, "l2_multiplier": 0.0, "chosen_likelihood": 0.5})
 
 
 def tickets(name: str = "tickets.csv") -> Dataset:
