@@ -70,9 +70,8 @@ class Recipe(NamedTuple):
 
 
 SFT = Recipe(epochs=3)
-TONE = Recipe(
-    epochs=1, rate=1.0, rows=128, more={"beta": 0.1, "l2_multiplier": 0.0, "chosen_likelihood": 0.5}
-)
+# 64 pairs, 8 steps. In a run of 16 steps all of 60 held-out training tickets had the tone after the 8th.
+TONE = Recipe(epochs=1, rate=1.0, rows=64, more={"beta": 0.1, "l2_multiplier": 0.0, "chosen_likelihood": 0.5})
 
 
 def tickets(name: str = "tickets.csv") -> Dataset:
@@ -276,13 +275,7 @@ def sampled(base: Base, prompts: Sequence[Sequence[int]], seed: int) -> list[str
 TEAM_ONLY = (
     "Name the team for the ticket: delivery, returns, billing, account or products. Answer with one word."
 )
-TURNS = (  # one a team; none is in the files
-    ("My parcel was due last week. Where is it?", "delivery"),
-    ("I was charged twice.", "billing"),
-    ("The mug came cracked, I'd like another.", "returns"),
-    ("I forgot my password.", "account"),
-    ("Is the tent waterproof?", "products"),
-)
+TURNS = 2  # tickets of each team that every prompt shows; with one of each too few answers pass to begin with
 IS_TEAM: Mapping[str, JSON] = {
     "type": "string_check",
     "name": "team",
@@ -325,18 +318,33 @@ TEAM_TOKENS = 8
 
 
 def routed(name: str) -> Dataset:
-    """Prompts that end with a ticket, and its team beside them."""
-    data = read(DESK / name, question="question", reference=["team"], system=TEAM_ONLY)
-    turns = [
-        {"role": role, "content": text} for turn in TURNS for role, text in zip(ROLES, turn, strict=True)
-    ]
-    examples = (
-        replace(example, messages=(example.messages[0], *turns, *example.messages[1:])) for example in data
+    """Prompts that show short tickets of the training with their teams, and end with another one."""
+    known, data = (
+        list(read(DESK / file, question="question", reference=["team"], system=TEAM_ONLY))
+        for file in ("tickets.csv", name)
     )
-    return replace(data, examples=tuple(examples))
+    short = [example for example in known if len(example.question) <= SHORT]
+    random.Random(0).shuffle(short)
+    teams = sorted({str(example.more["team"]) for example in short})
+    shown = [
+        [example for example in short if example.more["team"] == team][turn]
+        for turn in range(TURNS)
+        for team in teams
+    ]
+    turns = [
+        message
+        for example in shown
+        for message in (example.messages[-1], {"role": "assistant", "content": str(example.more["team"])})
+    ]
+    examples = tuple(
+        replace(example, messages=(example.messages[0], *turns, example.messages[-1]))
+        for example in data
+        if example.origin not in {each.origin for each in shown}
+    )
+    return Dataset(name, examples)
 
 
-ROLES = ("user", "assistant")
+SHORT = 60  # characters
 
 
 def reinforced(base: Base, data: Dataset, seed: int) -> Trained:
