@@ -35,11 +35,30 @@ LONGEST = 60  # tokens of an answer: each is learnt, and costs as much as one of
 HARMFUL = "safety"  # the category of prompts that a model should decline
 SHOWN = 10
 
-# What each way did to the sample; see data/README.md for the figures of each seed.
+# What each way did to the sample: tests/benchmarks/rehearsal.py, one seed; figures are in data/README.md.
+_UNMEASURED = "less forgotten, not measured on the sample"
 CURES = (
-    ("rehearsal", "REHEARSAL in 03_build_data", "being measured", "", ""),
-    ("an earlier checkpoint", "the one that 05_loss_curves names", "being measured", "", ""),
-    ("a smaller learning rate", "learning_rate_multiplier in 04_launch", "being measured", "", ""),
+    (
+        "rehearsal",
+        "REHEARSAL = 0.4 in 03_build_data",
+        "86 % of what the base model answers, without it 24 %",
+        "93.3 %, as without it",
+        "a few dozen answers of the base model, and 40 % more rows to train on",
+    ),
+    (
+        "an earlier checkpoint",
+        "another checkpoint in 05_loss_curves",
+        _UNMEASURED,
+        "less learnt",
+        "nothing; the checkpoints are kept",
+    ),
+    (
+        "a smaller learning rate",
+        "learning_rate_multiplier in 04_launch",
+        _UNMEASURED,
+        "may need more epochs",
+        "another training job",
+    ),
 )
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*(?=\s|$)|\n")
 
