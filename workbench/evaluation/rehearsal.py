@@ -309,6 +309,8 @@ class Cure(Shown):
 
     forgetting: Forgetting
     runs: tuple[MeasuredRun, ...] = ()
+    share: float = 0.0
+    """Rehearsal rows for each example in the data that the model was trained on."""
 
     @property
     def verdict(self) -> str:
@@ -316,19 +318,25 @@ class Cure(Shown):
         found = self.forgetting.whole.comparison
         base, tuned = found.base.correct, found.tuned.correct
         kept = f"The tuned model answers {tuned:,} probes right, the base model {base:,}"
-        if self.forgetting.outcome == "not worse":
+        if not self.is_needed:
             return f"{kept}. Nothing needs a cure."
-        share = max((run.share for run in self.runs), default=0.0)
-        more = f"more than {share:g}" if share else "0.2 or more"
+        more = f"more than {self.share:g}" if self.share else "0.2 or more"
         return (
             f"{kept}. To keep more of what the base model can, mix its own answers into the training data: "
             f"set REHEARSAL to {more} in 03_build_data, then run 03 to 06 again."
         )
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether more was lost than gained, and not shown to be within the margin."""
+        found = self.forgetting.whole.comparison
+        lost = bool(self.forgetting.lost) or found.tuned.correct < found.base.correct
+        return lost and self.forgetting.outcome != "not worse"
+
     def tables(self) -> Iterator[Table]:
         """The ways with what they did to the sample, then this project's own runs."""
         columns = ("cure", "what to set", "probes kept", "task", "what it costs")
-        yield self.verdict, columns, CURES if self.forgetting.outcome != "not worse" else []
+        yield self.verdict, columns, CURES if self.is_needed else []
         rows = [
             (
                 run.number,
@@ -349,4 +357,7 @@ class Cure(Shown):
 
 def cure(forgetting: Forgetting, project: Project | None = None) -> Cure:
     """What to do against what was forgotten; with ``project`` beside what its runs measured."""
-    return Cure(forgetting, () if project is None else measured_runs(project))
+    data = None if project is None else project.latest("dataset")
+    mixed = data.facts.get("rehearsal") if data else None
+    share = _number(mixed.get("share")) if isinstance(mixed, Mapping) else 0.0
+    return Cure(forgetting, () if project is None else measured_runs(project), share)
