@@ -10,7 +10,6 @@ import openai
 
 from workbench.catalog.methods import method_of
 from workbench.catalog.providers import provider_of
-from workbench.catalog.methods import method_of
 from workbench.display import table
 from workbench.errors import SetupError
 from workbench.project import STARTED_BY
