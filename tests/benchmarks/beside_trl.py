@@ -1,11 +1,13 @@
-"""A step of reinforcement beside TRL's GRPOTrainer, on SmolLM2 and the tickets of the support desk.
+"""A step of DPO beside TRL's DPOTrainer, and one of reinforcement beside its GRPOTrainer.
 
-    python tests/benchmarks/reinforcement.py          about ten minutes
+    python tests/benchmarks/beside_trl.py          about fifteen minutes
 
-Both draw eight answers of at most eight tokens to each of two prompts, grade them by the same comparison and
-learn once, with the same distance to the reference. They take turns inside one process and CPU time is
-counted, because the machine's speed drifts and its ratios hold; the median of ``ROUNDS`` steps after one to
-warm up counts. Peak memory is that of processes of their own.
+On SmolLM2 and the tickets of the support desk. DPO: eight pairs of a friendly and a plain answer a step;
+TRL asks its reference in every step, or, as we do, once before the first. Reinforcement: both draw eight
+answers of at most eight tokens to each of two prompts, grade them by the same comparison and learn once, with
+the same distance to the reference. They take turns inside one process and CPU time is counted, because the
+machine's speed drifts and its ratios hold; the median of ``ROUNDS`` steps after one to warm up counts. Peak
+memory is that of processes of their own.
 """
 
 import os
@@ -14,19 +16,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, TrainerCallback
 from transformers.utils import logging
 
+from workbench.dataset.chat_template import both_answers
 from workbench.dataset.dataset import Dataset, Example
 from workbench.dataset.read import read
 from workbench.local.models.bases import SMOLLM2, base_folder
 from workbench.local.models.model import Base, best_type, load_base
 from workbench.local.training.packing import pack_tree
+from workbench.local.training.preference import Preference
 from workbench.local.training.reinforcement import KL, GradedTask, GroupRow, Reinforcement
 from workbench.local.training.run import RunSettings, TrainingRun
 from workbench.local.workers import ENVIRONMENT
@@ -107,13 +114,6 @@ def with_trl(after_step: Callable[[float], bool]) -> None:
     from rapidfuzz import fuzz
     from trl import GRPOConfig, GRPOTrainer
 
-    class Clock(TrainerCallback):
-        def on_step_begin(self, args, state, control, **_):  # type: ignore[no-untyped-def]
-            self.began = time.process_time()
-
-        def on_step_end(self, args, state, control, **_):  # type: ignore[no-untyped-def]
-            control.should_training_stop = not after_step(time.process_time() - self.began)
-
     def reward(completions, team, **_):  # type: ignore[no-untyped-def]
         pairs = zip(completions, team, strict=True)
         return [fuzz.ratio(said[0]["content"].strip(), right) / 100 for said, right in pairs]
@@ -145,9 +145,82 @@ def with_trl(after_step: Callable[[float], bool]) -> None:
             args=settings,
             train_dataset=Rows.from_list(rows),
             processing_class=base.tokenizer,
-            callbacks=[Clock()],
+            callbacks=[_clock(after_step)],
         )
         trainer.train()
+
+
+PAIRS = 8
+
+
+def pairs() -> Dataset:
+    """A friendly and a plain answer to each ticket."""
+    table = DATA / "support" / "tickets.csv"
+    return read(table, question="question", preferred="friendly", rejected="plain").take(80)
+
+
+def ours_of_pairs() -> Iterator[None]:
+    """Train on pairs; the reference is measured before the first step, which is not counted."""
+    base, trainer = load_base(SMOLLM2, FOLDER), Preference()
+    plan = replace(PLAN, batch_size=PAIRS, more={"beta": 0.1, "chosen_likelihood": 0.0})
+    run = TrainingRun(trainer, base, plan, trainer.encode(base, pairs()))
+    for _ in run.measure_reference():
+        pass
+    for _ in run:
+        yield
+
+
+def pairs_with_trl(after_step: Callable[[float], bool], *, reference_once: bool) -> None:
+    """The same with TRL's DPOTrainer; ``after_step`` gets the CPU seconds and says whether to go on."""
+    from datasets import Dataset as Rows
+    from trl import DPOConfig, DPOTrainer
+
+    base = load_base(SMOLLM2, FOLDER)
+    rows = [
+        {
+            "prompt": list(map(dict, row.prompt)),
+            "chosen": list(map(dict, chosen[len(row.prompt) :])),
+            "rejected": list(map(dict, rejected[len(row.prompt) :])),
+        }
+        for row in pairs()
+        for chosen, rejected in [both_answers(row)]
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = DPOConfig(
+            output_dir=scratch,
+            per_device_train_batch_size=PAIRS,
+            beta=0.1,
+            precompute_ref_log_probs=reference_once,
+            learning_rate=Preference.learning_rate,
+            max_steps=1000,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            disable_tqdm=True,
+            logging_strategy="no",
+            save_strategy="no",
+            report_to=[],
+            seed=0,
+        )
+        trainer = DPOTrainer(
+            model=_peft_model(),
+            args=settings,
+            train_dataset=Rows.from_list(rows),
+            processing_class=base.tokenizer,
+            callbacks=[_clock(after_step)],
+        )
+        trainer.train()
+
+
+def _clock(after_step: Callable[[float], bool]) -> TrainerCallback:
+    class Clock(TrainerCallback):
+        def on_step_begin(self, args, state, control, **_):  # type: ignore[no-untyped-def]
+            self.began = time.process_time()
+
+        def on_step_end(self, args, state, control, **_):  # type: ignore[no-untyped-def]
+            control.should_training_stop = not after_step(time.process_time() - self.began)
+
+    return Clock()
 
 
 def _peft_model() -> PreTrainedModel:
@@ -159,47 +232,66 @@ def _peft_model() -> PreTrainedModel:
 
 
 def speeds() -> None:
-    """Our step beside TRL's, with one thread."""
+    """Our steps beside TRL's, with one thread."""
     torch.set_num_threads(1)
-    steps = ours()
-    seconds: dict[str, list[float]] = {"ours": [], "TRL": []}
+    for reference_once in (False, True):
+        theirs, mine = _turns(ours_of_pairs(), partial(pairs_with_trl, reference_once=reference_once), [])
+        asked = "once" if reference_once else "in every step"
+        print(f"a step of DPO, CPU time: TRL, its reference asked {asked}, / ours {theirs / mine:.2f}")
     read = list[tuple[int, int]]()
+    theirs, mine = _turns(ours(), with_trl, read)
+    together, alone = (sum(counts) for counts in zip(*read, strict=True))
+    print(f"a step of reinforcement, CPU time: TRL / ours {theirs / mine:.2f}")
+    print(f"CPU seconds a step: ours {mine:.1f}, TRL {theirs:.1f}")
+    print(f"tokens read to learn / tokens of the answers alone {together / alone:.3f}")
+
+
+def _turns(
+    steps: Iterator[Any], train: Callable[[Callable[[float], bool]], None], found: list[Any]
+) -> tuple[float, float]:
+    """The median CPU seconds of a step, TRL's and ours; what our steps yield joins ``found``."""
+    seconds: dict[str, list[float]] = {"ours": [], "TRL": []}
 
     def turn(theirs: float) -> bool:
         seconds["TRL"].append(theirs)
         before = time.process_time()
-        read.append(next(steps))
+        found.append(next(steps))
         seconds["ours"].append(time.process_time() - before)
-        return len(read) <= ROUNDS
+        return len(found) <= ROUNDS
 
-    with_trl(turn)
-    cost = {name: median(taken[1:]) for name, taken in seconds.items()}
-    together, alone = (sum(counts) for counts in zip(*read, strict=True))
-    print(f"a step of reinforcement, CPU time: TRL / ours {cost['TRL'] / cost['ours']:.2f}")
-    print(f"CPU seconds a step: ours {cost['ours']:.1f}, TRL {cost['TRL']:.1f}")
-    print(f"tokens read to learn / tokens of the answers alone {together / alone:.3f}")
+    train(turn)
+    return median(seconds["TRL"][1:]), median(seconds["ours"][1:])
+
+
+MADE: Mapping[str, Callable[[], object]] = {
+    "ours of pairs": lambda: [step for _, step in zip(range(2), ours_of_pairs(), strict=False)],
+    "TRL's of pairs": lambda: pairs_with_trl(_two_steps(), reference_once=False),
+    "ours": lambda: [step for _, step in zip(range(2), ours(), strict=False)],
+    "TRL's": lambda: with_trl(_two_steps()),
+}
+"""Two steps of each kind."""
+
+
+def _two_steps() -> Callable[[float], bool]:
+    made = iter((True, False))
+    return lambda _: next(made)
 
 
 def memory() -> None:
-    """Peak memory of a process that makes two steps."""
+    """Peak memory of processes that make two steps."""
     peaks = {}
-    for which in ("ours", "with_trl"):
+    for which in MADE:
         command = [sys.executable, __file__, which]
         peaks[which] = int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
-    share = peaks["ours"] / peaks["with_trl"]
-    print(f"peak memory, ours {peaks['ours']} MiB, TRL {peaks['with_trl']} MiB, ours / TRL {share:.2f}")
+    for what, kind in (("DPO", " of pairs"), ("reinforcement", "")):
+        mine, theirs = peaks[f"ours{kind}"], peaks[f"TRL's{kind}"]
+        print(f"{what}: peak memory, ours {mine} MiB, TRL {theirs} MiB, ours / TRL {mine / theirs:.2f}")
 
 
 def peak(which: str) -> None:
     """Make two steps of ``which`` and print the most memory this process held, in MiB."""
     torch.set_num_threads(1)
-    if which == "ours":
-        steps = ours()
-        for _ in range(2):
-            next(steps)
-    else:
-        made = iter((True, False))
-        with_trl(lambda _: next(made))
+    MADE[which]()
     # Not getrusage: that begins with what the parent process held.
     print(int(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) // 1024)
 
