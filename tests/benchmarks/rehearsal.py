@@ -27,7 +27,7 @@ from workbench.training.preflight import launch
 from workbench.training.spec import JobSpec
 
 
-def run(share: float, seed: int, model: str) -> dict[str, object]:
+def run(share: float, seed: int, rate: float, model: str) -> dict[str, object]:
     """Train with this share and judge the model; everything that was asked before comes from the cache."""
     folder = home() / "rehearsal"
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,8 +44,8 @@ def run(share: float, seed: int, model: str) -> dict[str, object]:
         made = rehearsal.rehearse(client, model, training, share, **never)
         print(made, flush=True)
         training, rows = made.mixed_into(training), len(made.rows)
-    suffix = f"share-{round(100 * share)}-{seed}"
-    chosen = {"n_epochs": 3, "batch_size": 8}
+    suffix = f"share-{round(100 * share)}-rate-{round(100 * rate)}-{seed}"
+    chosen = {"n_epochs": 3, "batch_size": 8, "learning_rate_multiplier": rate}
     spec = JobSpec(training, model, hyperparameters=chosen, seed=seed, suffix=suffix)
     *_, done = follow(client, launch(client, spec))
     tuned = str(done.job.fine_tuned_model)
@@ -57,6 +57,7 @@ def run(share: float, seed: int, model: str) -> dict[str, object]:
     return {
         "share": share,
         "seed": seed,
+        "rate": rate,
         "rows": rows,
         "model": tuned,
         "seconds": round(done.result.training_seconds),
@@ -77,15 +78,17 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--share", type=float, default=0.2)
     asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--rate", type=float, default=1.0, help="the learning rate's multiplier")
     asked.add_argument("--model", default=SMOLLM2)
     asked.add_argument("--again", action="store_true")
     given = asked.parse_args()
     log = home() / "rehearsal" / "runs.jsonl"
-    wanted = [(given.share, given.seed)]
+    wanted = [(given.share, given.seed, given.rate)]
     if given.again:
-        wanted = list(dict.fromkeys((run["share"], run["seed"]) for run in jsonl_log.objects(log)))
-    for share, seed in wanted:
-        line = json.dumps(run(share, seed, given.model))
+        runs = jsonl_log.objects(log)
+        wanted = list(dict.fromkeys((run["share"], run["seed"], run["rate"]) for run in runs))
+    for share, seed, rate in wanted:
+        line = json.dumps(run(share, seed, rate, given.model))
         print(line, flush=True)
         jsonl_log.append(Path(log), line.encode())
     used = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/reinforcement.py          about ten minutes
 
-Both draw eight answers of at most eight tokens to each of six prompts, grade them by the same comparison and
+Both draw eight answers of at most eight tokens to each of two prompts, grade them by the same comparison and
 learn once, with the same distance to the reference. They take turns inside one process and CPU time is
 counted, because the machine's speed drifts and its ratios hold; the median of ``ROUNDS`` steps after one to
 warm up counts. Peak memory is that of processes of their own.
@@ -35,7 +35,7 @@ from workbench.settings import DATA, home, models_in
 os.environ |= ENVIRONMENT  # before torch loads
 
 ROUNDS = 2
-PROMPTS, GROUP, LONGEST = 6, 8, 8
+PROMPTS, GROUP, LONGEST = 2, 8, 8
 SYSTEM = (
     "Which team does the ticket go to? Answer with one word: delivery, returns, billing, account or products."
 )
@@ -51,9 +51,9 @@ PLAN = RunSettings(
 )
 FOLDER = base_folder(SMOLLM2, models_in(home()))
 GRADER = {
-    "type": "string_check",
+    "type": "text_similarity",  # in nearly every group its scores differ, so that nearly all are learnt from
     "name": "team",
-    "operation": "eq",
+    "evaluation_metric": "fuzzy_match",
     "input": "{{sample.output_text}}",
     "reference": "{{item.team}}",
 }
@@ -74,7 +74,7 @@ def tickets() -> Dataset:
 
 
 def ours() -> Iterator[tuple[int, int]]:
-    """Train; yields after every step the tokens that were read to learn, and those of its answers alone."""
+    """Train; yields after every step the tokens read to learn, and those of its answers, each alone."""
     base = load_base(SMOLLM2, FOLDER)
     trainer = Reinforcement()
     method = {"type": "reinforcement", "reinforcement": {"grader": GRADER}}
@@ -86,7 +86,7 @@ def ours() -> Iterator[tuple[int, int]]:
 
 
 class _Counted(GradedTask):
-    """The same, and what is read to learn from a step; groups without spread are learnt from as well."""
+    """The same, and what is read to learn from a step."""
 
     def __init__(self, job: object, base: Base) -> None:
         super().__init__(job, base, lambda judged: None)  # type: ignore[arg-type]
@@ -104,6 +104,7 @@ class _Counted(GradedTask):
 def with_trl(after_step: Callable[[float], bool]) -> None:
     """The same with TRL's GRPOTrainer; ``after_step`` gets the CPU seconds and says whether to go on."""
     from datasets import Dataset as Rows
+    from rapidfuzz import fuzz
     from trl import GRPOConfig, GRPOTrainer
 
     class Clock(TrainerCallback):
@@ -114,16 +115,16 @@ def with_trl(after_step: Callable[[float], bool]) -> None:
             control.should_training_stop = not after_step(time.process_time() - self.began)
 
     def reward(completions, team, **_):  # type: ignore[no-untyped-def]
-        return [
-            float(said[0]["content"].strip() == right) for said, right in zip(completions, team, strict=True)
-        ]
+        pairs = zip(completions, team, strict=True)
+        return [fuzz.ratio(said[0]["content"].strip(), right) / 100 for said, right in pairs]
 
     base = load_base(SMOLLM2, FOLDER)
     rows = [{"prompt": list(map(dict, row.messages)), "team": row.more["team"]} for row in tickets()]
     with tempfile.TemporaryDirectory() as scratch:
         settings = GRPOConfig(
             output_dir=scratch,
-            per_device_train_batch_size=PROMPTS * GROUP,
+            per_device_train_batch_size=GROUP,  # a prompt at a time: all at once take 9 GB
+            gradient_accumulation_steps=PROMPTS,
             num_generations=GROUP,
             max_completion_length=LONGEST,
             beta=KL,

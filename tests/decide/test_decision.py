@@ -403,6 +403,7 @@ def test_what_the_pages_claim_stands_beside_what_is_known_and_what_was_measured(
     dpo = told["DPO is equally effective at alignment as reinforcement from human feedback"]
     assert (dpo.known.split(":")[0], dpo.measured) == ("Contested", "There are no pairs.")
     assert "from 0 to 100 % and the right answers from 92 to 56 % in 22 steps (measured on" in dpo.known
+    assert "a shop's tone rose from 18 to at least 98 % of 120 tickets and the right team" in dpo.known
     assert told["Shorter prompts, which lead to cost savings"].measured == "475 prompt tokens become 35."
     assert told["Quicker responses"].measured == ""
     base = {"name": "large, best prompt", "prompt_tokens": 475, "completion_tokens": 20}

@@ -1,6 +1,7 @@
 """Pairs of a project from each of the three sources, and what is said where a source gives none."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,11 @@ from workbench.dataset.dataset import Dataset
 from workbench.dataset.preference_pairs import rejected_answer
 from workbench.dataset.read import read
 from workbench.errors import DataError
-from workbench.evaluation.compare import compare
+from workbench.evaluation.compare import compare, contaminated
 from workbench.evaluation.evaluate import evaluate
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.pair_sources import (
+    enough,
     graders_of_project,
     pairs_of_project,
     plausible,
@@ -128,6 +130,12 @@ def test_what_people_preferred_in_the_blind_review_becomes_pairs(project, files)
     assert len(pairs_of_project(NOBODY, project, "m", "ratings")) == 2
 
 
+def test_questions_whose_ratings_are_trained_on_are_known_as_contaminated(project, files):
+    rated(project, files, "tb")
+    pairs = pairs_of_project(NOBODY, project, "m", "ratings")
+    assert contaminated(project.task.read_test(), pairs) == {"test.csv:2", "test.csv:3"}
+
+
 @pytest.mark.parametrize("choices", ["", "=="])
 def test_without_a_preference_the_way_out_is_named(project, files, choices):
     rated(project, files, choices)
@@ -182,6 +190,21 @@ def test_the_aim_is_what_the_task_prefers_and_then_the_task(project, files):
         ("preference", "exact"),
         ("task", "contains"),
     ]
+
+
+def test_this_machine_trains_on_128_of_the_pairs_and_a_cloud_on_all(project, files):
+    state(project, files, f'preference_pairs = "{files}/pairs.csv"', 'preferred = "good"', 'rejected = "bad"')
+    few = project.task.read_pairs()
+    many = Dataset("many", tuple(replace(few[0], origin=f"pairs.csv:{n}") for n in range(200)))
+    local = OpenAI(base_url="http://127.0.0.1:8123/openai/v1/", api_key="key")
+    azure = OpenAI(base_url="https://r.openai.azure.com/openai/v1/", api_key="key")
+    drawn = enough(local, many)
+    assert (len(drawn), len({pair.origin for pair in drawn})) == (128, 128)
+    assert [pair.origin for pair in enough(local, many)] == [pair.origin for pair in drawn]
+    assert [pair.origin for pair in enough(local, many, seed=1)] != [pair.origin for pair in drawn]
+    assert (len(enough(azure, many)), len(enough(local, many, 150)), len(enough(local, few))) == (200, 150, 2)
+    with pytest.raises(DataError, match="0 pairs are none to train on; ask for 10 or more, or None"):
+        enough(local, many, 0)
 
 
 def test_the_model_is_asked_the_first_questions_of_the_pairs(project, files):

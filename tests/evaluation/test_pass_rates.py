@@ -142,6 +142,7 @@ def test_three_percent_cannot_start_and_the_way_out_is_supervised_fine_tuning():
         "Reinforcement cannot start: 3.1 % of 320 answers to 40 prompts pass (95 % interval "
     )
     assert "Do supervised fine-tuning first (04_launch)" in rates.verdict
+    assert rates.headline == "Reinforcement cannot start: 3.1 % of the answers pass"
 
 
 def test_ninety_seven_percent_leave_nothing_to_learn():
@@ -152,6 +153,7 @@ def test_ninety_seven_percent_leave_nothing_to_learn():
     assert rates.level == "cannot start"
     assert rates.verdict.startswith("There is nothing to learn by reinforcement: 98.1 % of 320 answers")
     assert "harder prompts, or a stricter grader" in rates.verdict
+    assert rates.headline == "There is nothing to learn: 98.1 % of the answers pass"
 
 
 def test_half_of_the_answers_with_mixed_groups_is_good():
@@ -175,6 +177,7 @@ def test_prompts_that_always_or_never_pass_cannot_start_whatever_the_mean():
     assert 0.4 < rates.reward < 0.6
     assert rates.level == "cannot start"
     assert "only 4.8 % of groups of 8" in rates.verdict
+    assert rates.headline == "Reinforcement cannot start: only 4.8 % of groups are expected to be mixed"
     assert (len(rates.always), len(rates.never)) == (10, 10)
 
 

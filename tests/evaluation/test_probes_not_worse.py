@@ -1,5 +1,7 @@
 """Non-inferiority: the burden of proof is on the tuned model."""
 
+from dataclasses import replace
+
 import pytest
 from made_evaluations import evaluation, in_clusters
 
@@ -81,3 +83,13 @@ def test_the_probes_let_a_model_pass_that_kept_what_matters(lost: int, gained: i
     tuned = "0" * lost + "1" * (170 - lost) + "1" * gained + "0" * (230 - gained)
     found = noninferior(evaluation(base), evaluation(tuned, "tuned"), margin=MARGIN)
     assert found.outcome == outcome
+
+
+def test_one_of_five_categories_is_not_called_worse_by_luck():
+    base = evaluation("1" * 47 + "0" * 33)
+    tuned = evaluation("0" * 14 + "1" * 33 + "1" + "0" * 32, "tuned")
+    alone = noninferior(base, tuned, margin=MARGIN)
+    assert alone.outcome == "worse"
+    one_of_five = replace(alone, asked=5)
+    assert one_of_five.outcome == "inconclusive"
+    assert one_of_five.bounds.low == alone.bounds.low  # to pass is no easier

@@ -1,12 +1,14 @@
 """Prompts: what is sent around a question."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
+from workbench.evaluation.compare import contaminated
 from workbench.evaluation.prompts import (
     AS_TRAINED,
     PASSAGE,
@@ -18,6 +20,7 @@ from workbench.evaluation.prompts import (
     gold_context,
     nearest,
     prompt_from,
+    questions_alone,
     read_documents,
     shots_from,
     shots_of_each_answer,
@@ -420,6 +423,20 @@ def test_what_the_prompt_shows_is_no_prompt_itself():
     assert rows.notes[0] == "1 example left out, as every prompt shows them"
     with pytest.raises(DataError, match="show fewer"):
         with_references(short, Prompt("shown", shots=short))
+
+
+def test_prompts_are_compared_by_their_questions_alone():
+    short = answered_by(TICKETS, "team")
+    rows = questions_alone(with_references(short, Prompt("shown", system="One word.", shots=short[:1])))
+    assert rows[0].messages == ({"role": "user", "content": "I paid twice."},)
+    assert (rows[0].more["team"], rows[0].origin) == ("billing", "tickets.csv:3")
+    many = Dataset("many", tuple(example(f"May I ask {w} of {w}?", w) for w in ("red", "blue", "green")))
+    shown = (replace(example(f"What about {n} and {n + 1}?", str(n)), origin=f"s:{n}") for n in range(30))
+    shots = Prompt("shown", shots=tuple(shown))
+    test = Dataset("test", (replace(example("Where is the post office?", "x"), origin="t:1"),))
+    assert contaminated(with_references(test, shots), with_references(many, shots)) == {"t:1"}
+    alone = (questions_alone(with_references(each, shots)) for each in (test, many))
+    assert contaminated(*alone) == frozenset()
 
 
 def test_a_row_without_a_field_that_is_needed_is_named():

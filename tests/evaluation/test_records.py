@@ -153,6 +153,16 @@ def test_a_model_that_vanished_or_never_was_is_named_with_the_way_out(project, s
     assert str(caught.value) == sentence
 
 
+def test_another_model_can_be_named_if_it_is_there(project: Project):
+    service = Service("nano.ft-7:ckpt-step-5", **DONE)
+    found = trained_model(service.client, project, model="nano.ft-7:ckpt-step-5")
+    assert (found.model, found.base) == ("nano.ft-7:ckpt-step-5", "nano")
+    with pytest.raises(
+        SetupError, match=r"There is no model nano\.ft-8 at local; give a tuned model or check"
+    ):
+        trained_model(service.client, project, model="nano.ft-8")
+
+
 def test_the_base_model_is_asked_with_its_best_prompt_and_the_others_with_the_short_one(project: Project):
     before = TrainedModel("nano.ft-1", "nano", "ftjob-1", "")
     plain = models_beside(project, before, "nano.ft-2")

@@ -318,3 +318,8 @@ class TestCure:
             "The tuned model answers 200 probes right, the base model 200. Nothing needs a cure."
         )
         assert not next(iter(offered.tables()))[2]
+
+    def test_few_probes_that_show_no_loss_ask_for_no_cure(self):
+        few = forgotten(probed("1" * 10, "base"), probed("1" * 10, "tuned"))
+        assert few.outcome == "inconclusive"
+        assert cure(few).verdict.endswith("Nothing needs a cure.")

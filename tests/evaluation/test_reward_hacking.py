@@ -79,9 +79,7 @@ def test_one_template_for_all_questions_stops():
     template = [f"Thank you for your message, dear customer number {n}. We will help!" for n in range(12)]
     signs = hacking_signs(answered(VARIED), answered(template, references=VARIED))
     assert level(signs, "template answers") == "stop"
-    assert signs.verdict.startswith(
-        "The model learnt to please its grader: 100 % of pairs of prompts get nearly"
-    )
+    assert signs.verdict.startswith("Do not trust this reward: 100 % of pairs of prompts get nearly")
     assert "“Thank you for your message, dear customer number " in signs.verdict
 
 
@@ -125,6 +123,14 @@ def test_answers_that_can_no_longer_be_graded_are_a_sign():
     lost = Measured(mean_unresponsive_rewards=[0.0, 0.03, 0.03])
     signs = hacking_signs(answered(VARIED), answered(VARIED), curve=lost)
     assert level(signs, "answers that the grader cannot grade") == "watch"
+    failing = Measured(
+        mean_unresponsive_rewards=[0.1, 0.1],
+        train_python_grader_runtime_error_count=[3, 4],
+        train_other_error_count=[0, 1],
+    )
+    signs = hacking_signs(answered(VARIED), answered(VARIED), curve=failing)
+    assert level(signs, "answers that the grader cannot grade") == "stop"
+    assert "in training most often a python grader runtime error (7)" in signs.verdict
 
 
 def test_a_sound_job_shows_none():

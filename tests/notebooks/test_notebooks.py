@@ -144,8 +144,8 @@ def walk(road: Road) -> Walk:
 
 class TestRoad:
     def test_it_ends_with_one_json_object_on_stdout(self, walk: Walk):
-        assert walk.code == 1, walk.err  # nano learns nothing in two epochs, and the release check says so
-        assert walk.summary["release_check"]["result"] == "refused"
+        assert walk.code == 0, walk.err  # twelve questions and twenty probes show nothing, and refuse nothing
+        assert walk.summary["release_check"]["result"] == "open"
         assert walk.out.count("\n") == 1
         assert [(ran["name"], ran["status"]) for ran in walk.summary["notebooks"]] == [
             (path.stem, "completed") for path in ROAD

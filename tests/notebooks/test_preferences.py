@@ -60,7 +60,7 @@ class TestWalk:
     def test_the_pairs_are_kept_apart_from_the_training_data(self, walk: Walk, road: Road):
         project = project_of(road, "support")
         kept = project.need("pairs", "08_preferences").facts
-        assert (kept["training_examples"], kept["validation_examples"]) == (306, 54)
+        assert (kept["training_examples"], kept["validation_examples"]) == (128, 54)
         assert kept["source"] == "file"
         line = json.loads((project.path / str(kept["training_file"])).read_text().splitlines()[0])
         assert list(line) == ["input", "preferred_output", "non_preferred_output"]
@@ -73,7 +73,7 @@ class TestWalk:
             "preference": "support_tone",
             "task": "support",
         }
-        assert (facts["items"], facts["pairs"], facts["training_pairs"]) == (12, "file", 306)
+        assert (facts["items"], facts["pairs"], facts["training_pairs"]) == (12, "file", 128)
         assert facts["models"]["SFT + DPO"] == facts["tuned_model"]
         assert len(facts["evaluations"]) == 6
 

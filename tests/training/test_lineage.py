@@ -175,6 +175,8 @@ def test_a_model_that_forgot_too_much_got_worse(shop: Project):
     ]
     compared(shop, "a", SFT, 0.9, gate={"result": "refused", "checks": checks})
     assert against(shop, SFT) == [(True, "forgot more than is acceptable: Worse: 12 of 120.")]
+    remedy = lineage(shop, model=SFT).steps[0].drawbacks[0].remedy
+    assert remedy == "train it again with rehearsal (REHEARSAL in 03_build_data)"
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,11 @@ def test_how_the_tuned_model_was_made_is_said_and_what_speaks_against_it_stops_t
     assert level == "error"
     assert message.startswith(f"{TUNED} is of a job whose curve says: The training diverged (")
     assert not stopped.ok
+    fix = next(finding.fix for finding in stopped.findings if finding.rule == "got_worse")
+    assert fix == (
+        f"start from {MINI} or an earlier checkpoint, or train it again with a smaller learning rate "
+        "multiplier, or say continue_anyway=True (CONTINUE_ANYWAY in the notebook)"
+    )
     anyway = plan(azure, PAIRS, model=TUNED, project=project, continue_anyway=True)
     assert [level for level, _ in found(anyway, "got_worse")] == ["warning"]
 

@@ -118,7 +118,7 @@ def test_the_histogram_has_a_bar_a_rate_and_marks_both_ends_without_colour_alone
 def test_without_a_front_end_it_is_a_picture_with_the_same_numbers():
     shown = pass_rate_chart(RATES)._repr_mimebundle_()
     written = words(shown["image/svg+xml"])
-    assert written[0] == "Reinforcement can start"
+    assert written[0] == "Reinforcement can start: 50 % of the answers pass"
     assert written[1].startswith("Of 4 prompts 1 never pass and 1 always do (orange); 2 lie in between")
     assert shown["text/plain"].splitlines()[2:] == [
         "  0 % pass: 1 prompts",

@@ -383,7 +383,10 @@ def _claims(s: Situation, tokens: Mapping[str, float], money: "Payback | None") 
 # Newer measurements take the place of these; each sentence has its day.
 _DPO_HERE = (
     "pairs for a style moved it from 0 to 100 % and the right answers from 92 to 56 % in 22 steps (measured "
-    "on SmolLM2-135M on two CPU cores, 22 Nov 2026)."
+    "on SmolLM2-135M on two CPU cores, 22 Nov 2026). It pays less for 8 steps with the preferred answers' "
+    "own likelihood weighed in: a shop's tone rose from 18 to at least 98 % of 120 tickets and the right team "
+    "stayed at 71 to 73 %, yet what a customer must be told fell from 22 to at most 17 % (three seeds, "
+    "30 Nov 2026)."
 )
 _STACK_HERE = (
     "From a weak SFT model, right 26 % of the time, DPO on its own mistakes left 8 % right while its margin "

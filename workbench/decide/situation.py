@@ -422,7 +422,8 @@ def measured_in(entries: Iterable[Recorded]) -> dict[str, Value]:
         if isinstance(rates, Mapping) and rates.get("model") in (None, base):
             mean, mixed = rates.get("mean", rates.get("reward")), rates.get("mixed_share", rates.get("mixed"))
             found |= {"pass_rate": mean, "mixed_share": mixed}
-        models = facts.get("models") or {"base": facts.get("base_model", base)}
+        named = facts.get("models")
+        models = named if isinstance(named, Mapping) else {"base": facts.get("base_model", base)}
         if base is None or base_name(str(next(iter(models.values())))) == base:
             found |= dict(_found_by(entry))
     return {name: value for name, value in found.items() if value is not None}

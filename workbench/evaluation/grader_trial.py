@@ -407,11 +407,12 @@ def spearman(first: Evaluation, second: Evaluation) -> tuple[float, int]:
             "The two graders did not grade the same answers; evaluate both times with the same prompts, "
             "samples, temperature and cache, so that the model is asked once."
         )
-    if len({one for one, _ in pairs}) < 2 or len({other for _, other in pairs}) < 2:
+    mine, theirs = [one for one, _ in pairs], [other for _, other in pairs]
+    if len(set(mine)) < 2 or len(set(theirs)) < 2:
         return math.nan, len(pairs)
     from scipy.stats import spearmanr
 
-    return float(spearmanr(*zip(*pairs, strict=True)).statistic), len(pairs)
+    return float(spearmanr(mine, theirs).statistic), len(pairs)
 
 
 def _knows(trial: Trial) -> Check:

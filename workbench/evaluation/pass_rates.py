@@ -184,7 +184,8 @@ def calibrated(scores: Sequence[float]) -> Threshold | None:
 def _shortest(below: float, value: float) -> float:
     """The number with the fewest decimals above ``below`` and not above ``value``."""
     for decimals in range(1, 7):
-        number = math.floor(value * 10**decimals + 1e-9) / 10**decimals
+        scale = 10.0**decimals
+        number = math.floor(value * scale + 1e-9) / scale
         if below < number <= value:
             return number
     return value
@@ -290,6 +291,20 @@ class PassRates(Shown):
             return "cannot start"
         good = RECOMMENDED[0] <= self.reward <= RECOMMENDED[1]
         return "good" if good and self.mixed.value >= LEAST_MIXED else "can start"
+
+    @property
+    def headline(self) -> str:
+        """Whether a job can start, with the one number that tells most, in a line."""
+        if not self.graded:
+            return "Reinforcement cannot start: no answer could be graded"
+        what = "of the answers pass" if self.right_or_wrong else "of a full reward on average"
+        measured = f"{_percent(self.reward)} {what}"
+        if self.reward > NECESSARY[1]:
+            return f"There is nothing to learn: {measured}"
+        if self.level == "cannot start" and self.reward >= NECESSARY[0]:
+            measured = f"only {_percent(self.mixed.value)} of groups are expected to be mixed"
+        can = {"cannot start": "cannot start", "can start": "can start, slowly", "good": "can start"}
+        return f"Reinforcement {can[self.level]}: {measured}"
 
     @property
     def verdict(self) -> str:

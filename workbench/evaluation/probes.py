@@ -47,11 +47,18 @@ class NonInferiority:
     comparison: Comparison
     margin: float
     """The loss that is still acceptable, a share."""
+    asked: int = 1
+    """How many are judged together, any of which would be called worse: each is, at 5 % divided by this."""
 
     @cached_property
     def bounds(self) -> Interval:
-        """With 95 % confidence the true difference is above the one, and as surely below the other."""
-        return self.comparison.found.interval(_ONE_SIDED)
+        """With 95 % confidence the true difference is above the one, and as surely below the other.
+
+        That none of several is worse by luck takes a higher upper bound (Bonferroni).
+        """
+        found = self.comparison.found
+        high = found.interval(1 - (1 - _ONE_SIDED) / self.asked).high
+        return Interval(found.interval(_ONE_SIDED).low, high)
 
     @property
     def outcome(self) -> Literal["not worse", "worse", "inconclusive"]:
@@ -231,7 +238,10 @@ def forgotten(base: Evaluation, tuned: Evaluation, *, margin: float = MARGIN) ->
     names = dict.fromkeys(str(item.more.get("category", "")) for item in base.items)
     if "" in names:
         raise DataError("An item has no category, so these are no probes; evaluate them with probe(…).")
-    by_category = {name: noninferior(_only(base, name), _only(tuned, name), margin=margin) for name in names}
+    by_category = {
+        name: replace(noninferior(_only(base, name), _only(tuned, name), margin=margin), asked=len(names))
+        for name in names
+    }
     return Forgetting(noninferior(base, tuned, margin=margin), by_category)
 
 

@@ -319,10 +319,10 @@ def shots_of_each_answer(
     """Choose ``k`` examples to show whose answers differ, and none whose question is tested.
 
     One with each answer, the most frequent answers first, then a second one with each, and so on: of five
-    labels, five shots show every one. Of each answer those with the shortest questions, which keep the prompt
-    short and plain; the seed draws their order.
+    labels, ten shots show every one twice. The seed draws which, and their order.
     """
-    free = sorted(_not_tested(dataset, k, test), key=lambda example: len(example.question))
+    free, drawn = _not_tested(dataset, k, test), random.Random(seed)
+    drawn.shuffle(free)
     often = Counter(example.answer.strip() for example in free)
     seen: Counter[str] = Counter()
     ranked = []
@@ -330,9 +330,7 @@ def shots_of_each_answer(
         answer = example.answer.strip()
         ranked.append((seen[answer], -often[answer], place))
         seen[answer] += 1
-    shots = [free[place] for *_, place in sorted(ranked)[:k]]
-    random.Random(seed).shuffle(shots)
-    return tuple(shots)
+    return tuple(free[place] for place in sorted(place for *_, place in sorted(ranked)[:k]))
 
 
 def _not_tested(dataset: Dataset, k: int, test: Dataset | None) -> list[Example]:
@@ -401,6 +399,15 @@ def with_references(
     unnamed = {key for e in dataset for key in e.metadata if fields is None and not _nameable(key)}
     notes += [f"the column {key!r} is left out, as no template can name it" for key in sorted(unnamed)]
     return Dataset(f"{dataset.name} (prompts)", rows, (*dataset.notes, *notes))
+
+
+def questions_alone(dataset: Dataset) -> Dataset:
+    """The same prompts without what all of them show: the question and its fields.
+
+    For comparing rows with each other: with ten solved examples in front, any two prompts are nearly alike.
+    """
+    alone = (replace(e, messages=tuple(m for m in e.messages if m["role"] == "user")[-1:]) for e in dataset)
+    return replace(dataset, examples=tuple(alone))
 
 
 def _prompt_of(example: Example, prompt: Prompt, fields: Sequence[str] | None) -> Example:

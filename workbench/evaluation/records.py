@@ -178,14 +178,25 @@ class TrainedModel(Facts):
         }
 
 
-def trained_model(client: "OpenAI", project: Project, method: str = SUPERVISED) -> TrainedModel:
-    """The model of the project's newest job by this method, to go on from.
+def trained_model(
+    client: "OpenAI", project: Project, method: str = SUPERVISED, *, model: str | None = None
+) -> TrainedModel:
+    """The model of the project's newest job by this method, to go on from; or ``model``, if it is there.
 
     Raises ``SetupError`` where there is no such job, where it has not succeeded, and where the service knows
     the job or its model no more.
     """
     import openai
 
+    if model is not None:
+        try:
+            client.models.retrieve(model)
+        except openai.NotFoundError:
+            raise SetupError(
+                f"There is no model {model} at {provider_of(client).name}; give a tuned model or checkpoint "
+                "that is there, or None for the one that this project has trained."
+            ) from None
+        return TrainedModel(model, base_name(model), "not of this project's record", _judged(project, model))
     job_id, notebook = str(project.need_job(method).facts["job_id"]), STARTED_BY[method]
     service = provider_of(client).name
     try:
@@ -207,13 +218,16 @@ def trained_model(client: "OpenAI", project: Project, method: str = SUPERVISED) 
             f"any more. Train it again: run {notebook} with another SEED, as the same job would be found "
             "again and not repeated."
         ) from None
+    return TrainedModel(model, base_name(job.model), job_id, _judged(project, model))
+
+
+def _judged(project: Project, model: str) -> str:
     verdicts = [
         str(entry.facts["verdict"])
         for entry in project.entries("comparison")
         if entry.facts.get("tuned_model") == model
     ]
-    judged = verdicts[-1] if verdicts else "not judged yet; run 06_evaluate to know whether it is better"
-    return TrainedModel(model, job.model, job_id, judged)
+    return verdicts[-1] if verdicts else "not judged yet; run 06_evaluate to know whether it is better"
 
 
 def models_beside(project: Project, before: TrainedModel, after: str) -> dict[str, AskedModel]:

@@ -35,11 +35,30 @@ LONGEST = 60  # tokens of an answer: each is learnt, and costs as much as one of
 HARMFUL = "safety"  # the category of prompts that a model should decline
 SHOWN = 10
 
-# What each way did to the sample; see data/README.md for the figures of each seed.
+# What each way did to the sample: tests/benchmarks/rehearsal.py, one seed; figures are in data/README.md.
+_UNMEASURED = "less forgotten, not measured on the sample"
 CURES = (
-    ("rehearsal", "REHEARSAL in 03_build_data", "being measured", "", ""),
-    ("an earlier checkpoint", "the one that 05_loss_curves names", "being measured", "", ""),
-    ("a smaller learning rate", "learning_rate_multiplier in 04_launch", "being measured", "", ""),
+    (
+        "rehearsal",
+        "REHEARSAL = 0.4 in 03_build_data",
+        "86 % of what the base model answers, without it 24 %",
+        "93.3 %, as without it",
+        "a few dozen answers of the base model, and 40 % more rows to train on",
+    ),
+    (
+        "an earlier checkpoint",
+        "another checkpoint in 05_loss_curves",
+        _UNMEASURED,
+        "less learnt",
+        "nothing; the checkpoints are kept",
+    ),
+    (
+        "a smaller learning rate",
+        "learning_rate_multiplier in 04_launch",
+        _UNMEASURED,
+        "may need more epochs",
+        "another training job",
+    ),
 )
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*(?=\s|$)|\n")
 
@@ -290,6 +309,8 @@ class Cure(Shown):
 
     forgetting: Forgetting
     runs: tuple[MeasuredRun, ...] = ()
+    share: float = 0.0
+    """Rehearsal rows for each example in the data that the model was trained on."""
 
     @property
     def verdict(self) -> str:
@@ -297,19 +318,25 @@ class Cure(Shown):
         found = self.forgetting.whole.comparison
         base, tuned = found.base.correct, found.tuned.correct
         kept = f"The tuned model answers {tuned:,} probes right, the base model {base:,}"
-        if self.forgetting.outcome == "not worse":
+        if not self.is_needed:
             return f"{kept}. Nothing needs a cure."
-        share = max((run.share for run in self.runs), default=0.0)
-        more = f"more than {share:g}" if share else "0.2 or more"
+        more = f"more than {self.share:g}" if self.share else "0.2 or more"
         return (
             f"{kept}. To keep more of what the base model can, mix its own answers into the training data: "
             f"set REHEARSAL to {more} in 03_build_data, then run 03 to 06 again."
         )
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether more was lost than gained, and not shown to be within the margin."""
+        found = self.forgetting.whole.comparison
+        lost = bool(self.forgetting.lost) or found.tuned.correct < found.base.correct
+        return lost and self.forgetting.outcome != "not worse"
+
     def tables(self) -> Iterator[Table]:
         """The ways with what they did to the sample, then this project's own runs."""
         columns = ("cure", "what to set", "probes kept", "task", "what it costs")
-        yield self.verdict, columns, CURES if self.forgetting.outcome != "not worse" else []
+        yield self.verdict, columns, CURES if self.is_needed else []
         rows = [
             (
                 run.number,
@@ -330,4 +357,7 @@ class Cure(Shown):
 
 def cure(forgetting: Forgetting, project: Project | None = None) -> Cure:
     """What to do against what was forgotten; with ``project`` beside what its runs measured."""
-    return Cure(forgetting, () if project is None else measured_runs(project))
+    data = None if project is None else project.latest("dataset")
+    mixed = data.facts.get("rehearsal") if data else None
+    share = _number(mixed.get("share")) if isinstance(mixed, Mapping) else 0.0
+    return Cure(forgetting, () if project is None else measured_runs(project), share)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from workbench.catalog.methods import GRADER_ERRORS
 from workbench.display import Shown, Table
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation
@@ -78,8 +79,9 @@ class HackingSigns(Shown):
         if of["stop"]:
             found = "; ".join(sign.found for sign in of["stop"])
             return (
-                f"The model learnt to please its grader: {found}. Read the answers, repair the grader so "
-                f"that it no longer pays for this, and train again, or take an earlier checkpoint.{missing}"
+                f"Do not trust this reward: {found}. Read the answers. Where the grader pays for this, "
+                "repair it and train again; where the model fell back on one answer, a smaller learning "
+                f"rate, more prompts a step or an earlier checkpoint helps.{missing}"
             )
         if of["watch"]:
             found = "; ".join(sign.found for sign in of["watch"])
@@ -225,6 +227,12 @@ def _ungraded(before: Evaluation, after: Evaluation, curve: RewardCurve | None) 
         late = fmean(map(float, list(unresponsive)[-_RECENT:]))
         found += f"; {_percent(late)} in the last steps of the training"
         now = max(now, late)
+    counts = (
+        {} if curve is None else {e: float(sum(curve.measured(f"train_{e}_count"))) for e in GRADER_ERRORS}
+    )
+    if worst := max(counts, key=lambda error: counts[error], default=""):
+        words = worst.replace("_", " ")
+        found += f"; in training most often a {words} ({counts[worst]:.0f})" if counts[worst] else ""
     return Sign(name, _level(now, UNGRADED), found, now)
 
 

@@ -125,6 +125,8 @@ class ExampleLoss:
     losses: Losses
     suspicion: float
     """How far its losses stand out among its like, in robust standard deviations; nan where unknown."""
+    rewards: tuple[float, ...] = ()
+    """Of a prompt for reinforcement, which has no loss: the mean reward of its answers, once an epoch."""
 
     @property
     def origin(self) -> str:
@@ -175,6 +177,12 @@ class ExampleLosses:
     @property
     def sentence(self) -> str:
         """The findings in a sentence."""
+        if self._rewarded:
+            none, full = (sum(set(each.rewards) == {end} for each in self.examples) for end in (0.0, 1.0))
+            return (
+                f"{counted(len(self.examples), 'training prompt')}: the answers to {none:,} had no reward in "
+                f"any epoch, those to {full:,} the full 1 in every one; from both nothing is learnt."
+            )
         found = [f"{len(self.never_learnt):,} never learnt"]
         if self._ranked:
             found.insert(0, f"{len(self.suspicious()):,} to look at again for a wrong answer")
@@ -184,6 +192,10 @@ class ExampleLosses:
             "" if self._ranked else " Which are suspicious shows from the second epoch on; train two or more."
         )
         return f"{counted(len(self.examples), 'training example')}: {', '.join(found)}.{few}"
+
+    @property
+    def _rewarded(self) -> bool:
+        return any(each.rewards for each in self.examples)
 
     @cached_property
     def _ranked(self) -> tuple[ExampleLoss, ...]:
@@ -195,11 +207,19 @@ class ExampleLosses:
         return "\n".join([self.sentence, *("  ".join(row) for row in self._rows())])
 
     def _repr_html_(self) -> str:
+        if self._rewarded:
+            columns: tuple[str, ...] = ("origin", "question", "mean reward at each visit")
+            return table(f"{self.sentence} The least rewarded first.", columns, self._rows())
         columns = ("origin", "suspicion", "question", "answer", "loss at each visit", "before", "after")
         caption = f"{self.sentence} The most suspicious first; losses in nats per learnt token, or per pair."
         return table(caption, columns, self._rows())
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
+        if self._rewarded:
+            for each in sorted(self.examples, key=lambda each: fmean(each.rewards or (1.0,)))[:SHOWN]:
+                rewards = " → ".join("none" if math.isnan(one) else f"{one:.2f}" for one in each.rewards)
+                yield each.origin, each.example.question, rewards
+            return
         for each in (self._ranked or self.examples)[:SHOWN]:
             losses, suspicion = each.losses, "" if math.isnan(each.suspicion) else f"{each.suspicion:.1f}"
             visits = " → ".join(map(_shown, losses.visits))
@@ -230,7 +250,12 @@ def example_losses(client: "OpenAI", job: "FineTuningJob | str", dataset: Datase
         for line in lines
         if line["kind"] == "example"
     ]
-    examples = zip(dataset, losses, label_error_score(losses), strict=True)
+    rewards = [
+        tuple(math.nan if one is None else one for one in line.get("rewards", ()))
+        for line in lines
+        if line["kind"] == "example"
+    ]
+    examples = zip(dataset, losses, label_error_score(losses), rewards, strict=True)
     batch = tuple(
         Rendering(
             dataset[line["line"] - 1].origin,

@@ -10,6 +10,7 @@ import openai
 
 from workbench.catalog.methods import method_of
 from workbench.catalog.providers import provider_of
+from workbench.catalog.methods import method_of
 from workbench.display import table
 from workbench.errors import SetupError
 from workbench.project import STARTED_BY
@@ -263,7 +264,11 @@ def job_result(progress: "Progress") -> JobResult:
         "training seconds": seconds,
     }
     if REWARD in progress.curve.final:
-        facts["held-out answers right"] = f"{progress.curve.final[REWARD]:.0%}"
+        reward = progress.curve.final[REWARD]
+        if method_of(job).grader == "required":  # its reward may be of any scale
+            facts["held-out reward"] = f"{reward:.3g}"
+        else:
+            facts["held-out answers right"] = f"{reward:.0%}"
     return JobResult(job, seconds, facts)
 
 

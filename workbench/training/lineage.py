@@ -96,6 +96,8 @@ class Drawback(NamedTuple):
     """Whether the model got worse or learnt nothing: then it is not trained further unasked."""
     why: str
     """A clause with the model as its subject: ``answers the task worse than nano``."""
+    remedy: str = ""
+    """How to train it again, in the imperative; empty where nothing is known to help."""
 
 
 _GRAVE = ("diverged", "no_signal")
@@ -137,7 +139,8 @@ def _of_comparison(entry: Entry) -> Iterator[Drawback]:
     for check in checks if isinstance(checks, Sequence) else ():
         if isinstance(check, Mapping) and check.get("result") == "refused":
             if check.get("name") == "nothing lost elsewhere":
-                yield Drawback(True, f"forgot more than is acceptable: {check.get('why')} ({day})")
+                why = f"forgot more than is acceptable: {check.get('why')} ({day})"
+                yield Drawback(True, why, "train it again with rehearsal (REHEARSAL in 03_build_data)")
             elif check.get("name") == "a grader to trust":
                 yield Drawback(False, f"was graded by a grader that is not to be trusted ({day})")
 
@@ -156,7 +159,8 @@ def _of_models(entry: Entry) -> Iterator[Drawback]:
         if measure == aim and found["last_step"]["outcome"] == "worse":
             yield Drawback(True, f"{_LOST_AIM[entry.kind]}: {lost}")
         elif measure != aim and found.get("kept") == "worse":
-            yield Drawback(True, f"paid for {aim} with {measure}: {lost}")
+            gently = "train it again more gently (an earlier checkpoint, a smaller learning rate multiplier)"
+            yield Drawback(True, f"paid for {aim} with {measure}: {lost}", gently)
         elif measure != aim and entry.kind == "preference" and found["last_step"]["outcome"] == "worse":
             yield Drawback(False, f"paid for {aim} with {measure}, if within the margin: {lost}")
     if isinstance(hacking, Mapping) and hacking.get("level") == "stop":
@@ -175,7 +179,9 @@ def _of_curve(entry: Entry, model: str) -> Iterator[Drawback]:
     verdict, title, flags = (diagnosis.get(name) for name in ("verdict", "title", "flags"))
     last = not _CHECKPOINT.search(model)
     if verdict in (*_GRAVE, *_DOUBTFUL):
-        yield Drawback(verdict in _GRAVE and last, f"is of a job whose curve says: {title} ({day})")
+        smaller = "train it again with a smaller learning rate multiplier" if verdict == "diverged" else ""
+        why = f"is of a job whose curve says: {title} ({day})"
+        yield Drawback(verdict in _GRAVE and last, why, smaller)
     if isinstance(flags, Mapping) and "likelihood_displacement" in flags:
         yield Drawback(
             False, f"is of a job that made the preferred answers less likely as well as the others ({day})"

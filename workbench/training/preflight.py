@@ -140,7 +140,9 @@ def lineage_findings(
         yield Finding("warning", "lineage", "model", sentence.removesuffix("."), fix)
     for each in start.drawbacks:
         level = "error" if each.grave and not continue_anyway else "warning"
-        fix = f"start from {start.started_from} or an earlier checkpoint"
+        fix = ", or ".join(
+            filter(None, (f"start from {start.started_from} or an earlier checkpoint", each.remedy))
+        )
         fix += ", or say continue_anyway=True (CONTINUE_ANYWAY in the notebook)" if level == "error" else ""
         yield Finding(level, "got_worse", "model", f"{start.model} {each.why}", fix)
 

@@ -137,15 +137,6 @@ class PassRateChart(Chart):
     rates: PassRates
 
     @property
-    def heading(self) -> str:
-        """Whether a job can start."""
-        return {
-            "cannot start": "Reinforcement cannot start",
-            "can start": "Reinforcement can start, and will learn slowly",
-            "good": "Reinforcement can start",
-        }[self.rates.level]
-
-    @property
     def words(self) -> str:
         """What the bars say: prompts at both ends, and in between."""
         rates = self.rates
@@ -177,7 +168,7 @@ class PassRateChart(Chart):
         built.update_xaxes(title="share of a prompt's answers that pass", **AXIS)
         built.update_yaxes(title="prompts", rangemode="tozero", **AXIS)
         built.update_layout(bargap=0.15)
-        return laid_out(built, self.heading, textwrap.wrap(self.words, _LINE), height=330)
+        return laid_out(built, self.rates.headline, textwrap.wrap(self.words, _LINE), height=330)
 
     @property
     def svg(self) -> str:
@@ -185,7 +176,7 @@ class PassRateChart(Chart):
         bars = self.rates.bars
         up = Scale(0.0, max((prompts for _, prompts in bars), default=0) or 1, _FEET, _TOP)
         wide = (_RIGHT - _EDGE) / len(bars)
-        parts = [text(0, 16, self.heading, weight=600, size=15)]
+        parts = [text(0, 16, self.rates.headline, weight=600, size=15)]
         parts += [text(0, 36, self.words), stroke(f"M{_EDGE} {_FEET}H{_RIGHT}", GREY, 1, opacity=0.5)]
         for place, (rate, prompts) in enumerate(bars):
             left, top = _EDGE + place * wide, up.at(prompts)
@@ -196,14 +187,14 @@ class PassRateChart(Chart):
                 parts.append(text(left + wide / 2, top - 5, str(prompts), "middle", weight=600))
         below = "share of a prompt's answers that pass; on the bars the number of prompts"
         parts.append(text((_EDGE + _RIGHT) / 2, _FEET + 38, below, "middle"))
-        return _svg(_FEET + 48, f"{self.heading}. {self.words}", parts)
+        return _svg(_FEET + 48, f"{self.rates.headline}. {self.words}", parts)
 
     def __repr__(self) -> str:
-        """The heading, the sentence, and a line for each bar."""
+        """The headline, the sentence, and a line for each bar."""
         lines = [
             f"{100 * rate:3.0f} % pass: {prompts} prompts" for rate, prompts in self.rates.bars if prompts
         ]
-        return "\n".join((self.heading, self.words, *lines))
+        return "\n".join((self.rates.headline, self.words, *lines))
 
     def drawing(self) -> dict[str, object]:
         """The drawing, and the numbers of its bars for where there are no pictures."""

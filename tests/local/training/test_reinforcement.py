@@ -50,6 +50,8 @@ from workbench.local.training.reinforcement import (
     ask_service,
 )
 from workbench.local.training.run import ADAPTER, RunSettings, TrainingRun
+from workbench.training.alerts import alerts
+from workbench.training.cost import billed
 from workbench.training.diagnosis import diagnose
 from workbench.training.example_losses import example_losses
 from workbench.training.follow import Progress, follow, kept_checkpoints
@@ -589,10 +591,24 @@ def test_a_job_on_a_tuned_model_is_compared_with_that_model(client: OpenAI, paus
 
 def test_the_file_of_example_losses_can_be_read(client: OpenAI, paused: Progress) -> None:
     losses = example_losses(client, paused.job, prompts())
-    assert len(losses.examples) == 12
-    assert losses.never_learnt == ()
-    assert losses.suspicious() == ()
+    rewards = [each.rewards for each in losses.examples]
+    assert [len(visits) for visits in rewards] == [2] * 12
+    mean = sum(sum(visits) for visits in rewards) / 24
+    assert mean == pytest.approx(paused.curve.frame["train_mean_reward"].mean())
+    assert losses.sentence.startswith("12 training prompts: the answers to ")
+    assert "mean reward at each visit" in losses._repr_html_()
+    assert (losses.never_learnt, losses.suspicious()) == ((), ())
+    assert "say red" in repr(losses)
     assert losses.first_batch[0].pieces
+
+
+def test_the_views_of_a_job_show_rewards(paused: Progress) -> None:
+    facts = paused.result.facts
+    assert facts["held-out reward"] == f"{paused.curve.final['full_valid_mean_reward']:.3g}"
+    assert "held-out answers right" not in facts
+    assert [alert.kind for alert in alerts([paused])][-1] == "done"
+    assert billed(paused.job, paused.events, service="local") == 0.0
+    assert "reward" in repr(paused.curve)
 
 
 def test_a_grader_that_fails_at_every_answer_fails_the_job_with_its_reason(client: OpenAI) -> None:

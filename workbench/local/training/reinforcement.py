@@ -225,10 +225,11 @@ class GradedTask:
                 f"None of the {len(grades)} answers of step {number} could be graded: {problem}. Try the "
                 "grader on answers of this model, correct it, and start the job again."
             )
-        groups, spreads = list[TokenRow](), list[float]()
+        groups, spreads, means = list[TokenRow](), list[float](), list[float]()
         for at, row in enumerate(rows):
             drawn = slice(at * size, (at + 1) * size)
-            group, spread = _group(row, answers[drawn], grades[drawn])
+            group, mean, spread = _group(row, answers[drawn], grades[drawn])
+            means.append(mean)
             spreads.append(spread)
             if spread >= EVEN:
                 groups.append(group)
@@ -250,7 +251,7 @@ class GradedTask:
             notes.append(f"The grader gave {missing} of {len(grades)} answers no score: {problem}.")
         if not groups:
             notes.append("In no group did the rewards of the answers differ, so this step teaches nothing.")
-        return Experience(groups, metrics, " ".join(notes))
+        return Experience(groups, means, metrics, " ".join(notes))
 
     def _constraint(self) -> Constraint | None:
         return None if self._grammar is None else self._grammars.follow(self._grammar)
@@ -258,18 +259,15 @@ class GradedTask:
 
 def _group(
     row: PromptRow, answers: Sequence[Sequence[int]], grades: Sequence[Grade]
-) -> tuple[GroupRow, float]:
-    """A prompt with its graded answers, and the standard deviation of their rewards; 0 of less than two."""
-    graded = [
-        (tuple(answer), grade.score) for answer, grade in zip(answers, grades, strict=True) if grade.graded
-    ]
-    rewards = [reward for _, reward in graded]
+) -> tuple[GroupRow, float, float]:
+    """A prompt with its graded answers, the mean of their rewards (nan: none), their standard deviation."""
+    graded = [pair for pair in zip(answers, grades, strict=True) if pair[1].graded]
+    rewards = [grade.score for _, grade in graded]
+    mean = statistics.fmean(rewards) if rewards else math.nan
     spread = statistics.stdev(rewards) if len(rewards) > 1 else 0.0
-    mean = statistics.fmean(rewards) if rewards else 0.0
     advantages = tuple((reward - mean) / (spread + EVEN) for reward in rewards)
-    return GroupRow(
-        row.tokens, row.learnt, answers=tuple(a for a, _ in graded), advantages=advantages
-    ), spread
+    said = tuple(tuple(answer) for answer, _ in graded)
+    return GroupRow(row.tokens, row.learnt, answers=said, advantages=advantages), mean, spread
 
 
 def _seed(seed: int, number: int, place: int) -> int:
@@ -329,7 +327,8 @@ def ask_service(home: Path, seed: int, stopped: Callable[[], bool]) -> Ask:
             if status == 200:
                 return _reply(answer)
             if status not in (429, 503) or time.monotonic() > deadline:
-                raise JudgeError(f"{judged.model} gave no answer: {answer['error']['message']}")
+                why = answer.get("error", {}).get("message", f"status {status}")
+                raise JudgeError(f"{judged.model} gave no answer: {why}")
             time.sleep(PAUSE)
 
     return ask

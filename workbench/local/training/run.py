@@ -56,7 +56,7 @@ class Trace:
     """Losses by example, from 0 in the order of the training file; nan where nothing of it is learnt."""
 
     visits: list[list[float]]
-    """One loss an epoch, each just before the step that learns from it."""
+    """One loss an epoch, just before the step that learns from it; in reinforcement, one mean reward."""
     sample: Sequence[int]
     """The examples that ``before`` and ``after`` tell of, evenly spread over the file."""
     before: dict[int, float] = field(default_factory=dict)
@@ -270,6 +270,8 @@ class Experience(NamedTuple):
     """What a model's own answers at one step gave to learn from."""
 
     rows: list[TokenRow]
+    rewards: list[float]
+    """The mean of each prompt's answers; nan where none has one."""
     metrics: Mapping[str, float]
     """By the names of the result columns."""
     note: str = ""
@@ -329,7 +331,7 @@ class TrainingRun:
             for group in self.optimizer.param_groups:
                 group["lr"] = trainer.learning_rate * plan.learning_rate_multiplier * share
             chosen = self.schedule[number - 1]
-            rows, metrics, note = self._rows_of(number)
+            rows, rewards, metrics, note = self._rows_of(number)
             measured = self._measured(rows)
             loss = measured.loss.item()
             if not math.isfinite(loss):
@@ -340,8 +342,8 @@ class TrainingRun:
                 torch.nn.utils.clip_grad_norm_(self.parameters, MAX_GRADIENT_NORM, foreach=True)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
+            self.trace.visit(chosen, rewards or measured.of_rows)
             if self.rollouts is None:
-                self.trace.visit(chosen, measured.of_rows)
                 metrics = {"train_loss": loss, **metrics}
             metrics |= _named("train", measured.metrics)
             self.tokens += sum(row.size for row in rows)
@@ -359,16 +361,16 @@ class TrainingRun:
             self.seconds += time.monotonic() - began
             yield TrainingStep(number, metrics, epoch, note)
 
-    def _rows_of(self, number: int) -> tuple[list[TokenRow], dict[str, float], str]:
-        """What is learnt from at a step, what was measured on the way there, and what was wrong with it."""
+    def _rows_of(self, number: int) -> tuple[list[TokenRow], list[float], dict[str, float], str]:
+        """What is learnt from at a step; if answers were graded, also what was measured and went wrong."""
         chosen = [self.training[row] for row in self.schedule[number - 1]]
         if self.rollouts is None:
-            return chosen, {}, ""
+            return chosen, [], {}, ""
         found = self.rollouts.experience(self.base, chosen, self.plan, number)
         with torch.no_grad(), self._as_reference():
             references = self.trainer.reference(self.base, found.rows)
         rows = [replace(row, reference=known) for row, known in zip(found.rows, references, strict=True)]
-        return rows, dict(found.metrics), found.note
+        return rows, found.rewards, dict(found.metrics), found.note
 
     @contextmanager
     def _as_reference(self) -> Iterator[None]:

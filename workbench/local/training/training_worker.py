@@ -385,7 +385,8 @@ def example_losses(run: runs.TrainingRun, sha256: str) -> Iterator[bytes]:
 
     First what it is about, then the examples of the first step as ``[text, learnt]`` pieces, then one
     line for each example: its line in the training file from 1, its learnt tokens, and its losses (nats
-    per learnt token, or per pair; ``null`` where nothing is learnt or measured).
+    per learnt token, or per pair; ``null`` where nothing is learnt or measured). In reinforcement it has
+    rewards instead: the mean of its answers at each visit.
     """
     trace = run.trace
     yield _line(
@@ -402,11 +403,13 @@ def example_losses(run: runs.TrainingRun, sha256: str) -> Iterator[bytes]:
         more = {"rejected": _pieces(run.base, example.rejected)} if isinstance(example, PairRow) else {}
         yield _line("first_batch", line=row + 1, pieces=_pieces(run.base, example), **more)
     for row, example in enumerate(run.training):
+        visits = [_number(measured) for measured in trace.visits[row]]
         yield _line(
             "example",
             line=row + 1,
             learnt_tokens=sum(example.learnt),
-            losses=[_number(loss) for loss in trace.visits[row]],
+            losses=[] if run.rollouts else visits,
+            **({"rewards": visits} if run.rollouts else {}),
             before=_number(trace.before.get(row)),
             after=_number(trace.after.get(row)),
         )
