@@ -36,26 +36,25 @@ HARMFUL = "safety"  # the category of prompts that a model should decline
 SHOWN = 10
 
 # What each way did to the sample: tests/benchmarks/rehearsal.py, one seed; figures are in data/README.md.
-_UNMEASURED = "less forgotten, not measured on the sample"
 CURES = (
     (
         "rehearsal",
         "REHEARSAL = 0.4 in 03_build_data",
-        "86 % of what the base model answers, without it 24 %",
+        "86 % of what the base model has right, without it 40 %",
         "93.3 %, as without it",
-        "a few dozen answers of the base model, and 40 % more rows to train on",
+        "143 answers of the base model, and 40 % more rows to train on",
     ),
     (
         "an earlier checkpoint",
-        "another checkpoint in 05_loss_curves",
-        _UNMEASURED,
-        "less learnt",
+        "another one in 05_loss_curves",
+        "39 % after two of three epochs, 33 % after one: no cure here",
+        "70.8 % and 45.8 %",
         "nothing; the checkpoints are kept",
     ),
     (
         "a smaller learning rate",
         "learning_rate_multiplier in 04_launch",
-        _UNMEASURED,
+        "not measured on the sample",
         "may need more epochs",
         "another training job",
     ),
