@@ -193,7 +193,7 @@ class TestRoad:
         assert (rehearsal["share"], rehearsal["model"]) == (0.1, "nano")
         assert len(rehearsal["lines"]) == rehearsal["rows"] == 36
         assert facts["dataset"]["training_examples"] == 358 + 36
-        assert facts["dataset"]["evidence"]["demonstrations"] == 421
+        assert facts["dataset"]["evidence"]["demonstrations"] == 358  # the task's own
         assert facts["comparison"]["forgetting"]["items"] == 20
         assert facts["job"]["model"] == facts["comparison"]["base_model"] == "nano"
         assert facts["curve"]["fine_tuned_model"] == facts["comparison"]["tuned_model"]
