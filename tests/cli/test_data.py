@@ -218,10 +218,11 @@ def test_what_is_built_tells_its_number_its_hash_and_what_was_guessed(write: Wri
 
 def test_a_table_is_mixed_with_what_the_base_model_says_itself(write: Write, tmp_path: Path):
     rows = [f"How much is {n} and {n}?,{2 * n}" for n in range(10)]
-    table = write("sums.csv", "question,answer", *rows)
+    table = write("sums.csv", "sum,is", *rows)
     mine = write("mine.csv", "prompt", "How much is 3 and 3?", "Hello there", "Good morning", "Good evening")
-    test = write("test.csv", "question,answer", "how much is 3 and 3,6")
+    test = write("test.csv", "sum,is", "how much is 3 and 3,6")
     words = ("--rehearsal", "0.2", "--model", "nano", "--prompts", mine, "--test", test, "--json")
+    words += ("--question", "sum", "--answer", "is")
     done = call("build", table, "--output", tmp_path / "mixed.jsonl", *words)
     facts = json.loads(done.stdout)
     assert (facts["rehearsal"]["share"], facts["rehearsal"]["model"]) == (0.2, "nano")

@@ -568,6 +568,12 @@ def test_the_newest_measurements_on_record_are_what_is_known():
     assert situation(measured_in(record)).preference_cost == 0.36
 
 
+@pytest.mark.parametrize(("share", "known"), [(0.1, None), (0.3, 0.3)])
+def test_a_lower_bound_of_the_mixed_share_below_a_fifth_is_not_known_to_be_too_little(share, known):
+    rates = {"model": "nano", "reward": 0.5, "mixed": share, "mixed_at_least": True}
+    assert measured_in([BASELINE, Line("pass_rates", rates)]).get("mixed_share") == known
+
+
 def test_pass_rates_of_a_tuned_model_say_nothing_of_the_base():
     rates = {"mean": 0.6, "mixed_share": 0.5}
     assert (

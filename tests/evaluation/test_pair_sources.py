@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from workbench.dataset.dataset import Dataset
+from workbench.dataset.dataset import Dataset, Example
 from workbench.dataset.preference_pairs import rejected_answer
 from workbench.dataset.read import read
 from workbench.errors import DataError
@@ -25,6 +25,7 @@ from workbench.evaluation.pair_sources import (
     pairs_of_project,
     plausible,
     source_of_pairs,
+    split_pairs,
 )
 from workbench.evaluation.ratings import matches
 from workbench.evaluation.records import open_ratings, record_comparison
@@ -168,6 +169,36 @@ def test_with_a_second_grader_no_answer_is_preferred_that_is_worse_by_either(pro
     model = client(lambda question, seed: said[question][seed])
     pairs = pairs_of_project(model, project, "m", "sampled", samples=2)
     assert texts(pairs) == [("is red?", "red!", "red"), ("is pink?", "pink!", "no")]
+
+
+def test_prompts_of_rehearsal_are_none_to_make_pairs_of(project):
+    rows = {"red": "red", "green": "green", "pink": "pink"}
+    mixed = [
+        Example(({"role": "user", "content": f"is {word}?"}, {"role": "assistant", "content": said}), "x")
+        for word, said in rows.items()
+    ]
+    project.save("data/training.jsonl", Dataset("mixed", tuple(mixed)).to_jsonl())
+    rehearsal = {"share": 0.5, "rows": 1, "lines": [2]}
+    project.record("dataset", training_file="data/training.jsonl", rehearsal=rehearsal)
+    model = client(lambda question, seed: question[3:-1] if seed == 1 else f"no {seed}")
+    pairs = pairs_of_project(model, project, "m", "sampled", questions=2, samples=2)
+    assert [pair.question for pair in pairs] == ["is red?", "is pink?"]
+
+
+def test_pairs_of_one_text_are_kept_back_together(project, files):
+    known = [
+        'preference_pairs = "tickets.csv"',
+        'preferred = "good"',
+        'rejected = "bad"',
+    ]
+    rows = [f"ask {n},good {n},bad {n},text {n // 3}" for n in range(60)]
+    (files / "tickets.csv").write_text("\n".join(["asked,good,bad,text", *rows]))
+    state(project, files, *(line.replace("tickets.csv", f"{files}/tickets.csv") for line in known))
+    pairs = project.task.read_pairs()
+    training, validation = split_pairs(pairs, 0.2, group="text")
+    assert (len(training), len(validation)) == (48, 12)
+    assert not {pair.metadata["text"] for pair in training} & {pair.metadata["text"] for pair in validation}
+    assert len(split_pairs(pairs, 0.2, group="customer")[1]) == 12  # samples and ratings have no such column
 
 
 def test_where_all_answers_are_equally_good_there_is_no_pair(project):

@@ -101,6 +101,26 @@ def test_of_prompts_that_never_pass_no_group_is_expected_to_be_mixed_and_some_ma
     assert 0.1 < found.interval.high < 1.0
 
 
+def test_prompts_of_one_text_count_together():
+    scores, texts = [], []
+    for number in range(40):  # ten texts, four prompts each, which pass alike
+        scores.append((1.0,) * 4 if number % 10 < 3 else (0.0,) * 4 if number % 10 < 6 else (1.0, 0.0) * 2)
+        texts.append(f"text {number % 10}")
+    alone, together = mixed_share(scores, 8), mixed_share(scores, 8, clusters=texts)
+    assert together.value == alone.value
+    wide, narrow = (each.interval.high - each.interval.low for each in (together, alone))
+    assert wide > 1.5 * narrow
+
+
+def test_a_single_text_tells_nothing_of_others():
+    assert mixed_share([(1.0, 0.0), (1.0, 1.0)], 8, clusters=["a", "a"]).interval == (0.0, 1.0)
+
+
+def test_one_prompt_whose_answers_could_hardly_be_graded_does_not_hide_the_others():
+    found = mixed_share([(0.5, 0.25, 0.75), (0.5,)], 3)
+    assert (found.value, found.at_least) == (0.5, True)
+
+
 def test_few_samples_with_partial_credit_give_a_lower_bound():
     found = mixed_share([(0.5, 0.25), (0.5, 0.5)], 8)
     assert (found.value, found.at_least) == (0.5, True)
@@ -212,6 +232,12 @@ def test_the_graders_own_threshold_counts_before_the_calibrated_one():
 
 def test_the_distribution_has_a_bar_for_every_rate_that_samples_can_have():
     assert passing(0, 0, 1, 4, of=4).bars == ((0.0, 2), (0.25, 1), (0.5, 0), (0.75, 0), (1.0, 1))
+
+
+def test_the_bars_at_the_ends_hold_only_what_never_or_always_passes():
+    rates = passing(0, 1, 31, 32, 32, of=32)
+    assert [prompts for _, prompts in rates.bars] == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 2]
+    assert (len(rates.never), len(rates.always)) == (1, 2)
 
 
 @pytest.mark.parametrize(("multiplier", "size"), [(None, 8), (1.5, 12), (0.1, 2)])

@@ -425,6 +425,13 @@ def test_what_the_prompt_shows_is_no_prompt_itself():
         with_references(short, Prompt("shown", shots=short))
 
 
+def test_a_test_in_a_file_of_the_same_name_keeps_its_rows():
+    test = tickets({"ticket": "Is it waterproof?", "answer": "Yes.", "team": "products"})
+    shown = Prompt("shown", shots=answered_by(TICKETS, "team")[:1])
+    assert test[0].origin == shown.shots[0].origin
+    assert [row.more["question"] for row in with_references(test, shown)] == ["Is it waterproof?"]
+
+
 def test_prompts_are_compared_by_their_questions_alone():
     short = answered_by(TICKETS, "team")
     rows = questions_alone(with_references(short, Prompt("shown", system="One word.", shots=short[:1])))

@@ -233,14 +233,16 @@ def probed(scores: str, name: str) -> Evaluation:
     return replace(made, items=tuple(replace(item, more={"category": "general"}) for item in made.items))
 
 
-def run(project: Project, job: str, share: float | None, probes: str, task: str) -> None:
+def run(
+    project: Project, job: str, share: float | None, probes: str, task: str, seconds: float | None = 100.0
+) -> None:
     """Put one judged model on record, as 03 to 06 do."""
     mixed = {} if share is None else {"rehearsal": {"share": share, "rows": 9}}
     project.record("dataset", training_sha256=job, training_examples=90, **mixed)
     project.record("job", job_id=job, training_sha256=job, hyperparameters={"n_epochs": 3})
     lost = forgotten(probed("1" * 10, "base"), probed(probes, job))
     compared = compare(evaluation("0" * 10), evaluation(task, job))
-    record_comparison(project, compared, job_id=job, training_seconds=100.0, forgetting=lost)
+    record_comparison(project, compared, job_id=job, training_seconds=seconds, forgetting=lost)
 
 
 class TestMeasured:
@@ -310,6 +312,29 @@ class TestCure:
         (_, _, ways), (_, _, runs) = offered.tables()
         assert [way[0] for way in ways] == ["rehearsal", "an earlier checkpoint", "a smaller learning rate"]
         assert runs == [(1, "0.2", "n_epochs 3", "20.0% of 10 (base 100.0%)", "100.0%", "100 s")]
+
+    def test_it_goes_by_the_data_of_the_job_and_not_by_newer_data(self, tmp_path: Path):
+        project = Project("p", tmp_path / "p")
+        run(project, "plain", None, "1100000000", "1" * 10)
+        project.record("dataset", training_sha256="newer", rehearsal={"share": 0.6, "rows": 54})
+        lost = forgotten(probed("1" * 100, "base"), probed("1" * 20 + "0" * 80, "tuned"))
+        assert cure(lost, project).share == 0.0
+
+    def test_the_largest_share_is_not_to_be_raised(self, tmp_path: Path):
+        project = Project("p", tmp_path / "p")
+        run(project, "all", 1.0, "1100000000", "1" * 10)
+        lost = forgotten(probed("1" * 100, "base"), probed("1" * 20 + "0" * 80, "tuned"))
+        assert cure(lost, project).verdict == (
+            "The tuned model answers 20 probes right, the base model 100, with a rehearsal of 1 already, "
+            "which is the most. To keep more, take an earlier checkpoint (05_loss_curves) or a smaller "
+            "learning_rate_multiplier (04_launch)."
+        )
+
+    def test_a_service_that_does_not_tell_how_long_it_trained(self, tmp_path: Path):
+        project = Project("p", tmp_path / "p")
+        run(project, "plain", None, "1100000000", "1" * 10, seconds=None)
+        assert measured_runs(project)[0].trained == "not known"
+        assert "nan" not in rehearsal_chart(project)._repr_html_()
 
     def test_where_nothing_was_lost_there_is_nothing_to_cure(self):
         kept = forgotten(probed("1" * 200, "base"), probed("1" * 200, "tuned"))

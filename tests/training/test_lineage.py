@@ -227,7 +227,9 @@ def test_preferences_that_cost_more_of_the_task_than_the_margin_made_it_worse(sh
     assert str(lineage(shop).steps[0].scores[0]) == "56 % (56–56)"
 
 
-def reinforced(project: Project, after: float, outcome: str, hacking: str = "none") -> None:
+def reinforced(
+    project: Project, after: float, outcome: str, hacking: str = "none", *, kept: str = "not worse"
+) -> None:
     """What 09_reinforcement records: the score by the grader that judges, and by the one that paid."""
     change = {"outcome": outcome, "difference": after - 0.4, "low": -0.5, "high": 0.0}
     scores = {name: {"score": s, "low": s, "high": s} for name, s in (("before", 0.4), ("after", after))}
@@ -235,7 +237,7 @@ def reinforced(project: Project, after: float, outcome: str, hacking: str = "non
     facts = {
         "aim": "judged",
         "task": "judged",
-        "measures": {"judged": found, "paid": found | {"kept": "better"}},
+        "measures": {"judged": found, "paid": found | {"kept": kept}},
     }
     facts |= {"items": 120, "tuned_model": RFT, "outcome": "reached", "difference": after - 0.4}
     facts |= {"reward_hacking": {"level": hacking, "verdict": "the answers are one template."}}
@@ -255,6 +257,8 @@ def test_reinforcement_that_made_it_worse_or_pleased_the_grader_speaks_against_i
     assert against(shop, RFT) == [
         (True, "became worse by the grader that did not pay for it: 40 % → 20 % of 120 items")
     ]
+    reinforced(shop, 0.2, "better", kept="worse")
+    assert against(shop, RFT) == [(True, "lost by the grader that paid for it: 40 % → 20 % of 120 items")]
 
 
 # The real service: SFT, and on top of it DPO

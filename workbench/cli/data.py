@@ -145,7 +145,9 @@ def build_file(
     dataset = read(source, reference=_texts(given, "reference"), **columns)
     rehearsed: dict[str, JSON] = {}
     if rehearsal:
-        rows = _rehearsal(dataset, rehearsal, model, provider, prompts, test)
+        asked = {"question": columns["question"], "answer": columns["answer"]}
+        never = [] if test is None else [read(test, **asked)]
+        rows = _rehearsal(dataset, rehearsal, model, provider, prompts, never)
         dataset = replace(rows.mixed_into(dataset), notes=(*dataset.notes, rows.verdict))
         rehearsed = {"rehearsal": rows.facts}
     path = _write(output or source.with_suffix(".built.jsonl"), dataset.to_jsonl())
@@ -161,19 +163,18 @@ def _rehearsal(
     model: str | None,
     provider: str | None,
     prompts: Path | None,
-    test: Path | None,
+    never: Sequence["Dataset"],
 ) -> "Rehearsal":
     from workbench.connect import base_model, connect
-    from workbench.dataset.read import read
     from workbench.evaluation.probes import read_probes
     from workbench.evaluation.rehearsal import read_prompts, rehearse
 
-    never = [read_probes(), *([] if test is None else [read(test)])]
     client = connect(provider)
     cache = settings.home() / "evaluations" / "answers.jsonl"
     asked = read_prompts(prompts)
     return rehearse(
-        client, base_model(client, model), dataset, share, prompts=asked, never=never, cache=cache
+        *(client, base_model(client, model), dataset, share),
+        **{"prompts": asked, "never": [read_probes(), *never], "cache": cache},
     )
 
 

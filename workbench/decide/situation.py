@@ -421,7 +421,9 @@ def measured_in(entries: Iterable[Recorded]) -> dict[str, Value]:
         rates = facts if entry.kind == "pass_rates" else facts.get("pass_rates")
         if isinstance(rates, Mapping) and rates.get("model") in (None, base):
             mean, mixed = rates.get("mean", rates.get("reward")), rates.get("mixed_share", rates.get("mixed"))
-            found |= {"pass_rate": mean, "mixed_share": mixed}
+            # A lower bound below a fifth does not say whether a fifth is mixed.
+            unknown = rates.get("mixed_at_least") and mixed is not None and mixed < 0.2
+            found |= {"pass_rate": mean, "mixed_share": None if unknown else mixed}
         named = facts.get("models")
         models = named if isinstance(named, Mapping) else {"base": facts.get("base_model", base)}
         if base is None or base_name(str(next(iter(models.values())))) == base:

@@ -60,15 +60,15 @@ def pairs_of_project(
 
     ``file``: the task's ``preference_pairs``. ``ratings``: what people preferred in the blind review of
     06_evaluate; those are questions of the test, which then no longer count in a comparison. ``sampled``:
-    ``samples`` answers of ``model`` to each of the first ``questions`` training questions, graded by the
-    task's grader and its ``preference_grader``; the best against the worst, where the best is worse by
-    neither. Raises ``DataError`` where that gives no pair.
+    ``samples`` answers of ``model`` to each of the first ``questions`` training questions, those of rehearsal
+    left out, graded by the task's grader and its ``preference_grader``; the best against the worst, where
+    the best is worse by neither. Raises ``DataError`` where that gives no pair.
     """
     if source == "file":
         return project.task.read_pairs()
     if source == "ratings":
         return _rated_pairs(project)
-    training = read(project.path / str(project.need("dataset", "03_build_data").facts["training_file"]))
+    training = _own_examples(project)
     asked = training if questions is None else training.take(questions)
     task = project.task
     graded = [
@@ -86,6 +86,23 @@ def pairs_of_project(
         for name in filter(None, (task.preference_grader, task.grader))
     ]
     return _sampled_pairs(graded, f"{model} on {asked.name}")
+
+
+def _own_examples(project: "Project") -> Dataset:
+    """The training examples without rehearsal, whose prompts are none of the task's."""
+    facts = project.need("dataset", "03_build_data").facts
+    training = read(project.path / str(facts["training_file"]))
+    rehearsal = facts.get("rehearsal")
+    lines = rehearsal.get("lines", ()) if isinstance(rehearsal, Mapping) else ()
+    return training.without({f"{training.name}:{line}" for line in lines})
+
+
+def split_pairs(
+    pairs: Dataset, held_out: float, *, group: str | None = None, seed: int = 0
+) -> tuple[Dataset, Dataset]:
+    """Keep a share of the pairs back; those of one ``group`` stay together, where they have that column."""
+    has = group is not None and any(group in pair.metadata for pair in pairs)
+    return pairs.split(held_out, seed, group=group if has else None)
 
 
 def graders_of_project(project: "Project") -> Mapping[str, Grader]:

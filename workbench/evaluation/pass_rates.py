@@ -78,7 +78,8 @@ def mixed_share(
     C(k, G)^-1 sum over equal scores of C(n, G): unbiased, for any scores (Hoeffding 1948's U-statistic). With
     fewer there is no unbiased estimate of p^G. For right-or-wrong scores the pass rates are then taken to be
     spread as a beta distribution, whose precision is the most likely one (beta-binomial), with a percentile
-    bootstrap over prompts. For scores in between, groups of ``k`` are counted instead: a lower bound.
+    bootstrap over prompts, or over ``clusters`` of them. For scores in between, groups of ``k`` are counted
+    instead: a lower bound.
     """
     groups = [each for each in scores if each]
     fewest = min(map(len, groups), default=0)
@@ -89,11 +90,10 @@ def mixed_share(
     )
     decided = all(score in (0, 1) for each in groups for score in each)
     if fewest < group_size and decided:
-        return _beta_binomial(groups, group_size)
-    size = min(group_size, fewest)
-    shares = [_unequal(each, size) for each in groups]
-    how = f"counted among the sampled answers, {size} at a time"
-    return MixedShare(fmean(shares), interval_of(shares, within), how, size < group_size)
+        return _beta_binomial(groups, group_size, within)
+    shares = [_unequal(each, min(group_size, len(each))) for each in groups]
+    how = f"counted among the sampled answers, {min(group_size, max(map(len, groups)))} at a time"
+    return MixedShare(fmean(shares), interval_of(shares, within), how, fewest < group_size)
 
 
 def _unequal(scores: Sequence[float], size: int) -> float:
@@ -105,18 +105,26 @@ def _unequal(scores: Sequence[float], size: int) -> float:
 _DRAWS = 400
 
 
-def _beta_binomial(groups: Sequence[Sequence[float]], group_size: int) -> MixedShare:
+def _beta_binomial(groups: Sequence[Sequence[float]], group_size: int, clusters: Sequence[str]) -> MixedShare:
     import numpy as np
+
+    members: dict[str | int, list[int]] = {}
+    for place, cluster in enumerate(clusters):
+        members.setdefault(cluster or place, []).append(place)
+    places = [*members.values()]  # what is independent
 
     right = np.array([sum(each) for each in groups])
     asked = np.array([float(len(each)) for each in groups])
     value = _fitted(right, asked, group_size)
-    drawn = np.random.default_rng(0).integers(len(groups), size=(_DRAWS, len(groups)))
-    values = [_fitted(right[places], asked[places], group_size) for places in drawn]
+    draws = np.random.default_rng(0).integers(len(places), size=(_DRAWS, len(places)))
+    samples = [np.concatenate([places[number] for number in draw]) for draw in draws]
+    values = [_fitted(right[sample], asked[sample], group_size) for sample in samples]
     low, high = np.quantile(values, [0.025, 0.975])
     if right.sum() in (0, asked.sum()):
         # Nothing varied: with the largest pass rate that so many prompts do not exclude.
-        high = mixed(wilson(0.0, len(groups)).high, group_size)
+        high = mixed(wilson(0.0, len(places)).high, group_size)
+    elif len(places) == 1:
+        low, high = 0.0, 1.0  # one tells nothing of others
     how = (
         "from a beta distribution of the prompts' pass rates, as fewer answers were sampled than make a group"
     )
@@ -275,10 +283,14 @@ class PassRates(Shown):
     def bars(self) -> tuple[tuple[float, int], ...]:
         """The distribution of pass rates: the middle of each bar from 0 to 1, and its number of prompts.
 
-        One bar for every pass rate that so few samples can have; eleven where there are more.
+        One bar for every pass rate that so few samples can have; eleven where there are more. The first and
+        the last hold the prompts that never and always pass, and no others.
         """
         steps = min(10, max(map(len, self.scores), default=1))
-        often = Counter(round(rate * steps) for rate in self.by_prompt)
+        often = Counter(
+            round(rate) * steps if rate in (0, 1) else min(max(round(rate * steps), 1), steps - 1)
+            for rate in self.by_prompt
+        )
         return tuple((step / steps, often[step]) for step in range(steps + 1))
 
     @cached_property
@@ -363,6 +375,7 @@ class PassRates(Shown):
             "answers": self.answers,
             "graded": self.graded,
             "group_size": self.group_size,
+            "mixed_at_least": self.mixed.at_least,
             "never": len(self.never),
             "always": len(self.always),
             "pass_threshold": self.threshold.value if self.threshold else None,

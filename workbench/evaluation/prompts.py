@@ -390,8 +390,9 @@ def with_references(
     uploaded; ``fields`` names the few that are needed, and a row that lacks one of these is a ``DataError``.
     An example that the prompt shows is no prompt itself.
     """
-    shown = {shot.origin for shot in prompt.shots}
-    rows = tuple(_prompt_of(e, prompt, fields) for e in dataset if e.origin not in shown)
+    # By the question too: rows of two files of the same name have the same origin.
+    shown = {(shot.origin, shot.question) for shot in prompt.shots}
+    rows = tuple(_prompt_of(e, prompt, fields) for e in dataset if (e.origin, e.question) not in shown)
     if not rows:
         raise DataError(f"{dataset.name} has no prompt but those that are shown as examples; show fewer.")
     left = len(dataset) - len(rows)

@@ -264,7 +264,12 @@ class MeasuredRun(NamedTuple):
     task: float
     """Its score on the task."""
     seconds: float
-    """Of training."""
+    """Of training; ``nan`` where the service does not tell."""
+
+    @property
+    def trained(self) -> str:
+        """How long it was trained, in words."""
+        return "not known" if math.isnan(self.seconds) else f"{self.seconds:.0f} s"
 
     @property
     def kept(self) -> float:
@@ -319,6 +324,11 @@ class Cure(Shown):
         kept = f"The tuned model answers {tuned:,} probes right, the base model {base:,}"
         if not self.is_needed:
             return f"{kept}. Nothing needs a cure."
+        if self.share >= 1:
+            return (
+                f"{kept}, with a rehearsal of {self.share:g} already, which is the most. To keep more, take "
+                "an earlier checkpoint (05_loss_curves) or a smaller learning_rate_multiplier (04_launch)."
+            )
         more = f"more than {self.share:g}" if self.share else "0.2 or more"
         return (
             f"{kept}. To keep more of what the base model can, mix its own answers into the training data: "
@@ -343,7 +353,7 @@ class Cure(Shown):
                 ", ".join(f"{name} {value}" for name, value in run.hyperparameters.items()),
                 f"{run.probes:.1%} of {run.items:,} (base {run.base:.1%})",
                 f"{run.task:.1%}",
-                f"{run.seconds:.0f} s",
+                run.trained,
             )
             for run in self.runs
         ]
@@ -356,7 +366,14 @@ class Cure(Shown):
 
 def cure(forgetting: Forgetting, project: Project | None = None) -> Cure:
     """What to do against what was forgotten; with ``project`` beside what its runs measured."""
-    data = None if project is None else project.latest("dataset")
-    mixed = data.facts.get("rehearsal") if data else None
+    mixed = None if project is None else _training_data(project).get("rehearsal")
     share = _number(mixed.get("share")) if isinstance(mixed, Mapping) else 0.0
     return Cure(forgetting, () if project is None else measured_runs(project), share)
+
+
+def _training_data(project: Project) -> Mapping[str, JSON]:
+    """The facts of the data that the newest supervised job was trained on; without a job, of the newest."""
+    kept, job = project.entries("dataset"), project.latest_job()
+    wanted = None if job is None else job.facts.get("training_sha256")
+    found = [data for data in kept if wanted in (None, data.facts.get("training_sha256"))]
+    return found[-1].facts if found else {}

@@ -159,8 +159,11 @@ def _of_models(entry: Entry) -> Iterator[Drawback]:
         if measure == aim and found["last_step"]["outcome"] == "worse":
             yield Drawback(True, f"{_LOST_AIM[entry.kind]}: {lost}")
         elif measure != aim and found.get("kept") == "worse":
+            price = f"paid for {aim} with {measure}"
+            if entry.kind == "reinforcement":
+                price = "lost by the grader that paid for it"
             gently = "train it again more gently (an earlier checkpoint, a smaller learning rate multiplier)"
-            yield Drawback(True, f"paid for {aim} with {measure}: {lost}", gently)
+            yield Drawback(True, f"{price}: {lost}", gently)
         elif measure != aim and entry.kind == "preference" and found["last_step"]["outcome"] == "worse":
             yield Drawback(False, f"paid for {aim} with {measure}, if within the margin: {lost}")
     if isinstance(hacking, Mapping) and hacking.get("level") == "stop":

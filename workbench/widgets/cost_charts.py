@@ -272,7 +272,7 @@ class RehearsalChart(_OfMoney):
                 y=[(run.probes, run.task)[place] for run in self.runs],
                 mode="markers",
                 marker={"symbol": symbol, "size": 9, "color": colour},
-                text=[f"run {run.number}, trained {run.seconds:.0f} s" for run in self.runs],
+                text=[f"run {run.number}, trained: {run.trained}" for run in self.runs],
                 hovertemplate="%{text}<br>%{y:.1%}<extra></extra>",
                 showlegend=False,
             )
@@ -301,7 +301,7 @@ class RehearsalChart(_OfMoney):
                 f"{run.probes:.1%}",
                 f"{run.base:.1%}",
                 f"{run.task:.1%}",
-                f"{run.seconds:.0f} s",
+                run.trained,
             )
             for run in self.runs
         ]
