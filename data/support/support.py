@@ -1,10 +1,10 @@
-"""The support desk of this sample: what a right answer of the desk is, in four graders.
+"""The support desk of this sample: what a right answer of the desk is, in six graders.
 
 An answer has two parts: ``Team: billing`` and, on the next line, what the customer reads. ``grade`` looks at
 the team, ``tone`` at the shop's tone (``desk.md``), ``says`` at what the customer must be told, ``valid`` at
-the form. This file imports nothing beyond the standard library, because its own text is what a sandbox or a
-service runs as a Python grader: ``data/support/support.py`` grades by ``grade``, and
-``data/support/support.py:tone`` by ``tone``.
+the form; ``reward`` and ``ready`` put some of these together. This file imports nothing beyond the standard
+library, because its own text is what a sandbox or a service runs as a Python grader:
+``data/support/support.py`` grades by ``grade``, and ``data/support/support.py:tone`` by ``tone``.
 """
 
 import re
@@ -65,10 +65,15 @@ def problem(answer: str) -> str | None:
     return None
 
 
-def grade(sample: Mapping[str, object], item: Mapping[str, object]) -> float:
+def right_team(sample: Mapping[str, object], item: Mapping[str, object]) -> float:
     """1.0 for an answer that names the item's team, else 0.0; without ``team`` that of its ``answer``."""
     wanted = str(item["team"]).lower() if item.get("team") else team(str(item["answer"]))
     return float(team(str(sample["output_text"])) == wanted)
+
+
+def grade(sample: Mapping[str, object], item: Mapping[str, object]) -> float:
+    """The task: that the right team gets the ticket."""
+    return right_team(sample, item)
 
 
 def tone(sample: Mapping[str, object], item: Mapping[str, object]) -> float:
@@ -93,3 +98,13 @@ def explain(sample: Mapping[str, object], item: Mapping[str, object]) -> str:
     if named is None:
         return f"no team: {problem(answer) or 'the first line names none'}"
     return f"it goes to {named}, {'as it should' if grade(sample, item) else 'the wrong team'}"
+
+
+def reward(sample: Mapping[str, object], item: Mapping[str, object]) -> float:
+    """A third each for the right team, the shop's tone and what the customer must be told."""
+    return (right_team(sample, item) + tone(sample, item) + says(sample, item)) / 3
+
+
+def ready(sample: Mapping[str, object], item: Mapping[str, object]) -> float:
+    """A half each for the right team and the shop's tone: what a desk sees at a glance."""
+    return (right_team(sample, item) + tone(sample, item)) / 2

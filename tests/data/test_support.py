@@ -215,6 +215,24 @@ def test_the_page_about_the_desk_names_every_team_and_is_itself_in_tone():
     assert (problem(example), missing_in_tone(example)) == (None, ())
 
 
+@pytest.mark.parametrize(
+    ("answer", "pays", "at_a_glance"),
+    [
+        ("Team: delivery\nSorry about that! We'll trace it within 3 working days.", 1.0, 1.0),
+        ("Team: delivery\nSorry about that! We'll trace it soon.", 2 / 3, 1.0),
+        ("Team: billing\nSorry about that! We'll trace it within 3 working days.", 2 / 3, 0.5),
+        ("Team: delivery\nThe parcel will be traced.", 1 / 3, 0.5),
+        ("", 0.0, 0.0),
+    ],
+)
+def test_the_reward_has_three_parts_and_what_judges_it_two(answer: str, pays: float, at_a_glance: float):
+    item = {"team": "delivery", "says": "3 working days"}
+    for name, expected in (("reward", pays), ("ready", at_a_glance)):
+        assert grading.grade(grader(f"data/support/support.py:{name}"), answer, item) == pytest.approx(
+            expected
+        )
+
+
 # The task
 
 

@@ -33,6 +33,7 @@ from workbench.evaluation.records import (
     record_pass_rates,
     record_preference,
     record_reinforcement,
+    reinforcement_start,
     trained_model,
 )
 from workbench.evaluation.requests import Answer
@@ -193,6 +194,16 @@ def test_what_a_preference_cost_is_on_record_and_counts_as_a_comparison(project:
     assert [item.score for item in kept.items] == [1.0, 1.0]
     assert comparisons_made(project, "SFT + DPO") == 1
     assert comparisons_made(project, "another") == 2
+
+
+def test_reinforcement_goes_on_from_the_supervised_model_and_else_shows_the_base_model_examples(
+    project: Project, tmp_path: Path
+):
+    client = Service("nano.ft-1", **DONE).client
+    assert reinforcement_start(client, project) == ("nano.ft-1", 0)
+    assert reinforcement_start(client, project, "nano", None) == ("nano", 5)
+    assert reinforcement_start(client, project, None, 2) == ("nano.ft-1", 2)
+    assert reinforcement_start(client, Project("new", tmp_path / "new"), "nano") == ("nano", 5)
 
 
 def test_the_models_after_reinforcement_are_each_named_once():

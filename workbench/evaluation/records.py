@@ -8,10 +8,11 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.catalog.models import base_name
 from workbench.catalog.providers import provider_of
+from workbench.connect import base_model
 from workbench.decide.situation import Value, situation
 from workbench.display import Facts
 from workbench.errors import DataError, SetupError
@@ -176,6 +177,32 @@ class TrainedModel(Facts):
             "by job": self.job_id,
             "06_evaluate says": self.judged,
         }
+
+
+class Start(NamedTuple):
+    """What a reinforcement job goes on from."""
+
+    model: str
+    shots: int
+    """How many solved examples every prompt shows."""
+
+
+SHOTS = 5  # for a base model, which knows the task by these alone
+
+
+def reinforcement_start(
+    client: "OpenAI", project: Project, model: str | None = None, shots: int | None = None
+) -> Start:
+    """The model to reinforce: ``model``, else the supervised one of the project, else its base model.
+
+    Prompts show ``shots`` solved examples; unless said, 5 to a base model and none to a tuned one. Raises
+    ``SetupError`` as ``trained_model`` does.
+    """
+    if model is None and project.latest_job(SUPERVISED) is not None:
+        model = trained_model(client, project).model
+    chosen = base_model(client, model or project.stated("model"))
+    tuned = base_name(chosen) != chosen
+    return Start(chosen, shots if shots is not None else 0 if tuned else SHOTS)
 
 
 def trained_model(
