@@ -15,6 +15,7 @@ from workbench.local.api.app import create_app
 from workbench.local.models.bases import NANO
 from workbench.local.training.run import Trace
 from workbench.training.example_losses import (
+    ExampleLoss,
     ExampleLosses,
     Losses,
     example_losses,
@@ -50,6 +51,23 @@ def test_an_example_from_which_nothing_is_learnt_is_not_judged() -> None:
 
 def test_examples_that_all_cost_the_same_are_not_suspicious() -> None:
     assert label_error_score([Losses((5.0, 1.0))] * 3) == [0.0, 0.0, 0.0]
+
+
+def test_the_prompts_with_the_least_reward_come_first_and_those_without_any_last() -> None:
+    rewards = {
+        "a": (0.9, 0.7),
+        "b": (math.nan, 0.2),
+        "c": (math.nan, math.nan),
+        "d": (0.5, math.nan),
+        "e": (0.1, 0.2),
+    }
+    prompts = {name: Example(({"role": "user", "content": f"say {name}"},), name) for name in rewards}
+    none = Losses(())
+    shown = ExampleLosses(
+        "ftjob-1", tuple(ExampleLoss(prompts[name], none, math.nan, rewards[name]) for name in rewards), ()
+    )
+    assert [line.split("  ")[0] for line in repr(shown).splitlines()[1:]] == ["e", "b", "d", "a", "c"]
+    assert repr(shown).splitlines()[-1] == "c  say c  none → none"
 
 
 def test_never_learnt_is_what_still_costs_a_quarter_of_its_first_loss_the_worst_first() -> None:

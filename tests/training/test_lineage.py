@@ -167,6 +167,14 @@ def test_a_model_that_answers_worse_than_its_base_got_worse(shop: Project):
     assert against(shop, SFT) == [(False, f"was not shown to be better at the task than {BASE}")]
 
 
+def test_a_model_that_got_worse_is_known_in_capitals_too(shop: Project):
+    job(shop, "a", BASE)
+    compared(shop, "a", SFT, 0.4, outcome="worse")
+    spelt = SFT.replace("gpt", "GPT")
+    assert [grave for grave, _ in against(shop, spelt)] == [True]
+    assert lineage(shop, model=spelt).steps[-1].model == SFT
+
+
 def test_a_model_that_forgot_too_much_got_worse(shop: Project):
     job(shop, "a", BASE)
     checks = [

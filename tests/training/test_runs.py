@@ -101,6 +101,21 @@ def test_the_data_differ_by_the_rehearsal_mixed_in(dogs):
     }
 
 
+@pytest.mark.parametrize("kind", ["pairs", "prompts"])
+def test_pairs_and_prompts_are_data_as_well(dogs, kind):
+    counts = {"training_examples": 80, "validation_examples": 12}
+    dogs.record(kind, training_sha256="a" * 64, source="asked.jsonl", repairs=[], **counts)
+    started(dogs, "ftjob-1")
+    assert runs(dogs)[1].data == {
+        "training data": "a" * 12,
+        "validation data": "f" * 12,
+        "training examples": 80,
+        "validation examples": 12,
+        "source": "asked.jsonl",
+        "repairs": 0,
+    }
+
+
 def test_data_that_nobody_counted_have_a_hash_only(dogs):
     started(dogs, "ftjob-1")
     assert runs(dogs)[1].data == {"training data": "a" * 12, "validation data": "f" * 12}

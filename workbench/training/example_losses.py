@@ -216,7 +216,7 @@ class ExampleLosses:
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         if self._rewarded:
-            for each in sorted(self.examples, key=lambda each: fmean(each.rewards or (1.0,)))[:SHOWN]:
+            for each in sorted(self.examples, key=_mean_reward)[:SHOWN]:
                 rewards = " → ".join("none" if math.isnan(one) else f"{one:.2f}" for one in each.rewards)
                 yield each.origin, each.example.question, rewards
             return
@@ -286,6 +286,12 @@ def _lines(client: "OpenAI", job: "FineTuningJob") -> list[dict[str, Any]]:
         f"Job {job.id} has no {NAME}. Only the local service gives the loss of each example, of jobs that "
         "succeeded; clouds keep them to themselves. To see them, train the same file with it."
     )
+
+
+def _mean_reward(example: ExampleLoss) -> float:
+    """Of the visits with a reward; infinite where none has one."""
+    known = [reward for reward in example.rewards if not math.isnan(reward)]
+    return fmean(known) if known else math.inf
 
 
 def _shown(loss: float | None) -> str:

@@ -334,6 +334,15 @@ class _Job:
         whole = [name for name in self.made if not _CHECKPOINT.search(name)]
         return next(reversed(whole or self.made), self.id)
 
+    def made_as(self, model: str) -> str | None:
+        """This model as the record spells it: services take upper and lower case alike."""
+        return next((made for made in self.made if made.lower() == model.lower()), None)
+
+    def know(self, model: str) -> None:
+        """Take it up among what the job has made."""
+        if self.made_as(model) is None:
+            self.made.insert(0, model)
+
 
 def is_tuned(model: str) -> bool:
     """Whether the name is that of a tuned model or a checkpoint, as services name them."""
@@ -357,8 +366,8 @@ def lineage(project: Project, client: "OpenAI | None" = None, *, model: str | No
     ends = of_project
     if model is not None and (asked := _asked(project, jobs, model)) is not None:
         ends = [asked]
-        if asked in jobs and model not in (asked, *jobs[asked].made):
-            jobs[asked].made.insert(0, model)
+        if asked in jobs and model != asked:
+            jobs[asked].know(model)
     elif model is not None:
         ends = [id for id in of_project if base_name(jobs[id].model).lower() == model.lower()]
     parents: dict[str, str] = {}  # of a job's id, or of a model that nobody knows: the same of its start
@@ -398,8 +407,8 @@ def _walk(project: Project, jobs: Mapping[str, _Job], end: str, parents: dict[st
     while (key := way[-1]) in jobs or is_tuned(key):
         start = jobs[key].model if key in jobs else base_name(key)
         parents[key] = above = _maker(jobs, start) or start
-        if above in jobs and start not in jobs[above].made:
-            jobs[above].made.insert(0, start)
+        if above in jobs:
+            jobs[above].know(start)
         if above in way:
             names = [jobs[each].name if each in jobs else each for each in way[way.index(above) :]]
             circle = ", and ".join(
@@ -419,7 +428,7 @@ def _maker(jobs: Mapping[str, _Job], model: str) -> str | None:
     wanted, whole = model.lower(), _CHECKPOINT.sub("", model).lower()
     for name in (wanted, whole):
         for job in jobs.values():
-            if name in (made.lower() for made in job.made):
+            if job.made_as(name) is not None:
                 return job.id
     # Azure and the local service name a model by its job: BASE.ft-HEX, or BASE.ft-HEX-SUFFIX.
     tail = whole.partition(".ft-")[2]
@@ -493,7 +502,7 @@ def _step(
     """A training with what is on record of it; ``asked``: the checkpoint in question, if one is."""
     if job is None:
         return LineageStep(key, base_name(key), depth, drawbacks=drawbacks(entries, key))
-    model = asked if asked is not None and asked.lower() in map(str.lower, job.made) else job.name
+    model = (None if asked is None else job.made_as(asked)) or job.name
     tested = [entry for entry in entries if entry.kind in _TESTS and entry.facts.get("job_id") == job.id]
     scores = [_kept_score(entry.facts) if "aim" in entry.facts else score_of(entry.facts) for entry in tested]
     return LineageStep(

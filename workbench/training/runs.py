@@ -17,7 +17,7 @@ from workbench.dataset.diff import RowChanges, row_changes
 from workbench.dataset.read import parse_jsonl
 from workbench.display import table
 from workbench.errors import DataError
-from workbench.project import JSON, Entry
+from workbench.project import DATA_KINDS, JSON, Entry
 from workbench.training.cost import billed
 from workbench.training.curve import located
 from workbench.training.follow import follow, job_result
@@ -256,7 +256,7 @@ def runs(project: "Project", client: "OpenAI | None" = None) -> Runs:
     jobs: dict[str, Entry] = {}
     for entry in project.entries("job"):
         jobs.setdefault(str(entry.facts["job_id"]), entry)
-    kept = (*project.entries("dataset"), *project.entries("pairs"))
+    kept = (entry for entry in project.entries() if entry.kind in DATA_KINDS)
     datasets = {entry.facts.get("training_sha256"): entry.facts for entry in kept}
     curves, comparisons = _by_job(project.entries("curve")), _by_job(project.entries("comparison"))
     found = []

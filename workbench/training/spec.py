@@ -22,7 +22,7 @@ from workbench.dataset.check.row import Finding
 from workbench.dataset.dataset import counted
 from workbench.display import table
 from workbench.errors import SetupError
-from workbench.project import JSON, SUPERVISED, Project
+from workbench.project import DATA_KINDS, JSON, SUPERVISED, Project
 
 if TYPE_CHECKING:
     from workbench.dataset.dataset import Dataset
@@ -247,7 +247,7 @@ def _in_words(facts: Mapping[str, JSON], sizes: Mapping[str, int]) -> dict[str, 
 def _sizes(project: Project, spec: JobSpec) -> dict[str, int]:
     """How many examples the data on record and that of the request has, by its hash."""
     sizes = {data.sha256: len(data) for data in (spec.training, spec.validation) if data is not None}
-    for entry in (*project.entries("dataset"), *project.entries("pairs")):
+    for entry in (entry for entry in project.entries() if entry.kind in DATA_KINDS):
         for role in ("training", "validation"):
             sha256, size = entry.facts.get(f"{role}_sha256"), entry.facts.get(f"{role}_examples")
             if isinstance(sha256, str) and isinstance(size, int):

@@ -2,8 +2,11 @@
 
 import json
 import math
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import get_args, get_type_hints
 
@@ -123,6 +126,13 @@ def test_check_grader_tries_the_templates_on_every_item():
         ),
         (endpoint("http://10.0.0.1:80/"), "which only Azure can call; here it is an address of this machine"),
         (endpoint("http://localhost:8000/", {"a": 1}), "grader.headers is an object of texts"),
+        (endpoint("http://localhost:8000/", {"a": "Ω"}), "grader.headers is an object of texts in ASCII"),
+        (endpoint("http://localhost:8000/", {"": "a"}), "grader.headers is an object of texts in ASCII"),
+        (
+            endpoint("http://localhost:8000/ä"),
+            "grader.url is 'http://localhost:8000/ä'; write characters such",
+        ),
+        (endpoint("http://localhost:8000/a b"), "such as spaces and umlauts as %20 and %C3%BC"),
         (string_check(pass_threshold="high"), "grader.pass_threshold is 'high'; it is the lowest score"),
         (
             string_check(input="{{sample.text}}"),
@@ -392,6 +402,7 @@ def test_an_address_on_this_machine_grades_and_is_asked_again_when_it_fails(addr
         ([(404, {})], "replied with status 404", 1),
         ([(200, {"score": "high"})], 'the reply is no JSON with a finite "score"', 1),
         ([(200, {"score": math.nan})], 'the reply is no JSON with a finite "score"', 1),
+        ([(200, {"score": 10**400})], 'the reply is no JSON with a finite "score"', 1),
         ([(200, [])], 'the reply is no JSON with a finite "score"', 1),
         ([(200, "nothing")], "did not reply within 0.3 seconds", 1),
     ],
@@ -404,6 +415,34 @@ def test_an_address_without_a_score_is_a_problem_of_the_answer(address, replies,
     assert problem in found.problem
     assert found.errors["other_error"]
     assert len(sent) == asked
+
+
+@pytest.mark.parametrize("status", [b"", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_a_reply_that_comes_byte_by_byte_is_waited_for_as_long_as_any_other(status):
+    def drip(server):
+        connection, _ = server.accept()
+        with connection, suppress(OSError):
+            connection.sendall(status)
+            for _ in range(100):
+                connection.sendall(b" ")
+                time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        found = graded(endpoint(url), "42", ITEM, limits=SandboxLimits(seconds=0.3))
+        thread.join()
+    assert found.problem == f"{url} did not reply within 0.3 seconds"
+    assert 0.3 <= found.seconds < 2
+
+
+def test_an_address_that_sends_elsewhere_is_not_followed(address):
+    url, sent, replies = address
+    replies += [(302, {})]
+    found = graded(endpoint(url), "42", ITEM)
+    assert found.problem == f"{url} replied with status 302"
+    assert len(sent) == 1
 
 
 def test_an_address_where_nobody_listens_cannot_be_reached():

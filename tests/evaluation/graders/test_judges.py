@@ -130,6 +130,8 @@ def test_one_number_within_the_range_is_the_score(said, score):
         ('{"result": true}', "the judge's reply has no number: '{\"result\": true}'"),
         ('{"result": NaN}', "the judge gave nan, which is outside 0 to 1"),
         ("1e999", "the judge gave inf, which is outside 0 to 1"),
+        ('{"score": 1' + "0" * 400 + "}", "the judge gave inf, which is outside 0 to 1"),
+        ('{"score": -1' + "0" * 400 + "}", "the judge gave -inf, which is outside 0 to 1"),
     ],
 )
 def test_no_number_several_or_one_outside_the_range_is_no_score(said, problem):

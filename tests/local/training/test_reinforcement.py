@@ -30,7 +30,7 @@ from transformers import (
 
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError, SetupError
-from workbench.evaluation.graders.judges import Judged, JudgeError
+from workbench.evaluation.graders.judges import Judged, JudgeError, Reply
 from workbench.evaluation.graders.sandbox import SandboxLimits
 from workbench.local import process
 from workbench.local.api.app import create_app
@@ -339,6 +339,48 @@ def test_a_grader_that_hangs_is_waited_for_three_times_a_step(
         experience(base, python("while True: pass"))
 
 
+def test_a_judge_that_takes_long_over_what_cannot_be_read_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run, "GRADER_LIMITS", SandboxLimits(seconds=0.01))
+
+    def ask(judged: Judged) -> Reply:
+        time.sleep(0.02)
+        return Reply("hard to say" if judged.messages[0]["content"].startswith("red") else "Score: 1")
+
+    items = [{"word": word} for word in ("red", "red", *WORDS)]
+    grades = run.grade_all(model_grader("score_model", "judge"), [""] * 14, items, ask=ask)
+    assert [grade.problem for grade in grades if not grade.graded] == [
+        "the judge's reply has no number: 'hard to say'"
+    ] * 3
+    assert [grade.score for grade in grades if grade.graded] == [1.0] * 11
+
+
+def test_a_judge_that_does_not_answer_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "GRADER_LIMITS", SandboxLimits(seconds=0.01))
+    monkeypatch.setattr(run, "JUDGED_AT_ONCE", 1)
+
+    def ask(judged: Judged) -> Reply:
+        time.sleep(0.02)
+        raise JudgeError("nobody is there")
+
+    items = [{"word": word} for word in WORDS]
+    grades = run.grade_all(model_grader("score_model", "judge"), [""] * 12, items, ask=ask, patience=2)
+    problems = [grade.problem for grade in grades]
+    assert problems == ["nobody is there"] * 2 + ["it was not asked again, as it hangs"] * 10
+
+
+def test_a_long_prompt_does_not_shorten_the_answers_to_others(base: Base) -> None:
+    run_of = run_on(base, plan(), max_completion_tokens=20)
+    short = run_of.training[0]
+    tokens = (*short.tokens[:1], *[65] * (base.context - 4), *short.tokens[-1:])
+    long = replace(short, tokens=tokens, learnt=(False,) * len(tokens))
+    found = run_of.rollouts.experience(base, [short, long], plan(0.25), 1)  # type: ignore[union-attr]
+    # 2 answers of at most 20 tokens, and 2 of the 2 that are left of what the model reads
+    assert found.metrics["completion_tokens_mean"] > 3
+    assert found.metrics["train_clipped_ratio"] >= 0.5
+
+
 def test_answers_keep_to_the_response_format_and_graders_read_their_fields(base: Base) -> None:
     schema = {
         "type": "object",
@@ -464,6 +506,14 @@ def test_a_judge_is_asked_at_the_service_with_its_key(
         "model": "nano",
     }
     assert len(asked) == 2
+
+
+def test_of_several_replies_of_a_judge_the_first_counts(
+    tmp_path: Path, judge: Callable[..., list[dict[str, object]]]
+) -> None:
+    other = {"message": {"content": "Score: 0"}, "finish_reason": "stop"}
+    judge(200, SAID | {"choices": [*SAID["choices"], other]})  # type: ignore[misc]
+    assert ask_service(tmp_path, 0, lambda: False)(JUDGED).text == "Score: 1"
 
 
 def test_a_judge_that_refuses_or_is_not_there_is_a_problem_of_the_answer(

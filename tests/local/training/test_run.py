@@ -287,6 +287,25 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(folder: Path, t
     assert second.trace.visits == uninterrupted.trace.visits
 
 
+def test_a_state_saved_by_an_earlier_version_is_gone_on_from(folder: Path, tmp_path: Path) -> None:
+    def fresh() -> TrainingRun:
+        base = load_base("nano", folder, dtype=torch.float32)
+        return TrainingRun(Supervised(), base, plan(), rows_of(base))
+
+    uninterrupted = fresh()
+    whole = [step.metrics for step in uninterrupted]
+    first = fresh()
+    half = [step.metrics for _, step in zip(range(4), first, strict=False)]
+    first.save(tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    del state["tokens"], state["seconds"]
+    torch.save(state, tmp_path / "state.pt")
+    second = fresh()
+    second.restore(tmp_path / "state.pt")
+    assert half + [step.metrics for step in second] == whole
+    assert second.tokens == sum(row.size for row in second.training) * 2 == uninterrupted.tokens
+
+
 # Evaluation on the way
 
 

@@ -10,8 +10,11 @@ import http.client
 import json
 import math
 import re
+import socket
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -40,6 +43,16 @@ class Judged:
     """``role`` and ``content`` of each, templates filled."""
     sampling: Mapping[str, JSON]
     """``sampling_params``: temperature, top_p, seed, max_completions_tokens, reasoning_effort."""
+
+    @property
+    def chat(self) -> dict[str, JSON]:
+        """The body of the chat completion that asks it."""
+        sampling = {_SPELT.get(name, name): value for name, value in self.sampling.items()}
+        return {**sampling, "messages": [dict(message) for message in self.messages], "model": self.model}
+
+
+# OpenAI's graders spell it with one letter more than its chats do.
+_SPELT = {"max_completions_tokens": "max_completion_tokens"}
 
 
 @dataclass(frozen=True)
@@ -162,6 +175,7 @@ def label_by_model(grader: Grader, answer: AnswerToGrade, ask: Ask | None) -> Gr
 RETRIES = 3  # after which the answer stays without a score, as on Azure
 LONGEST_REPLY = 1024 * 1024  # bytes, as on Azure
 _HERE = ("127.0.0.1", "localhost", "::1")
+_HEADER, _HEADER_VALUE = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII), re.compile(r"[ -~]*")
 
 
 def check_endpoint(grader: Grader, path: str) -> None:
@@ -171,6 +185,10 @@ def check_endpoint(grader: Grader, path: str) -> None:
         here = address.scheme == "http" and address.hostname in _HERE and address.port is not None
     except ValueError:
         here = False
+    url = str(grader["url"])
+    if here and not (url.isascii() and url.isprintable() and " " not in url):
+        finding = f"is {url!r}; write characters such as spaces and umlauts as %20 and %C3%BC"
+        raise BadGraderError(f"{path}.url", finding)
     if not here:
         finding = (
             f"is {grader['url']!r}, which only Azure can call; here it is an address of this machine such as "
@@ -180,9 +198,11 @@ def check_endpoint(grader: Grader, path: str) -> None:
     headers = grader.get("headers")
     if headers is not None and not (
         isinstance(headers, Mapping)
-        and all(isinstance(part, str) and part.isprintable() for pair in headers.items() for part in pair)
+        and all(isinstance(part, str) for pair in headers.items() for part in pair)
+        and all(_HEADER.fullmatch(name) and _HEADER_VALUE.fullmatch(value) for name, value in headers.items())
     ):
-        raise BadGraderError(f"{path}.headers", 'is an object of texts such as {"x-key": "secret"}')
+        finding = 'is an object of texts in ASCII such as {"x-key": "secret"}'
+        raise BadGraderError(f"{path}.headers", finding)
 
 
 def score_by_endpoint(grader: Grader, answer: AnswerToGrade, seconds: float) -> Grade:
@@ -222,13 +242,34 @@ def _post(grader: Grader, body: bytes, seconds: float) -> tuple[int, bytes]:
     headers = grader.get("headers")
     sent = {**(headers if isinstance(headers, Mapping) else {}), "content-type": "application/json"}
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=seconds)
+    deadline = time.monotonic() + seconds
+    end = None
     try:
+        connection.connect()
+        # The timeout is that of each piece of a reply, so that one which comes byte by byte would not end.
+        end = threading.Timer(seconds, _hang_up, (connection.sock,))
+        end.daemon = True
+        end.start()
         place = (address.path or "/") + (f"?{address.query}" if address.query else "")
         connection.request("POST", place, body, sent)
         response = connection.getresponse()
-        return response.status, response.read(LONGEST_REPLY)
+        status, reply = response.status, response.read(LONGEST_REPLY)
+    except (OSError, http.client.HTTPException) as error:
+        if time.monotonic() < deadline:
+            raise
+        raise TimeoutError from error
     finally:
+        if end is not None:
+            end.cancel()
         connection.close()
+    if time.monotonic() >= deadline:  # what was read may be half a reply
+        raise TimeoutError
+    return status, reply
+
+
+def _hang_up(connected: socket.socket) -> None:
+    with suppress(OSError):  # just closed
+        connected.shutdown(socket.SHUT_RDWR)
 
 
 def _score_in(grader: Grader, reply: bytes) -> Grade:
@@ -237,7 +278,7 @@ def _score_in(grader: Grader, reply: bytes) -> Grade:
     except (ValueError, RecursionError):
         said = None
     score = said.get("score") if isinstance(said, dict) else None
-    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(_float(score)):
         shown = _short(reply.decode(errors="replace"))
         raise NoScoreError(f'the reply is no JSON with a finite "score": {shown}', "other_error")
     return Grade(float(score), f"{grader['url']} gave {score:g}")
@@ -284,7 +325,7 @@ def _score(reply: Reply, low: float, high: float) -> float:
     said = _said(text, ("result", "score"))
     plain = _NUMBER.fullmatch(text.strip(" *`'\"\n").rstrip("."))
     if isinstance(said, int | float) and not isinstance(said, bool):
-        found = {float(said)}
+        found = {_float(said)}
     elif plain:
         found = {_number(plain[0])}
     else:
@@ -356,6 +397,14 @@ def _said(text: str, fields: Sequence[str]) -> object:
     except (ValueError, RecursionError):
         return None
     return next((value[name] for name in fields if name in value), None) if isinstance(value, dict) else None
+
+
+def _float(number: float) -> float:
+    """An integer too large for a float is infinite, as it is where it is written with an exponent."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def _number(text: str) -> float:

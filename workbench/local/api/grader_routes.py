@@ -27,19 +27,14 @@ from workbench.local.store.rows import JSON
 #
 # Graders run in threads, models on the service's loop; this is the way from the one to the other.
 
-# OpenAI's graders spell it with one letter more than its chats do.
-_SPELT = {"max_completions_tokens": "max_completion_tokens"}
-
 
 def ask_here(answerer: Answerer, serving: Serving, faults: Faults) -> Ask:
     """The way to ask a judge; called from the loop, the ``Ask`` itself from any other thread."""
     loop = asyncio.get_running_loop()
 
     def ask(judged: Judged) -> Reply:
-        sampling = {_SPELT.get(name, name): value for name, value in judged.sampling.items()}
-        messages = [dict(message) for message in judged.messages]
         try:
-            asked = check_shape({**sampling, "messages": messages, "model": judged.model}, CompletionRequest)
+            asked = check_shape(judged.chat, CompletionRequest)
             served = serving.find(judged.model, faults)
             answer = asyncio.run_coroutine_threadsafe(answerer.complete(asked.of(served.model)), loop)
             completion = answer.result()

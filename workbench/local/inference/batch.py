@@ -336,7 +336,8 @@ class Asked(NamedTuple):
 def write(base: Base, asked: Sequence[Asked], *, max_tokens: int, batch_size: int = 32) -> list[list[int]]:
     """The tokens of an answer to each, at most ``max_tokens``, the one that ends it included.
 
-    ``batch_size`` are written at a time, and the next join as others end.
+    An answer ends too where the model can read no more. ``batch_size`` are written at a time, and the
+    next join as others end.
     """
     batch = Batch(base)
     waiting = iter(enumerate(asked))
@@ -352,7 +353,8 @@ def write(base: Base, asked: Sequence[Asked], *, max_tokens: int, batch_size: in
         for drawn in batch.step():
             answer = said[places[drawn.row]]
             answer.append(drawn.token)
-            if drawn.ended or len(answer) >= max_tokens:
+            room = base.context - len(asked[places[drawn.row]].prompt)
+            if drawn.ended or len(answer) >= min(max_tokens, room):
                 batch.leave(drawn.row)
                 del places[drawn.row]
 

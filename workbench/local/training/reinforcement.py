@@ -211,8 +211,7 @@ class GradedTask:
             )
             for place, row in enumerate(owners)
         ]
-        longest = min(self.max_tokens, base.context - max(len(row.tokens) for row in rows))
-        answers = write(base, asked, max_tokens=longest, batch_size=ANSWERS_AT_ONCE)
+        answers = write(base, asked, max_tokens=self.max_tokens, batch_size=ANSWERS_AT_ONCE)
         texts = [
             base.text([token for token in answer if token not in base.stop_tokens]) for answer in answers
         ]
@@ -233,7 +232,11 @@ class GradedTask:
             spreads.append(spread)
             if spread >= EVEN:
                 groups.append(group)
-        cut = sum(len(answer) >= longest and answer[-1] not in base.stop_tokens for answer in answers)
+        longest = (min(self.max_tokens, base.context - len(row.tokens)) for row in owners)
+        cut = sum(
+            len(answer) >= most and answer[-1] not in base.stop_tokens
+            for answer, most in zip(answers, longest, strict=True)
+        )
         errors = Counter(name for grade in grades for name in _errors(grade))
         metrics = {
             "train_mean_reward": statistics.fmean(rewards),
@@ -298,8 +301,6 @@ def _schema_of(response_format: Mapping[str, Any] | None) -> str | None:
 JUDGE_SECONDS = 120.0  # until a reply is there
 SERVICE_SECONDS = 60.0  # in which a service that restarts is there again
 PAUSE = 1.0
-# OpenAI's graders spell it with one letter more than its chats do.
-_SPELT = {"max_completions_tokens": "max_completion_tokens"}
 
 
 class StoppedWhileAskingError(WorkbenchError):
@@ -314,8 +315,7 @@ def ask_service(home: Path, seed: int, stopped: Callable[[], bool]) -> Ask:
     """
 
     def ask(judged: Judged) -> Reply:
-        sampling = {_SPELT.get(name, name): value for name, value in judged.sampling.items()}
-        body = json.dumps({"seed": seed, **sampling, "messages": judged.messages, "model": judged.model})
+        body = json.dumps({"seed": seed, **judged.chat})
         deadline = time.monotonic() + SERVICE_SECONDS
         while True:
             if stopped():
@@ -349,6 +349,6 @@ def _post(home: Path, body: str) -> tuple[int, dict[str, Any]]:
 
 
 def _reply(answer: Mapping[str, Any]) -> Reply:
-    (choice,) = answer["choices"]
+    choice = answer["choices"][0]  # a judge may be asked for several
     filtered = choice["finish_reason"] == "content_filter"
     return Reply(choice["message"]["content"] or "", answer["usage"]["total_tokens"], filtered)

@@ -182,7 +182,7 @@ def grade_all(
         if hung >= patience:
             return ungraded("it was not asked again, as it hangs", "other_error")
         found = graded(grader, text.strip(), item, ask=ask, limits=GRADER_LIMITS)
-        hung += not found.graded and found.seconds >= GRADER_LIMITS.seconds
+        hung += _hangs(found)
         return found
 
     try:
@@ -192,6 +192,14 @@ def grade_all(
             return list(threads.map(one, written, items))
     finally:
         close_sandboxes()  # none waits through the steps in between
+
+
+def _hangs(grade: Grade) -> bool:
+    """Whether there was no reply in time; a judge that took long over one that cannot be read does reply."""
+    if grade.errors["python_grader_server_error_type"] == "timeout":
+        return True
+    silent = grade.errors["model_grader_server_error"] or grade.errors["other_error"]
+    return bool(silent) and grade.seconds >= GRADER_LIMITS.seconds
 
 
 def evaluation_of(job: Job, base: Base, validation: Dataset, samples: int) -> InTrainingEvaluation | None:
@@ -417,7 +425,10 @@ class TrainingRun:
                 parameter.copy_(kept)
         self.optimizer.load_state_dict(state["optimizer"])
         self.trace = Trace(**state["trace"])
-        self.done, self.tokens, self.seconds = state["done"], state["tokens"], state["seconds"]
+        self.done = state["done"]
+        # States of earlier versions count neither; the rows of the steps that were done tell the tokens.
+        read = sum(self.training[row].size for chosen in self.schedule[: self.done] for row in chosen)
+        self.tokens, self.seconds = state.get("tokens", read), state.get("seconds", 0.0)
         references = iter(state["references"])
         for rows in (self.training, self.validation):
             rows[:] = [replace(row, reference=next(references)) for row in rows]
