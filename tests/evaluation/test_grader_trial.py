@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -263,6 +264,13 @@ def test_two_runs_of_the_model_are_no_two_grades_of_one_answer():
     trial = try_grader(BY_TEAM, TEAMS)
     with pytest.raises(DataError, match="did not grade the same answers"):
         trial.quality(graded_by(BY_TEAM, *RANKED), graded_by(OTHER, *RANKED, text="y"))
+
+
+def test_an_answer_that_came_only_when_it_was_asked_again_is_left_out():
+    first, second = graded_by(BY_TEAM, 0, 0, 1, 1), graded_by(OTHER, 0, 0, 1, 1)
+    failed = Answer("", "", 0.1, 1, 0, score=math.nan, problem="the service did not answer")
+    lost = replace(first, items=(replace(first.items[0], answers=(failed,)), *first.items[1:]))
+    assert spearman(lost, second) == (pytest.approx(1.0), 3)
 
 
 def quality_of(source: str, **limits: float) -> GraderQuality:
