@@ -266,6 +266,19 @@ def test_two_runs_of_the_model_are_no_two_grades_of_one_answer():
         trial.quality(graded_by(BY_TEAM, *RANKED), graded_by(OTHER, *RANKED, text="y"))
 
 
+def test_what_the_service_refused_is_not_held_against_the_grader():
+    sampled, second = graded_by(BY_TEAM, *RANKED), graded_by(OTHER, *RANKED)
+    why = "the service refused the question (content_filter)"
+    refused = Answer("", "refused", 0.0, 0, 0, score=math.nan, problem=why)
+    sides = [
+        replace(s, items=(replace(s.items[0], answers=(refused,)), *s.items[1:])) for s in (sampled, second)
+    ]
+    trial = try_grader(BY_TEAM, TEAMS)
+    quality = trial.quality(*sides)
+    assert quality.result == "passed"
+    assert f"it did {2 * len(trial.verdicts) + 59} times." in repr(quality)
+
+
 def test_an_answer_that_came_only_when_it_was_asked_again_is_left_out():
     first, second = graded_by(BY_TEAM, 0, 0, 1, 1), graded_by(OTHER, 0, 0, 1, 1)
     failed = Answer("", "", 0.1, 1, 0, score=math.nan, problem="the service did not answer")

@@ -433,7 +433,9 @@ def _bad_answers(trial: Trial) -> Check:
 
 def _always_a_number(trial: Trial, sampled: Evaluation) -> Check:
     tried = [grade.problem for each in trial.verdicts for grade in (each.grade, each.again)]
-    asked = [answer.problem for item in sampled.items for answer in item.answers]
+    # A question that the service refused (a content filter) never came to the grader.
+    answers = [answer for item in sampled.items for answer in item.answers]
+    asked = [answer.problem for answer in answers if answer.finish_reason != "refused"]
     wrong = [problem for problem in (*tried, *asked) if problem]
     graded_ones = len(tried) + len(asked)
     if not wrong:
