@@ -313,6 +313,12 @@ def test_a_bad_grader_is_refused_with_the_reason(source: str, said: str):
     assert said in quality.verdict
 
 
+def test_bad_answers_that_could_not_be_graded_are_no_pass():
+    known = quality_of("def grade(sample, item):\n    return 1 / 0").checks[1]
+    assert (known.name, known.result) == ("bad answers score below 0.5", "open")
+    assert known.why == "none of them could be graded."
+
+
 def test_a_grader_that_hangs_is_waited_for_three_times():
     start = time.monotonic()
     quality = quality_of("def grade(sample, item):\n    while True: pass", seconds=0.5)

@@ -423,8 +423,10 @@ def _bad_answers(trial: Trial) -> Check:
     bad = [each for each in trial.verdicts if each.case.name in BAD and each.grade.graded]
     high = [each for each in bad if each.grade.score >= LOW]
     name = f"bad answers score below {LOW:g}"
+    if not bad:
+        return Check(name, "open", "none of them could be graded.")
     if not high:
-        return Check(name, "passed" if bad else "open", f"all {len(bad)} of them do.")
+        return Check(name, "passed", f"all {len(bad)} of them do.")
     worst = max(high, key=lambda each: each.grade.score)
     earned = f"{worst.case.name} earns {worst.grade.score:g} at {worst.case.example.origin}"
     why = f"{len(high)} of {len(bad)} do not; {earned}."
