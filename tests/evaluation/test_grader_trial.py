@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -265,6 +266,26 @@ def test_two_runs_of_the_model_are_no_two_grades_of_one_answer():
         trial.quality(graded_by(BY_TEAM, *RANKED), graded_by(OTHER, *RANKED, text="y"))
 
 
+def test_what_the_service_refused_is_not_held_against_the_grader():
+    sampled, second = graded_by(BY_TEAM, *RANKED), graded_by(OTHER, *RANKED)
+    why = "the service refused the question (content_filter)"
+    refused = Answer("", "refused", 0.0, 0, 0, score=math.nan, problem=why)
+    sides = [
+        replace(s, items=(replace(s.items[0], answers=(refused,)), *s.items[1:])) for s in (sampled, second)
+    ]
+    trial = try_grader(BY_TEAM, TEAMS)
+    quality = trial.quality(*sides)
+    assert quality.result == "passed"
+    assert f"it did {2 * len(trial.verdicts) + 59} times." in repr(quality)
+
+
+def test_an_answer_that_came_only_when_it_was_asked_again_is_left_out():
+    first, second = graded_by(BY_TEAM, 0, 0, 1, 1), graded_by(OTHER, 0, 0, 1, 1)
+    failed = Answer("", "", 0.1, 1, 0, score=math.nan, problem="the service did not answer")
+    lost = replace(first, items=(replace(first.items[0], answers=(failed,)), *first.items[1:]))
+    assert spearman(lost, second) == (pytest.approx(1.0), 3)
+
+
 def quality_of(source: str, **limits: float) -> GraderQuality:
     known = python_grader("mine", source)
     trial = try_grader(known, TEAMS, limits=SandboxLimits(**limits))
@@ -290,6 +311,12 @@ def test_a_bad_grader_is_refused_with_the_reason(source: str, said: str):
     quality = quality_of(source)
     assert quality.result == "refused"
     assert said in quality.verdict
+
+
+def test_bad_answers_that_could_not_be_graded_are_no_pass():
+    known = quality_of("def grade(sample, item):\n    return 1 / 0").checks[1]
+    assert (known.name, known.result) == ("bad answers score below 0.5", "open")
+    assert known.why == "none of them could be graded."
 
 
 def test_a_grader_that_hangs_is_waited_for_three_times():

@@ -101,8 +101,8 @@ class TestWalk:
         ]
         assert list(facts["models"]) == ["base", "after"]
         assert {name: each["grader"] for name, each in facts["measures"].items()} == {
-            "judged": "normalised",
-            "paid": "even",
+            "judging grader": "normalised",
+            "paying grader": "even",
         }
         assert facts["items"] == 12
 

@@ -145,8 +145,9 @@ def build_file(
     dataset = read(source, reference=_texts(given, "reference"), **columns)
     rehearsed: dict[str, JSON] = {}
     if rehearsal:
-        asked = {"question": columns["question"], "answer": columns["answer"]}
-        never = [] if test is None else [read(test, **asked)]
+        never = []
+        if test is not None:
+            never.append(read(test, question=columns["question"], answer=columns["answer"]))
         rows = _rehearsal(dataset, rehearsal, model, provider, prompts, never)
         dataset = replace(rows.mixed_into(dataset), notes=(*dataset.notes, rows.verdict))
         rehearsed = {"rehearsal": rows.facts}
@@ -174,7 +175,9 @@ def _rehearsal(
     asked = read_prompts(prompts)
     return rehearse(
         *(client, base_model(client, model), dataset, share),
-        **{"prompts": asked, "never": [read_probes(), *never], "cache": cache},
+        prompts=asked,
+        never=[read_probes(), *never],
+        cache=cache,
     )
 
 

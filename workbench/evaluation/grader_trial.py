@@ -395,24 +395,24 @@ def spearman(first: Evaluation, second: Evaluation) -> tuple[float, int]:
     Spearman 1904, with ties at their mean rank: scipy's ``spearmanr``. Each answer counts, so that a grader
     which only tells easy prompts from hard ones gains from it.
     """
-    pairs = [
-        (one.score, other.score)
-        for item, same in zip(first.items, second.items, strict=False)
-        for one, other in zip(item.answers, same.answers, strict=False)
+    ours, others = ([answer for item in side.items for answer in item.answers] for side in (first, second))
+    both = [
+        (one, other)
+        for one, other in zip(ours, others, strict=False)
         if not (math.isnan(one.score) or math.isnan(other.score))
     ]
-    said = [[answer.text for item in side.items for answer in item.answers] for side in (first, second)]
-    if said[0] != said[1]:
+    # What the service did not answer is asked again, so only answers that both graded have to be the same.
+    if len(ours) != len(others) or any(one.text != other.text for one, other in both):
         raise DataError(
             "The two graders did not grade the same answers; evaluate both times with the same prompts, "
             "samples, temperature and cache, so that the model is asked once."
         )
-    mine, theirs = [one for one, _ in pairs], [other for _, other in pairs]
+    mine, theirs = [one.score for one, _ in both], [other.score for _, other in both]
     if len(set(mine)) < 2 or len(set(theirs)) < 2:
-        return math.nan, len(pairs)
+        return math.nan, len(both)
     from scipy.stats import spearmanr
 
-    return float(spearmanr(mine, theirs).statistic), len(pairs)
+    return float(spearmanr(mine, theirs).statistic), len(both)
 
 
 def _knows(trial: Trial) -> Check:
@@ -423,8 +423,10 @@ def _bad_answers(trial: Trial) -> Check:
     bad = [each for each in trial.verdicts if each.case.name in BAD and each.grade.graded]
     high = [each for each in bad if each.grade.score >= LOW]
     name = f"bad answers score below {LOW:g}"
+    if not bad:
+        return Check(name, "open", "none of them could be graded.")
     if not high:
-        return Check(name, "passed" if bad else "open", f"all {len(bad)} of them do.")
+        return Check(name, "passed", f"all {len(bad)} of them do.")
     worst = max(high, key=lambda each: each.grade.score)
     earned = f"{worst.case.name} earns {worst.grade.score:g} at {worst.case.example.origin}"
     why = f"{len(high)} of {len(bad)} do not; {earned}."
@@ -433,7 +435,9 @@ def _bad_answers(trial: Trial) -> Check:
 
 def _always_a_number(trial: Trial, sampled: Evaluation) -> Check:
     tried = [grade.problem for each in trial.verdicts for grade in (each.grade, each.again)]
-    asked = [answer.problem for item in sampled.items for answer in item.answers]
+    # A question that the service refused (a content filter) never came to the grader.
+    answers = [answer for item in sampled.items for answer in item.answers]
+    asked = [answer.problem for answer in answers if answer.finish_reason != "refused"]
     wrong = [problem for problem in (*tried, *asked) if problem]
     graded_ones = len(tried) + len(asked)
     if not wrong:

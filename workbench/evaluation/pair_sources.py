@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from workbench.catalog.providers import provider_of
-from workbench.dataset.dataset import Dataset, Example, counted, identity
+from workbench.dataset.dataset import Dataset, Example, counted, identity, items_of
 from workbench.dataset.preference_pairs import Likeness, Scored, likeness, pairs_from_samples, rejected_answer
 from workbench.dataset.read import read
 from workbench.errors import DataError
@@ -93,7 +93,7 @@ def _own_examples(project: "Project") -> Dataset:
     facts = project.need("dataset", "03_build_data").facts
     training = read(project.path / str(facts["training_file"]))
     rehearsal = facts.get("rehearsal")
-    lines = rehearsal.get("lines", ()) if isinstance(rehearsal, Mapping) else ()
+    lines = items_of(rehearsal.get("lines")) if isinstance(rehearsal, Mapping) else ()
     return training.without({f"{training.name}:{line}" for line in lines})
 
 
