@@ -180,8 +180,8 @@ def stages(seeds: Sequence[int]) -> Iterator[str]:
         max(one.seconds for one in found),
     )
     print(
-        f"mean: DPO's tone {toned:.1%}, {100 * lost:.1f} points of the task lost; RFT {100 * gained:+.1f} points "
-        f"of answers with team and tone; slowest {slowest:.0f} CPU seconds"
+        f"mean: DPO's tone {toned:.1%}, {100 * lost:.1f} points of the task lost; RFT {100 * gained:+.1f} "
+        f"points of answers with team and tone; slowest {slowest:.0f} CPU seconds"
     )
     if toned < 0.9 or lost > 0.05 or slowest > 360:
         yield "DPO should bring the tone to 90 %, lose at most 5 points and take at most 360 CPU seconds"
