@@ -201,9 +201,9 @@ def test_reinforcement_goes_on_from_the_supervised_model_and_else_shows_the_base
 ):
     client = Service("nano.ft-1", **DONE).client
     assert reinforcement_start(client, project) == ("nano.ft-1", 0)
-    assert reinforcement_start(client, project, "nano", None) == ("nano", 5)
+    assert reinforcement_start(client, project, "nano", None) == ("nano", 10)
     assert reinforcement_start(client, project, None, 2) == ("nano.ft-1", 2)
-    assert reinforcement_start(client, Project("new", tmp_path / "new"), "nano") == ("nano", 5)
+    assert reinforcement_start(client, Project("new", tmp_path / "new"), "nano") == ("nano", 10)
 
 
 def test_the_models_after_reinforcement_are_each_named_once():

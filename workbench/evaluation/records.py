@@ -187,7 +187,7 @@ class Start(NamedTuple):
     """How many solved examples every prompt shows."""
 
 
-SHOTS = 5  # for a base model, which knows the task by these alone
+SHOTS = 10  # for a base model, which knows the task by these alone
 
 
 def reinforcement_start(
@@ -195,7 +195,7 @@ def reinforcement_start(
 ) -> Start:
     """The model to reinforce: ``model``, else the supervised one of the project, else its base model.
 
-    Prompts show ``shots`` solved examples; unless said, 5 to a base model and none to a tuned one. Raises
+    Prompts show ``shots`` solved examples; unless said, 10 to a base model and none to a tuned one. Raises
     ``SetupError`` as ``trained_model`` does.
     """
     if model is None and project.latest_job(SUPERVISED) is not None:
