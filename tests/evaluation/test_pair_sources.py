@@ -20,7 +20,7 @@ from workbench.evaluation.compare import compare, contaminated
 from workbench.evaluation.evaluate import evaluate
 from workbench.evaluation.graders.ready_made import grader
 from workbench.evaluation.pair_sources import (
-    enough,
+    enough_pairs,
     graders_of_project,
     pairs_of_project,
     plausible,
@@ -229,13 +229,17 @@ def test_this_machine_trains_on_128_of_the_pairs_and_a_cloud_on_all(project, fil
     many = Dataset("many", tuple(replace(few[0], origin=f"pairs.csv:{n}") for n in range(200)))
     local = OpenAI(base_url="http://127.0.0.1:8123/openai/v1/", api_key="key")
     azure = OpenAI(base_url="https://r.openai.azure.com/openai/v1/", api_key="key")
-    drawn = enough(local, many)
+    drawn = enough_pairs(local, many)
     assert (len(drawn), len({pair.origin for pair in drawn})) == (128, 128)
-    assert [pair.origin for pair in enough(local, many)] == [pair.origin for pair in drawn]
-    assert [pair.origin for pair in enough(local, many, seed=1)] != [pair.origin for pair in drawn]
-    assert (len(enough(azure, many)), len(enough(local, many, 150)), len(enough(local, few))) == (200, 150, 2)
+    assert [pair.origin for pair in enough_pairs(local, many)] == [pair.origin for pair in drawn]
+    assert [pair.origin for pair in enough_pairs(local, many, seed=1)] != [pair.origin for pair in drawn]
+    assert (
+        len(enough_pairs(azure, many)),
+        len(enough_pairs(local, many, 150)),
+        len(enough_pairs(local, few)),
+    ) == (200, 150, 2)
     with pytest.raises(DataError, match="0 pairs are none to train on; ask for 10 or more, or None"):
-        enough(local, many, 0)
+        enough_pairs(local, many, 0)
 
 
 def test_the_model_is_asked_the_first_questions_of_the_pairs(project, files):

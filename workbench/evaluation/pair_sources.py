@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from workbench.catalog.providers import provider_of
 from workbench.dataset.dataset import Dataset, Example, counted, identity, items_of
 from workbench.dataset.preference_pairs import Likeness, Scored, likeness, pairs_from_samples, rejected_answer
 from workbench.dataset.read import read
@@ -17,7 +16,7 @@ from workbench.evaluation.evaluate import evaluate, scored_answers
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.graders.grades import Grader
 from workbench.evaluation.graders.ready_made import grader
-from workbench.evaluation.pass_rates import drawn
+from workbench.evaluation.pass_rates import enough
 from workbench.evaluation.preferences import pairs, preferences
 from workbench.evaluation.prompts import Prompt
 from workbench.evaluation.ratings import SIDES
@@ -175,11 +174,9 @@ LOCAL_PAIRS = 128
 sample (SmolLM2, ``tests/benchmarks/methods.py``) the tone was learnt after 8 of them; more only cost time."""
 
 
-def enough(client: "OpenAI", pairs: Dataset, wanted: int | None = None, *, seed: int = 0) -> Dataset:
+def enough_pairs(client: "OpenAI", pairs: Dataset, wanted: int | None = None, *, seed: int = 0) -> Dataset:
     """So many of the pairs, drawn by the seed; ``None``: all, or ``LOCAL_PAIRS`` if this machine trains."""
-    if wanted is not None and wanted < 1:
-        raise DataError(f"{wanted} pairs are none to train on; ask for 10 or more, or None.")
-    return drawn(pairs, wanted or (LOCAL_PAIRS if provider_of(client).runs_here else None), seed=seed)
+    return enough(client, pairs, wanted, here=LOCAL_PAIRS, seed=seed)
 
 
 def plausible(

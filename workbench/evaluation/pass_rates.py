@@ -16,6 +16,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from workbench.catalog.providers import provider_of
 from workbench.dataset.dataset import Dataset, counted
 from workbench.display import Shown, Table
 from workbench.errors import DataError
@@ -27,6 +28,7 @@ from workbench.project import JSON
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from openai import OpenAI
 
     Floats = NDArray[np.float64]
 
@@ -468,6 +470,20 @@ def drawn(prompts: Dataset, most: int | None, *, seed: int = 0) -> Dataset:
         return prompts
     places = sorted(random.Random(seed).sample(range(len(prompts)), max(most, 1)))
     return replace(prompts, examples=tuple(prompts[place] for place in places))
+
+
+LOCAL_PROMPTS = 64
+"""So many prompts are trained on by this machine unless others are asked for: 8 steps of 8. On the support
+sample (SmolLM2, ``tests/benchmarks/methods.py``) the tone was learnt after 6 steps of 6."""
+
+
+def enough(
+    client: "OpenAI", rows: Dataset, wanted: int | None = None, *, here: int = LOCAL_PROMPTS, seed: int = 0
+) -> Dataset:
+    """So many of the rows, drawn by the seed; ``None``: all, or ``here`` if this machine trains."""
+    if wanted is not None and wanted < 1:
+        raise DataError(f"{wanted} is too few to train on; ask for 10 or more, or None.")
+    return drawn(rows, wanted or (here if provider_of(client).runs_here else None), seed=seed)
 
 
 def require(rates: PassRates, quality: GraderQuality | None = None, *, anyway: bool = False) -> str:
