@@ -238,7 +238,7 @@ def test_this_machine_trains_on_128_of_the_pairs_and_a_cloud_on_all(project, fil
         len(enough_pairs(local, many, 150)),
         len(enough_pairs(local, few)),
     ) == (200, 150, 2)
-    with pytest.raises(DataError, match="0 pairs are none to train on; ask for 10 or more, or None"):
+    with pytest.raises(DataError, match="0 is too few to train on; ask for 10 or more, or None"):
         enough_pairs(local, many, 0)
 
 
