@@ -394,10 +394,10 @@ _STACK_HERE = (
 )
 _RFT_HERE = (
     "Routing easy tickets in one word rose from 33 to 83 % and, with another seed, from 33 to 78 % in a "
-    "minute of one CPU core; long queries with partial credit stood still, 60 to 62 % (SmolLM2-135M, 22 Nov 2026). "
-    "The base model routed a support desk's tickets worse after it, 27 to 20 %, all to one team; on top of "
-    "SFT, answers with the right team in the shop's tone rose from 12 to 67 % or more in 6 steps (three "
-    "seeds, 30 Nov 2026)."
+    "minute of one CPU core; long queries with partial credit stood still, 60 to 62 % (SmolLM2-135M, 22 Nov "
+    "2026). The base model routed a support desk's tickets worse after it, 27 to 20 %, all to one team; on "
+    "top of SFT, answers with the right team in the shop's tone rose from 12 to 67 % or more in 6 steps "
+    "(three seeds, 30 Nov 2026)."
 )
 
 
