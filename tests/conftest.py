@@ -51,6 +51,8 @@ TOGETHER = (".ipynb", "test_browser")
 LONGEST = (
     "tests/notebooks/test_notebooks.py",
     "test_browser",
+    "tests/notebooks/test_reinforcement.py",
+    "tests/notebooks/test_preferences.py",
     "tests/test_house.py",
     "tests/test_readme.py",
     "tests/local/test_workers.py",
