@@ -18,7 +18,7 @@ from workbench.evaluation.compare import MINIMUM, Comparison, compare, points
 from workbench.evaluation.evaluate import evaluate
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.graders.grades import Grader
-from workbench.evaluation.probes import MARGIN, NonInferiority
+from workbench.evaluation.probes import NonInferiority
 from workbench.evaluation.prompts import Prompt
 from workbench.evaluation.scores import LeftOut
 from workbench.evaluation.statistics import p_in_words
@@ -208,7 +208,7 @@ def compare_models(
     measured: Measured,
     *,
     minimum: float = MINIMUM,
-    margin: float = MARGIN,
+    margin: float = 0.05,
     comparisons_made: int = 2,
     contaminated: Collection[str] = (),
 ) -> ModelComparison:
