@@ -355,7 +355,7 @@ def test_folders_beside_the_built_in_models_are_bases_by_their_names(tmp_path: P
 def test_the_catalogue_knows_a_folder_as_a_local_model(home: Path) -> None:
     build_nano(home / "models" / "mine")
     assert catalog.model("mine.ft-0a1b").service == "local"
-    assert catalog.model("mine").methods == ("sft", "dpo")
+    assert catalog.model("mine").methods == ("sft", "dpo", "rft")
 
 
 @pytest.mark.parametrize("name", ["../secrets", "/etc", "org/../../x", "a/b/c", "", "missing", "org/missing"])
