@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import nbformat
 from openai import OpenAI
 
 from workbench.local import process
@@ -33,6 +34,12 @@ class Road:
         self.started.append(running)
         return running
 
+    def ran(self, *words: str) -> "Walk":
+        """Run to the end, with a summary as JSON."""
+        running = self.run("--json", *words)
+        out, err = running.communicate(timeout=600)
+        return Walk(running.returncode, out, err)
+
     def end(self) -> None:
         """End what a failed test has left running, and the service."""
         for running in self.started:
@@ -43,7 +50,10 @@ class Road:
 
     @property
     def project(self) -> Project:
-        return Project("gql", self.home / "projects" / "gql")
+        return self.project_of("gql")
+
+    def project_of(self, name: str) -> Project:
+        return Project(name, self.home / "projects" / name)
 
     @property
     def client(self) -> OpenAI:
@@ -66,3 +76,8 @@ class Walk:
     @property
     def summary(self) -> dict[str, object]:
         return json.loads(self.out)
+
+    def shown(self, notebook: str, cell_id: str) -> dict[str, str]:
+        """What a cell of an executed notebook shows at its end."""
+        executed = nbformat.read(Path(str(self.summary["folder"])) / f"{notebook}.ipynb", as_version=4)
+        return next(cell.outputs for cell in executed.cells if cell.id == cell_id)[-1].data

@@ -30,9 +30,6 @@ STARTED_BY = MappingProxyType(
 )
 """The notebook that starts a job, by the method it trains by; a job on record without one is supervised."""
 
-DATA_KINDS = ("dataset", "pairs", "prompts")
-"""The kinds of entries that say what a job was trained on, of the three methods."""
-
 
 @dataclass(frozen=True)
 class Entry:

@@ -208,7 +208,9 @@ class NotebookRun:
 
 # What a kernel gets that is still at its cell so many seconds after Ctrl-C. Between two cells it ignores an
 # interrupt; and one that comes just before it has said how a cell ended, it takes, and never says so.
-AFTER_CTRL_C: Mapping[int, signal.Signals] = {5: signal.SIGINT, 15: signal.SIGKILL}
+AFTER_CTRL_C: Mapping[int, signal.Signals] = (  # on Windows nothing is sent
+    {} if os.name == "nt" else {5: signal.SIGINT, 15: signal.SIGKILL}
+)
 
 
 def execute(plans: Sequence[PlannedNotebook], folder: Path) -> Iterator[NotebookRun]:

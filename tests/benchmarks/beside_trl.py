@@ -56,6 +56,18 @@ PLAN = RunSettings(
     eval_samples=0,
     more={"compute_multiplier": GROUP / 8},
 )
+QUIETLY: Mapping[str, Any] = {
+    "max_steps": 1000,
+    "use_cpu": True,
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "disable_tqdm": True,
+    "logging_strategy": "no",
+    "save_strategy": "no",
+    "report_to": [],
+    "seed": 0,
+}
+"""What both of TRL's trainers are told: train on the CPU and write nothing."""
 FOLDER = base_folder(SMOLLM2, models_in(home()))
 GRADER = {
     "type": "text_similarity",  # in nearly every group its scores differ, so that nearly all are learnt from
@@ -129,15 +141,7 @@ def with_trl(after_step: Callable[[float], bool]) -> None:
             max_completion_length=LONGEST,
             beta=KL,
             learning_rate=Reinforcement.learning_rate,
-            max_steps=1000,
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            disable_tqdm=True,
-            logging_strategy="no",
-            save_strategy="no",
-            report_to=[],
-            seed=0,
+            **QUIETLY,
         )
         trainer = GRPOTrainer(
             model=_peft_model(),
@@ -192,15 +196,7 @@ def pairs_with_trl(after_step: Callable[[float], bool], *, reference_once: bool)
             beta=0.1,
             precompute_ref_log_probs=reference_once,
             learning_rate=Preference.learning_rate,
-            max_steps=1000,
-            use_cpu=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            disable_tqdm=True,
-            logging_strategy="no",
-            save_strategy="no",
-            report_to=[],
-            seed=0,
+            **QUIETLY,
         )
         trainer = DPOTrainer(
             model=_peft_model(),

@@ -15,12 +15,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab_page import CHROMIUM, PATIENCE
+from notebook_road import Road
 
 from workbench.local import process
 from workbench.settings import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
+    """A home of this file's own to run notebooks in."""
+    made = Road(tmp_path_factory.mktemp("road") / "home")
+    yield made
+    made.end()
 
 
 @pytest.fixture(scope="session")

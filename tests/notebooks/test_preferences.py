@@ -3,52 +3,25 @@
 import html
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
-import nbformat
 import pytest
 from notebook_road import Road, Walk
 
 from workbench.local import process
-from workbench.project import Project
 
 SMALL = ("-p", "MODEL", "nano", "-p", "N_EPOCHS", "1", "-p", "TEST_ITEMS", "12", "-p", "MAX_TOKENS", "12")
 SMALL += ("-p", "PLAUSIBLE", "4", "-p", "QUESTIONS", "20", "-p", "SAMPLES", "3")
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
-    made = Road(tmp_path_factory.mktemp("preferences") / "home")
-    yield made
-    made.end()
-
-
-def ran(road: Road, *words: str) -> Walk:
-    running = road.run("--json", *words)
-    out, err = running.communicate(timeout=600)
-    return Walk(running.returncode, out, err)
-
-
-def project_of(road: Road, name: str) -> Project:
-    return Project(name, road.home / "projects" / name)
-
-
-def outputs(walk: Walk, cell_id: str) -> dict[str, str]:
-    """What a cell of the executed notebook shows at its end."""
-    notebook = nbformat.read(Path(str(walk.summary["folder"])) / "08_preferences.ipynb", as_version=4)
-    return next(cell.outputs for cell in notebook.cells if cell.id == cell_id)[-1].data
-
-
-@pytest.fixture(scope="module")
 def walk(road: Road) -> Walk:
-    return ran(road, "--project", "support", "--only", "03,04,08", *SMALL)
+    return road.ran("--project", "support", "--only", "03,04,08", *SMALL)
 
 
 class TestWalk:
     def test_it_trains_by_preference_on_top_of_the_supervised_model(self, walk: Walk, road: Road):
         assert walk.code == 0, walk.err
-        project = project_of(road, "support")
+        project = road.project_of("support")
         supervised, preference = project.need_job(), project.need_job("dpo")
         with road.client as client:
             first = client.fine_tuning.jobs.retrieve(str(supervised.facts["job_id"]))
@@ -58,7 +31,7 @@ class TestWalk:
         assert preference.facts["model"] == first.fine_tuned_model
 
     def test_the_pairs_are_kept_apart_from_the_training_data(self, walk: Walk, road: Road):
-        project = project_of(road, "support")
+        project = road.project_of("support")
         kept = project.need("pairs", "08_preferences").facts
         assert (kept["training_examples"], kept["validation_examples"]) == (128, 54)
         assert kept["source"] == "file"
@@ -67,7 +40,7 @@ class TestWalk:
         assert project.need("dataset", "03_build_data").facts["training_file"] != kept["training_file"]
 
     def test_three_models_are_judged_by_two_measures_and_the_record_has_it_all(self, walk: Walk, road: Road):
-        facts = project_of(road, "support").need("preference", "08_preferences").facts
+        facts = road.project_of("support").need("preference", "08_preferences").facts
         assert list(facts["models"]) == ["base", "SFT", "SFT + DPO"]
         assert {name: each["grader"] for name, each in facts["measures"].items()} == {
             "preference": "support_tone",
@@ -79,19 +52,22 @@ class TestWalk:
 
     def test_curve_lengths_and_scores_are_pictures(self, walk: Walk):
         for cell in ("length", "watch", "picture"):
-            shown = outputs(walk, cell)
+            shown = walk.shown("08_preferences", cell)
             assert {"image/svg+xml", "application/vnd.plotly.v1+json", "text/plain"} <= set(shown), cell
-        assert "Log-probability of the answers, in nats" in outputs(walk, "watch")["image/svg+xml"]
-        assert "SFT + DPO against SFT" in outputs(walk, "picture")["text/html"]
+        assert (
+            "Log-probability of the answers, in nats"
+            in walk.shown("08_preferences", "watch")["image/svg+xml"]
+        )
+        assert "SFT + DPO against SFT" in walk.shown("08_preferences", "picture")["text/html"]
 
     def test_the_runs_of_the_project_show_both_jobs(self, walk: Walk, road: Road):
-        entries = project_of(road, "support").entries("job")
+        entries = road.project_of("support").entries("job")
         assert [entry.facts.get("method") for entry in entries] == [None, "dpo"]
 
     def test_again_it_finds_the_job_and_asks_nothing_twice(self, walk: Walk, road: Road):
-        project = project_of(road, "support")
+        project = road.project_of("support")
         answers = (project.path / "answers.jsonl").read_bytes()
-        again = ran(road, "--project", "support", "--only", "08", *SMALL)
+        again = road.ran("--project", "support", "--only", "08", *SMALL)
         assert again.code == 0, again.err
         assert len(project.entries("job")) == 2
         assert (project.path / "answers.jsonl").read_bytes() == answers
@@ -133,11 +109,11 @@ def test_azure_gets_the_documented_request(
     monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", address.url)
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", address.key)
     asked = ("-p", "BETA", "0.1", "-p", "SUFFIX", "tone", "-p", "SEED", "7", "-p", "PROVIDER", "azure")
-    walk = ran(road, "--project", "cloud", *task, *SMALL, *asked, "--only", "03,04,08")
+    walk = road.ran("--project", "cloud", *task, *SMALL, *asked, "--only", "03,04,08")
     assert walk.code == 0, walk.err
-    shown = outputs(walk, "preflight")["text/html"]
+    shown = walk.shown("08_preferences", "preflight")["text/html"]
     body = json.loads(html.unescape(re.search(r"<pre[^>]*>(.*?)</pre>", shown, re.DOTALL)[1]))
-    jobs = project_of(road, "cloud").entries("job")
+    jobs = road.project_of("cloud").entries("job")
     with road.client as client:
         first, second = (client.fine_tuning.jobs.retrieve(str(job.facts["job_id"])) for job in jobs)
     # azure-rest-api, "Create request", 2025-04-01-preview: what is not given is left to the service.
@@ -156,25 +132,25 @@ def test_azure_gets_the_documented_request(
     assert second.model_extra["trainingType"] == "globalStandard"
     assert jobs[1].facts["provider"] == "azure"
     line = json.loads(
-        (project_of(road, "cloud").path / training_file(road, "cloud")).read_text().splitlines()[0]
+        (road.project_of("cloud").path / training_file(road, "cloud")).read_text().splitlines()[0]
     )
     assert [message["role"] for message in line["input"]["messages"]] == ["user"]
     assert [message["role"] for message in line["preferred_output"]] == ["assistant"]
 
 
 def training_file(road: Road, name: str) -> str:
-    return str(project_of(road, name).need("pairs", "08_preferences").facts["training_file"])
+    return str(road.project_of(name).need("pairs", "08_preferences").facts["training_file"])
 
 
 def test_pairs_of_an_own_table_and_then_of_the_models_own_answers_until_the_model_vanishes(
     road: Road, task: tuple[str, ...]
 ):
-    walk = ran(road, "--project", "own", *task, "--only", "03,04,08", *SMALL)
+    walk = road.ran("--project", "own", *task, "--only", "03,04,08", *SMALL)
     assert walk.code == 0, walk.err
-    own = project_of(road, "own")
+    own = road.project_of("own")
     assert own.need("pairs", "08_preferences").facts["training_examples"] == 20
     assert own.need("preference", "08_preferences").facts["measures"]["preference"]["grader"] == "numbered"
-    sampled = ran(road, "--project", "own", "--only", "08", "-p", "PAIRS", "sampled", *SMALL)
+    sampled = road.ran("--project", "own", "--only", "08", "-p", "PAIRS", "sampled", *SMALL)
     assert sampled.code == 0, sampled.err
     kept = own.need("pairs", "08_preferences").facts
     assert kept["source"] == "sampled"
@@ -185,7 +161,7 @@ def test_pairs_of_an_own_table_and_then_of_the_models_own_answers_until_the_mode
         model = client.fine_tuning.jobs.retrieve(str(first.facts["job_id"])).fine_tuned_model
         client.models.delete(model)
     assert {job.facts["model"] for job in others} == {model}
-    refused = ran(road, "--project", "own", "--only", "08", *SMALL)
+    refused = road.ran("--project", "own", "--only", "08", *SMALL)
     assert refused.code == 1
     said = refused.err.splitlines()[-2]
     assert f"SetupError: The model {model}, which 04_launch trained for project own, is not at local" in said
@@ -195,7 +171,7 @@ def test_pairs_of_an_own_table_and_then_of_the_models_own_answers_until_the_mode
 
 
 def test_without_ratings_the_way_out_is_said(walk: Walk, road: Road):
-    refused = ran(road, "--project", "support", "--only", "08", "-p", "PAIRS", "ratings", *SMALL)
+    refused = road.ran("--project", "support", "--only", "08", "-p", "PAIRS", "ratings", *SMALL)
     assert refused.code == 1
     assert refused.err.splitlines()[-2].endswith(
         "DataError: Nobody has preferred an answer in project support yet: rate answers in 06_evaluate "

@@ -3,15 +3,12 @@
 import html
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
-from test_notebooks import Road, Walk
+from notebook_road import Road, Walk
 
 from workbench.local import process
-from workbench.project import Project
 
 SMALL = ("-p", "MODEL", "nano", "-p", "N_EPOCHS", "1", "-p", "BATCH_SIZE", "6", "-p", "TEST_ITEMS", "12")
 SMALL += ("-p", "PROMPTS", "8", "-p", "SAMPLES", "4", "-p", "MAX_TOKENS", "8", "-p", "SHOTS", "1")
@@ -21,29 +18,6 @@ EVEN = "def grade(sample, item):\n    return 1.0 - sum(map(ord, sample['output_t
 TICKETS = ["ticket,team,note"]
 TICKETS += [f"Ticket {n} of {team}?,{team},n{n}" for n in range(30) for team in ("billing", "returns")]
 TEST = ["ticket,team,note", *(f"May I ask {n} of {team}?,{team},n" for n in range(6) for team in ("a", "b"))]
-
-
-@pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
-    made = Road(tmp_path_factory.mktemp("reinforcement") / "home")
-    yield made
-    made.end()
-
-
-def ran(road: Road, *words: str) -> Walk:
-    running = road.run("--json", "--only", "09", *words)
-    out, err = running.communicate(timeout=600)
-    return Walk(running.returncode, out, err)
-
-
-def project_of(road: Road, name: str) -> Project:
-    return Project(name, road.home / "projects" / name)
-
-
-def shown(walk: Walk, cell_id: str) -> dict[str, str]:
-    """What a cell of the executed notebook shows at its end."""
-    notebook = nbformat.read(Path(str(walk.summary["folder"])) / "09_reinforcement.ipynb", as_version=4)
-    return next(cell.outputs for cell in notebook.cells if cell.id == cell_id)[-1].data
 
 
 def failure(walk: Walk) -> str:
@@ -65,20 +39,20 @@ def task(road: Road, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...
 
 @pytest.fixture(scope="module")
 def walk(road: Road, task: tuple[str, ...]) -> Walk:
-    return ran(road, "--project", "own", *task, *SMALL, "-p", "START_ANYWAY", "True")
+    return road.ran("--only", "09", "--project", "own", *task, *SMALL, "-p", "START_ANYWAY", "True")
 
 
 class TestWalk:
     def test_it_trains_by_reinforcement_with_the_graders_of_the_task(self, walk: Walk, road: Road):
         assert walk.code == 0, walk.err
-        job = project_of(road, "own").need_job("reinforcement")
+        job = road.project_of("own").need_job("reinforcement")
         with road.client as client:
             done = client.fine_tuning.jobs.retrieve(str(job.facts["job_id"]))
         assert (done.status, done.method.type) == ("succeeded", "reinforcement")
         assert done.method.reinforcement.grader.name == "even"
 
     def test_the_prompts_are_kept_with_their_fields(self, walk: Walk, road: Road):
-        project = project_of(road, "own")
+        project = road.project_of("own")
         kept = project.need("prompts", "09_reinforcement").facts
         assert kept["training_examples"] + kept["validation_examples"] == 59  # one of 60 is shown
         line = json.loads((project.path / str(kept["training_file"])).read_text().splitlines()[0])
@@ -86,7 +60,7 @@ class TestWalk:
         assert [message["role"] for message in line["messages"]] == ["user", "assistant", "user"]
 
     def test_the_check_before_it_and_the_signs_after_it_are_on_record(self, walk: Walk, road: Road):
-        project = project_of(road, "own")
+        project = road.project_of("own")
         before = project.need("pass_rates", "09_reinforcement").facts
         assert (before["prompts"], before["answers"], before["group_size"]) == (8, 32, 4)
         assert before["mixed"] > 0.5
@@ -108,31 +82,31 @@ class TestWalk:
 
     def test_pass_rates_reward_and_scores_are_pictures(self, walk: Walk):
         for cell in ("sample-code", "watch-code", "compare-code"):
-            bundle = shown(walk, cell)
+            bundle = walk.shown("09_reinforcement", cell)
             assert {"image/svg+xml", "application/vnd.plotly.v1+json", "text/plain"} <= set(bundle), cell
-        assert "share of a prompt" in shown(walk, "sample-code")["image/svg+xml"]
+        assert "share of a prompt" in walk.shown("09_reinforcement", "sample-code")["image/svg+xml"]
 
     def test_again_it_finds_the_job_and_asks_nothing_twice(self, walk: Walk, road: Road):
-        project = project_of(road, "own")
+        project = road.project_of("own")
         answers = (project.path / "answers.jsonl").read_bytes()
-        again = ran(road, "--project", "own", *SMALL, "-p", "START_ANYWAY", "True")
+        again = road.ran("--only", "09", "--project", "own", *SMALL, "-p", "START_ANYWAY", "True")
         assert again.code == 0, again.err
         assert len(project.entries("job")) == 1
         assert (project.path / "answers.jsonl").read_bytes() == answers
 
 
 def test_a_grader_that_is_not_fit_stops_before_the_launch(road: Road, walk: Walk):
-    stopped = failure(ran(road, "--project", "own", *SMALL, "-p", "SEED", "1"))
+    stopped = failure(road.ran("--only", "09", "--project", "own", *SMALL, "-p", "SEED", "1"))
     assert "DataError: Do not train with the grader even. Knows right from wrong: Do not trust" in stopped
     assert "START_ANYWAY = True" in stopped
-    assert len(project_of(road, "own").entries("job")) == 1
+    assert len(road.project_of("own").entries("job")) == 1
 
 
 def test_what_never_passes_cannot_start(road: Road):
-    stopped = failure(ran(road, "--project", "support", *SMALL))
+    stopped = failure(road.ran("--only", "09", "--project", "support", *SMALL))
     assert "DataError: Reinforcement cannot start: 0 % of 32 answers to 8 prompts pass" in stopped
     assert "Do supervised fine-tuning first (04_launch)" in stopped
-    assert project_of(road, "support").entries("job") == ()
+    assert road.project_of("support").entries("job") == ()
 
 
 def test_a_row_without_what_the_grader_reads_is_named(road: Road, tmp_path: Path):
@@ -144,10 +118,10 @@ def test_a_row_without_what_the_grader_reads_is_named(road: Road, tmp_path: Path
     words = ("-p", "EXAMPLES", str(tmp_path / "train.csv"), "-p", "TEST", str(tmp_path / "test.csv"))
     words += ("-p", "QUESTION", "ticket", "-p", "ANSWER", "team")
     words += ("-p", "REINFORCEMENT_GRADER", str(tmp_path / "team.json"))
-    stopped = failure(ran(road, "--project", "gaps", *words, *SMALL, "-p", "PROMPTS", "null"))
+    stopped = failure(road.ran("--only", "09", "--project", "gaps", *words, *SMALL, "-p", "PROMPTS", "null"))
     assert "train.csv:62" in stopped
     assert "{{item.note}} finds nothing" in stopped
-    assert project_of(road, "gaps").entries("job") == ()
+    assert road.project_of("gaps").entries("job") == ()
 
 
 def test_azure_gets_the_documented_request(
@@ -156,15 +130,17 @@ def test_azure_gets_the_documented_request(
     address = process.find(road.home) or process.start(road.home)
     monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", address.url)
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", address.key)
-    job = project_of(road, "own").need_job("reinforcement")
+    job = road.project_of("own").need_job("reinforcement")
     with road.client as client:
         tuned = client.fine_tuning.jobs.retrieve(str(job.facts["job_id"])).fine_tuned_model
     made = {"PROVIDER": "azure", "MODEL": str(tuned), "SUFFIX": "team", "SEED": "7", "EVAL_INTERVAL": "5"}
     made |= {"START_ANYWAY": "True", "HOURS": "2"}
     words = [word for name, value in made.items() for word in ("-p", name, value)]
-    done = ran(road, "--project", "cloud", *task, *SMALL, *words)
+    done = road.ran("--only", "09", "--project", "cloud", *task, *SMALL, *words)
     assert done.code == 0, done.err
-    request = re.search(r"<pre[^>]*>(.*?)</pre>", shown(done, "preflight-code")["text/html"], re.DOTALL)
+    request = re.search(
+        r"<pre[^>]*>(.*?)</pre>", done.shown("09_reinforcement", "preflight-code")["text/html"], re.DOTALL
+    )
     body = json.loads(html.unescape(request[1]))
     assert {name: body[name] for name in ("model", "seed", "suffix", "trainingType", "method")} == {
         "model": tuned,
@@ -189,6 +165,6 @@ def test_azure_gets_the_documented_request(
     assert set(body) == {
         *("model", "training_file", "validation_file", "method", "seed", "suffix", "metadata", "trainingType")
     }
-    facts = project_of(road, "cloud").need("reinforcement", "09_reinforcement").facts
+    facts = road.project_of("cloud").need("reinforcement", "09_reinforcement").facts
     assert list(facts["models"]) == ["base", "before", "after"]
     assert facts["models"]["before"] == tuned

@@ -257,6 +257,17 @@ GRADER_ERRORS = (
     "model_grader_refusal_error",
     "model_grader_parse_error",
 )
+GROUP, SMALLEST_GROUP = 8, 2  # answers to one prompt that are compared with each other
+
+
+def group_size(compute_multiplier: float | None = None) -> int:
+    """How many answers to one prompt the local service draws; no other service says how many it does.
+
+    ``max(2, round(8 x compute_multiplier))``: 8 learnt well in trials on short answers (ours).
+    """
+    return max(SMALLEST_GROUP, round(GROUP * (compute_multiplier or 1.0)))
+
+
 # Of groups of answers, the local service's: the mean spread of rewards in a group, groups that teach nothing,
 # the distance to the reference in nats a token, and the share of answers cut at the longest allowed.
 GROUP_COLUMNS = ("train_reward_std", "train_groups_without_spread", "train_kl", "train_clipped_ratio")
@@ -387,6 +398,9 @@ METHODS: Mapping[str, Method] = {
     ),
 }
 """By the API's names, in the order in which they are offered."""
+
+DATA_KINDS = ("dataset", "pairs", "prompts")
+"""The kinds of entries of a project's record that say what a job was trained on, of the three methods."""
 
 
 def method(name: str) -> Method:

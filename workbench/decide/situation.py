@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeVar
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
+from workbench.catalog.methods import DATA_KINDS
 from workbench.catalog.models import base_name
 from workbench.errors import DataError
 
@@ -403,7 +404,6 @@ class Recorded(Protocol):
         """What was found, by name."""
 
 
-_DATA = ("dataset", "pairs", "prompts")  # of the three methods
 _COUNTS = ("demonstrations", "pairs", "prompts")
 
 
@@ -452,7 +452,7 @@ def _found_by(entry: Recorded) -> Iterator[tuple[str, Value]]:
 
 def data_in(entries: Iterable[Recorded]) -> dict[str, Value]:
     """What the newest data of each method hold: how many of each, and what is wrong with any of them."""
-    newest = {entry.kind: entry.facts.get("evidence", {}) for entry in entries if entry.kind in _DATA}
+    newest = {entry.kind: entry.facts.get("evidence", {}) for entry in entries if entry.kind in DATA_KINDS}
     found: dict[str, Value] = {}
     for evidence in newest.values():
         found |= {name: evidence[name] for name in _COUNTS if name in evidence}

@@ -16,6 +16,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from workbench.catalog.methods import group_size
 from workbench.catalog.providers import provider_of
 from workbench.dataset.dataset import Dataset, counted
 from workbench.display import Shown, Table
@@ -41,8 +42,6 @@ LEAST_MIXED = 0.20
 """The share of mixed groups below which most of the sampling is wasted (ours)."""
 FAILING = (0.25, 0.50)
 """The share of the model's answers that should fail (Microsoft's fine-tuning skill, 2026-08-20)."""
-GROUP = 8
-"""Answers to one prompt that are compared with each other; no service documents its own number."""
 
 Level: TypeAlias = Literal["cannot start", "can start", "good"]
 
@@ -453,15 +452,14 @@ def pass_rates(sampled: Evaluation, *, compute_multiplier: float | None = None) 
     """Read the pass rates from an evaluation with several samples of each prompt.
 
     Sample as the job will: ``evaluate(client, model, prompts, grader, samples=8, temperature=1.0)``.
-    ``compute_multiplier`` is the job's; the local service compares ``max(2, round(8 x compute_multiplier))``
-    answers with each other, and no other service says how many it does.
+    ``compute_multiplier`` is the job's, from which ``group_size`` tells how many answers are compared.
     """
     if max((len(item.answers) for item in sampled.items), default=0) < 2:
         raise DataError(
             "Each prompt has one answer, which does not tell a pass rate; evaluate with samples=8 and "
             "temperature=1.0."
         )
-    return PassRates(sampled, max(2, round(GROUP * (compute_multiplier or 1.0))))
+    return PassRates(sampled, group_size(compute_multiplier))
 
 
 def drawn(prompts: Dataset, most: int | None, *, seed: int = 0) -> Dataset:

@@ -462,8 +462,8 @@ def _recorded(entries: Sequence[Entry]) -> dict[str, _Job]:
             names = [*(kept if isinstance(kept, Sequence) and not isinstance(kept, str) else ())]
             names += [facts.get("tuned_model"), facts.get("fine_tuned_model")]
             jobs[id].made += [str(name) for name in names if name]
-    told = (entry.facts.get("ancestors") for entry in entries if entry.kind == "job")
-    for ancestors in told:
+    recorded = (entry.facts.get("ancestors") for entry in entries if entry.kind == "job")
+    for ancestors in recorded:
         for each in ancestors if isinstance(ancestors, Sequence) else ():
             if isinstance(each, Mapping) and each.get("job_id") and str(each["job_id"]) not in jobs:
                 id, size = str(each["job_id"]), each.get("examples")

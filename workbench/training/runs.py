@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, cast
 
 import openai
 
+from workbench.catalog.methods import DATA_KINDS
 from workbench.catalog.providers import provider_of
 from workbench.dataset.dataset import Dataset
 from workbench.dataset.diff import RowChanges, row_changes
 from workbench.dataset.read import parse_jsonl
 from workbench.display import table
 from workbench.errors import DataError
-from workbench.project import DATA_KINDS, JSON, Entry
+from workbench.project import JSON, Entry
 from workbench.training.cost import billed
 from workbench.training.curve import located
 from workbench.training.follow import follow, job_result

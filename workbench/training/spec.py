@@ -15,14 +15,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from workbench import catalog
-from workbench.catalog.methods import AUTO, METHODS, Method, method
+from workbench.catalog.methods import AUTO, DATA_KINDS, METHODS, Method, method
 from workbench.catalog.models import Model
 from workbench.catalog.providers import Provider
 from workbench.dataset.check.row import Finding
 from workbench.dataset.dataset import counted
 from workbench.display import table
 from workbench.errors import SetupError
-from workbench.project import DATA_KINDS, JSON, SUPERVISED, Project
+from workbench.project import JSON, SUPERVISED, Project
 
 if TYPE_CHECKING:
     from workbench.dataset.dataset import Dataset

@@ -13,7 +13,6 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
 from workbench.local.models import lora
-from workbench.local.models.built_in import build_nano
 from workbench.local.models.model import Base, TokenRow, encode_prompt, load_base
 from workbench.local.training.preference import Preference
 from workbench.local.training.run import ADAPTER, RunSettings, TrainingRun, TrainingStep
@@ -26,18 +25,6 @@ HELD_OUT = ("cyan", "jade", "sand", "ruby")
 DPO = Preference()
 LN2 = 0.6931471805599453
 Change = Callable[[str], str]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("models") / "nano"
-    build_nano(made)
-    return made
-
-
-@pytest.fixture
-def base(folder: Path) -> Base:
-    return load_base("nano", folder, dtype=torch.float32)
 
 
 def said(text: str) -> list[dict[str, str]]:

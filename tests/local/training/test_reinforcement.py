@@ -16,6 +16,7 @@ import psutil
 import pytest
 import torch
 from job_specs import start
+from job_worker import worker_of
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from starlette.testclient import TestClient
@@ -36,7 +37,6 @@ from workbench.local import process
 from workbench.local.api.app import create_app
 from workbench.local.models import lora
 from workbench.local.models.bases import NANO
-from workbench.local.models.built_in import build_nano
 from workbench.local.models.model import Base, TokenRow, load_base
 from workbench.local.training import packing, reinforcement, run
 from workbench.local.training.packing import hidden_states, keeps_apart, pack, pack_tree
@@ -77,18 +77,6 @@ ARCHITECTURES = {
     "gemma2": Gemma2Config(**SIZE, head_dim=16, sliding_window=9, attn_logit_softcapping=1.0),
     "gpt-oss": GptOssConfig(**SIZE, head_dim=16, sliding_window=9, num_local_experts=4),
 }
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("models") / "nano"
-    build_nano(made)
-    return made
-
-
-@pytest.fixture
-def base(folder: Path) -> Base:
-    return load_base("nano", folder, dtype=torch.float32)
 
 
 def prompts(words: tuple[str, ...] = WORDS) -> Dataset:
@@ -846,7 +834,7 @@ def test_a_killed_worker_and_a_killed_service_change_nothing(
     reached(3)
     address = process.find(home)
     assert address is not None
-    os.kill(_worker_of(address.pid, home, job.id), signal.SIGKILL)
+    os.kill(worker_of(address.pid, home, job.id), signal.SIGKILL)
     reached(6)
     os.kill(address.pid, signal.SIGKILL)
     psutil.Process(address.pid).wait(10)
@@ -864,17 +852,3 @@ def test_a_killed_worker_and_a_killed_service_change_nothing(
         method=asked["method"],  # type: ignore[arg-type]
     )
     assert ended(client, untouched.id).curve.frame.equals(killed.curve.frame)
-
-
-def _worker_of(service: int, home: Path, job_id: str) -> int:
-    """The process that holds the job's lock file open."""
-    lock = home / "service" / "jobs" / job_id / "worker.lock"
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        for child in psutil.Process(service).children(recursive=True):
-            try:
-                if any(Path(file.path) == lock for file in child.open_files()):
-                    return child.pid
-            except psutil.Error:
-                continue
-    raise AssertionError(f"no child of {service} works on {job_id}")

@@ -10,7 +10,6 @@ from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
 from workbench.evaluation.graders.sandbox import SandboxLimits
 from workbench.local.models import lora
-from workbench.local.models.built_in import build_nano
 from workbench.local.models.model import (
     Base,
     TokenRow,
@@ -33,18 +32,6 @@ from workbench.local.training.run import (
 from workbench.local.training.supervised import Supervised, learnt_loss
 
 WORDS = ("red", "blue", "green", "pink", "gold", "gray", "teal", "lime", "rose", "navy", "plum", "mint")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("models") / "nano"
-    build_nano(made)
-    return made
-
-
-@pytest.fixture
-def base(folder: Path) -> Base:
-    return load_base("nano", folder, dtype=torch.float32)
 
 
 def conversation(word: str) -> list[dict[str, object]]:

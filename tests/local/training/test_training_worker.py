@@ -5,7 +5,6 @@ import io
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ import openai
 import psutil
 import pytest
 from job_specs import start
+from job_worker import worker_of
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob
 from starlette.testclient import TestClient
@@ -520,7 +520,7 @@ def test_killed_service_and_worker_lose_nothing(
             next(p for p in follow(client, job.id, poll_seconds=0.02) if p.curve.steps >= step or p.ended)
 
         step_reached(25)
-        os.kill(_training_process(address.pid, home, job.id), signal.SIGKILL)
+        os.kill(worker_of(address.pid, home, job.id), signal.SIGKILL)
         step_reached(70)
         os.kill(address.pid, signal.SIGKILL)
         psutil.Process(address.pid).wait(10)
@@ -543,20 +543,6 @@ def test_killed_service_and_worker_lose_nothing(
         assert ended(client, untouched.id).curve.frame.equals(last.curve.frame)
     finally:
         process.stop(home)
-
-
-def _training_process(service: int, home: Path, job_id: str) -> int:
-    """The process that holds the job's lock file open."""
-    lock = home / "service" / "jobs" / job_id / "worker.lock"
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        for child in psutil.Process(service).children(recursive=True):
-            try:
-                if any(Path(file.path) == lock for file in child.open_files()):
-                    return child.pid
-            except psutil.Error:
-                continue
-    raise AssertionError(f"no child of {service} works on {json.dumps(job_id)}")
 
 
 # The real model

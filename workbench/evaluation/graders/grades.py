@@ -16,6 +16,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
+from workbench.catalog.methods import GRADER_ERRORS
 from workbench.errors import DataError
 from workbench.evaluation.graders.sandboxed import READABLE, sample_of
 
@@ -117,19 +118,9 @@ Errors: TypeAlias = Mapping[str, bool | str | None]
 # openai.types.fine_tuning.alpha.grader_run_response.MetadataErrors
 NO_ERRORS: Errors = MappingProxyType(
     {
-        "formula_parse_error": False,
-        "sample_parse_error": False,
-        "truncated_observation_error": False,
-        "unresponsive_reward_error": False,
-        "invalid_variable_error": False,
-        "other_error": False,
-        "python_grader_server_error": False,
+        **dict.fromkeys(GRADER_ERRORS, False),
         "python_grader_server_error_type": None,
-        "python_grader_runtime_error": False,
         "python_grader_runtime_error_details": None,
-        "model_grader_server_error": False,
-        "model_grader_refusal_error": False,
-        "model_grader_parse_error": False,
         "model_grader_server_error_details": None,
     }
 )

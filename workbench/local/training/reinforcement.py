@@ -23,7 +23,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from workbench.catalog.methods import GRADER_ERRORS
+from workbench.catalog.methods import GRADER_ERRORS, group_size
 from workbench.dataset.chat_template import tools_in
 from workbench.dataset.check.methods import OF_THE_FORMAT
 from workbench.dataset.dataset import JSON, Dataset
@@ -47,8 +47,6 @@ from workbench.local.training.run import (
 )
 
 TEMPERATURE = 1.0  # answers are drawn as the model is: the gradient is that of this very distribution
-GROUP = 8  # answers to a prompt with compute_multiplier 1; as the trials on short answers had it
-SMALLEST_GROUP = 2
 KL = 0.01
 """Weight of the distance to the reference, in which DeepSeekMath has 0.04 and TRL's GRPOTrainer 0 (ours)."""
 EVEN = 1e-4
@@ -201,7 +199,7 @@ class GradedTask:
         Raises ``UngradedError`` where no answer has one.
         """
         rows = [cast(PromptRow, row) for row in prompts]
-        size = max(SMALLEST_GROUP, round(GROUP * float(plan.more["compute_multiplier"])))
+        size = group_size(float(plan.more["compute_multiplier"]))
         owners = [row for row in rows for _ in range(size)]
         asked = [
             Asked(
