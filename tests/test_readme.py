@@ -11,6 +11,8 @@ from pathlib import Path
 from workbench.settings import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+LINK = re.compile(r"\]\((?!http)([^)\s]+)\)")
+MAP = (ROOT / "workbench" / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.sub(r"\\\n\s*", "", "\n".join(re.findall(r"^    (.+)$", README, re.MULTILINE)))
 
 
@@ -32,8 +34,28 @@ def test_ci_runs_the_second_command_as_it_stands() -> None:
     assert found.stdout.splitlines() == [line_with("pytest")]
 
 
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md"))]
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, as GitHub makes them of its headings."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_every_link_of_a_readme_leads_somewhere() -> None:
+    links = [
+        (page, *link.partition("#")) for page in READMES for link in LINK.findall(page.read_text("utf-8"))
+    ]
+    assert len(links) > 10
+    for page, path, _, heading in links:
+        target = page.parent / path if path else page
+        assert target.exists(), f"{page}: {path}"
+        assert not heading or heading in headings(target), f"{page}: {path}#{heading}"
+
+
 def test_the_map_names_every_module_and_no_other() -> None:
-    lines = README.partition("workbench/\n")[2].partition("tests/")[0].splitlines()
+    lines = MAP.partition("workbench/\n")[2].partition("tests/")[0].splitlines()
     folder, named, whole = [], set(), set()
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
