@@ -48,7 +48,8 @@ const CARD_STYLE = `
 .wb-card textarea.wb-code { font: 13px/1.55 var(--code); }
 .wb-card textarea::placeholder { color: var(--quiet); opacity: 1; }
 .wb-card .wb-editor .wb-line { margin-top: .4rem; }
-.wb-card .wb-help { display: grid; grid-template-columns: max-content 1fr; gap: .25rem .9rem; margin: .8rem 0 0;
+.wb-card .wb-help { display: grid; grid-template-columns: max-content 1fr; align-items: baseline;
+  gap: .25rem .9rem; margin: .8rem 0 0;
   padding: .7rem .9rem; background: var(--soft); border-radius: 4px; max-width: 46rem; }
 .wb-card .wb-help dt, .wb-card .wb-help dd { margin: 0; font-weight: normal; }
 .wb-card .wb-help dt { float: none; width: auto; white-space: nowrap; }
