@@ -139,7 +139,7 @@ def test_undo_goes_back_decision_by_decision(decisions):
     assert (press(window, "undo")["at"], decisions.of(PARCEL)) == (1, None)
     shown = press(window, "undo")
     assert (shown["at"], shown["verdict"], shown["rating"], shown["said"]) == (0, "keep", 5, "Undone.")
-    assert press(window, "undo")["said"] == "Nothing was decided here since this was opened."
+    assert press(window, "undo")["said"] == "Nothing was changed here since this was opened."
 
 
 def test_undo_brings_an_edit_back(decisions):

@@ -6,14 +6,14 @@ and for any cell. Headless, and wherever no browser answers, it is a table.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from workbench.dataset.dataset import ROWS_SHOWN, counted
 from workbench.display import table
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.preferences import Preferences, preferences
 from workbench.evaluation.ratings import SIDES, AnswerPair, Choice, Rating, Ratings, Side, matches
-from workbench.widgets.row_review import LONGEST, KeyWindow, shown
+from workbench.widgets.card import Card
+from workbench.widgets.row_review import LONGEST, shown
 
 _PLACES = ("first", "second")
 _PICKED: dict[str, str] = {"first": "answer 1", "second": "answer 2", "skip": "skipped"}
@@ -37,10 +37,10 @@ def blind_review(
     return BlindReview(base, tuned, ratings, rater, seed, sample)
 
 
-class BlindReview(KeyWindow):
+class BlindReview(Card):
     """The window: one question, two answers, and the keys that choose; it shows no model's name."""
 
-    _esm = Path(__file__).with_name("blind_review.js")
+    script = "blind_review.js"
 
     def __init__(
         self,

@@ -5,20 +5,17 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import NamedTuple
-
-import anywidget
-import traitlets
 
 from workbench.dataset.check.report import Report
 from workbench.dataset.check.row import Finding
 from workbench.dataset.dataset import JSON, ROWS_SHOWN, Dataset, Example, Message, counted, identity, text_of
-from workbench.display import Window, table
-from workbench.errors import DataError, WorkbenchError
+from workbench.display import table
+from workbench.errors import DataError
 from workbench.review import RATINGS, Decisions, RowDecision, Verdict, counts_in_words, key_of, ordered
-from workbench.settings import setting
+from workbench.widgets.card import Card
 
 # One row as a review shows it, and how an edited text goes back into it.
 #
@@ -186,49 +183,10 @@ def review(
     return Review(dataset, decisions, order or ("suspicious" if report else "file"), report, model, seed)
 
 
-class KeyWindow(Window, anywidget.AnyWidget):
-    """A window worked by keys: what a key asks for comes as a message, and what comes of it is shown."""
-
-    row = traitlets.Dict().tag(sync=True)
-    """What the browser shows: plain values, all of the one row in view."""
-
-    def __init__(self) -> None:
-        """Show the row at which the window opens."""
-        self._answers = 0
-        super().__init__(row=self._view())
-        self.on_msg(self._hear)
-
-    def open(self) -> None:
-        """Tell the browser that there is a widget; headless there is none to tell."""
-        if setting("WORKBENCH_HEADLESS") != "1":
-            super().open()
-
-    def _hear(self, _widget: object, content: Mapping[str, object], _buffers: object) -> None:
-        """Do what a key asked for, and show what comes of it, also when it cannot be saved."""
-        said = trouble = ""
-        try:
-            said = self._do(content)
-        except WorkbenchError as error:
-            trouble = f"Not saved. {error}"
-        self.row = self._view(said, trouble)
-
-    def _view(self, said: str = "", trouble: str = "") -> dict[str, object]:
-        self._answers += 1  # so that a key that changes nothing is answered as well
-        return {"answers": self._answers, "said": said, "trouble": trouble, **self._in_view()}
-
-    def _do(self, content: Mapping[str, object]) -> str:
-        """Do what a key asked for; what is given back is shown below the row."""
-        raise NotImplementedError
-
-    def _in_view(self) -> dict[str, object]:
-        """All that the browser needs to know of the row in view."""
-        raise NotImplementedError
-
-
-class Review(KeyWindow):
+class Review(Card):
     """The window: one row at a time, and the keys that decide about it."""
 
-    _esm = Path(__file__).with_name("review.js")
+    script = "review.js"
 
     def __init__(
         self,
@@ -247,7 +205,6 @@ class Review(KeyWindow):
             rows.setdefault(key_of(dataset[position]), []).append(dataset[position])
         self._rows = [(key, same[0], len(same)) for key, same in rows.items()]
         self._places: dict[str, int] = {key: place for place, key in enumerate(rows)}
-        self._done: list[tuple[int, RowDecision | None]] = []  # to undo: the row, and what was decided before
         self._at = self._next_open()
         super().__init__()
 
@@ -292,8 +249,6 @@ class Review(KeyWindow):
             case "comment", str(text):
                 self._decide(replace(now, comment=text.strip()))
                 return "Comment saved."
-            case "undo", _:
-                return self._undo()
         return ""
 
     def _go(self, steps: int) -> str:
@@ -312,20 +267,15 @@ class Review(KeyWindow):
         if decision == (before or RowDecision("open")):
             return
         self._write(example, decision)
-        self._done.append((self._at, before))
+        self._undone_by(partial(self._decide_again, self._at, before))
 
-    def _undo(self) -> str:
-        if not self._done:
-            return "Nothing was decided here since this was opened."
-        place, before = self._done[-1]
+    def _decide_again(self, place: int, before: RowDecision | None) -> None:
         _, example, _ = self._rows[place]
         if before is None:
             self._decisions.forget(example)
         else:
             self._write(example, before)
-        self._done.pop()
         self._at = place
-        return "Undone."
 
     def _write(self, example: Example, decision: RowDecision) -> None:
         self._decisions.write(example, decision)
