@@ -28,7 +28,7 @@ from workbench.widgets.svg import (
     Picture,
     Scale,
     cut,
-    marker,
+    large,
     picture,
     stroke,
     text,
@@ -167,7 +167,7 @@ class QualityCost(Picture):
             parts += _points(field, _prices(field), y, looks)
         for place, candidate in enumerate(placed):
             top, (colour, shape) = _TOP + 12 + _ENTRY * place, looks[candidate.name]
-            parts.append(_mark(shape, colour, _LEGEND, top - 4))
+            parts.append(large(shape, colour, _LEGEND, top - 4))
             parts += _entry(field, candidate, top)
         return picture(_TOP + height + 26, " ".join(field.sentences), parts)
 
@@ -249,7 +249,7 @@ def _points(field: Field, x: Scale, y: Scale, looks: Mapping[str, tuple[str, str
         measured, (colour, shape) = candidate.evaluation, looks[candidate.name]
         at, (low, high) = x.at(candidate.price(field.against)), measured.interval
         parts.append(stroke(f"M{at:.1f} {y.at(low):.1f}V{y.at(high):.1f}", colour, 1.5))
-        parts.append(_mark(shape, colour, at, y.at(measured.score)))
+        parts.append(large(shape, colour, at, y.at(measured.score)))
     return parts
 
 
@@ -267,10 +267,6 @@ def _entry(field: Field, candidate: Candidate, top: float) -> list[str]:
         f"<g>{whole}{text(_LEGEND + 14, top, f'{name}  {score}', weight=600, size=13)}</g>",
         text(_LEGEND + 14, top + 16, price, size=13),
     ]
-
-
-def _mark(shape: str, colour: str, x: float, y: float) -> str:
-    return f'<g transform="translate({x:.1f} {y:.1f}) scale(1.35)">{marker(shape, colour, 0, 0)}</g>'
 
 
 def _cheaper_but_worse(field: Field) -> list[str]:

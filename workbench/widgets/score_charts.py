@@ -1,6 +1,428 @@
+"""Charts of scores: models, slices and labels with their intervals, failures and probes by kind.
+
+Also how pass rates and the lengths of pairs are spread. Models and outcomes differ in marker as well as in
+colour, and each has its name and its numbers beside it. What a chart is drawn from stands below it, folded.
+"""
+
+import textwrap
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import NamedTuple
+
+from workbench.dataset.dataset import Dataset, counted
+from workbench.dataset.preference_pairs import Bias, bias
+from workbench.display import folded, safe, table
+from workbench.evaluation.compare import Comparison, points
+from workbench.evaluation.evaluation import Evaluation
+from workbench.evaluation.failures import Failures
+from workbench.evaluation.model_comparison import ModelComparison
+from workbench.evaluation.pass_rates import PassRates
+from workbench.evaluation.probes import Forgetting
+from workbench.evaluation.slices import Confusion, Slice, Slices
+from workbench.evaluation.statistics import Interval
+from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
+from workbench.widgets.svg import GREY, MARKERS, WIDTH, Picture, Scale, area, cut, large, picture, stroke
+from workbench.widgets.svg import text as written
+
+text = partial(written, size=13)  # 12 pixels where the chart is 600 pixels wide
+
+_COLOURS = (GREY, BLUE, VERMILLION, GREEN, PURPLE)
+_LEFT, _RIGHT = 176, 424  # units: where the axis of a forest plot begins and ends
+_ROW, _HEAD = 26, 40  # of a value, and above a panel's first
+
+
+# Forest plots: a row for each value, with its interval on a common axis and its numbers on the right.
+
+
+class Mark(NamedTuple):
+    """A row: its name, the value with its interval as shares, the words beside it, colour and marker."""
+
+    name: str
+    value: float
+    interval: Interval
+    words: str
+    colour: str
+    shape: str
+
+
+class Panel(NamedTuple):
+    """Rows on one axis: scores from 0 to 100 %, or differences in points around 0."""
+
+    title: str
+    marks: Sequence[Mark]
+    differences: bool = False
+    minimum: float = 0.0
+    """Differences smaller than this do not matter: a band around 0."""
+
+
+def forest(words: str, panels: Sequence[Panel]) -> str:
+    """Draw the panels below each other; ``words`` say the same."""
+    parts: list[str] = []
+    top = 0.0
+    for panel in panels:
+        x = _axis(panel)
+        bottom = top + _HEAD + _ROW * (len(panel.marks) - 1) + 14
+        parts.append(text(0, top + 14, panel.title, weight=600))
+        if panel.minimum:
+            band = f"M{x.at(-panel.minimum):.1f} {top + 26:.1f}V{bottom:.1f}H{x.at(panel.minimum):.1f}"
+            parts.append(area(f"{band}V{top + 26:.1f}z", GREY, 0.25))
+        for tick in x.ticks(4):
+            is_zero = panel.differences and abs(tick) < 1e-9
+            down = f"M{x.at(tick):.1f} {top + 26:.1f}V{bottom:.1f}"
+            parts.append(stroke(down, GREY, 1.5 if is_zero else 1, opacity=1.0 if is_zero else 0.3))
+            shown = points(tick).removesuffix(".0") if panel.differences else f"{100 * tick:.0f} %"
+            parts.append(text(x.at(tick), bottom + 15, "0" if is_zero else shown, "middle"))
+        for place, mark in enumerate(panel.marks):
+            y, (low, high) = top + _HEAD + _ROW * place, mark.interval
+            name = text(_LEFT - 12, y + 4, cut(mark.name, _LEFT - 12), "end")
+            parts.append(f"<g><title>{safe(mark.name)}</title>{name}</g>")
+            parts.append(stroke(f"M{x.at(low):.1f} {y:.1f}H{x.at(high):.1f}", mark.colour, 2.5))
+            parts.append(large(mark.shape, mark.colour, x.at(mark.value), y))
+            parts.append(text(_RIGHT + 12, y + 4, mark.words))
+        top = bottom + 34
+    return picture(top - 12, words, parts)
+
+
+def _axis(panel: Panel) -> Scale:
+    if not panel.differences:
+        return Scale(0.0, 1.0, _LEFT, _RIGHT)
+    ends = [end for mark in panel.marks for end in mark.interval]
+    low, high = min(-0.05, *ends, -panel.minimum), max(0.05, *ends, panel.minimum)
+    room = 0.04 * (high - low)
+    return Scale(low - room, high + room, _LEFT, _RIGHT)
+
+
+def _scored(name: str, one: Evaluation, colour: str, shape: str) -> Mark:
+    low, high = (f"{100 * end:.0f}" for end in one.interval)
+    return Mark(name, one.score, one.interval, f"{100 * one.score:.1f} % ({low} to {high})", colour, shape)
+
+
+@dataclass(frozen=True, repr=False)
+class ScoreChart(Picture):
+    """Models on the same items, a panel for each measure: points with 95 % intervals, the numbers below."""
+
+    comparison: ModelComparison
+
+    @property
+    def svg(self) -> str:
+        """A panel for each measure."""
+        panels = [
+            Panel(
+                measure,
+                [
+                    _scored(name, one, _COLOURS[n % len(_COLOURS)], MARKERS[n % len(MARKERS)])
+                    for n, (name, one) in enumerate(models.items())
+                ],
+            )
+            for measure, models in self.comparison.measured.items()
+        ]
+        return forest(self.comparison.verdict, panels)
+
+    @property
+    def below(self) -> str:
+        """The verdict with the numbers."""
+        return self.comparison._repr_html_()
+
+    def __repr__(self) -> str:
+        """The verdict."""
+        return self.comparison.verdict
+
+
+def score_chart(comparison: ModelComparison) -> ScoreChart:
+    """Show me what each model scores by each measure, with its interval."""
+    return ScoreChart(comparison)
+
+
+# Base against tuned: the verdict, the scores of all candidates, and the difference.
+
+_SIGNS = {"better": "✓", "worse": "✕", "inconclusive": "?"}
+_LOOKS = {"better": (GREEN, "triangle-up"), "worse": (VERMILLION, "triangle-down")}
+_UNSHOWN = (GREY, "circle")
+
+
+@dataclass(frozen=True, repr=False)
+class ComparisonChart(Picture):
+    """The tuned model beside all that was asked on the same items, and its difference to the base model."""
+
+    comparison: Comparison
+    others: Mapping[str, Evaluation] = field(default_factory=dict)
+    """What else was asked, by name; of other items nothing is shown."""
+
+    @property
+    def candidates(self) -> dict[str, Evaluation]:
+        """All that is shown, on the items that count: the tuned model, the base model, the others."""
+        base, tuned = self.comparison.base, self.comparison.tuned
+        ids = {item.id for item in base.items}
+        found = {f"tuned, {tuned.prompt.name}": tuned, f"base, {base.prompt.name}": base}
+        compared = (base.model, base.prompt), (tuned.model, tuned.prompt)
+        for name, other in self.others.items():
+            same = tuple(item for item in other.items if item.id in ids)
+            if len(same) == len(ids) and (other.model, other.prompt) not in compared:
+                whose = "base, " if other.model == base.model else ""
+                found[f"{whose}{name}"] = replace(other, items=same)
+        return found
+
+    @property
+    def svg(self) -> str:
+        """Scores above, the difference below."""
+        marks = [
+            _scored(
+                name, one, *((BLUE, "diamond") if place == 0 else (GREY, "circle" if place == 1 else "x"))
+            )
+            for place, (name, one) in enumerate(self.candidates.items())
+        ]
+        made = [self.comparison, *self.comparison.also]
+        differences = [_difference(each, "tuned − base" if len(made) == 1 else None) for each in made]
+        minimum, items = self.comparison.minimum, counted(self.comparison.items, "item")
+        shares = "Right answers" if self.comparison.found.right_or_wrong else "Mean score"
+        band = f"Difference in points; in the grey band, up to {100 * minimum:g} points, it does not matter"
+        panels = [
+            Panel(f"{shares} on {items}, with 95 % intervals", marks),
+            Panel(band, differences, differences=True, minimum=minimum),
+        ]
+        return forest(self.comparison.headline, panels)
+
+    @property
+    def above(self) -> str:
+        """The verdict in a sentence."""
+        sign = _SIGNS.get(self.comparison.outcome, "≈")
+        return (
+            '<p class="mathjax_ignore" style="font-size:1.25em;font-weight:600;line-height:1.4;max-width:46em">'
+            f"{sign} {safe(self.comparison.headline)}</p>"
+        )
+
+    @property
+    def below(self) -> str:
+        """The full verdict with its numbers, then ten examples, all of it folded."""
+        *numbers, examples = self.comparison.tables()
+        whole = "".join(table(*each) for each in numbers if each[2])
+        shown = folded(f"Examples: {examples[0]}", table(*examples)) if examples[2] else ""
+        return folded("The verdict in full, with all numbers", whole) + shown
+
+    def __repr__(self) -> str:
+        """The verdict in a sentence."""
+        return self.comparison.headline
+
+
+def _difference(compared: Comparison, name: str | None) -> Mark:
+    low, high = (points(end) for end in compared.interval)
+    words = f"{points(compared.difference)} ({low} to {high})"
+    looks = _LOOKS.get(compared.outcome, _UNSHOWN)
+    return Mark(name or compared.tuned.model, compared.difference, compared.interval, words, *looks)
+
+
+def comparison_chart(
+    comparison: Comparison, others: Mapping[str, Evaluation] | None = None
+) -> ComparisonChart:
+    """Show me the verdict, and the tuned model beside the base model and all ``others`` that were asked."""
+    return ComparisonChart(comparison, others or {})
+
+
+# Slices: where the tuned model is better and where worse; and which labels are confused.
+
+
+@dataclass(frozen=True, repr=False)
+class SliceChart(Picture):
+    """The difference in each slice with its interval; where answers are labels, two confusion matrices."""
+
+    slices: Slices
+
+    @property
+    def svg(self) -> str:
+        """A panel for each column."""
+        panels = [
+            Panel(
+                f"By {column}: tuned − base in points (base → tuned, number of items)",
+                [_sliced(each) for each in self.slices.slices if each.column == column],
+                differences=True,
+            )
+            for column in self.slices.columns
+        ]
+        return forest(self.slices.verdict, panels)
+
+    @property
+    def above(self) -> str:
+        """Where it is worse, better and weakest."""
+        return f'<p class="mathjax_ignore">{safe(self.slices.verdict)}</p>'
+
+    @property
+    def below(self) -> str:
+        """The matrices, and the numbers of the slices, folded."""
+        matrices = "".join(map(matrix, self.slices.confusion))
+        if not self.slices.slices:
+            return matrices
+        return matrices + folded("The numbers, corrected for so many slices", self.slices._repr_html_())
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+        if self.slices.slices:
+            return super()._repr_mimebundle_()
+        return {"text/html": self.above + self.below, "text/plain": repr(self)}
+
+    def __repr__(self) -> str:
+        """Where it is worse, better and weakest, and what is confused most."""
+        return "\n".join((self.slices.verdict, *map(_confused, self.slices.confusion)))
+
+
+def _sliced(each: Slice) -> Mark:
+    words = f"{100 * each.base:.0f} → {100 * each.tuned:.0f} % ({each.found.items:,}), {each.outcome}"
+    return Mark(each.value, each.found.value, each.interval, words, *_LOOKS.get(each.outcome, _UNSHOWN))
+
+
+def slice_chart(slices: Slices) -> SliceChart:
+    """Show me where the tuned model is better and where it is worse, and what it confuses."""
+    return SliceChart(slices)
+
+
+MOST_LABELS = 12  # in a matrix; of more, the most frequent mistakes are listed
+_RIGHT_ALIGNED = 'style="text-align:right;vertical-align:top;white-space:nowrap"'
+
+
+def matrix(confusion: Confusion) -> str:
+    """Which label was given for which, as a table whose cells are the darker the more there are."""
+    labels, counts = confusion.labels, confusion.counts
+    if len(labels) > MOST_LABELS:
+        wrong = sorted((-n, *pair) for pair, n in counts.items() if pair[0] != pair[1])
+        rows = [(right, said or "no label", -n) for n, right, said in wrong[:MOST_LABELS]]
+        caption = f"{_confused(confusion)} The most frequent mistakes:"
+        return table(caption, ("right answer", "model's answer", "times"), rows)
+    columns = (*labels, *([""] if any(said == "" for _, said in counts) else []))
+    head = "".join(f'<th scope="col" {_RIGHT_ALIGNED}>{safe(said or "no label")}</th>' for said in columns)
+    body = ""
+    for right in labels:
+        row = {said: counts.get((right, said), 0) for said in columns}
+        cells = "".join(_cell(n, sum(row.values()), is_right=said == right) for said, n in row.items())
+        body += f'<tr><th scope="row" {_RIGHT_ALIGNED}>{safe(right)}</th>{cells}</tr>'
+    caption = f"{_confused(confusion)} Rows: the right answer; columns: the model's answer; bold: right."
+    return (
+        '<div style="overflow-x:auto"><table class="mathjax_ignore"><caption style="text-align:left">'
+        f"{safe(caption)}</caption><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _cell(number: int, of: int, *, is_right: bool) -> str:
+    share = number / of if of else 0.0
+    shade = f"background:rgba({'0,114,178' if is_right else '213,94,0'},{0.5 * share:.2f})"
+    weight = "font-weight:700;" if is_right else ""
+    hint = f"{100 * share:.0f} % of {of}"
+    return f'<td title="{hint}" style="{shade};{weight}text-align:right">{number or ""}</td>'
+
+
+def _confused(confusion: Confusion) -> str:
+    if confusion.worst is None:
+        return f"The {confusion.name} model confuses no labels."
+    (right, said), times = confusion.worst
+    given = f"“{said}”" if said else "no label"
+    return f"The {confusion.name} model's most frequent mistake: {given} for “{right}”, {times} times."
+
+
+# Failures by kind, and probes by category: bars with their numbers above them.
+
+_BAR, _THICK = 46, 9  # units: from one row to the next, and of a bar
+
+
+def _bars(top: float, name: str, words: str, bars: Sequence[tuple[float, str]]) -> list[str]:
+    """A line of words, and below it bars of these shares of the width in these colours."""
+    parts = [text(0, top + 14, name, weight=600), text(WIDTH, top + 14, words, "end")]
+    for place, (share, colour) in enumerate(bars):
+        y = top + 24 + (_THICK + 2) * place
+        parts.append(stroke(f"M0 {y:.1f}H{WIDTH}", GREY, _THICK, opacity=0.18))
+        if share > 0:
+            parts.append(stroke(f"M0 {y:.1f}H{share * WIDTH:.1f}", colour, _THICK))
+    return parts
+
+
+@dataclass(frozen=True, repr=False)
+class FailureChart(Picture):
+    """What is wrong with the wrong answers: a bar for each kind, those that nobody labelled last."""
+
+    failures: Failures
+
+    @property
+    def svg(self) -> str:
+        """A bar for each kind."""
+        counts, of = self.failures.counts, max(len(self.failures.items), 1)
+        parts: list[str] = []
+        for place, (kind, number, by, _) in enumerate(counts):
+            words = f"{number} of {of}, {100 * number / of:.0f} %" + (f", labelled by {by}" if by else "")
+            parts += _bars(_BAR * place, kind, words, [(number / of, BLUE if by else GREY)])
+        return picture(max(_BAR * len(counts), 1), self.failures.summary, parts)
+
+    @property
+    def above(self) -> str:
+        """How many failures there are, of which model with which prompt."""
+        return f'<p class="mathjax_ignore"><b>{safe(self.failures.summary)}</b></p>'
+
+    @property
+    def below(self) -> str:
+        """What each kind means."""
+        each = (f"<b>{safe(count.kind)}</b>: {safe(count.meaning)}" for count in self.failures.counts)
+        return f'<p class="mathjax_ignore">{"<br>".join(each)}</p>'
+
+    def __repr__(self) -> str:
+        """How many there are, and of which kind."""
+        lines = (f"{each.kind}: {each.number}" for each in self.failures.counts)
+        return "\n".join((self.failures.summary, *lines))
+
+
+def failure_chart(failures: Failures) -> FailureChart:
+    """Show me of which kinds the failures are."""
+    return FailureChart(failures)
+
+
+_KEPT = {"not worse": "kept", "worse": "lost", "inconclusive": "not shown"}
+
+
+@dataclass(frozen=True, repr=False)
+class ProbeChart(Picture):
+    """Probes answered rightly before and after, a pair of bars for each category."""
+
+    forgetting: Forgetting
+
+    @property
+    def svg(self) -> str:
+        """Grey bars before, blue ones after, orange where more than the margin was lost."""
+        rows = {**self.forgetting.categories, "all": self.forgetting.whole}
+        parts = [text(0, 14, "Right answers; upper bar: base model, lower bar: tuned model")]
+        for place, (name, found) in enumerate(rows.items()):
+            compared = found.comparison
+            before, after, of = compared.base.correct, compared.tuned.correct, compared.items
+            after_in = VERMILLION if found.outcome == "worse" else BLUE
+            words = f"{before} → {after} of {of}: {_KEPT[found.outcome]}"
+            bars = [(before / of, GREY), (after / of, after_in)]
+            parts += _bars(24 + (_BAR + 8) * place, name, words, bars)
+        return picture(24 + (_BAR + 8) * len(rows), self.forgetting.verdict, parts)
+
+    @property
+    def above(self) -> str:
+        """The verdict, and what the words beside the bars mean."""
+        margin = f"{100 * self.forgetting.whole.margin:g} points"
+        meaning = (
+            f"Kept: shown to have lost less than {margin}. Lost: shown to have lost more. Not shown: too few "
+            "probes to tell."
+        )
+        return f'<p class="mathjax_ignore">{safe(self.forgetting.verdict)}</p><p>{meaning}</p>'
+
+    @property
+    def below(self) -> str:
+        """The numbers and some probes that were lost, folded."""
+        return folded("The numbers, and probes that were lost", self.forgetting._repr_html_())
+
+    def __repr__(self) -> str:
+        """The verdict, then each category."""
+        return repr(self.forgetting)
+
+
+def probe_chart(forgetting: Forgetting) -> ProbeChart:
+    """Show me what the tuned model still answers of what it was not trained on."""
+    return ProbeChart(forgetting)
+
+
 # Pass rates of prompts: what a reinforcement job could learn from.
 
-_EDGE, _TOP, _FEET = 10, 70.0, 210.0  # pixels: where the bars begin, and where they end above and below
+_LINE = 86  # letters
+_EDGE, _TOP, _FEET = 10, 84.0, 224.0  # pixels: where the bars begin, and where they end above and below
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,7 +448,9 @@ class PassRateChart(Picture):
         up = Scale(0.0, max((prompts for _, prompts in bars), default=0) or 1, _FEET, _TOP)
         wide = (WIDTH - 2 * _EDGE) / len(bars)
         parts = [text(0, 16, self.rates.headline, weight=600, size=15)]
-        parts += [text(0, 36, self.words), stroke(f"M{_EDGE} {_FEET}H{WIDTH - _EDGE}", GREY, 1, opacity=0.5)]
+        lines = enumerate(textwrap.wrap(self.words, _LINE))
+        parts += [text(0, 36 + 17 * number, line) for number, line in lines]
+        parts.append(stroke(f"M{_EDGE} {_FEET}H{WIDTH - _EDGE}", GREY, 1, opacity=0.5))
         for place, (rate, prompts) in enumerate(bars):
             left, top = _EDGE + place * wide, up.at(prompts)
             path = f"M{left + 2:.1f} {_FEET}V{top:.1f}h{wide - 4:.1f}V{_FEET}z"

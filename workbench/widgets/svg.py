@@ -103,6 +103,11 @@ def marker(shape: str, colour: str, x: float, y: float) -> str:
     return area(path, colour, 1) if path.endswith("z") else stroke(path, colour, 2)
 
 
+def large(shape: str, colour: str, x: float, y: float) -> str:
+    """Draw a mark about 11 pixels wide."""
+    return f'<g transform="translate({x:.1f} {y:.1f}) scale(1.35)">{marker(shape, colour, 0, 0)}</g>'
+
+
 def text(
     x: float,
     y: float,
