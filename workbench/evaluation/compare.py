@@ -401,8 +401,8 @@ def _various(pairs: Sequence[tuple[Item, Item]], most: int) -> list[tuple[Item, 
     """At most so many, in their order: one of each cluster, then a second one of each, and so on."""
     seen: Counter[str] = Counter()
     ranked = []
-    for place, pair in enumerate(pairs):
-        cluster = pair[0].cluster or pair[0].id
+    for place, (base, _) in enumerate(pairs):
+        cluster = base.cluster or base.id
         ranked.append((seen[cluster], place))
         seen[cluster] += 1
     return [pairs[place] for place in sorted(place for _, place in sorted(ranked)[:most])]

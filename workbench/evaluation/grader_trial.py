@@ -347,7 +347,7 @@ class Check:
 
 _MARKS: dict[Result, str] = {"passed": "✓", "open": "?", "refused": "✕"}
 _CARD = 'style="border:1px solid rgba(128,128,128,.5);border-radius:6px;padding:.8em 1em;max-width:60em"'
-_CELL = 'style="text-align:left;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere"'
+_CELL = 'style="text-align:left;vertical-align:top;overflow-wrap:break-word;word-break:normal"'
 
 
 @dataclass(frozen=True, repr=False)
@@ -380,12 +380,12 @@ class Checks(Shown):
     def _repr_html_(self) -> str:
         """A card: the verdict, then each check with its mark, its result in words, and why."""
         rows = "".join(
-            f"<tr><td {_CELL}><b>{_MARKS[check.result]} {check.result}</b></td>"
+            f"<tr><td {_CELL}><b>{_MARKS[check.result]}&nbsp;{check.result}</b></td>"
             f"<th scope='row' {_CELL}>{safe(check.name)}</th><td {_CELL}>{safe(check.why)}</td></tr>"
             for check in self.checks
         )
         return (
-            f'<div class="mathjax_ignore" {_CARD}><p style="font-size:1.25em;font-weight:600;margin:0 0 .5em">'
+            f'<div class="mathjax_ignore" {_CARD}><p style="font-size:1.25em;font-weight:600;margin-top:0">'
             f"{_MARKS[self.result]} {safe(self.verdict)}</p><table>{rows}</table></div>"
         )
 

@@ -1,4 +1,4 @@
-"""Slices of a comparison: where the tuned model is better and where it is worse, and which labels it confuses.
+"""Slices of a comparison: where the tuned model is better and where worse, and which labels it confuses.
 
 A slice is the items with one value in one column of the test. Many slices are looked at, so their p-values
 are corrected together (Holm) and their intervals are wider (Bonferroni). A file apart because an average
@@ -8,7 +8,6 @@ needs none of this: a comparison is about all of its items.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain
 from statistics import fmean
 from typing import Literal, NamedTuple
@@ -105,8 +104,8 @@ class Slices(Shown):
         """Where it is worse, where it is better, and where it is weakest, in a few sentences."""
         if not self.slices:
             return (
-                f"The test has no column to look at one by one: none with 2 to {MOST_VALUES} different values "
-                f"of {FEWEST_ITEMS} items or more, beside the cluster."
+                f"The test has no column to slice by: none with 2 to {MOST_VALUES} short values that have "
+                f"{FEWEST_ITEMS} items or more and most of the items, beside the cluster."
             )
         worse, better = (
             [each for each in self.slices if each.outcome == outcome] for outcome in ("worse", "better")
@@ -150,17 +149,17 @@ class _Group(NamedTuple):
 def slices(comparison: Comparison, test: Dataset, *, by: Sequence[str] | None = None) -> Slices:
     """Compare the two models once more in each slice of the test.
 
-    ``by`` names columns; ``None`` takes the first four whose values are few: 2 to 8, most of them with five
-    items or more. The column by which items belong together is none of them, as each of its values is one
-    observation only. Values with fewer than five items are left out. A comparison of scores without the test,
-    and a column that the test does not have, are a ``DataError``.
+    ``by`` names columns; ``None`` takes the first four with 2 to 8 short values that have five items or more
+    and most of the items. The column by which items belong together is none of them, as each of its values
+    is one observation only. Values with fewer items are put together. A test that has not all the items, and
+    a column that the test does not have, are a ``DataError``.
     """
     examples = {item.id: place for place, item in enumerate(questions(test))}
     items = comparison.base.items
     unknown = [item.id for item in items if item.id not in examples]
     if unknown:
         raise DataError(
-            f"{test.name} has no item {unknown[0]} of this comparison; give the test that both models answered."
+            f"{test.name} has no item {unknown[0]} of this comparison; give the test that both answered."
         )
     order = [examples[item.id] for item in items]
     known = dict.fromkeys(chain.from_iterable((*e.metadata, *e.more) for e in test))
@@ -185,16 +184,20 @@ def _groups(column: str, values: Sequence[str]) -> list[_Group]:
     for place, value in enumerate(values):
         if value:
             places.setdefault(value, []).append(place)
-    large = (_Group(column, value, tuple(p)) for value, p in places.items() if len(p) >= FEWEST_ITEMS)
-    return sorted(large, key=lambda group: -len(group.places))
+    large = [_Group(column, value, tuple(p)) for value, p in places.items() if len(p) >= FEWEST_ITEMS]
+    large.sort(key=lambda group: -len(group.places))
+    small = [place for p in places.values() if len(p) < FEWEST_ITEMS for place in p]
+    rest = f"{len(places) - len(large)} other values"
+    return [*large, _Group(column, rest, tuple(small))] if len(small) >= FEWEST_ITEMS else large
 
 
 def _is_readable(values: Sequence[str], groups: Sequence[_Group]) -> bool:
-    """Whether a column has few short values, and most items are in one of those that are large enough."""
-    different = {value for value in values if value}
-    few = 2 <= len(different) <= MOST_VALUES and len(groups) >= 2
-    short = all(len(value) <= LONGEST_VALUE and "\n" not in value for value in different)
-    return few and short and 2 * sum(len(group.places) for group in groups) >= len(values)
+    """Whether a column has few short values that are large enough, and most items have one of these."""
+    often = Counter(value for value in values if value)
+    large = [value for value, items in often.items() if items >= FEWEST_ITEMS]
+    few = 2 <= len(large) <= MOST_VALUES and len(groups) <= MOST_VALUES + 1
+    short = all(len(value) <= LONGEST_VALUE and "\n" not in value for value in large)
+    return few and short and 2 * sum(often[value] for value in large) >= len(values)
 
 
 def _partition(values: Sequence[str]) -> tuple[int, ...]:

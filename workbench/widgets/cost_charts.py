@@ -5,6 +5,7 @@ interactive can be shown, the same stands in a table and in words.
 """
 
 import html
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -156,9 +157,10 @@ class QualityCost(Picture):
         field = self.field
         placed = sorted(field.placed, key=lambda each: -each.evaluation.score)
         height = max(250.0, _ENTRY * len(placed) + 10)
-        y = Scale(0.0, 1.0, _TOP + height, _TOP)
+        ends = [each.evaluation.interval.high for each in placed]
+        y = Scale(0.0, min(1.0, math.ceil(11 * max(ends, default=1.0)) / 10), _TOP + height, _TOP)
         looks = {c.name: (_COLOURS[n % 8], MARKERS[n % 8]) for n, c in enumerate(field.candidates)}
-        title = f"Score (95 % interval) against {AXES[field.against]}; dashed: the frontier"
+        title = f"Score, with its 95 % interval, against {AXES[field.against]}"
         parts = [text(0, 14, title, weight=600, size=13)]
         for tick in y.ticks(5):
             parts.append(stroke(f"M{_PLOT[0]} {y.at(tick):.1f}H{_PLOT[1]}", GREY, 1, opacity=0.3))
@@ -169,7 +171,8 @@ class QualityCost(Picture):
             top, (colour, shape) = _TOP + 12 + _ENTRY * place, looks[candidate.name]
             parts.append(large(shape, colour, _LEGEND, top - 4))
             parts += _entry(field, candidate, top)
-        return picture(_TOP + height + 26, " ".join(field.sentences), parts)
+        parts.append(text(_PLOT[0], _TOP + height + 40, "dashed: the frontier", size=13))
+        return picture(_TOP + height + 50, " ".join(field.sentences), parts)
 
     @property
     def below(self) -> str:
@@ -262,11 +265,9 @@ def _entry(field: Field, candidate: Candidate, top: float) -> list[str]:
     name = cut(candidate.name, room - LETTER * (len(score) + 2))
     verdict = f", dominated by {better.name}" if better else ", on the frontier"
     price = cut(f"{field.sentences_price(candidate)}{verdict}", room)
-    whole = f"<title>{safe(candidate.name)}</title>"
-    return [
-        f"<g>{whole}{text(_LEGEND + 14, top, f'{name}  {score}', weight=600, size=13)}</g>",
-        text(_LEGEND + 14, top + 16, price, size=13),
-    ]
+    whole = f"<title>{safe(f'{candidate.name} {score}{verdict}')}</title>"
+    first = text(_LEGEND + 14, top, f"{name}  {score}", weight=600, size=13)
+    return [f"<g>{whole}{first}{text(_LEGEND + 14, top + 16, price, size=13)}</g>"]
 
 
 def _cheaper_but_worse(field: Field) -> list[str]:

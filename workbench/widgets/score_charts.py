@@ -188,10 +188,8 @@ class ComparisonChart(Picture):
     def above(self) -> str:
         """The verdict in a sentence."""
         sign = _SIGNS.get(self.comparison.outcome, "≈")
-        return (
-            '<p class="mathjax_ignore" style="font-size:1.25em;font-weight:600;line-height:1.4;max-width:46em">'
-            f"{sign} {safe(self.comparison.headline)}</p>"
-        )
+        style = "font-size:1.25em;font-weight:600;line-height:1.4;max-width:46em"
+        return f'<p class="mathjax_ignore" style="{style}">{sign} {safe(self.comparison.headline)}</p>'
 
     @property
     def below(self) -> str:
@@ -294,10 +292,11 @@ def matrix(confusion: Confusion) -> str:
         row = {said: counts.get((right, said), 0) for said in columns}
         cells = "".join(_cell(n, sum(row.values()), is_right=said == right) for said, n in row.items())
         body += f'<tr><th scope="row" {_RIGHT_ALIGNED}>{safe(right)}</th>{cells}</tr>'
-    caption = f"{_confused(confusion)} Rows: the right answer; columns: the model's answer; bold: right."
+    caption = f"{confusion.name}: rows the right answer, columns the model's answer; bold: right"
     return (
-        '<div style="overflow-x:auto"><table class="mathjax_ignore"><caption style="text-align:left">'
-        f"{safe(caption)}</caption><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<p class="mathjax_ignore">{safe(_confused(confusion))}</p><div style="overflow-x:auto">'
+        f'<table class="mathjax_ignore"><caption style="text-align:left">{safe(caption)}</caption>'
+        f"<thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
