@@ -208,10 +208,10 @@ def _partition(values: Sequence[str]) -> tuple[int, ...]:
 
 def _compared(pairs: Pairs, groups: Sequence[_Group]) -> tuple[Slice, ...]:
     base, tuned = ([item.score for item in side.items] for side in (pairs.base, pairs.tuned))
-    found = [
-        difference(*([column[place] for place in group.places] for column in (base, tuned, pairs.clusters)))
-        for group in groups
-    ]
+    found = []
+    for group in groups:
+        mine, theirs = ([scores[place] for place in group.places] for scores in (base, tuned))
+        found.append(difference(mine, theirs, [pairs.clusters[place] for place in group.places]))
     corrected = holm([each.p_value for each in found])
     confidence = 1 - LEVEL / max(len(groups), 1)
     return tuple(

@@ -264,7 +264,8 @@ class SliceChart(Picture):
 
 
 def _sliced(each: Slice) -> Mark:
-    words = f"{100 * each.base:.0f} → {100 * each.tuned:.0f} % ({each.found.items:,}), {each.outcome}"
+    outcome = each.outcome if each.found.testable else "few clusters"
+    words = f"{100 * each.base:.0f} → {100 * each.tuned:.0f} % ({each.found.items:,}), {outcome}"
     return Mark(each.value, each.found.value, each.interval, words, *_LOOKS.get(each.outcome, _UNSHOWN))
 
 
