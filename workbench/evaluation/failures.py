@@ -186,6 +186,9 @@ _NORMAL: dict[str, Callable[[str], str]] = {
 AT_MOST = 100
 
 
+LISTED = 10  # failures that a notebook lists; all of them are in .frame
+
+
 @dataclass(frozen=True)
 class Failed:
     """One wrong answer, and what somebody says is wrong with it; without a label it is open."""
@@ -300,7 +303,9 @@ class Failures:
         return found
 
     def _repr_html_(self) -> str:
-        return table(self.summary, ("what is wrong", "failures", "labelled by", "meaning"), self.counts)
+        frame = self.frame.head(LISTED)
+        columns = ("origin", "question", "right answer", "the model's answer", "what is wrong", "says", "why")
+        return table(f"The first {len(frame)}: {self.summary}", columns, frame.itertuples(index=False))
 
     @property
     def _unlabelled_count_as(self) -> str:

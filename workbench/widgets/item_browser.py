@@ -24,8 +24,8 @@ from workbench.widgets.row_review import KeyWindow
 #
 # Words that an answer adds are underlined, those it lacks are struck through, so that nothing is shown
 # by colour alone. All text is escaped: models and data contain HTML. Only the item in view is drawn, so
-# a hundred thousand are as quick as ten. Beside each stand the training rows most like it, with file and line,
-# because a wrong answer often was taught.
+# a hundred thousand are as quick as ten. Beside each stand the training rows most like it, with file and
+# line, because a wrong answer often was taught.
 
 SIMILAR = 3  # training rows shown for a question
 LONGEST = 20_000  # characters of a text; nobody reads more by eye
