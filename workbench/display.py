@@ -6,7 +6,6 @@ A base class gives a value its text, its table or its MIME bundle; what it shows
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -14,7 +13,6 @@ from workbench.settings import setting
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-    from pandas import DataFrame
 
 LONGEST_CELL = 300  # characters; the whole text is in the object the table is drawn from
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -69,21 +67,6 @@ class Window:
         live = super()._repr_mimebundle_(**options)  # type: ignore[misc]
         shown, facts = live if isinstance(live, tuple) else (live or {}, {})  # nothing of one without a view
         return {**shown, **still}, facts
-
-
-@dataclass(frozen=True, repr=False)
-class Listing:
-    """Rows of a DataFrame to be read as text: whole answers, wrapped, on the left."""
-
-    caption: str
-    frame: "DataFrame"
-
-    def __repr__(self) -> str:
-        """The caption and the plain rows."""
-        return f"{self.caption}\n{self.frame.to_string(index=False)}"
-
-    def _repr_html_(self) -> str:
-        return table(self.caption, list(map(str, self.frame.columns)), self.frame.itertuples(index=False))
 
 
 _NUMBER = re.compile(r"[-+−<$]{0,2}\d[\d.,]*([–/-]\d[\d.,]*)?( (%|s|of \d[\d.,]*))?")
