@@ -14,7 +14,7 @@ from workbench.evaluation.slices import Slices, slices
 from workbench.evaluation.statistics import mcnemar
 
 
-def tested(columns: dict[str, list[str]], answers: list[str] | None = None) -> Dataset:
+def made_test(columns: dict[str, list[str]], answers: list[str] | None = None) -> Dataset:
     """A test with these columns beside question and answer."""
     rows = len(next(iter(columns.values())))
     examples = []
@@ -41,7 +41,7 @@ def outcomes(found: Slices) -> list[tuple[str, str, int, str]]:
 
 
 def test_each_value_is_a_slice_with_a_test_corrected_for_all_of_them():
-    test = tested({"kind": ["list"] * 20 + ["sort"] * 20})
+    test = made_test({"kind": ["list"] * 20 + ["sort"] * 20})
     found = slices(compared("0" * 20 + "1" * 20, "1" * 12 + "0" * 8 + "1" * 12 + "0" * 8, test), test)
     assert outcomes(found) == [("kind", "list", 20, "better"), ("kind", "sort", 20, "worse")]
     # Holm: the smaller p twice, the other at least as large.
@@ -50,7 +50,7 @@ def test_each_value_is_a_slice_with_a_test_corrected_for_all_of_them():
 
 
 def test_what_would_count_alone_does_not_count_among_many():
-    test = tested({"kind": [f"k{n // 10}" for n in range(80)]})
+    test = made_test({"kind": [f"k{n // 10}" for n in range(80)]})
     # One of eight: 6 gains and no loss, p = 0.031 alone and 0.25 for eight.
     found = slices(compared("0" * 80, "1" * 6 + "0" * 74, test), test)
     assert mcnemar(0, 6) == pytest.approx(0.03125)
@@ -62,7 +62,7 @@ def test_what_would_count_alone_does_not_count_among_many():
 
 def test_columns_with_few_values_are_taken_and_the_cluster_is_not():
     rows = range(60)
-    test = tested(
+    test = made_test(
         {
             "row": [f"{n}" for n in rows],
             "kind": [("list", "sort", "count")[n % 3] for n in rows],
@@ -78,13 +78,13 @@ def test_columns_with_few_values_are_taken_and_the_cluster_is_not():
 
 def test_rare_values_are_put_together():
     kinds = ["list"] * 20 + ["sort"] * 20 + [f"rare {n}" for n in range(7)]
-    test = tested({"kind": kinds})
+    test = made_test({"kind": kinds})
     found = slices(compared("0" * 47, "1" * 47, test), test)
     assert outcomes(found)[-1] == ("kind", "7 other values", 7, "better")
 
 
 def test_named_columns_are_taken_whatever_they_hold():
-    test = tested({"row": [f"{n % 3}" for n in range(30)], "kind": ["a", "b"] * 15})
+    test = made_test({"row": [f"{n % 3}" for n in range(30)], "kind": ["a", "b"] * 15})
     found = slices(compared("0" * 30, "1" * 30, test), test, by=["row"])
     assert [each.value for each in found.slices] == ["0", "1", "2"]
     with pytest.raises(DataError, match="colour"):
@@ -92,14 +92,14 @@ def test_named_columns_are_taken_whatever_they_hold():
 
 
 def test_items_that_do_not_count_are_in_no_slice():
-    test = tested({"kind": ["a", "b"] * 10})
+    test = made_test({"kind": ["a", "b"] * 10})
     whole = [of_test(evaluation("0" * 20), test), of_test(evaluation("1" * 20, "tuned"), test)]
     found = slices(compare(*whole, contaminated=["faq.csv:2"]), test)
     assert [(each.value, each.found.items) for each in found.slices] == [("b", 10), ("a", 9)]
 
 
 def test_another_test_is_refused():
-    test = tested({"kind": ["a", "b"] * 10})
+    test = made_test({"kind": ["a", "b"] * 10})
     with pytest.raises(
         DataError, match=r"test.csv has no item id0 of this comparison; give the test that both"
     ):
@@ -107,7 +107,7 @@ def test_another_test_is_refused():
 
 
 def test_the_verdict_names_losses_and_the_weakest_slice():
-    test = tested({"kind": ["list"] * 20 + ["sort"] * 20})
+    test = made_test({"kind": ["list"] * 20 + ["sort"] * 20})
     found = slices(compared("0" * 20 + "1" * 20, "1" * 20 + "0" * 20, test), test)
     assert found.verdict == (
         "Worse where kind = sort (−100.0 points). Shown to be better in 1 of 2 slices. The tuned model is "
@@ -119,7 +119,7 @@ def test_the_verdict_names_losses_and_the_weakest_slice():
 
 def test_where_answers_are_labels_each_model_has_a_confusion_matrix():
     labels = ["Billing", "delivery"] * 10
-    test = tested({"row": [f"{n}" for n in range(20)]}, labels)
+    test = made_test({"row": [f"{n}" for n in range(20)]}, labels)
     base, tuned = (of_test(evaluation(right), test) for right in ("0" * 20, "1" * 20))
     said = [item.answered(text="billing ", score=float(n % 2 == 0)) for n, item in enumerate(base.items)]
     right = [item.answered(text=item.reference) for item in tuned.items]
@@ -133,5 +133,5 @@ def test_where_answers_are_labels_each_model_has_a_confusion_matrix():
 
 
 def test_where_answers_are_no_labels_there_is_none():
-    test = tested({"kind": ["a", "b"] * 10})
+    test = made_test({"kind": ["a", "b"] * 10})
     assert slices(compared("0" * 20, "1" * 20, test), test).confusion == ()

@@ -237,7 +237,7 @@ def test_headless_it_is_a_table_of_the_first_items(window, monkeypatch, unstyled
     assert shown["text/plain"] == "4 items: 1 right → wrong, 1 wrong → right, 1 both wrong"
     assert "<td>train.jsonl:7</td>" in unstyled(shown["text/html"])
     monkeypatch.setenv("WORKBENCH_HEADLESS", "")
-    assert WIDGET in window._repr_mimebundle_()[0]
+    assert WIDGET in browse(window._comparison)._repr_mimebundle_()[0]
 
 
 def test_a_hundred_thousand_items_open_and_step_at_once_and_only_one_is_drawn():

@@ -124,7 +124,7 @@ def test_without_a_front_end_it_is_a_table(window, monkeypatch, unstyled):
     assert "2 failures to label by hand: 0 labelled, 2 open" in shown["text/html"]
     assert "<td>&lt;b&gt;night&lt;/b&gt;</td>" in unstyled(shown["text/html"])
     monkeypatch.setenv("WORKBENCH_HEADLESS", "")
-    assert WIDGET in window._repr_mimebundle_()[0]
+    assert WIDGET in label(FOUND, Labels("none"))._repr_mimebundle_()[0]
 
 
 def test_without_failures_there_is_one_sentence_and_no_window(labels, monkeypatch):
@@ -132,6 +132,6 @@ def test_without_failures_there_is_one_sentence_and_no_window(labels, monkeypatc
     window = label(Failures(Prompt("best"), "base", (FORMAT,), 1), labels)
     shown, facts = window._repr_mimebundle_()
     assert (set(shown), facts) == ({"text/plain", "text/html"}, {})
-    assert repr(window) == "Nothing to label by hand: 1 failure, each with a kind"
+    assert repr(window) == "Nothing to label by hand: 1 failure, all with a kind."
     press(window, "label", "6")
     assert labels.latest == {}

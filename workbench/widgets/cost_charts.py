@@ -33,6 +33,7 @@ from workbench.widgets.svg import (
     picture,
     stroke,
     text,
+    titled,
 )
 
 if TYPE_CHECKING:
@@ -265,9 +266,9 @@ def _entry(field: Field, candidate: Candidate, top: float) -> list[str]:
     name = cut(candidate.name, room - LETTER * (len(score) + 2))
     verdict = f", dominated by {better.name}" if better else ", on the frontier"
     price = cut(f"{field.sentences_price(candidate)}{verdict}", room)
-    whole = f"<title>{safe(f'{candidate.name} {score}{verdict}')}</title>"
     first = text(_LEGEND + 14, top, f"{name}  {score}", weight=600, size=13)
-    return [f"<g>{whole}{first}{text(_LEGEND + 14, top + 16, price, size=13)}</g>"]
+    second = text(_LEGEND + 14, top + 16, price, size=13)
+    return [titled(f"{candidate.name} {score}{verdict}", first + second)]
 
 
 def _cheaper_but_worse(field: Field) -> list[str]:

@@ -23,7 +23,19 @@ from workbench.evaluation.probes import Forgetting
 from workbench.evaluation.slices import Confusion, Slice, Slices
 from workbench.evaluation.statistics import Interval
 from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
-from workbench.widgets.svg import GREY, MARKERS, WIDTH, Picture, Scale, area, cut, large, picture, stroke
+from workbench.widgets.svg import (
+    GREY,
+    MARKERS,
+    WIDTH,
+    Picture,
+    Scale,
+    area,
+    cut,
+    large,
+    picture,
+    stroke,
+    titled,
+)
 from workbench.widgets.svg import text as written
 
 text = partial(written, size=13)  # 12 pixels where the chart is 600 pixels wide
@@ -77,7 +89,7 @@ def forest(words: str, panels: Sequence[Panel]) -> str:
         for place, mark in enumerate(panel.marks):
             y, (low, high) = top + _HEAD + _ROW * place, mark.interval
             name = text(_LEFT - 12, y + 4, cut(mark.name, _LEFT - 12), "end")
-            parts.append(f"<g><title>{safe(mark.name)}</title>{name}</g>")
+            parts.append(titled(mark.name, name))
             parts.append(stroke(f"M{x.at(low):.1f} {y:.1f}H{x.at(high):.1f}", mark.colour, 2.5))
             parts.append(large(mark.shape, mark.colour, x.at(mark.value), y))
             parts.append(text(_RIGHT + 12, y + 4, mark.words))

@@ -202,6 +202,11 @@ class Picture:
         return {"text/html": page, "image/svg+xml": self.svg, "text/plain": repr(self)}
 
 
+def titled(words: str, drawn: str) -> str:
+    """A piece of a drawing that says more where the pointer rests."""
+    return f"<g><title>{escape(printable(words))}</title>{drawn}</g>"
+
+
 def cut(words: str, width: float) -> str:
     """The words as far as they fit into so many units."""
     most = max(int(width / LETTER), 2)
