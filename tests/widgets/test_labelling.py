@@ -71,7 +71,7 @@ def test_the_last_label_leads_to_the_end_and_back_to_choose_again(window, labels
 
 def test_undo_takes_the_last_label_back_and_shows_its_failure(window, labels):
     press(window, "undo")
-    assert window.row["said"] == "Nothing was labelled here since this was opened."
+    assert window.row["said"] == "Nothing was changed here since this was opened."
     press(window, "label", "6")
     press(window, "label", "7")
     press(window, "undo")

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import cached_property
 from html import escape
-from pathlib import Path
 from typing import NamedTuple
 
 from workbench.dataset.dataset import ROWS_SHOWN, Dataset, Example, counted, text_of
@@ -18,7 +17,7 @@ from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders.grading import passes
 from workbench.evaluation.prompts import Documents, Passage, Prompt, plain
 from workbench.evaluation.scores import Pairs
-from workbench.widgets.row_review import KeyWindow
+from workbench.widgets.card import Card
 
 # One item as the browser shows it: the question, both answers, the reference, and what training taught.
 #
@@ -205,10 +204,10 @@ def browse(
     return ItemBrowser(comparison, training, test)
 
 
-class ItemBrowser(KeyWindow):
+class ItemBrowser(Card):
     """The window: which items, which of them, and the one in view."""
 
-    _esm = Path(__file__).with_name("item_browser.js")
+    script = "item_browser.js"
 
     def __init__(
         self, comparison: Comparison | Pairs, training: Dataset | None, test: Dataset | None

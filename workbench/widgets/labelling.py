@@ -5,14 +5,15 @@ for any cell; nothing waits for a click. Headless it is a table of what is still
 """
 
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from workbench.dataset.dataset import ROWS_SHOWN, counted
 from workbench.decide.situation import FAILURES, Failure
 from workbench.display import table
 from workbench.evaluation.failures import Failed, Failures, Label, Labels, kind_in_words
-from workbench.widgets.row_review import LONGEST, KeyWindow, shown
+from workbench.widgets.card import Card
+from workbench.widgets.row_review import LONGEST, shown
 
 KEYS: dict[str, Failure] = {str(number): kind for number, kind in enumerate(FAILURES, start=1)}
 _NUMBERS: dict[Failure, str] = {kind: key for key, kind in KEYS.items()}
@@ -23,10 +24,10 @@ def label(failures: Failures, labels: Labels) -> "Labelling":
     return Labelling(failures, labels)
 
 
-class Labelling(KeyWindow):
+class Labelling(Card):
     """The window: one failure at a time, and the keys that say what is wrong with it."""
 
-    _esm = Path(__file__).with_name("labelling.js")
+    script = "labelling.js"
 
     def __init__(self, failures: Failures, labels: Labels) -> None:
         """Begin with what nobody has labelled; what a judge labelled comes behind, to be checked."""
@@ -35,7 +36,6 @@ class Labelling(KeyWindow):
         judged = (failed for failed in known.labelled if failed.label and failed.label.by == "judge")
         self._asked = (*known.unlabelled, *judged)
         self._at = 0
-        self._done: list[tuple[int, Label | None]] = []  # to undo: the place, and what was said before
         super().__init__()
 
     @property
@@ -76,8 +76,6 @@ class Labelling(KeyWindow):
             case "back", _:
                 self._at = max(place - 1, 0)
                 return "" if place else "This is the first failure."
-            case "undo", _:
-                return self._undo()
             case _ if place == len(self._asked):
                 return ""
             case "skip", _:
@@ -86,23 +84,18 @@ class Labelling(KeyWindow):
                 failed = self._asked[place]
                 before = self._labels.latest.get(failed.key)
                 self._labels.label(failed.key, KEYS[key])
-                self._done.append((place, before))
+                self._undone_by(partial(self._say_again, place, before))
                 self._at = place + 1
                 return f"Saved: {kind_in_words(KEYS[key])}."
         return ""
 
-    def _undo(self) -> str:
-        if not self._done:
-            return "Nothing was labelled here since this was opened."
-        place, before = self._done[-1]
+    def _say_again(self, place: int, before: Label | None) -> None:
         failed = self._asked[place]
         if before is None:
             self._labels.forget(failed.key)
         else:
             self._labels.label(failed.key, before.kind, by=before.by, why=before.why)
-        self._done.pop()
         self._at = place
-        return "Undone."
 
     def _standing(self) -> str:
         latest = self._labels.latest
