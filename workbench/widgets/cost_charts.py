@@ -26,8 +26,8 @@ from workbench.widgets.svg import (
     MARKERS,
     WIDTH,
     Logarithmic,
-    Picture,
     Scale,
+    StaticChart,
     cut,
     large,
     picture,
@@ -147,7 +147,7 @@ _TOP, _LEGEND, _ENTRY = 30.0, 352, 40  # where the axis of scores ends, where na
 
 
 @dataclass(frozen=True, repr=False)
-class QualityCost(Picture):
+class QualityCost(StaticChart):
     """A field as a notebook shows it: candidates as points with intervals, the best named first."""
 
     field: Field

@@ -33,7 +33,7 @@ _WORDS = re.compile(r"\w+|\s+|[^\w\s]")
 
 _STYLE = """<style>
 .wb-item { max-width: 74rem; line-height: 1.5; color: var(--jp-ui-font-color1, inherit); }
-.wb-item h4 { margin: .7rem 0 .15rem; font-size: 12px; font-weight: 600; opacity: .75; }
+.wb-item h4 { margin: .7rem 0 .15rem; font-size: 12px; font-weight: 600; }
 .wb-item pre { margin: 0; padding: 0; background: none; color: inherit; white-space: pre-wrap;
   overflow-wrap: anywhere; word-break: normal; font: inherit; font-size: 14px; }
 .wb-item .wb-two { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: .8rem; }

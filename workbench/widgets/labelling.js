@@ -9,7 +9,8 @@ const STYLE = `
 .wb-label .wb-kinds { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: .45rem;
   margin-bottom: .7rem; }
 @container (max-width: 560px) { .wb-label .wb-texts { grid-template-columns: 1fr; } }
-.wb-label .wb-kinds button { text-align: left; padding: .35rem .6rem; }
+.wb-label .wb-kinds { align-items: start; }
+.wb-label .wb-kinds button { text-align: left; padding: .35rem .6rem; height: 100%; }
 .wb-label .wb-kinds button span { display: block; color: var(--quiet); font-weight: normal; }
 .wb-label [hidden] { display: none; } /* a grid would stay */
 `;

@@ -27,8 +27,8 @@ from workbench.widgets.svg import (
     GREY,
     MARKERS,
     WIDTH,
-    Picture,
     Scale,
+    StaticChart,
     area,
     cut,
     large,
@@ -59,7 +59,7 @@ class Mark(NamedTuple):
     shape: str
 
 
-class Panel(NamedTuple):
+class ForestPanel(NamedTuple):
     """Rows on one axis: scores from 0 to 100 %, or differences in points around 0."""
 
     title: str
@@ -69,7 +69,7 @@ class Panel(NamedTuple):
     """Differences smaller than this do not matter: a band around 0."""
 
 
-def forest(words: str, panels: Sequence[Panel]) -> str:
+def forest(words: str, panels: Sequence[ForestPanel]) -> str:
     """Draw the panels below each other; ``words`` say the same."""
     parts: list[str] = []
     top = 0.0
@@ -97,7 +97,7 @@ def forest(words: str, panels: Sequence[Panel]) -> str:
     return picture(top - 12, words, parts)
 
 
-def _axis(panel: Panel) -> Scale:
+def _axis(panel: ForestPanel) -> Scale:
     if not panel.differences:
         return Scale(0.0, 1.0, _LEFT, _RIGHT)
     ends = [end for mark in panel.marks for end in mark.interval]
@@ -112,7 +112,7 @@ def _scored(name: str, one: Evaluation, colour: str, shape: str) -> Mark:
 
 
 @dataclass(frozen=True, repr=False)
-class ScoreChart(Picture):
+class ScoreChart(StaticChart):
     """Models on the same items, a panel for each measure: points with 95 % intervals, the numbers below."""
 
     comparison: ModelComparison
@@ -121,7 +121,7 @@ class ScoreChart(Picture):
     def svg(self) -> str:
         """A panel for each measure."""
         panels = [
-            Panel(
+            ForestPanel(
                 measure,
                 [
                     _scored(name, one, _COLOURS[n % len(_COLOURS)], MARKERS[n % len(MARKERS)])
@@ -155,7 +155,7 @@ _UNSHOWN = (GREY, "circle")
 
 
 @dataclass(frozen=True, repr=False)
-class ComparisonChart(Picture):
+class ComparisonChart(StaticChart):
     """The tuned model beside all that was asked on the same items, and its difference to the base model."""
 
     comparison: Comparison
@@ -191,8 +191,8 @@ class ComparisonChart(Picture):
         shares = "Right answers" if self.comparison.found.right_or_wrong else "Mean score"
         band = f"Difference in points; in the grey band, up to {100 * minimum:g} points, it does not matter"
         panels = [
-            Panel(f"{shares} on {items}, with 95 % intervals", marks),
-            Panel(band, differences, differences=True, minimum=minimum),
+            ForestPanel(f"{shares} on {items}, with 95 % intervals", marks),
+            ForestPanel(band, differences, differences=True, minimum=minimum),
         ]
         return forest(self.comparison.headline, panels)
 
@@ -234,7 +234,7 @@ def comparison_chart(
 
 
 @dataclass(frozen=True, repr=False)
-class SliceChart(Picture):
+class SliceChart(StaticChart):
     """The difference in each slice with its interval; where answers are labels, two confusion matrices."""
 
     slices: Slices
@@ -243,7 +243,7 @@ class SliceChart(Picture):
     def svg(self) -> str:
         """A panel for each column."""
         panels = [
-            Panel(
+            ForestPanel(
                 f"By {column}: tuned − base in points (base → tuned, number of items)",
                 [_sliced(each) for each in self.slices.slices if each.column == column],
                 differences=True,
@@ -346,7 +346,7 @@ def _bars(top: float, name: str, words: str, bars: Sequence[tuple[float, str]]) 
 
 
 @dataclass(frozen=True, repr=False)
-class FailureChart(Picture):
+class FailureChart(StaticChart):
     """What is wrong with the wrong answers: a bar for each kind, those that nobody labelled last."""
 
     failures: Failures
@@ -387,7 +387,7 @@ _KEPT = {"not worse": "kept", "worse": "lost", "inconclusive": "not shown"}
 
 
 @dataclass(frozen=True, repr=False)
-class ProbeChart(Picture):
+class ProbeChart(StaticChart):
     """Probes answered rightly before and after, a pair of bars for each category."""
 
     forgetting: Forgetting
@@ -438,7 +438,7 @@ _EDGE, _TOP, _FEET = 10, 84.0, 224.0  # pixels: where the bars begin, and where 
 
 
 @dataclass(frozen=True, repr=False)
-class PassRateChart(Picture):
+class PassRateChart(StaticChart):
     """A histogram: how many prompts have which pass rate; those at the ends teach nothing."""
 
     rates: PassRates
@@ -498,7 +498,7 @@ _BASE = 164.0  # pixels from the top to the feet of the bars
 
 
 @dataclass(frozen=True, repr=False)
-class LengthChart(Picture):
+class LengthChart(StaticChart):
     """How much longer preferred answers are than rejected ones, in characters, as a histogram."""
 
     bias: Bias

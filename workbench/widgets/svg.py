@@ -179,7 +179,7 @@ def picture(height: float, words: str, parts: Iterable[str]) -> str:
     )
 
 
-class Picture:
+class StaticChart:
     """A value that is one drawing: in the page's theme, with HTML above and below it; elsewhere in words."""
 
     @property
