@@ -1,9 +1,8 @@
 """Tables: safe, whole, and readable for those who listen to them."""
 
-import pandas
 import plotly.graph_objects as go
 
-from workbench.display import PLOTLY, Chart, Facts, Listing, table
+from workbench.display import PLOTLY, Chart, Facts, table
 
 
 def test_every_cell_is_escaped_and_the_first_is_the_row_header(unstyled) -> None:
@@ -18,11 +17,13 @@ def test_a_long_cell_is_cut_and_says_so() -> None:
     assert "x" * 300 + "…<" in table("c", ("a",), [("x" * 301,)])
 
 
-def test_a_listing_shows_the_rows_of_a_dataframe_as_text(unstyled) -> None:
-    shown = Listing("wrong", pandas.DataFrame({"question": ["q"], "answer": ["a -> b"]}))
-    assert '<th scope="row">q</th><td>a -&gt; b</td>' in unstyled(shown._repr_html_())
-    assert repr(shown).splitlines()[0] == "wrong"
-    assert "a -> b" in repr(shown)
+def test_a_column_of_numbers_stands_on_the_right_and_breaks_no_number() -> None:
+    rows = [("a", "5.8 %", "2–15 %", "$1,200.00", "x"), ("b", "", "0–12 %", "−3", "4 %")]
+    html = table("c", ("name", "score", "interval", "cost", "mixed"), rows)
+    right = "text-align:right;vertical-align:top;white-space:nowrap"
+    for cell in ("score</th>", "5.8 %</td>", "0–12 %</td>", "$1,200.00</td>", "−3</td>"):
+        assert f'{right}">{cell}' in html
+    assert f'{right}">4 %</td>' not in html  # beside text it is text
 
 
 class Weather(Facts):

@@ -4,8 +4,8 @@ A base class gives a value its text, its table or its MIME bundle; what it shows
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -13,7 +13,6 @@ from workbench.settings import setting
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-    from pandas import DataFrame
 
 LONGEST_CELL = 300  # characters; the whole text is in the object the table is drawn from
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -70,31 +69,31 @@ class Window:
         return {**shown, **still}, facts
 
 
-@dataclass(frozen=True, repr=False)
-class Listing:
-    """Rows of a DataFrame to be read as text: whole answers, wrapped, on the left."""
-
-    caption: str
-    frame: "DataFrame"
-
-    def __repr__(self) -> str:
-        """The caption and the plain rows."""
-        return f"{self.caption}\n{self.frame.to_string(index=False)}"
-
-    def _repr_html_(self) -> str:
-        return table(self.caption, list(map(str, self.frame.columns)), self.frame.itertuples(index=False))
+_NUMBER = re.compile(r"[-+−<$]{0,2}\d[\d.,]*([–/-]\d[\d.,]*)?( (%|s|of \d[\d.,]*))?")
 
 
 def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Write an HTML table, safe for any text; the first cell of each row is its header."""
+    """Write an HTML table, safe for any text; the first cell of each row is its header.
+
+    A column of numbers stands on the right, and no number is broken over two lines.
+    """
+    rows = [list(row) for row in rows]
+    filled = [[str(row[place]) for row in rows if row[place] != ""] for place in range(1, len(columns))]
+    numeric = [False, *(bool(cells) and all(map(_NUMBER.fullmatch, cells)) for cells in filled)]
     left = 'style="text-align:left;vertical-align:top"'
+    right = 'style="text-align:right;vertical-align:top;white-space:nowrap"'
     # pre-wrap: answers keep their line breaks, and long ones wrap, within a word if need be.
     wrapped = "white-space:pre-wrap;overflow-wrap:break-word;max-width:28em"
     wrap = f'style="text-align:left;vertical-align:top;{wrapped}"'
-    head = "".join(f'<th scope="col" {left}>{_cell(column)}</th>' for column in columns)
+    head = "".join(
+        f'<th scope="col" {right if number else left}>{_cell(column)}</th>'
+        for column, number in zip(columns, numeric, strict=True)
+    )
     body = "".join(
         f'<tr><th scope="row" {left}>{_cell(first)}</th>'
-        + "".join(f"<td {wrap}>{_cell(cell)}</td>" for cell in rest)
+        + "".join(
+            f"<td {right if n else wrap}>{_cell(c)}</td>" for c, n in zip(rest, numeric[1:], strict=True)
+        )
         + "</tr>"
         for first, *rest in rows
     )
@@ -104,10 +103,20 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
     )
 
 
+def folded(title: str, content: str) -> str:
+    """HTML that opens at a click on its title."""
+    return f'<details class="mathjax_ignore"><summary>{escape(title)}</summary>{content}</details>'
+
+
 def _cell(value: object) -> str:
     text = str(value)
     shown = text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…"
-    return escape(shown.encode("utf-8", "replace").decode())  # half a surrogate pair is no UTF-8
+    return safe(shown)
+
+
+def safe(text: str) -> str:
+    """The text as HTML that shows it letter by letter."""
+    return escape(text.encode("utf-8", "replace").decode())  # half a surrogate pair is no UTF-8
 
 
 Table: TypeAlias = tuple[str, Sequence[str], Iterable[Sequence[object]]]

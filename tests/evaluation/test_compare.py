@@ -87,7 +87,8 @@ def test_equal_models_on_few_items_are_inconclusive():
     assert (result.p_value, result.difference, result.outcome) == (1.0, 0.0, "inconclusive")
     # If as few flip as can be: (1.95996 sqrt(0.02) + 0.84162 sqrt(0.02 - 0.0004))^2 / 0.0004 = 390.1
     assert result.verdict.endswith(
-        "About 387 more items would show 2 points, the least that matters (80 % power)."
+        "No item changed, so nothing tells how many are needed: about 387 more items if hardly any ever "
+        "changes, 3,923 in all if one in five does (80 % power)."
     )
 
 
@@ -294,6 +295,28 @@ def test_a_comparison_shows_the_worst_losses_and_the_best_gains():
     assert "50 % → 30 %" in page
     assert "50 % → 68 %" in page
     assert "50 % → 52 %" not in page
+
+
+def test_the_headline_says_it_in_one_sentence():
+    equal = compare(evaluation("01" * 30), evaluation("10" * 30, "tuned"))
+    assert equal.headline == (
+        "It is not clear which model is better: 50.0 % against 50.0 % of the base model with the prompt "
+        "“as trained” (+0.0 points, 95 % interval −24.5 to +24.5)."
+    )
+    slightly = compare(evaluation("0" * 100), evaluation("1" * 10 + "0" * 90, "tuned"), minimum=0.2)
+    assert slightly.headline.startswith(
+        "The tuned model is better, but by less than the 20 points that matter: 10.0 % against 0.0 %"
+    )
+
+
+def test_ten_examples_are_of_different_clusters_and_as_many_losses_as_gains():
+    clusters = [f"c{n // 5}" for n in range(60)]
+    base, tuned = evaluation("1" * 30 + "0" * 30), evaluation("0" * 30 + "1" * 30, "tuned")
+    result = compare(in_clusters(base, clusters), in_clusters(tuned, clusters))
+    assert [item.id for item, _ in result.broken_examples] == ["id0", "id5", "id10", "id15", "id20"]
+    assert len({item.cluster for item, _ in result.fixed_examples}) == 5
+    few = compare(evaluation("110000000000"), evaluation("001111111111", "tuned"))
+    assert (len(few.broken_examples), len(few.fixed_examples)) == (2, 8)
 
 
 def test_a_comparison_is_json_for_a_shell():

@@ -1,6 +1,8 @@
 """Quality against cost: who dominates whom, what a step costs, and the chart that shows it."""
 
+import xml.etree.ElementTree as ET
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -124,42 +126,71 @@ def test_what_cannot_be_set_side_by_side_is_refused(candidates, options, message
 
 # The chart
 
-
-def test_the_figure_shows_intervals_markers_and_the_frontier(shop):
-    frontier, *shown = quality_cost(shop).figure.data
-    assert list(frontier.x) == [1.0, 2.0]
-    assert [trace.marker.symbol for trace in shown] == ["circle", "diamond", "square-open"]
-    assert len({trace.marker.color for trace in shown}) == 3
-    assert [trace.name for trace in shown] == ["base 60.0 %", "tuned 90.0 %", "large 85.0 %"]
-    assert shown[1].error_y.array[0] == pytest.approx(0.0447, abs=1e-4)  # scipy: Wilson for 90 of 100
+SVG = "{http://www.w3.org/2000/svg}"
 
 
-def test_what_the_cheapest_loses_is_said_beside_its_price(shop):
-    said = quality_cost(shop).figure.layout.title.subtitle.text
-    assert "base costs least and answers worse than tuned: 60.0 % against 90.0 %." in said
+def words(picture: str) -> list[str]:
+    return ["".join(text.itertext()) for text in ET.fromstring(picture).iter(f"{SVG}text")]
+
+
+def places(picture: str) -> list[tuple[float, float]]:
+    """Where words stand: none may lie on others."""
+    return [
+        (float(text.get("x")), float(text.get("y"))) for text in ET.fromstring(picture).iter(f"{SVG}text")
+    ]
+
+
+def test_the_chart_names_each_candidate_beside_the_plot_the_best_first(shop):
+    drawn = words(quality_cost(shop).svg)
+    named = [word for word in drawn if "(" in word]
+    assert named == ["tuned  90.0 % (83 to 94)", "large  85.0 % (77 to 91)", "base  60.0 % (50 to 69)"]
+    assert "$2.00, on the frontier" in drawn
+    assert "$20.00, dominated by tuned" in drawn
+    assert drawn[0] == "Score, with its 95 % interval, against US dollars for 1,000 requests"
+
+
+def test_no_name_lies_on_another_however_close_the_candidates_are():
+    close = {name: scored("small", 60 + n) for n, name in enumerate(("one", "two", "three", "four"))}
+    beside = [place for place in places(quality_cost(field(close)).svg) if place[0] > 352]
+    tops = sorted(y for _, y in beside)
+    assert len(tops) == 8
+    assert min(later - earlier for earlier, later in pairwise(tops)) >= 16
+
+
+def test_low_scores_fill_the_height_and_the_axis_begins_at_0():
+    drawn = words(quality_cost(field({"base": scored("small", 2)})).svg)
+    assert {"0 %", "10 %"} <= set(drawn)
+    assert "100 %" not in drawn
+
+
+def test_what_the_cheapest_loses_is_said_below(shop):
+    below = quality_cost(shop).below
+    assert "base costs least and answers worse than tuned: 60.0 % against 90.0 %." in below
     alone = quality_cost(field({"a": TUNED, "b": BASE}, costs={"a": 0.1, "b": 0.2}))
-    assert "costs least" not in alone.figure.layout.title.subtitle.text
+    assert "costs least" not in alone.below
 
 
 def test_prices_far_apart_are_drawn_logarithmically():
-    far = field({"base": BASE, "large": TUNED}, costs={"base": 0.0001, "large": 0.01})
-    assert quality_cost(far).figure.layout.xaxis.type == "log"
+    far = quality_cost(field({"base": BASE, "large": TUNED}, costs={"base": 0.0001, "large": 0.01}))
+    assert {"$0.1", "$1", "$10"} <= set(words(far.svg))
 
 
 def test_names_are_escaped_everywhere():
     found = quality_cost(field({"<b>&\x00": BASE, "tuned": TUNED}, costs={"<b>&\x00": 0.1, "tuned": 0.2}))
-    assert "<b>" not in found._repr_html_()
-    assert found.figure.data[1].name.startswith("&lt;b&gt;&amp;")
+    assert "<b>" not in found._repr_mimebundle_()["text/html"]
+    assert any(word.startswith("<b>&  60.0 %") for word in words(found.svg))
 
 
-def test_it_is_a_figure_a_table_and_words(shop):
+def test_it_is_a_picture_with_folded_numbers_and_words(shop):
     bundle = quality_cost(shop)._repr_mimebundle_()
-    assert set(bundle) == {"application/vnd.plotly.v1+json", "text/html", "text/plain"}
-    assert bundle["text/html"] == shop._repr_html_()
+    assert set(bundle) == {"image/svg+xml", "text/html", "text/plain"}
+    assert (
+        f"<summary>The numbers, and what each step costs</summary>{shop._repr_html_()}" in bundle["text/html"]
+    )
     assert "large is dominated by tuned" in bundle["text/plain"]
 
 
-def test_without_any_price_there_is_a_figure_that_says_so():
-    figure = quality_cost(field({"base": BASE}, against="cost")).figure
-    assert "No candidate has a known price." in figure.layout.title.subtitle.text
-    assert len(figure.data) == 1
+def test_without_any_price_nothing_is_drawn_and_the_words_say_so():
+    chart = quality_cost(field({"base": BASE}, against="cost"))
+    assert "base  60.0 %" not in " ".join(words(chart.svg))
+    assert repr(chart).startswith("base has no known cost and is not in the chart")

@@ -65,6 +65,9 @@ def test_a_comparison_is_recorded_with_what_does_not_count_and_why(tmp_path: Pat
     assert (facts["base_model"], facts["tuned_model"], facts["job_id"]) == ("base", "tuned", "ftjob-1")
     assert facts["outcome"] == "inconclusive"
     assert len(Evaluation.load(project.path / str(entry.facts["tuned_evaluation"])).items) == 2
+    assert facts["examples"] == {"broken": [], "fixed": ["i0"]}
+    assert facts["headline"].startswith("It is not clear which model is better: ")
+    assert "slices" not in facts
 
 
 def test_a_prompt_of_which_nothing_could_be_graded_is_not_the_best_and_is_recorded(tmp_path: Path):

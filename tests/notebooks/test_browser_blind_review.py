@@ -1,4 +1,4 @@
-"""The blind review and the item browser in a real JupyterLab, driven by keyboard."""
+"""The blind review, the item browser and labelling in a real JupyterLab, driven by keyboard."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ import pytest
 from lab_page import put, run_all
 from nbformat.v4 import new_code_cell, new_notebook
 
+from workbench.evaluation.failures import Labels
 from workbench.evaluation.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ from workbench.evaluation.pareto import field
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.requests import Answer
 from workbench.evaluation.graders.ready_made import grader
-from workbench.evaluation.records import open_ratings
+from workbench.evaluation.failures import Failed, Failures
+from workbench.evaluation.records import open_labels, open_ratings
+from workbench.widgets.labelling import label
 from workbench.widgets.blind_review import blind_review
 from workbench.widgets.item_browser import browse
 from workbench.widgets.cost_charts import quality_cost
@@ -49,11 +52,14 @@ def row(line, asked, said):
 rows = row(7, "May I return the old kettle?", "No."), row(8, "Do you ship abroad?", "To Norway, yes.")
 training = Dataset("train.jsonl", rows)
 ratings = open_ratings(open_project("shop"))
+wrong = tuple(Failed(item) for item in base.items)
+failures = Failures(Prompt("best"), "small", wrong, 3)
 """
 CELLS = (
     PREPARE,
     'blind_review(base, tuned, ratings=ratings, rater="Ann")',
     "browse(compare(base, tuned), training=training)",
+    'label(failures, open_labels(open_project("shop")))',
     'quality_cost(field({"base": base, "tuned": tuned}, costs={"base": 0.001, "tuned": 0.002}))',
 )
 
@@ -119,8 +125,23 @@ def test_a_person_rates_blind_by_keyboard_and_then_looks_at_what_got_worse(
     items.get_by_text("right → wrong").wait_for()
     assert "train.jsonl:7" in items.inner_text()
     page.get_by_label("Show", exact=True).select_option("all (3)")
-    page.get_by_label("Item", exact=True).click()
-    page.keyboard.press("ArrowUp")
+    items.get_by_text("May I return the kettle?").first.wait_for()
+    page.get_by_role("button", name="Next →").click()
     items.get_by_text("Is it <b>blue</b>?").wait_for()  # as text, not as HTML
+    page.keyboard.press("ArrowRight")  # keys go on after a click
+    items.get_by_text("Do you ship to Norway?").wait_for()
+    page.keyboard.press("ArrowLeft")
+    items.get_by_text("Is it <b>blue</b>?").wait_for()
     page.screenshot(path=tmp_path / "items.png", full_page=True)
-    page.locator(".js-plotly-plot").get_by_text("tuned 66.7 %").wait_for()
+
+    labelling = page.get_by_role("group", name="Labelling of failures")
+    labelling.get_by_role("button", name="style: right, but not").click()
+    labelling.get_by_text("2 of 3", exact=True).wait_for()
+    page.keyboard.press("7")  # after the click the keys go on
+    labelling.get_by_text("3 of 3", exact=True).wait_for()
+    page.keyboard.press("u")
+    labelling.get_by_text("1 labelled, 2 open").wait_for()
+    labelling.screenshot(path=tmp_path / "label.png")
+    labels = Labels(lab_home / "projects" / "shop" / "failures" / "labels.jsonl").latest.values()
+    assert [(label.kind, label.by) for label in labels] == [("style", "person")]
+    page.get_by_text("tuned  66.7 % (21 to 94)").wait_for()

@@ -83,7 +83,7 @@ class TestWalk:
     def test_pass_rates_reward_and_scores_are_pictures(self, walk: Walk):
         for cell in ("sample-code", "watch-code", "compare-code"):
             bundle = walk.shown("09_reinforcement", cell)
-            assert {"image/svg+xml", "application/vnd.plotly.v1+json", "text/plain"} <= set(bundle), cell
+            assert {"image/svg+xml", "text/plain"} <= set(bundle), cell
         assert "share of a prompt" in walk.shown("09_reinforcement", "sample-code")["image/svg+xml"]
 
     def test_again_it_finds_the_job_and_asks_nothing_twice(self, walk: Walk, road: Road):

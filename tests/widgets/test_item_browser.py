@@ -8,9 +8,10 @@ import pytest
 
 from workbench.dataset.dataset import Dataset, Example
 from workbench.evaluation.compare import Comparison, compare
+from workbench.evaluation.evaluate import questions as questions_of
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders.ready_made import grader
-from workbench.evaluation.prompts import Prompt
+from workbench.evaluation.prompts import Prompt, nearest
 from workbench.evaluation.requests import Answer
 from workbench.evaluation.scores import pair
 from workbench.widgets.item_browser import LONGEST, ItemBrowser, browse, diffed
@@ -66,7 +67,12 @@ def window(comparison: Comparison) -> ItemBrowser:
 
 
 def view(window: ItemBrowser) -> str:
-    return str(window.children[1].value)
+    return str(window.row["page"])
+
+
+def send(window: ItemBrowser, action: str, value: object) -> None:
+    """What the browser sends when a key is pressed or a control is changed."""
+    window._hear(window, {"do": action, "value": value}, [])
 
 
 def questions(window: ItemBrowser) -> list[str]:
@@ -76,7 +82,7 @@ def questions(window: ItemBrowser) -> list[str]:
 def test_it_opens_with_what_got_worse(window):
     assert questions(window) == ["May I return the kettle?"]
     assert "<b>right → wrong</b> · test.jsonl:1 · q1" in view(window)
-    assert [name for name, _ in window.which.options] == [
+    assert [shown for _, shown in window.row["filters"]] == [
         "right → wrong (1)",
         "wrong → right (1)",
         "both wrong (1)",
@@ -87,11 +93,11 @@ def test_it_opens_with_what_got_worse(window):
 
 
 def test_filters_choose_and_the_worst_difference_comes_first(window):
-    window.which.value = "both wrong"
+    send(window, "show", "both wrong")
     assert questions(window) == ["Is it <b>blue</b>?"]
-    window.which.value = "scores differ"
+    send(window, "show", "scores differ")
     assert questions(window) == ["May I return the kettle?", "Where is parcel 4711?"]
-    window.which.value = "no score"
+    send(window, "show", "no score")
     assert view(window) == "<p>No such item.</p>"
 
 
@@ -102,23 +108,26 @@ def test_without_a_regression_it_opens_with_what_differs_and_else_with_all():
     assert len(browse(same).items) == 4
 
 
-def test_numbers_and_buttons_lead_through_and_end_at_the_ends(window):
-    window.which.value = "all"
-    back, on = window.children[0].children[-2:]
-    back.click()
-    assert window.number.value == 1
-    for _ in range(5):
-        on.click()
-    assert window.number.value == 4
+def test_steps_lead_through_and_end_at_the_ends(window):
+    send(window, "show", "all")
+    send(window, "go", -1)
+    assert (window.row["at"], window.row["of"]) == (0, 4)
+    send(window, "go", 99)
+    assert window.row["at"] == 3
     assert "Do you ship to Norway?" in view(window)
-    window.which.value = "both wrong"
-    assert (window.number.value, window.number.max) == (1, 1)
+    send(window, "show", "both wrong")
+    assert (window.row["at"], window.row["of"]) == (0, 1)
     assert "test.jsonl:3" in view(window)
 
 
+def test_what_no_filter_is_called_changes_nothing(window):
+    send(window, "show", "everything")
+    assert window.row["which"] == "right → wrong"
+
+
 def test_words_choose_whatever_their_case(window):
-    window.which.value = "all"
-    window.words.value = "NORWAY small"
+    send(window, "show", "all")
+    send(window, "find", "NORWAY small")
     assert questions(window) == ["Do you ship to Norway?"]
 
 
@@ -134,7 +143,7 @@ def test_the_training_rows_most_like_it_are_there_with_file_and_line(window, uns
     shown = unstyled(view(window))
     assert '<th scope="row">train.jsonl:7</th><td></td><td>May I return the kettle I bought?</td>' in shown
     assert "No, &lt;never&gt;." in shown
-    window.which.value = "wrong → right"
+    send(window, "show", "wrong → right")
     assert '<th scope="row">train.jsonl:8</th><td>the same question</td>' in unstyled(view(window))
 
 
@@ -150,7 +159,7 @@ def test_what_could_not_be_graded_is_found_with_its_problem():
     failed = tuned.items[0].answered(score=math.nan, reason="", problem="the judge refused", seconds=math.nan)
     broken = replace(tuned, items=(failed, *tuned.items[1:]))
     window = browse(pair(base, broken, missing="refuse"))
-    window.which.value = "no score"
+    send(window, "show", "no score")
     assert "<b>no score</b>. the judge refused" in view(window)
 
 
@@ -187,6 +196,37 @@ def test_without_a_reference_the_tuned_answer_is_compared_with_the_base_one():
     assert "<del>small</del><ins>tuned</ins> says" in shown
 
 
+# Prompts as they were sent
+
+
+def test_a_prompt_shows_its_whole_text_and_the_examples_that_were_looked_up():
+    rules = "Rule. " * 200
+    looked_up = Prompt("looked up", system=rules, nearest=nearest(TRAINING, 1))
+    base = replace(evaluation("small", 1, questions=("Where is my parcel?",)), prompt=looked_up)
+    tuned = evaluation("tuned", 0, questions=("Where is my parcel?",))
+    shown = view(browse(compare(base, tuned)))
+    assert rules in shown
+    assert "In Oslo." in shown  # the one example that is most like the question
+    assert "Hello!" not in shown
+    assert "The base model&#x27;s prompt: looked up" in shown
+
+
+def test_with_the_test_each_row_is_shown_with_its_own_system_message():
+    chat = (
+        {"role": "system", "content": "You are <kind>."},
+        {"role": "user", "content": "Why?"},
+        {"role": "assistant", "content": "Yes, within 30 days."},
+    )
+    test = Dataset("test", (Example(chat, "test.jsonl:1"),))
+    id = questions_of(test)[0].id
+    sides = [
+        replace(side, prompt=Prompt("plain"), items=(replace(side.items[0], id=id),))
+        for side in (evaluation("small", 1, questions=("Why?",)), evaluation("tuned", 0, questions=("Why?",)))
+    ]
+    assert "You are &lt;kind&gt;." in view(browse(compare(*sides), test=test))
+    assert "You are" not in view(browse(compare(*sides)))
+
+
 # Without a browser, and with many items
 
 
@@ -197,16 +237,22 @@ def test_headless_it_is_a_table_of_the_first_items(window, monkeypatch, unstyled
     assert shown["text/plain"] == "4 items: 1 right → wrong, 1 wrong → right, 1 both wrong"
     assert "<td>train.jsonl:7</td>" in unstyled(shown["text/html"])
     monkeypatch.setenv("WORKBENCH_HEADLESS", "")
-    assert WIDGET in window._repr_mimebundle_()[0]
+    assert WIDGET in browse(window._comparison)._repr_mimebundle_()[0]
 
 
-def test_ten_thousand_items_open_at_once_and_only_one_is_drawn():
-    many = tuple(f"Question {n}?" for n in range(10_000))
-    base = evaluation("small", *([1.0] * 10_000), questions=many)
-    tuned = evaluation("tuned", *([0.0] * 10_000), questions=many)
+def test_a_hundred_thousand_items_open_and_step_at_once_and_only_one_is_drawn():
+    many = tuple(f"Question {n}?" for n in range(100_000))
+    base = evaluation("small", *([1.0] * 100_000), questions=many)
+    tuned = evaluation("tuned", *([0.0] * 100_000), questions=many)
     pairs = pair(base, tuned, missing="refuse")
     started = time.thread_time()
     window = browse(pairs)
-    assert time.thread_time() - started < 2
-    assert view(window).count("Question ") == 1
+    assert time.thread_time() - started < 4
     assert len(view(window)) < 10_000
+    started = time.thread_time()
+    for place in range(100):
+        send(window, "go", 900 * place)
+    assert time.thread_time() - started < 1  # 10 milliseconds a step
+    assert "Question 89100?" in view(window)
+    send(window, "find", "99999?")
+    assert (window.row["of"], questions(window)) == (1, ["Question 99999?"])

@@ -7,6 +7,7 @@ tests are in ``statistics``; whether a model is not worse is asked in ``probes``
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -138,6 +139,11 @@ class JudgedDifference:
             clusters = "one cluster" if found.clusters == 1 else f"{found.clusters} clusters"
             return f"All items are from {clusters}, and fewer than 6 prove nothing: add {more} from others."
         others = " from other clusters" if found.clustered else ""
+        if not found.fixed + found.broken:
+            return (
+                f"No item changed, so nothing tells how many are needed: about {more}{others} if hardly any "
+                f"ever changes, {items_needed(self.minimum):,} in all if one in five does (80 % power)."
+            )
         settled = self._needed(self._shown_by_more) <= found.items
         if settled or abs(found.value) >= self.minimum:
             would = "settle" if settled else "show"
@@ -199,7 +205,7 @@ class ChangedItem(NamedTuple):
     tuned_answer: str
 
 
-_SHOWN = 5  # changed items of each kind under a summary; all of them are in .changed_items
+EXAMPLES = 10  # changed items under a summary; all of them are in .changed_items
 
 
 @dataclass(frozen=True, repr=False)
@@ -254,6 +260,24 @@ class Comparison(JudgedDifference, Shown):
         """
         independent = self.found.right_or_wrong and not self.found.clustered
         return superiority(self.broken, self.fixed) if independent else None
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one sentence, with both scores and the interval of the difference."""
+        least = f"the {100 * self.minimum:g} points that matter"
+        opening: dict[Outcome, str] = {
+            "better": "The tuned model is better",
+            "better, but below what matters": f"The tuned model is better, but by less than {least}",
+            "no meaningful difference": f"The two models differ by less than {least}",
+            "inconclusive": "It is not clear which model is better",
+            "worse": "The tuned model is worse",
+        }
+        base, tuned = (f"{100 * fmean(scores):.1f} %" for scores in (self.found.base, self.found.tuned))
+        low, high = map(points, self.interval)
+        return (
+            f"{opening[self.outcome]}: {tuned} against {base} of the base model with the prompt "
+            f"“{self.base.prompt.name}” ({points(self.difference)} points, 95 % interval {low} to {high})."
+        )
 
     @property
     def verdict(self) -> str:
@@ -311,10 +335,27 @@ class Comparison(JudgedDifference, Shown):
             ("model", "prompt", "points", "95 % interval", "p", "outcome"),
             [each._row for each in (self, *self.also)] if self.also else (),
         )
-        shown = self._changed[: min(self.broken, _SHOWN)] + self._changed[self.broken :][-_SHOWN:]
-        of_all = f"{len(shown)} of {len(self._changed)} changed items"
+        yield self.examples
+
+    @property
+    def examples(self) -> Table:
+        """Ten changed items as a table, what got worse first."""
+        chosen = self.broken_examples + self.fixed_examples
+        of_all = f"{len(chosen)} of {len(self._changed)} changed items"
         changes = ("change", "origin", "question", "reference", "base answer", "tuned answer")
-        yield f"{of_all}, what got worse first; all are in .changed_items", changes, shown
+        rows = [_changed(base, tuned) for base, tuned in chosen]
+        return f"{of_all}, what got worse first; all are in .changed_items", changes, rows
+
+    @cached_property
+    def broken_examples(self) -> list[tuple[Item, Item]]:
+        """The losses to read first, of different clusters: five, or more where there are few gains."""
+        most = max(EXAMPLES // 2, EXAMPLES - self.fixed)
+        return _various(self._pairs[: self.broken], most)
+
+    @cached_property
+    def fixed_examples(self) -> list[tuple[Item, Item]]:
+        """The gains to read first, of different clusters: as many as make ten with the losses."""
+        return _various(self._pairs[self.broken :][::-1], EXAMPLES - len(self.broken_examples))
 
     @property
     def _row(self) -> tuple[str, ...]:
@@ -322,18 +363,15 @@ class Comparison(JudgedDifference, Shown):
         return tuned.model, tuned.prompt.name, points(self.difference), _span(self.interval), p, self.outcome
 
     @cached_property
-    def _changed(self) -> tuple[ChangedItem, ...]:
-        """The items that changed: the largest losses first, the largest gains last."""
+    def _pairs(self) -> list[tuple[Item, Item]]:
+        """The items that changed, base and tuned: the largest losses first, the largest gains last."""
         pairs = zip(self.base.items, self.tuned.items, strict=True)
         changed = [(base, tuned) for base, tuned in pairs if base.score != tuned.score]
-        changed.sort(key=lambda pair: pair[1].score - pair[0].score)
-        return tuple(
-            ChangedItem(
-                f"{_score(base)} → {_score(tuned)}",
-                *(base.origin, base.question, base.reference, base.answer, tuned.answer),
-            )
-            for base, tuned in changed
-        )
+        return sorted(changed, key=lambda pair: pair[1].score - pair[0].score)
+
+    @property
+    def _changed(self) -> tuple[ChangedItem, ...]:
+        return tuple(_changed(base, tuned) for base, tuned in self._pairs)
 
     def _notes(self) -> Iterator[str]:
         yield from map(str, self.left_out)
@@ -352,6 +390,22 @@ class Comparison(JudgedDifference, Shown):
                 "If those without a score all counted against the tuned model, the verdict would be: "
                 f"{self.if_ungraded_were_lost}."
             )
+
+
+def _changed(base: Item, tuned: Item) -> ChangedItem:
+    change = f"{_score(base)} → {_score(tuned)}"
+    return ChangedItem(change, base.origin, base.question, base.reference, base.answer, tuned.answer)
+
+
+def _various(pairs: Sequence[tuple[Item, Item]], most: int) -> list[tuple[Item, Item]]:
+    """At most so many, in their order: one of each cluster, then a second one of each, and so on."""
+    seen: Counter[str] = Counter()
+    ranked = []
+    for place, (base, _) in enumerate(pairs):
+        cluster = base.cluster or base.id
+        ranked.append((seen[cluster], place))
+        seen[cluster] += 1
+    return [pairs[place] for place in sorted(place for _, place in sorted(ranked)[:most])]
 
 
 def _score(item: Item) -> str:

@@ -93,6 +93,7 @@ def evaluate(
     limits: SandboxLimits | None = None,
     concurrency: int = 32,
     cache: str | Path | None = None,
+    progress: str | None = None,
 ) -> Evaluation:
     """Ask ``model`` every question of ``dataset`` and grade what it says.
 
@@ -105,7 +106,8 @@ def evaluate(
 
     ``concurrency`` questions are under way at a time, and as many judgements; ``cache`` is a file that keeps
     every answer and every judge's reply, so that an interrupted run goes on and a rerun is free. An item
-    that the service refuses to answer, or that cannot be graded, has no score and says why.
+    that the service refuses to answer, or that cannot be graded, has no score and says why. ``progress``
+    names the progress bar; ``None`` names the prompt and the model.
 
     Raises ``DataError``, before the first question is sent, for a grader that cannot grade these items; and
     the client's own errors, once what was on its way is kept.
@@ -135,7 +137,8 @@ def evaluate(
     scored = _scoring(grader, items, judging(judge or client, kept), limits or SandboxLimits())
     with closing(ask(client, requests, concurrency=concurrency, cache=kept)) as answers:
         try:
-            found = _graded(answers, scored, len(requests), prompt.name, at_once)
+            what = f"{progress or prompt.name}, {_shortened(model)}"
+            found = _graded(answers, scored, len(requests), what, at_once)
         except (openai.OpenAIError, KeyboardInterrupt) as error:
             answers.close()  # waits for those on their way
             if not getattr(error, "__notes__", ()):
@@ -146,6 +149,14 @@ def evaluate(
         for place, item in enumerate(asked)
     )
     return Evaluation(model, prompt, json.loads(json.dumps(grader)), answered, max_tokens, temperature)
+
+
+_NAMED = 28  # letters of a model in a progress bar
+
+
+def _shortened(model: str) -> str:
+    """The name of a model, without its middle where it is long: both ends tell models apart."""
+    return model if len(model) <= _NAMED else f"{model[: _NAMED // 2]}…{model[-_NAMED // 2 :]}"
 
 
 def check_scale(grader: Grader) -> None:

@@ -9,7 +9,7 @@ import math
 import os
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from workbench import catalog
 from workbench.catalog.models import base_name
 from workbench.catalog.providers import runs_here
 from workbench.dataset.dataset import counted
-from workbench.display import Shown, Table
+from workbench.display import Table, safe
 from workbench.errors import DataError, SetupError
 from workbench.evaluation.graders.grades import Grader
 from workbench.evaluation.graders.grading import passes
@@ -201,11 +201,10 @@ def _whole(path: Path, write: Callable[[Path], object]) -> Path:
 
 
 _COLUMNS = tuple(_NONE.facts)
-_SHOWN = 5  # failures under a summary; all of them are in .failures
 
 
 @dataclass(frozen=True, repr=False)
-class Evaluation(Shown):
+class Evaluation:
     """A model's answers to one dataset with one prompt, graded."""
 
     model: str
@@ -345,31 +344,32 @@ class Evaluation(Shown):
         """Show the score."""
         return f"<Evaluation of {self.model}: {self.verdict}>"
 
-    def tables(self) -> Iterator[Table]:
-        """The score and what it was measured with, then some failures."""
-        rows = [
-            ("score", self.verdict),
-            ("prompt", f"{self.prompt.name}, {self.prompt_tokens:.0f} tokens a question"),
-            ("grader", str(self.grader["name"])),
-        ]
+    def _repr_html_(self) -> str:
+        name = safe(f"{self.prompt.name}, {self.model}")
+        return f'<p class="mathjax_ignore"><b>{name}</b>: {safe(self.line)}</p>'
+
+    @property
+    def line(self) -> str:
+        """All that is worth knowing at a glance: score, interval, tokens and time, and what went wrong."""
+        if not self.graded:
+            return f"{self.verdict}."
+        low, high = (f"{100 * end:.0f}" for end in self.interval)
+        alike = len({item.cluster for item in self.items if item.cluster})
+        of = f", {self.correct} of {len(self.graded):,} right" + f" in {alike:,} clusters" * (
+            0 < alike < len(self.items)
+        )
+        said = [f"{100 * self.score:.1f} % ({low} to {high} with 95 % confidence{of})"]
+        if self.prompt_tokens > 0:
+            said.append(f"{self.prompt_tokens:,.0f} tokens asked")
         if self._seconds:
-            half, most = self.seconds_p50, self.seconds_p95
-            rows.append(("time", f"{half:.2f} s for half of the answers, {most:.2f} s for 95 %"))
+            said.append(f"{self.seconds_p50:.1f} s for an answer")
         if len(self._answers) > len(self.items):
-            asked = f"{len(self._answers):,} answers, at temperature {self.temperature:g}"
-            rows.append(("samples", f"{asked}; an item's score is the mean of its answers'"))
-        sizes = Counter(item.cluster for item in self.items if item.cluster)
-        if max(sizes.values(), default=1) > 1:
-            rows.append(("clusters", f"{len(sizes):,}; items of one are counted as alike as they are"))
+            said.append(f"{len(self._answers):,} answers at temperature {self.temperature:g}")
         cut = sum(answer.finish_reason == "length" for answer in self._answers)
         if cut:
-            rows.append(("cut short", f"{counted(cut, 'answer')}, at {self.max_tokens} tokens"))
-        rows += [("not graded", f"{counted(n, 'item')}: {problem}") for problem, n in self.problems.items()]
-        yield f"{self.model} on {counted(len(self.items), 'item')}", ("measure", "value"), rows
-        columns = ("origin", "question", "reference", "answer")
-        wrong = [[getattr(item, name) for name in columns] for item in self._wrong[:_SHOWN]]
-        caption = f"{len(wrong)} of {len(self._wrong)} failures; all of them are in .failures"
-        yield caption, columns, wrong
+            said.append(f"{counted(cut, 'answer')} cut short at {self.max_tokens} tokens")
+        said += [f"{counted(n, 'item')} not graded: {problem}" for problem, n in self.problems.items()]
+        return f"{'; '.join(said)}."
 
     @property
     def verdict(self) -> str:

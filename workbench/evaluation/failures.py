@@ -186,6 +186,9 @@ _NORMAL: dict[str, Callable[[str], str]] = {
 AT_MOST = 100
 
 
+LISTED = 10  # failures that a notebook lists; all of them are in .frame
+
+
 @dataclass(frozen=True)
 class Failed:
     """One wrong answer, and what somebody says is wrong with it; without a label it is open."""
@@ -199,6 +202,16 @@ class Failed:
     def key(self) -> str:
         """What it is known by: question, reference and answer; another answer is another failure."""
         return hashlib.sha256(json.dumps([self.item.id, self.item.answer]).encode()).hexdigest()[:16]
+
+
+class FailureCount(NamedTuple):
+    """A kind of failure, in words, and how many there are of it."""
+
+    kind: str
+    number: int
+    by: str
+    """Who labelled them, and how many each."""
+    meaning: str
 
 
 @dataclass(frozen=True)
@@ -248,7 +261,7 @@ class Failures:
         import pandas
 
         columns = ["origin", "question", "reference", "answer", "kind", "by", "why"]
-        rows = [{**failed.item.row, **_label_of(failed)} for failed in self.items]
+        rows = [{**failed.item.row, **_in_words(failed)} for failed in self.items]
         return pandas.DataFrame(rows, columns=columns)
 
     def labelled_with(self, labels: Mapping[str, Label]) -> "Failures":
@@ -275,31 +288,40 @@ class Failures:
 
     def __repr__(self) -> str:
         """How many, and how many are open."""
-        return f"<{self._summary()}>"
+        return f"<{self.summary}>"
 
-    def _repr_html_(self) -> str:
-        rows: list[tuple[object, ...]] = []
-        for kind, share in self.shares.items():
+    @property
+    def counts(self) -> list["FailureCount"]:
+        """How many there are of each kind, who says so and what it means; those without a label last."""
+        found = []
+        for kind in self.shares:
             whose = Counter(label.by for label in self._labels if label.kind == kind)
             by = ", ".join(f"{by} {number}" for by, number in whose.items())
-            rows.append((kind.replace("_", " "), whose.total(), f"{share:.0%}", by, FAILURES[kind]))
+            found.append(FailureCount(kind_in_words(kind), whose.total(), by, FAILURES[kind]))
         if self.unlabelled:
-            rows.append(("not labelled", len(self.unlabelled), "", "", self._unlabelled_count_as))
-        return table(self._summary(), ("what is wrong", "failures", "share", "labelled by", "meaning"), rows)
+            found.append(FailureCount("not labelled", len(self.unlabelled), "", self._unlabelled_count_as))
+        return found
+
+    def _repr_html_(self) -> str:
+        frame = self.frame.head(LISTED)
+        columns = ("origin", "question", "right answer", "the model's answer", "what is wrong", "says", "why")
+        return table(f"The first {len(frame)}: {self.summary}", columns, frame.itertuples(index=False))
 
     @property
     def _unlabelled_count_as(self) -> str:
         kinds = Counter(failed.graded for failed in self.unlabelled if failed.graded)
         if not kinds:
             return "nobody has said what is wrong"
-        counts = ", ".join(f"{number} as {kind.replace('_', ' ')}" for kind, number in kinds.items())
+        counts = ", ".join(f"{number} as {kind_in_words(kind)}" for kind, number in kinds.items())
         return f"nobody has said what is wrong; by the grader's scores they count {counts}"
 
     @property
     def _labels(self) -> list[Label]:
         return [failed.label for failed in self.items if failed.label]
 
-    def _summary(self) -> str:
+    @property
+    def summary(self) -> str:
+        """How many there are, of which model with which prompt, and how many are open."""
         some = "" if len(self.items) == self.found else f"a sample of {len(self.items)} of "
         whose = f"{self.model}, {self.prompt.name}"
         return f"{some}{self.found:,} failures of {whose}: {len(self.unlabelled)} not labelled"
@@ -392,6 +414,19 @@ def _shares(kinds: Sequence[Failure]) -> dict[Failure, float]:
 def _label_of(failed: Failed) -> dict[str, str | None]:
     label = failed.label
     return {"kind": label.kind, "by": label.by, "why": label.why} if label else {"kind": None, "by": None}
+
+
+def _in_words(failed: Failed) -> dict[str, str]:
+    """The label as a person reads it; where there is none, what the score alone tells."""
+    if failed.label:
+        return {"kind": kind_in_words(failed.label.kind), "by": failed.label.by, "why": failed.label.why}
+    by_score = f"counts as {kind_in_words(failed.graded)} by its score" if failed.graded else ""
+    return {"kind": "not labelled", "by": "", "why": by_score}
+
+
+def kind_in_words(kind: Failure) -> str:
+    """``edge case`` for ``edge_case``."""
+    return kind.replace("_", " ")
 
 
 # Labels by an LLM judge, for what neither a rule nor a person has labelled. A person's label counts more.

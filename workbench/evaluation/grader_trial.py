@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from workbench.dataset.dataset import Dataset, Example, counted
-from workbench.display import Shown, Table
+from workbench.display import Shown, Table, safe
 from workbench.errors import DataError
 from workbench.evaluation.agreement import ENOUGH, GOOD, TRUSTED, Agreement, ac1
 from workbench.evaluation.evaluation import Evaluation, Item
@@ -345,6 +345,11 @@ class Check:
     why: str
 
 
+_MARKS: dict[Result, str] = {"passed": "✓", "open": "?", "refused": "✕"}
+_CARD = 'style="border:1px solid rgba(128,128,128,.5);border-radius:6px;padding:.8em 1em;max-width:60em"'
+_CELL = 'style="text-align:left;vertical-align:top;overflow-wrap:break-word;word-break:normal"'
+
+
 @dataclass(frozen=True, repr=False)
 class Checks(Shown):
     """Several of them; an open check is no pass."""
@@ -371,6 +376,18 @@ class Checks(Shown):
         """Each check with its result."""
         rows = [(check.name, check.result, check.why) for check in self.checks]
         return [(self.verdict, ("check", "result", "why"), rows)]
+
+    def _repr_html_(self) -> str:
+        """A card: the verdict, then each check with its mark, its result in words, and why."""
+        rows = "".join(
+            f"<tr><td {_CELL}><b>{_MARKS[check.result]}&nbsp;{check.result}</b></td>"
+            f"<th scope='row' {_CELL}>{safe(check.name)}</th><td {_CELL}>{safe(check.why)}</td></tr>"
+            for check in self.checks
+        )
+        return (
+            f'<div class="mathjax_ignore" {_CARD}><p style="font-size:1.25em;font-weight:600;margin-top:0">'
+            f"{_MARKS[self.result]} {safe(self.verdict)}</p><table>{rows}</table></div>"
+        )
 
 
 @dataclass(frozen=True, repr=False)

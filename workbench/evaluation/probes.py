@@ -291,6 +291,7 @@ def probe(
         max_tokens=ANSWER_TOKENS,
         concurrency=concurrency,
         cache=cache,
+        progress="probes",
     )
 
 

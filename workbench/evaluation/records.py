@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from workbench.evaluation.probes import Forgetting
     from workbench.evaluation.release_check import ReleaseCheck
     from workbench.evaluation.reward_hacking import HackingSigns
+    from workbench.evaluation.slices import Slices
 
 # The measurements of the baseline that "should we fine-tune?" is decided by.
 #
@@ -337,12 +338,18 @@ def record_comparison(
     training_seconds: float,
     release: "ReleaseCheck | None" = None,
     forgetting: "Forgetting | None" = None,
+    slices: "Slices | None" = None,
 ) -> Entry:
     """Keep both evaluations, those of each job in files of their own, and the verdicts.
 
-    Of ``forgetting`` stay the numbers: how many probes there were, and how many each model had right.
+    Of ``forgetting`` stay the numbers: how many probes there were, and how many each model had right; of
+    ``slices`` each with its scores; and the ids of ten examples, of what was broken and of what was fixed.
     """
     facts = comparison.facts
+    chosen = {"broken": comparison.broken_examples, "fixed": comparison.fixed_examples}
+    facts["headline"] = comparison.headline
+    facts["examples"] = {what: [base.id for base, _ in pairs] for what, pairs in chosen.items()}
+    facts |= {} if slices is None else {"slices": [each.facts for each in slices.slices]}
     for name, side in (("base", comparison.base), ("tuned", comparison.tuned)):
         file = f"evaluations/{job_id}/{name}.jsonl"
         project.save(file, side.to_jsonl())

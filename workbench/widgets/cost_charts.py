@@ -1,21 +1,40 @@
 """Charts of what is paid for what: costs over the months, quality against cost, probes kept against the task.
 
-Ways and candidates differ in marker, dash and colour, and the legend names them; hollow candidates are
-dominated. Where nothing interactive can be shown, the same stands in a table and in words.
+Ways and candidates differ in marker, dash and colour, and are named beside the plot. Where nothing
+interactive can be shown, the same stands in a table and in words.
 """
 
 import html
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workbench.dataset.dataset import counted
 from workbench.decide.payback import Option, Payback, over_time
-from workbench.display import Chart, table
+from workbench.display import Chart, folded, safe, table
+from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.pareto import AXES, Candidate, Field
+from workbench.evaluation.prompt_comparison import PromptComparison
 from workbench.evaluation.rehearsal import MeasuredRun, measured_runs
 from workbench.project import Project
 from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
 from workbench.widgets.curve_figure import AXIS, laid_out
-from workbench.widgets.svg import GREY, MARKERS
+from workbench.widgets.svg import (
+    GREY,
+    LETTER,
+    MARKERS,
+    WIDTH,
+    Logarithmic,
+    Scale,
+    StaticChart,
+    cut,
+    large,
+    picture,
+    stroke,
+    text,
+    titled,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -123,54 +142,133 @@ def _dollars(cost: float, way: Option, month: int) -> str:
 
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, "#E69F00", "#56B4E9", GREY, "#999933")
 _WIDE = 20  # times the lowest price; a wider range is drawn logarithmically
-_NAME = 34  # letters in the legend
+_PLOT = (52.0, 330.0)  # units: where the axis of prices begins and ends; names stand on the right of it
+_TOP, _LEGEND, _ENTRY = 30.0, 352, 40  # where the axis of scores ends, where names begin, and how far apart
 
 
 @dataclass(frozen=True, repr=False)
-class QualityCost(_OfMoney):
-    """A field as a notebook shows it: interactive where that works, else a table, else words."""
+class QualityCost(StaticChart):
+    """A field as a notebook shows it: candidates as points with intervals, the best named first."""
 
     field: Field
 
     @property
-    def figure(self) -> "go.Figure":
-        """The interactive figure, to change as you like; in words, what is dominated stands below."""
-        import plotly.graph_objects as go
-
-        built, field = go.Figure(), self.field
-        frontier = field.frontier
-        built.add_scatter(
-            x=[candidate.price(field.against) for candidate in frontier],
-            y=[candidate.evaluation.score for candidate in frontier],
-            mode="lines",
-            line={"color": GREY, "dash": "dash", "width": 1.5, "shape": "hv"},
-            name="the frontier",
-            hoverinfo="skip",
-        )
+    def svg(self) -> str:
+        """Scores against prices; names, numbers and what is dominated stand beside the plot."""
+        field = self.field
+        placed = sorted(field.placed, key=lambda each: -each.evaluation.score)
+        height = max(250.0, _ENTRY * len(placed) + 10)
+        ends = [each.evaluation.interval.high for each in placed]
+        y = Scale(0.0, min(1.0, math.ceil(11 * max(ends, default=1.0)) / 10), _TOP + height, _TOP)
         looks = {c.name: (_COLOURS[n % 8], MARKERS[n % 8]) for n, c in enumerate(field.candidates)}
-        for candidate in field.placed:
-            built.add_scatter(**_point(field, candidate, *looks[candidate.name]))
-        scale = {"type": "log", "dtick": "D2"} if _is_logarithmic(field) else {"rangemode": "tozero"}
-        dollars = "$" if field.against == "cost" else ""
-        built.update_xaxes(title=AXES[field.against], tickprefix=dollars, **scale, **AXIS)
-        built.update_yaxes(title="score, with its 95 % interval", tickformat=".0%", **AXIS)
-        lines = ["hollow: dominated"] if field.placed else ["No candidate has a known price."]
-        lines += [sentence for sentence in field.sentences if "dominated" in sentence]
-        lines += _cheaper_but_worse(field)
-        built.update_layout(showlegend=True)
-        return laid_out(built, f"Score against {AXES[field.against]}", lines, height=420)
+        title = f"Score, with its 95 % interval, against {AXES[field.against]}"
+        parts = [text(0, 14, title, weight=600, size=13)]
+        for tick in y.ticks(5):
+            parts.append(stroke(f"M{_PLOT[0]} {y.at(tick):.1f}H{_PLOT[1]}", GREY, 1, opacity=0.3))
+            parts.append(text(_PLOT[0] - 8, y.at(tick) + 4, f"{100 * tick:.0f} %", "end", size=13))
+        if placed:
+            parts += _points(field, _prices(field), y, looks)
+        for place, candidate in enumerate(placed):
+            top, (colour, shape) = _TOP + 12 + _ENTRY * place, looks[candidate.name]
+            parts.append(large(shape, colour, _LEGEND, top - 4))
+            parts += _entry(field, candidate, top)
+        parts.append(text(_PLOT[0], _TOP + height + 40, "dashed: the frontier", size=13))
+        return picture(_TOP + height + 50, " ".join(field.sentences), parts)
+
+    @property
+    def below(self) -> str:
+        """What the cheapest loses, then the numbers and the sentences, folded."""
+        said = "".join(f"<p>{safe(sentence)}</p>" for sentence in _cheaper_but_worse(self.field))
+        return said + folded("The numbers, and what each step costs", self.field._repr_html_())
 
     def __repr__(self) -> str:
         """The sentences."""
         return repr(self.field)
 
-    def _repr_html_(self) -> str:
-        return self.field._repr_html_()
-
 
 def quality_cost(field: Field) -> QualityCost:
     """Show me which candidates are worth a choice: scores with their intervals against what they cost."""
     return QualityCost(field)
+
+
+@dataclass(frozen=True, repr=False)
+class PromptChart(QualityCost):
+    """All prompts that were tried, and a larger model: scores against tokens, or against costs."""
+
+    prompts: PromptComparison
+
+    @property
+    def below(self) -> str:
+        """Why an interval may be wide, where that needs saying; then the numbers, folded."""
+        return _why_so_wide(self.prompts.best) + folded("All numbers", self.prompts._repr_html_())
+
+    def __repr__(self) -> str:
+        """The scores."""
+        return repr(self.prompts)
+
+
+def prompt_chart(prompts: PromptComparison) -> PromptChart:
+    """Show me all prompts: the score of each, with its interval, against what a question costs with it."""
+    measured = {one.evaluation.prompt.name: one for one in prompts.scores}
+    if prompts.teacher is not None:
+        measured[prompts.teacher.evaluation.model] = prompts.teacher
+    graded = {name: one for name, one in measured.items() if one.evaluation.graded}
+    found = tuple(Candidate(name, one.evaluation, one.cost) for name, one in graded.items())
+    priced = bool(found) and all(one.cost for one in graded.values())
+    return PromptChart(Field(found, "cost" if priced else "tokens"), prompts)
+
+
+def _why_so_wide(measured: Evaluation) -> str:
+    """Why 0 of 120 may have a wider interval than 1 of 120: only where items come in clusters."""
+    clusters = {item.cluster or item.id for item in measured.items}
+    if len(clusters) == len(measured.items):
+        return ""
+    items = counted(len(measured.items), "question")
+    return (
+        f"<p>The {items} come from {counted(len(clusters), 'cluster')}, whose questions succeed and fail "
+        "together. How much they do is measured where some answers are right and some are wrong. Where all "
+        "are wrong, or all right, it cannot be measured, so each cluster counts as one question and the "
+        "interval is wider.</p>"
+    )
+
+
+def _prices(field: Field) -> Scale:
+    prices = [candidate.price(field.against) for candidate in field.placed]
+    low, high = min(prices), max(prices)
+    if low > 0 and high > _WIDE * low:
+        return Logarithmic(low / 1.3, high * 1.3, *_PLOT)
+    return Scale(0.0, 1.08 * high or 1.0, *_PLOT)
+
+
+def _points(field: Field, x: Scale, y: Scale, looks: Mapping[str, tuple[str, str]]) -> list[str]:
+    dollars, bottom = "$" if field.against == "cost" else "", y.start
+    parts = []
+    for tick in x.ticks(4):
+        parts.append(stroke(f"M{x.at(tick):.1f} {bottom:.1f}v5", GREY, 1))
+        parts.append(text(x.at(tick), bottom + 19, f"{dollars}{tick:,g}", "middle", size=13))
+    steps = [(x.at(each.price(field.against)), y.at(each.evaluation.score)) for each in field.frontier]
+    path = f"M{steps[0][0]:.1f} {steps[0][1]:.1f}" + "".join(f"H{a:.1f}V{b:.1f}" for a, b in steps[1:])
+    parts.append(stroke(path, GREY, 1.5, dash="5 4"))
+    for candidate in field.placed:
+        measured, (colour, shape) = candidate.evaluation, looks[candidate.name]
+        at, (low, high) = x.at(candidate.price(field.against)), measured.interval
+        parts.append(stroke(f"M{at:.1f} {y.at(low):.1f}V{y.at(high):.1f}", colour, 1.5))
+        parts.append(large(shape, colour, at, y.at(measured.score)))
+    return parts
+
+
+def _entry(field: Field, candidate: Candidate, top: float) -> list[str]:
+    """A candidate's two lines beside the plot."""
+    measured, better = candidate.evaluation, field.better_than(candidate)
+    low, high = (f"{100 * end:.0f}" for end in measured.interval)
+    room = WIDTH - _LEGEND - 14
+    score = f"{100 * measured.score:.1f} % ({low} to {high})"
+    name = cut(candidate.name, room - LETTER * (len(score) + 2))
+    verdict = f", dominated by {better.name}" if better else ", on the frontier"
+    price = cut(f"{field.sentences_price(candidate)}{verdict}", room)
+    first = text(_LEGEND + 14, top, f"{name}  {score}", weight=600, size=13)
+    second = text(_LEGEND + 14, top + 16, price, size=13)
+    return [titled(f"{candidate.name} {score}{verdict}", first + second)]
 
 
 def _cheaper_but_worse(field: Field) -> list[str]:
@@ -184,39 +282,6 @@ def _cheaper_but_worse(field: Field) -> list[str]:
         f"{cheap.name} costs least and answers worse than {best.name}: "
         f"{100 * mine.score:.1f} % against {100 * theirs.score:.1f} %{unsure}."
     ]
-
-
-def _point(field: Field, candidate: Candidate, colour: str, shape: str) -> dict[str, object]:
-    """A candidate as one of Plotly's traces: its marker, its interval, and what is known of it."""
-    measured, name = candidate.evaluation, html.escape(candidate.name)
-    short = name if len(candidate.name) <= _NAME else f"{html.escape(candidate.name[: _NAME - 1])}…"
-    hollow = "-open" if field.better_than(candidate) else ""
-    return {
-        "x": [candidate.price(field.against)],
-        "y": [measured.score],
-        "name": f"{short} {100 * measured.score:.1f} %",
-        "mode": "markers",
-        "marker": {
-            "symbol": shape + hollow,
-            "size": 11,
-            "color": colour,
-            "line": {"width": 2, "color": colour},
-        },
-        "error_y": {
-            "array": [measured.interval.high - measured.score],
-            "arrayminus": [measured.score - measured.interval.low],
-            "color": colour,
-            "thickness": 1.5,
-        },
-        "hovertemplate": f"{name}<br>{100 * measured.score:.1f} % ({measured.interval} %)<br>"
-        f"{html.escape(field.sentences_price(candidate))}<extra></extra>",
-    }
-
-
-def _is_logarithmic(field: Field) -> bool:
-    """Whether prices differ so much that equal ratios should be equally far apart."""
-    prices = [candidate.price(field.against) for candidate in field.placed]
-    return bool(prices) and min(prices) > 0 and max(prices) > _WIDE * min(prices)
 
 
 # Share mixed in against probes and task: what rehearsal keeps, and what it costs.

@@ -2,27 +2,29 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
+from functools import cached_property
 from html import escape
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import ipywidgets
-
-from workbench.dataset.dataset import ROWS_SHOWN, Dataset, Example, counted
-from workbench.display import Window, table
+from workbench.dataset.dataset import ROWS_SHOWN, Dataset, Example, counted, text_of
+from workbench.display import folded, table
+from workbench.errors import DataError
 from workbench.evaluation.compare import Comparison
+from workbench.evaluation.evaluate import questions
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.graders.grading import passes
-from workbench.evaluation.prompts import Documents, Passage, plain
+from workbench.evaluation.prompts import Documents, Passage, Prompt, plain
 from workbench.evaluation.scores import Pairs
+from workbench.widgets.card import Card
 
 # One item as the browser shows it: the question, both answers, the reference, and what training taught.
 #
 # Words that an answer adds are underlined, those it lacks are struck through, so that nothing is shown
 # by colour alone. All text is escaped: models and data contain HTML. Only the item in view is drawn, so
-# ten thousand are as quick as ten. Beside each stand the training rows most like it, with file and line,
-# because a wrong answer often was taught.
+# a hundred thousand are as quick as ten. Beside each stand the training rows most like it, with file and
+# line, because a wrong answer often was taught.
 
 SIMILAR = 3  # training rows shown for a question
 LONGEST = 20_000  # characters of a text; nobody reads more by eye
@@ -31,15 +33,15 @@ _WORDS = re.compile(r"\w+|\s+|[^\w\s]")
 
 _STYLE = """<style>
 .wb-item { max-width: 74rem; line-height: 1.5; color: var(--jp-ui-font-color1, inherit); }
-.wb-item h4 { margin: .7rem 0 .15rem; font-size: 12px; font-weight: 600; opacity: .75; }
+.wb-item h4 { margin: .7rem 0 .15rem; font-size: 12px; font-weight: 600; }
 .wb-item pre { margin: 0; padding: 0; background: none; color: inherit; white-space: pre-wrap;
-  overflow-wrap: anywhere; font: inherit; font-size: 14px; }
+  overflow-wrap: anywhere; word-break: normal; font: inherit; font-size: 14px; }
 .wb-item .wb-two { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: .8rem; }
 .wb-item section { min-width: 0; max-height: 28rem; overflow: auto; padding: .1rem .75rem .6rem;
   border: 1px solid rgba(128,128,128,.4); border-radius: 5px; }
 .wb-item ins { text-decoration: underline 2px; text-underline-offset: 3px; background: rgba(0,114,178,.13); }
 .wb-item del { opacity: .75; background: rgba(213,94,0,.13); }
-.wb-item p { margin: .35rem 0 0; font-size: 13px; opacity: .85; }
+.wb-item p { margin: .35rem 0 0; font-size: 13px; opacity: .85; overflow-wrap: anywhere; }
 .wb-item details, .wb-item > table { margin-top: .7rem; font-size: 13px; }
 </style>"""
 
@@ -75,9 +77,15 @@ def page(
     base: tuple[Evaluation, Item],
     tuned: tuple[Evaluation, Item],
     similar: Sequence[Similar] | None,
+    example: Example | None = None,
 ) -> str:
-    """Write the item as HTML; ``similar`` is None where nobody gave the training rows."""
+    """Write the item as HTML; ``similar`` is None where nobody gave the training rows.
+
+    With the ``example`` of the test, the prompts are shown as they were sent; without it they are made of the
+    question alone.
+    """
     item = base[1]
+    asked = example or Example(({"role": "user", "content": item.question},), item.origin, item.more)
     against = item.reference if item.reference.strip() else base[1].answer
     reference = _block("Reference", _text(item.reference)) if item.reference.strip() else ""
     parts = [
@@ -90,7 +98,7 @@ def page(
         _side("base", *base, against),
         _side("tuned", *tuned, against),
         "</div>",
-        *_prompts(base[0], tuned[0]),
+        *_prompts(base[0], tuned[0], asked),
         _taught(similar),
     ]
     return f'<div class="wb-item mathjax_ignore">{"".join(parts)}</div>'
@@ -134,13 +142,23 @@ def _side(name: str, evaluation: Evaluation, item: Item, against: str) -> str:
     return f"<section>{_block(f'{name}: {evaluation.model}', text)}{''.join(facts)}</section>"
 
 
-def _prompts(base: Evaluation, tuned: Evaluation) -> Iterator[str]:
+def _prompts(base: Evaluation, tuned: Evaluation, example: Example) -> Iterator[str]:
     asked = [("The base model's prompt", base.prompt), ("The tuned model's prompt", tuned.prompt)]
     if base.prompt == tuned.prompt:
         asked = [("The prompt of both", base.prompt)]
     for whose, prompt in asked:
-        name = escape(f"{whose}: {prompt.name}")
-        yield f"<details><summary>{name}</summary>{prompt._repr_html_()}</details>"
+        yield folded(f"{whose}: {prompt.name}", "".join(_sent(prompt, example)))
+
+
+def _sent(prompt: Prompt, example: Example) -> Iterator[str]:
+    """The messages of a prompt with this question: the very examples and passages that were looked up."""
+    try:
+        messages = prompt.messages(example)
+    except DataError as error:  # it needs a column of the test, which is not here
+        yield f"<p>{_escaped(str(error))}</p>"
+        return
+    for message in messages:
+        yield _block(str(message["role"]), _text(text_of(message)))
 
 
 def _taught(similar: Sequence[Similar] | None) -> str:
@@ -174,46 +192,38 @@ NO_SCORE, DISAGREE, ALL = "no score", "scores differ", "all"
 _FILTERS = (WORSE, BETTER, BOTH_WRONG, DISAGREE, NO_SCORE, ALL)
 
 
-def browse(comparison: Comparison | Pairs, *, training: Dataset | None = None) -> "ItemBrowser":
+def browse(
+    comparison: Comparison | Pairs, *, training: Dataset | None = None, test: Dataset | None = None
+) -> "ItemBrowser":
     """Let me browse the items; it opens with what got worse.
 
-    With the ``training`` rows, each item shows those most like its question, with their file and line. A
+    With the ``training`` rows, each item shows those most like its question, with their file and line. With
+    the ``test``, prompts are shown as they were sent, with each row's own system message. A
     comparison has left out items without a score; ``pair(base, tuned, missing="leave out")`` has them too.
     """
-    return ItemBrowser(comparison, training)
+    return ItemBrowser(comparison, training, test)
 
 
-class ItemBrowser(Window, ipywidgets.VBox):  # type: ignore[misc]
+class ItemBrowser(Card):
     """The window: which items, which of them, and the one in view."""
 
-    def __init__(self, comparison: Comparison | Pairs, training: Dataset | None) -> None:
+    script = "item_browser.js"
+
+    def __init__(
+        self, comparison: Comparison | Pairs, training: Dataset | None, test: Dataset | None
+    ) -> None:
         """Open at the first item that got worse, else at the first whose scores differ, else at the first."""
-        self._comparison = comparison
+        self._comparison, self._test = comparison, test
         self._training = None if training is None else Training(training)
         answers = {item.id: item for item in comparison.tuned.items}
         items = ((item, answers.get(item.id)) for item in comparison.base.items)
         self._pairs = [(base, tuned) for base, tuned in items if tuned]
         self._kinds = [self._kind(base, tuned) for base, tuned in self._pairs]
         self._places = {name: self._chosen(name) for name in _FILTERS}
-        self._found: list[int] = []
-        names = [(f"{name} ({len(self._places[name]):,})", name) for name in _FILTERS]
-        start = next((name for name in (WORSE, DISAGREE) if self._places[name]), ALL)
-        wide = {"style": {"description_width": "initial"}}
-        self.which = ipywidgets.Dropdown(options=names, value=start, description="Show", **wide)
-        hints = {"description": "with the words", "placeholder": "in question or answers"}
-        self.words = ipywidgets.Text(continuous_update=False, **hints, **wide)
-        narrow = {"description": "Item", "layout": {"width": "9em"}}
-        self.number = ipywidgets.BoundedIntText(1, min=1, max=1, continuous_update=True, **narrow, **wide)
-        self._of, self._view = ipywidgets.Label(), ipywidgets.HTML()
-        back, on = self._button("Previous", -1), self._button("Next", 1)
-        self.which.observe(self._choose, names="value")
-        self.words.observe(self._choose, names="value")
-        self.number.observe(self._show, names="value")
-        top = ipywidgets.HBox(
-            [self.which, self.words, self.number, self._of, back, on], layout={"flex_flow": "row wrap"}
-        )
-        super().__init__([top, self._view])
-        self._choose()
+        self._which = next((name for name in (WORSE, DISAGREE) if self._places[name]), ALL)
+        self._words = ""
+        self._found, self._at = self._places[self._which], 0
+        super().__init__()
 
     @property
     def items(self) -> tuple[tuple[Item, Item], ...]:
@@ -226,43 +236,52 @@ class ItemBrowser(Window, ipywidgets.VBox):  # type: ignore[misc]
         return f"{counted(len(self._pairs), 'item')}: {counts}"
 
     def _repr_html_(self) -> str:
-        shown, rows = self._found[:ROWS_SHOWN], []
-        for place in shown:
+        some, rows = self._found[:ROWS_SHOWN], []
+        for place in some:
             base, tuned = self._pairs[place]
             texts = (base.origin, base.question, base.reference, base.answer, tuned.answer)
             why = tuned.problem or tuned.reason
             rows.append((self._kinds[place], *texts, why, self._nearest(base)))
-        caption = f"{self!r}; {self.which.value}, {len(shown)} of {len(self._found):,}"
+        caption = f"{self!r}; {self._which}, {len(some)} of {len(self._found):,}"
         texts = ("origin", "question", "reference", "base answer", "tuned answer")
         return table(caption, ("", *texts, "grader", "like it in training"), rows)
 
-    def _button(self, name: str, steps: int) -> Any:
-        def step(_: object) -> None:
-            self.number.value = min(max(self.number.value + steps, 1), self.number.max)
+    def _do(self, content: Mapping[str, object]) -> str:
+        match content.get("do"), content.get("value"):
+            case "go", int(place):
+                self._at = min(max(place, 0), max(len(self._found) - 1, 0))
+            case "show", str(which) if which in self._places:
+                self._choose(which, self._words)
+            case "find", str(words):
+                self._choose(self._which, words)
+        return ""
 
-        button = ipywidgets.Button(description=name, layout={"width": "auto"})
-        button.on_click(step)
-        return button
+    def _choose(self, which: str, words: str) -> None:
+        wanted = words.casefold().split()
+        self._which, self._words, self._at = which, words, 0
+        self._found = [n for n in self._places[which] if _holds(self._pairs[n], wanted)]
 
-    def _choose(self, _: object = None) -> None:
-        wanted = self.words.value.casefold().split()
-        self._found = [n for n in self._places[self.which.value] if _holds(self._pairs[n], wanted)]
-        self.number.max = max(len(self._found), 1)
-        self._of.value = f"of {len(self._found):,}"
-        if self.number.value == 1:
-            self._show()
-        else:
-            self.number.value = 1  # which shows it
-
-    def _show(self, _: object = None) -> None:
+    def _in_view(self) -> dict[str, object]:
+        view: dict[str, object] = {
+            "filters": [(name, f"{name} ({len(self._places[name]):,})") for name in _FILTERS],
+            "which": self._which,
+            "at": self._at,
+            "of": len(self._found),
+            "page": "<p>No such item.</p>",
+        }
         if not self._found:
-            self._view.value = "<p>No such item.</p>"
-            return
-        place = self._found[self.number.value - 1]
+            return view
+        place = self._found[self._at]
         base, tuned = self._pairs[place]
         similar = self._training.similar(base.question) if self._training else None
         sides = (self._comparison.base, base), (self._comparison.tuned, tuned)
-        self._view.value = page(self._kinds[place], *sides, similar)
+        return view | {"page": page(self._kinds[place], *sides, similar, self._examples.get(base.id))}
+
+    @cached_property
+    def _examples(self) -> Mapping[str, Example]:
+        """The rows of the test by the id of their item."""
+        test = self._test
+        return {} if test is None else {i.id: e for i, e in zip(questions(test), test, strict=True)}
 
     def _kind(self, base: Item, tuned: Item) -> str:
         if math.isnan(base.score) or math.isnan(tuned.score):

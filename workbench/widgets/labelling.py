@@ -1,27 +1,33 @@
 """Label with the keyboard what is wrong with each answer: one key, and the next one comes.
 
-It shows what no rule could label. Each label is on disk at once and in
-``failures`` for any cell; nothing waits for a click. Headless it is a table of what
-is still to be labelled.
+It shows what no rule could label. Each label is on disk before the next failure comes, and in ``failures``
+for any cell; nothing waits for a click. Headless it is a table of what is still to be labelled.
 """
 
-from itertools import zip_longest
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-import ipywidgets
-
+from workbench.dataset.dataset import ROWS_SHOWN, counted
 from workbench.decide.situation import FAILURES, Failure
-from workbench.display import Window, table
-from workbench.evaluation.failures import Failed, Failures, Labels
+from workbench.display import table
+from workbench.evaluation.failures import Failed, Failures, Label, Labels, kind_in_words
+from workbench.widgets.card import Card
+from workbench.widgets.row_review import LONGEST, shown
 
 KEYS: dict[str, Failure] = {str(number): kind for number, kind in enumerate(FAILURES, start=1)}
-SKIP = "0"
-_COLUMNS = ("origin", "question", "right answer", "the model's answer")
-_LISTED = 10
+_NUMBERS: dict[Failure, str] = {kind: key for key, kind in KEYS.items()}
 
 
-class Labelling(Window, ipywidgets.VBox):  # type: ignore[misc]
-    """One failure at a time; the field holds the keys pressed so far, and deleting one takes it back."""
+def label(failures: Failures, labels: Labels) -> "Labelling":
+    """Let me say what is wrong with the answers of which no rule could tell."""
+    return Labelling(failures, labels)
+
+
+class Labelling(Card):
+    """The window: one failure at a time, and the keys that say what is wrong with it."""
+
+    script = "labelling.js"
 
     def __init__(self, failures: Failures, labels: Labels) -> None:
         """Begin with what nobody has labelled; what a judge labelled comes behind, to be checked."""
@@ -29,20 +35,8 @@ class Labelling(Window, ipywidgets.VBox):  # type: ignore[misc]
         known = failures.labelled_with(labels.latest)
         judged = (failed for failed in known.labelled if failed.label and failed.label.by == "judge")
         self._asked = (*known.unlabelled, *judged)
-        self._said = ""  # a key for each failure that was dealt with, from the first on
-        self._view = ipywidgets.HTML()
-        self.field = ipywidgets.Text(
-            description="What is wrong? Press its number:",
-            placeholder=f"1 to {len(KEYS)}; {SKIP} skips, Backspace takes back",
-            style={"description_width": "initial"},
-            layout={"width": "42em"},
-        )
-        self.field.observe(self._typed, names="value")
-        self.buttons = [self._button(key, FAILURES[kind], kind) for key, kind in KEYS.items()]
-        self.buttons.append(self._button(SKIP, "leave it open", "skip"))
-        row = ipywidgets.HBox(self.buttons, layout={"flex_flow": "row wrap"})
-        super().__init__([self._view, self.field, row])
-        self._show()
+        self._at = 0
+        super().__init__()
 
     @property
     def failures(self) -> Failures:
@@ -51,58 +45,76 @@ class Labelling(Window, ipywidgets.VBox):  # type: ignore[misc]
 
     def __repr__(self) -> str:
         """How far it is."""
-        return f"<Labelling: {len(self._said)} of {len(self._asked)} seen>"
+        if not self._asked:
+            return (
+                f"Nothing to label by hand: {counted(len(self._failures.items), 'failure')}, all with a kind."
+            )
+        return f"{counted(len(self._asked), 'failure')} to label by hand: {self._standing()}"
 
     def _repr_html_(self) -> str:
-        listed = self._asked[:_LISTED]
-        caption = f"{len(self._asked)} failures to label by hand, the first {len(listed)}"
-        return table(caption, _COLUMNS, map(_texts, listed))
+        if not self._asked:
+            return f"<p>{self!r}</p>"
+        rows = [
+            (each.item.origin, each.item.question, each.item.reference, each.item.answer)
+            for each in self._asked[:ROWS_SHOWN]
+        ]
+        caption = repr(self) + (f", the first {ROWS_SHOWN}" if len(self._asked) > ROWS_SHOWN else "")
+        return table(caption, ("origin", "question", "right answer", "the model's answer"), rows)
 
-    def _button(self, key: str, meaning: str, said: str) -> Any:
-        words = f"{key} {said.replace('_', ' ')}"
-        button = ipywidgets.Button(description=words, tooltip=meaning, layout={"width": "auto"})
-        button.on_click(lambda _: self._press(key))
-        return button
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, object], dict[str, object]]:
+        if self._asked:
+            return super()._repr_mimebundle_(**options)
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}, {}
 
-    def _press(self, key: str) -> None:
-        self.field.value += key
+    def _do(self, content: Mapping[str, object]) -> str:
+        place = content.get("row")
+        if not isinstance(place, int) or not 0 <= place <= len(self._asked):
+            return ""
+        # The failure that the person saw, which is another one if two keys came quickly.
+        self._at = place
+        match content.get("do"), content.get("value"):
+            case "back", _:
+                self._at = max(place - 1, 0)
+                return "" if place else "This is the first failure."
+            case _ if place == len(self._asked):
+                return ""
+            case "skip", _:
+                self._at = place + 1
+            case "label", str(key) if key in KEYS:
+                failed = self._asked[place]
+                before = self._labels.latest.get(failed.key)
+                self._labels.label(failed.key, KEYS[key])
+                self._undone_by(partial(self._say_again, place, before))
+                self._at = place + 1
+                return f"Saved: {kind_in_words(KEYS[key])}."
+        return ""
 
-    def _typed(self, change: dict[str, str]) -> None:
-        """Do what the field says now: quick typing brings several keys at once, deleting takes some away."""
-        keys = [key for key in change["new"] if key in KEYS or key == SKIP]
-        said = "".join(keys[: len(self._asked)])
-        for place, (old, new) in enumerate(zip_longest(self._said, said, fillvalue="")):
-            if old != new:
-                self._label(self._asked[place], new)
-        self._said = said
-        self._show()
-
-    def _label(self, failed: Failed, key: str) -> None:
-        """Say what the key says; a skip, and a key taken back, restore what was said before this opened."""
-        before = failed.label
-        if key in KEYS:
-            self._labels.label(failed.key, KEYS[key])
-        elif before is None:
+    def _say_again(self, place: int, before: Label | None) -> None:
+        failed = self._asked[place]
+        if before is None:
             self._labels.forget(failed.key)
         else:
             self._labels.label(failed.key, before.kind, by=before.by, why=before.why)
+        self._at = place
 
-    def _show(self) -> None:
-        done, of = len(self._said), len(self._asked)
-        if done == of:
-            self._view.value = "Nothing is left to label; run the next cell."
-            return
-        failed = self._asked[done]
-        judged = f"; the judge says: {failed.label.kind.replace('_', ' ')}" if failed.label else ""
-        shown = list(zip(_COLUMNS, _texts(failed), strict=True))
-        self._view.value = table(f"Failure {done + 1} of {of}{judged}", ("", "text"), shown)
+    def _standing(self) -> str:
+        latest = self._labels.latest
+        labels = [latest.get(failed.key) for failed in self._asked]
+        people = sum(label is not None and label.by == "person" for label in labels)
+        return f"{people:,} labelled, {len(labels) - people:,} open"
 
-
-def label(failures: Failures, labels: Labels) -> Labelling:
-    """Let me say what is wrong with the answers that no rule could tell of."""
-    return Labelling(failures, labels)
-
-
-def _texts(failed: Failed) -> tuple[str, str, str, str]:
-    item = failed.item
-    return (item.origin, item.question, item.reference, item.answer)
+    def _in_view(self) -> dict[str, object]:
+        kinds = [(key, kind_in_words(kind), FAILURES[kind]) for key, kind in KEYS.items()]
+        view: dict[str, object] = {"at": self._at, "of": len(self._asked), "kinds": kinds}
+        view["standing"] = self._standing()
+        if self._at == len(self._asked):
+            return view
+        failed: Failed = self._asked[self._at]
+        item, known = failed.item, self._labels.latest.get(failed.key)
+        texts = {"question": item.question, "reference": item.reference, "answer": item.answer}
+        return view | {
+            **{name: shown(text[:LONGEST]) for name, text in texts.items()},
+            "origin": shown(item.origin),
+            "judged": kind_in_words(known.kind) if known and known.by == "judge" else "",
+            "picked": _NUMBERS[known.kind] if known and known.by == "person" else "",
+        }

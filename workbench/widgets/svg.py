@@ -1,6 +1,7 @@
 """Drawing as SVG: strokes, markers and text, axes and scales, and thinning that hides no spike or gap."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -102,6 +103,11 @@ def marker(shape: str, colour: str, x: float, y: float) -> str:
     return area(path, colour, 1) if path.endswith("z") else stroke(path, colour, 2)
 
 
+def large(shape: str, colour: str, x: float, y: float) -> str:
+    """Draw a mark about 11 pixels wide."""
+    return f'<g transform="translate({x:.1f} {y:.1f}) scale(1.35)">{marker(shape, colour, 0, 0)}</g>'
+
+
 def text(
     x: float,
     y: float,
@@ -120,9 +126,91 @@ def text(
     )
 
 
+# Colours that are readable on a light page and on a dark one: a contrast of at least 4.5 on #ffffff and on
+# #2b2b2b (WCAG 2.2, 1.4.3). Front ends name their themes in different ways; without one the page decides.
+
+_THEMED = {
+    GREY: ("text", "#595959", "#b8b8b8"),
+    "#0072B2": ("blue", "#0072B2", "#56B4E9"),
+    "#D55E00": ("vermillion", "#B84E00", "#FF8A3D"),
+    "#009E73": ("green", "#00795A", "#2FC79A"),
+    "#CC79A7": ("purple", "#A34A84", "#E29CC4"),
+    "#E69F00": ("orange", "#8A6100", "#E6B422"),
+    "#56B4E9": ("sky", "#17739F", "#8FD0F5"),
+    "#999933": ("olive", "#6B6B00", "#C9C95A"),
+}
+_LIGHT, _DARK = (
+    ";".join(f"--wb-{name}:{shades[place]}" for name, *shades in _THEMED.values()) for place in (0, 1)
+)
+_STYLE = (
+    f"<style>.wb-svg{{{_LIGHT};width:100%;height:auto}}"
+    f"[data-jp-theme-light=false] .wb-svg,.vscode-dark .wb-svg{{{_DARK}}}@media screen and "
+    f"(prefers-color-scheme:dark){{body:not([data-jp-theme-light],.vscode-light) .wb-svg{{{_DARK}}}}}</style>"
+)
+
+
+def themed(drawing: str, widest: int) -> str:
+    """Put a drawing into a page: as wide as there is room, up to ``widest`` pixels, in the page's theme."""
+    for colour, (name, *_) in _THEMED.items():
+        drawing = drawing.replace(f'"{colour}"', f'"var(--wb-{name},{colour})"')
+    place = f'<svg class="wb-svg mathjax_ignore" style="max-width:{widest}px"'
+    return _STYLE + drawing.replace("<svg", place, 1)
+
+
 def printable(words: str) -> str:
     """Leave out the letters that no SVG may hold."""
     return "".join(letter for letter in words if letter.isprintable())
+
+
+# A chart on a page: text of 13 units is 12 pixels high where a chart is 600 pixels wide.
+
+WIDTH = 640
+WIDEST = 780  # pixels that ``themed`` lets it have
+LETTER = 7.0  # units of a letter of 13 units, on average
+
+
+def picture(height: float, words: str, parts: Iterable[str]) -> str:
+    """Frame a chart; ``words`` are for who does not see it."""
+    label = escape(printable(words))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" '
+        f'height="{height:.0f}" role="img" aria-label="{label}" font-family="system-ui, sans-serif" '
+        f'font-size="13" fill="none"><title>{label}</title>{"".join(parts)}</svg>'
+    )
+
+
+class StaticChart:
+    """A value that is one drawing: in the page's theme, with HTML above and below it; elsewhere in words."""
+
+    @property
+    def svg(self) -> str:
+        """The drawing, which stands on its own."""
+        raise NotImplementedError
+
+    @property
+    def above(self) -> str:
+        """HTML above the drawing."""
+        return ""
+
+    @property
+    def below(self) -> str:
+        """HTML below the drawing, such as its numbers."""
+        return ""
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+        page = f"{self.above}{themed(self.svg, WIDEST)}{self.below}"
+        return {"text/html": page, "image/svg+xml": self.svg, "text/plain": repr(self)}
+
+
+def titled(words: str, drawn: str) -> str:
+    """A piece of a drawing that says more where the pointer rests."""
+    return f"<g><title>{escape(printable(words))}</title>{drawn}</g>"
+
+
+def cut(words: str, width: float) -> str:
+    """The words as far as they fit into so many units."""
+    most = max(int(width / LETTER), 2)
+    return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
 def polyline(across: "Numbers", down: "Numbers", columns: int) -> str:
