@@ -60,7 +60,8 @@ def holes(points: int) -> Curve:
 
 def redrawn(shown: Curve, scale: Scaling = "linear") -> str:
     """All that the kernel sends to a browser for one redraw."""
-    return "".join(map(str, plot(shown, scale=scale).live().values()))
+    drawn = plot(shown, scale=scale)
+    return drawn.html + drawn.words
 
 
 def told(name: str, redraw: Callable[[], str]) -> None:

@@ -226,4 +226,4 @@ def test_cancelling_costs_nothing_before_training_and_hours_of_reinforcement_aft
 def test_the_choices_show_themselves(unstyled):
     found = choices(Scripted().client(AZURE), job("running"))
     assert repr(found).splitlines()[0].startswith("pause (possible: while it runs")
-    assert "<caption>ftjob-a is running</caption>" in unstyled(found._repr_html_())
+    assert "<caption>ftjob-a: training</caption>" in unstyled(found._repr_html_())

@@ -120,6 +120,37 @@ def text(
     )
 
 
+# Colours that are readable on a light page and on a dark one: a contrast of at least 4.5 on #ffffff and on
+# #2b2b2b (WCAG 2.2, 1.4.3). Front ends name their themes in different ways; without one the page decides.
+
+_THEMED = {
+    GREY: ("text", "#595959", "#b8b8b8"),
+    "#0072B2": ("blue", "#0072B2", "#56B4E9"),
+    "#D55E00": ("vermillion", "#B84E00", "#FF8A3D"),
+    "#009E73": ("green", "#00795A", "#2FC79A"),
+    "#CC79A7": ("purple", "#A34A84", "#E29CC4"),
+    "#E69F00": ("orange", "#8A6100", "#E6B422"),
+    "#56B4E9": ("sky", "#17739F", "#8FD0F5"),
+    "#999933": ("olive", "#6B6B00", "#C9C95A"),
+}
+_LIGHT, _DARK = (
+    ";".join(f"--wb-{name}:{shades[place]}" for name, *shades in _THEMED.values()) for place in (0, 1)
+)
+_STYLE = (
+    f"<style>.wb-svg{{{_LIGHT};width:100%;height:auto}}"
+    f"[data-jp-theme-light=false] .wb-svg,.vscode-dark .wb-svg{{{_DARK}}}@media screen and "
+    f"(prefers-color-scheme:dark){{body:not([data-jp-theme-light],.vscode-light) .wb-svg{{{_DARK}}}}}</style>"
+)
+
+
+def themed(drawing: str, widest: int) -> str:
+    """Put a drawing into a page: as wide as there is room, up to ``widest`` pixels, in the page's theme."""
+    for colour, (name, *_) in _THEMED.items():
+        drawing = drawing.replace(f'"{colour}"', f'"var(--wb-{name},{colour})"')
+    place = f'<svg class="wb-svg mathjax_ignore" style="max-width:{widest}px"'
+    return _STYLE + drawing.replace("<svg", place, 1)
+
+
 def printable(words: str) -> str:
     """Leave out the letters that no SVG may hold."""
     return "".join(letter for letter in words if letter.isprintable())
