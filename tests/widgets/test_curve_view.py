@@ -212,7 +212,7 @@ def test_a_plot_is_drawn_in_the_colours_of_the_page_with_its_numbers_folded():
     assert shown["text/plain"].splitlines()[:2] == ["my job", "30 steps, 30 of them with numbers."]
     page = str(shown["text/html"])
     assert 'stroke="var(--wb-blue,#0072B2)"' in page
-    assert 'class="wb-svg mathjax_ignore" style="max-width:760px"' in page
+    assert 'class="wb-svg mathjax_ignore" style="min-width:600px;max-width:760px"' in page
     assert "<details><summary>The numbers</summary><table" in page
     assert "<script" not in page
 

@@ -335,7 +335,7 @@ def checkpoints(curve: "Curve") -> list[int]:
 
 WIDEST = 760
 
-_WIDTH, _LEFT, _RIGHT, _NAMES = 600, 44, 376, 390  # from the left edge; a pixel each where 600 are free
+_WIDTH, _LEFT, _RIGHT, _NAMES = 600, 48, 378, 391  # from the left edge; a pixel each where 600 are free
 _TITLE, _HEIGHT, _BOTTOM = 46, 150, 26  # above, of and below a panel
 _LINE = 16  # from one name to the next
 _LETTERS = 88  # of a heading's line

@@ -1,5 +1,7 @@
 """Watch a job train, live: how far it is, its alerts and its curve, with buttons to pause or cancel it.
 
+Afterwards: what the model answered at each of its checkpoints.
+
 One place below the cell is drawn over and over, at the end as while the job runs. What is passed in is plain:
 an iterator of progress. Headless (``WORKBENCH_HEADLESS=1``) a line of text says now and then where it stands,
 and one static output comes at the end; outside a notebook that is text too.
@@ -8,14 +10,18 @@ and one static output comes at the end; outside a notebook that is text too.
 import asyncio
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import openai
 
+from workbench.catalog.providers import provider_of
+from workbench.dataset.dataset import counted
+from workbench.display import Shown
 from workbench.errors import DataError
+from workbench.evaluation.graders.grading import passes
 from workbench.settings import setting
 from workbench.training.alerts import Alert, alerts_now
 from workbench.training.curve import axes_of, located
@@ -24,11 +30,18 @@ from workbench.widgets.curve_chart import WIDEST, Look
 from workbench.widgets.curve_figure import CurvePlot, plotted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from IPython.display import DisplayHandle
+    from openai import OpenAI
     from openai.types.fine_tuning import FineTuningJob
 
+    from workbench.dataset.dataset import Dataset
+    from workbench.display import Table
+    from workbench.evaluation.evaluation import Evaluation
+    from workbench.evaluation.graders.grades import Grader
     from workbench.training.curve import Axis
-    from workbench.training.follow import Progress, Verb
+    from workbench.training.follow import KeptCheckpoint, Progress, Verb
     from workbench.training.preflight import Preflight
     from workbench.widgets.curve_chart import Scaling
 
@@ -242,7 +255,7 @@ class _Buttons:
         self._job = job
         for choice in self._steering.choices(job).all:
             self._buttons[choice.verb].disabled = not choice.possible
-            note = f"costs {choice.costs}" if choice.possible else f"not now: {choice.when}"
+            note = f"costs {choice.costs}" if choice.possible else f"possible {choice.when}"
             self._costs[choice.verb].value = f"<span>{escape(note)}</span>"
         self._free()
 
@@ -270,3 +283,74 @@ class _Buttons:
         for widget in (self._box, self._said, *self._costs.values(), *self._buttons.values()):
             if widget.comm is not None:
                 vars(widget.comm).pop("_reply_subshell_id", None)
+
+
+# What the model answers at each checkpoint.
+
+ASKED = 5  # questions; a few show how the answers change
+
+
+@dataclass(frozen=True, repr=False)
+class CheckpointAnswers(Shown):
+    """A few held-out questions with the answer of each checkpoint; a table in a notebook."""
+
+    evaluations: "Mapping[int, Evaluation]"
+    """By the step of the checkpoint, rising."""
+    why_not: str = ""
+    graded: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """How many of them each has right."""
+        right = (f"{each.score:.0%} at step {step}" for step, each in self.evaluations.items())
+        asked = counted(self._asked, "held-out question")
+        if self.why_not or not self.graded:
+            return self.why_not or f"{asked}; the task's grader asks a model, so 06_evaluate grades"
+        return f"{asked}; right: {', '.join(right)}"
+
+    def tables(self) -> "Iterator[Table]":
+        """A question a row, a checkpoint a column."""
+        columns = ("question", "expected", *(f"step {step}" for step in self.evaluations))
+        yield self.verdict, columns, [self._row(place) for place in range(self._asked)]
+
+    @property
+    def _asked(self) -> int:
+        return min((len(each.items) for each in self.evaluations.values()), default=0)
+
+    def _row(self, place: int) -> tuple[str, ...]:
+        found = list(self.evaluations.values())
+        items = [each.items[place] for each in found]
+        right = (passes(each.grader, item.score) for each, item in zip(found, items, strict=True))
+        marks = ((_RIGHT if each else _WRONG) if self.graded else "" for each in right)
+        answers = (f"{mark} {item.answer}".strip() for mark, item in zip(marks, items, strict=True))
+        return items[0].question, items[0].reference, *answers
+
+
+_RIGHT, _WRONG = "✓", "✗"
+
+
+def checkpoint_answers(
+    client: "OpenAI",
+    kept: "KeptCheckpoint",
+    held_out: "Dataset",
+    grader: "Grader",
+    *,
+    cache: "str | Path | None" = None,
+) -> CheckpointAnswers:
+    """Ask each checkpoint that still exists the first questions of ``held_out``, and grade its answers.
+
+    Where a model must be deployed before it answers, nothing is asked; where the grader asks a model,
+    nothing is graded. ``cache`` keeps the answers.
+    """
+    from workbench.evaluation.evaluate import evaluate
+    from workbench.evaluation.graders.grader_types import needs
+    from workbench.evaluation.graders.ready_made import grader as ready_made_grader
+
+    service = provider_of(client)
+    if service.deploy_before_use:
+        return CheckpointAnswers({}, f"At {service.name} a checkpoint must be deployed before it answers.")
+    names = {each.step_number: each.fine_tuned_model_checkpoint for each in kept.checkpoints}
+    few, graded = held_out.take(ASKED), "model" not in needs(grader)
+    by = grader if graded else ready_made_grader("exact")
+    answered = {step: evaluate(client, names[step], few, by, cache=cache) for step in sorted(names)}
+    return CheckpointAnswers(answered, graded=graded)
