@@ -42,7 +42,7 @@ def test_runs_differ_in_colour_in_dashes_and_in_markers():
     looks = {
         (path.get("stroke"), path.get("stroke-dasharray", ""))
         for path in root.iter(f"{SVG}path")
-        if path.get("stroke-width") == "2" and "h20" in path.get("d", "")
+        if path.get("stroke-width") == "2" and "h18" in path.get("d", "")
     }
     assert len(looks) == len({colour for colour, _ in looks}) == MOST
     dashes = [dash for _, dash in looks]

@@ -270,8 +270,7 @@ class Conclusion:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f'<dt style="font-weight:600;margin-top:.5em">{escape(about)}</dt>'
-            f'<dd style="margin:0;overflow-wrap:break-word">{escape(why)}</dd>'
+            f'<p style="margin:.45em 0 0;overflow-wrap:break-word"><b>{escape(about)}:</b> {escape(why)}</p>'
             for about, why in self.reasons
         )
         parts = {
@@ -287,7 +286,7 @@ class Conclusion:
             'border-left:5px solid #0072B2;border-radius:4px">'
             f'<p style="font-size:1.35em;font-weight:600;margin:0">{escape(self.verdict)}</p>'
             f'<p style="margin:.3em 0 0"><b>Next:</b> {escape(self.next_step)}</p>'
-            f'<dl style="margin:.4em 0 .8em">{rows}</dl>{folded}</div>'
+            f'<div style="margin:.4em 0 .8em">{rows}</div>{folded}</div>'
         )
 
 
@@ -340,16 +339,21 @@ def _concluded(
 ) -> tuple[str, str]:
     if diagnosis.verdict in _UNUSABLE:
         return _UNUSABLE[diagnosis.verdict], diagnosis.action
+    is_better = bool(test) and test[0].facts.get("outcome") == "better"
     for each in against:
         if each.grave:
-            remedy = each.remedy or "Change one thing (data, epochs or model) and train it again"
-            return "Train again before you use this model", f"{remedy[0].upper()}{remedy[1:]}."
+            remedy = each.remedy or "change one thing (data, epochs or model) and train it again"
+            words = "It is better at the task, but " if is_better else ""
+            return (
+                f"{words}{'t' if words else 'T'}rain again before you use this model",
+                f"{remedy[0].upper()}{remedy[1:]}.",
+            )
     best = choice.chosen
     if best is not None and best.step < last:
         name = f" ({best.model})" if best.model else ""
         ask = f"python -m workbench evaluate TEST --model {best.model or 'NAME'}"
         return f"Use the checkpoint of step {best.step}{name}, not the last one", f"Test it: {ask}"
-    if test and test[0].facts.get("outcome") == "better":
+    if is_better:
         return "Use this model: the test confirms it", "Read in 06_evaluate what got worse, then deploy it."
     if diagnosis.verdict == "underfitting":
         return "Train again: the model has hardly learnt", diagnosis.action
@@ -368,10 +372,10 @@ def _of_the_task(curve: Curve, items: int | None) -> Iterator[tuple[str, str]]:
     if not len(scores):
         return
     share = all(0 <= score <= 1 for score in scores) and curve.method != "rft"
-    ends = [f"{score:.0%}" if share else f"{score:.3g}" for score in (scores.iloc[0], scores.iloc[-1])]
-    of = f" of {items} answers" if items and share else ""
-    words = f"{ends[1]}{of} right" if share else f"a mean grade of {ends[1]}"
-    yield "Held-out answers", f"{words} at step {scores.index[-1]}, {ends[0]} at step {scores.index[0]}."
+    first, last = (f"{100 * score:.0f} %" if share else f"{score:.3g}" for score in scores.iloc[[0, -1]])
+    of = f" of {items}" if items and share else ""
+    words = f"{last}{of} are right" if share else f"a mean grade of {last}"
+    yield "Held-out answers", f"{words} at step {scores.index[-1]}, {first} at step {scores.index[0]}."
 
 
 def _of_more_epochs(diagnosis: Diagnosis, n_epochs: int | None) -> Iterator[tuple[str, str]]:
@@ -412,4 +416,4 @@ def _of_the_test(test: Sequence[Entry], against: Sequence[Drawback]) -> Iterator
             f"this one {lost.get('tuned')}.",
         )
     for each in against:
-        yield "Against it", f"It {each.why}."
+        yield "Forgetting" if each.why.startswith("forgot") else "Against it", f"It {each.why}."

@@ -335,7 +335,7 @@ def checkpoints(curve: "Curve") -> list[int]:
 
 WIDEST = 760
 
-_WIDTH, _LEFT, _RIGHT, _NAMES = 600, 48, 378, 391  # from the left edge; a pixel each where 600 are free
+_WIDTH, _LEFT, _RIGHT, _NAMES = 600, 48, 362, 374  # from the left edge; a pixel each where 600 are free
 _TITLE, _HEIGHT, _BOTTOM = 46, 150, 26  # above, of and below a panel
 _LINE = 16  # from one name to the next
 _LETTERS = 88  # of a heading's line
@@ -470,11 +470,11 @@ def _name(line: SeriesLine, x: float, y: float, place: float, share: bool) -> st
     series, start, last = line.series, _NAMES, float(line.values[-1])
     value = f"{100 * last:.0f} %" if share else f"{last:.3g}" if abs(last) < 1000 else f"{last:,.0f}"
     lead = stroke(f"M{x + 5:.1f} {y:.1f}L{start - 3} {place:.1f}", series.colour, 1, dash="1 3", opacity=0.6)
-    sample = stroke(f"M{start} {place:.1f}h20", series.colour, 2, dash=series.dash)
+    sample = stroke(f"M{start} {place:.1f}h18", series.colour, 2, dash=series.dash)
     with_mark = series.marker and not line.is_smoothed
-    mark = marker(series.marker, series.colour, start + 10, place) if with_mark else ""
+    mark = marker(series.marker, series.colour, start + 9, place) if with_mark else ""
     label = series.label if len(series.label) <= _NAME else f"{series.label[: _NAME - 1]}…"
-    name = text(start + 26, place + 4, f"{label} ", tail=f'<tspan font-weight="600">{value}</tspan>')
+    name = text(start + 22, place + 4, f"{label} ", tail=f'<tspan font-weight="600">{value}</tspan>')
     return lead + sample + mark + name
 
 

@@ -143,14 +143,16 @@ _STYLE = (
 )
 
 
-def themed(drawing: str, widest: int) -> str:
-    """Put a drawing into a page, in the page's theme: as wide as there is room, 600 to ``widest`` pixels.
+def themed(drawing: str, widest: float) -> str:
+    """Put a drawing into a page, in the page's theme: as wide as there is room, up to ``widest`` pixels.
 
-    Where there is less room it can be scrolled, so that its letters stay readable.
+    Below 600 pixels it is scrolled and not made smaller, so that its letters stay readable.
     """
     for colour, (name, *_) in _THEMED.items():
         drawing = drawing.replace(f'"{colour}"', f'"var(--wb-{name},{colour})"')
-    place = f'<svg class="wb-svg mathjax_ignore" style="min-width:600px;max-width:{widest}px"'
+    place = (
+        f'<svg class="wb-svg mathjax_ignore" style="min-width:{min(widest, 600):g}px;max-width:{widest:g}px"'
+    )
     return f'{_STYLE}<div style="overflow-x:auto">{drawing.replace("<svg", place, 1)}</div>'
 
 
