@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from job_specs import spec, start
 from openai import OpenAI
@@ -21,6 +22,8 @@ from workbench.local.api.app import create_app
 from workbench.local.store.store import Store
 from workbench.project import open_project
 from workbench.training.cost import CostCap, token_findings
+from workbench.training.curve import Curve
+from workbench.training.follow import Progress
 from workbench.training.preflight import Preflight, grader_in_training, launch, preflight
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -308,6 +311,32 @@ def test_a_job_below_the_cap_carries_it_on_for_alerts(azure):
     cheap = plan(azure, price=1_000_000.0, n_epochs=2, cost_cap=1e9)
     assert found(cheap, "cost_cap") == []
     assert cheap.cap == CostCap(1e9, usd_per_epoch=cheap.cost.likely / 2)
+
+
+def test_a_running_job_has_cost_its_share_of_the_tokens(azure):
+    from openai.types.fine_tuning import FineTuningJob
+
+    plan = preflight(azure, spec(DOGS, MINI, n_epochs=3), price=1000.0, on=DAY)
+    used = {"n_epochs": 3, "batch_size": 6, "learning_rate_multiplier": 1.0}
+    facts = {
+        "id": "ftjob-1",
+        "object": "fine_tuning.job",
+        "created_at": 1,
+        "model": MINI,
+        "status": "running",
+    }
+    facts |= {
+        "organization_id": "",
+        "result_files": [],
+        "seed": 0,
+        "training_file": "f",
+        "hyperparameters": used,
+    }
+    job = FineTuningJob.model_validate(facts)
+    assert plan.steps(job) == 30  # 60 examples, three times, by 6
+    curve = Curve(pd.DataFrame({"train_loss": [1.0]}, index=pd.Index([15], name="step")))
+    likely = plan.cost.likely
+    assert plan.cost_so_far(Progress(job, curve, ())) == f"about ${likely / 2:,.2f} of ${likely:,.2f} so far"
 
 
 def test_epochs_left_to_the_service_may_pass_the_cap(azure):

@@ -10,15 +10,24 @@ import numpy as np
 import pandas as pd
 import pytest
 from nbclient import NotebookClient
+from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.fine_tuning.fine_tuning_job import Error, Hyperparameters
+from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
+from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
+from workbench.evaluation.graders.ready_made import grader
 from workbench.training.curve import Curve
-from workbench.training.follow import Progress
+from workbench.training.follow import Choices, Following, JobAction, KeptCheckpoint, Progress, Verb
 from workbench.widgets.curve_chart import Look, smoothed
 from workbench.widgets.curve_figure import plot
-from workbench.widgets.curve_view import _Window, watch, watch_in_background
+from workbench.widgets.curve_view import _Buttons, _Window, checkpoint_answers, watch, watch_in_background
 from workbench.widgets.svg import Logarithmic
 
 NAN = float("nan")
@@ -502,3 +511,104 @@ def test_an_interrupt_in_a_notebook_leaves_one_line_and_the_job_as_it_stands(tmp
     shown, given = notebook.cells[1].outputs
     assert shown.data["text/plain"].startswith("No longer watched; the job goes on.")
     assert given.data["text/plain"] == "'running'"
+
+
+def event(at: int, message: str, **data: object) -> FineTuningJobEvent:
+    return FineTuningJobEvent.model_construct(
+        id=f"e{at}", created_at=at, message=message, type="message", data=data or None
+    )
+
+
+def test_above_the_curve_stands_how_far_it_is_how_fast_and_each_alert():
+    events = (event(0, "Training started."), event(10, "Step 10: training loss=1", total_steps=60))
+    events += (event(30, "Step 30: training loss=1", total_steps=60, trained_tokens=9000),)
+    now = Progress(progress("paused", 30).job, trained(), events)
+    window = _Window([], None, Look())
+    page = str(window._bundle(now, window._plot(now), "", "<svg/>")["text/html"])
+    assert "<b>Paused</b> · step 30 of 60 (50 %)" in page
+    assert 'value="0.500" aria-label="share of the steps that are done"' in page
+    assert "<li>⏸ Paused: it waits until it is resumed (step 30)</li>" in page
+
+
+def test_what_the_service_says_is_text_and_never_markup():
+    why = Error.model_construct(code="x", message="<script>alert(1)</script>", param=None)
+    now = progress("failed", 0, error=why)
+    window = _Window([], None, Look())
+    page = str(window._bundle(now, window._plot(now), "", "")["text/html"])
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+class Steering(Following):
+    """What was asked for, in place of a service."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def choices(self, job: FineTuningJob) -> Choices:
+        now = [("pause", True), ("resume", False), ("cancel", True)]
+        return Choices(job, tuple(JobAction(verb, can, "when it is paused", "nothing") for verb, can in now))
+
+    def change(self, job: FineTuningJob, verb: Verb) -> FineTuningJob:
+        self.asked.append(verb)
+        return job
+
+
+def test_the_buttons_say_what_each_costs_and_cancelling_is_asked_twice(capsys):
+    steering = Steering()
+    buttons = _Buttons(steering)
+    buttons.show(progress("running", 15).job)
+    assert {verb: button.disabled for verb, button in buttons._buttons.items()} == {
+        "pause": False,
+        "resume": True,
+        "cancel": False,
+    }
+    assert buttons._costs["pause"].value == "<span>costs nothing</span>"
+    assert buttons._costs["resume"].value == "<span>possible when it is paused</span>"
+    buttons._buttons["pause"].click()
+    buttons._buttons["cancel"].click()
+    assert steering.asked == ["pause"]
+    assert buttons._buttons["cancel"].description == "Cancel for good?"
+    buttons._buttons["cancel"].click()
+    assert steering.asked == ["pause", "cancel"]
+
+
+class Asked:
+    """Checkpoints that answer what a test gives, by name."""
+
+    def __init__(self, **answers: str) -> None:
+        self.checkpoints = KeptCheckpoint(
+            tuple(
+                FineTuningJobCheckpoint.model_construct(
+                    step_number=int(name[1:]), fine_tuned_model_checkpoint=name
+                )
+                for name in answers
+            )
+        )
+        app = Starlette(routes=[Route("/openai/v1/chat/completions", self.answer, methods=["POST"])])
+        self.client = OpenAI(
+            base_url="http://127.0.0.1:8123/openai/v1/",
+            api_key="key",
+            http_client=TestClient(app),
+            max_retries=0,
+        )
+        self.answers = answers
+
+    async def answer(self, request: Request) -> JSONResponse:
+        said = {"role": "assistant", "content": self.answers[(await request.json())["model"]]}
+        choice = {"index": 0, "message": said, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        body = {"id": "c", "object": "chat.completion", "created": 1, "model": "m"}
+        return JSONResponse(body | {"choices": [choice], "usage": usage})
+
+
+def test_each_checkpoint_answers_the_first_held_out_questions_and_is_graded(home):
+    row = ({"role": "user", "content": "<b>2 + 2?"}, {"role": "assistant", "content": "4"})
+    held_out = Dataset("sums", tuple(Example(row, f"sums.csv:{line}") for line in range(2, 9)))
+    service = Asked(m10="5", m20="4")
+    found = checkpoint_answers(service.client, service.checkpoints, held_out.take(1), grader("exact"))
+    assert found.verdict == "1 held-out question; right: 0% at step 10, 100% at step 20"
+    ((_, columns, rows),) = found.tables()
+    assert columns == ("question", "expected", "step 10", "step 20")
+    assert rows == [("<b>2 + 2?", "4", "✗ 5", "✓ 4")]
+    assert "<b>2" not in found._repr_html_()

@@ -87,7 +87,7 @@ class CheckpointChoice:
         measure = MEASURES.get(self.measure or "", self.measure)
         near = f"within one standard error of the best {measure}"
         if self.wanted.standard_error is None:
-            near = f"with the best {measure}; how far chance reaches is not known"
+            near = f"with the best {measure} (how far chance reaches is not known)"
         if self.chosen is None:
             return (
                 f"Step {self.wanted.step} is the earliest {near}; list the checkpoints to see if it exists."
