@@ -65,7 +65,7 @@ def concluded(
     return conclude(client(kept), done(**sparse), project=project, held_out=63)
 
 
-def tested(project: Project, outcome: str, **more: object) -> None:
+def judged(project: Project, outcome: str, **more: object) -> None:
     facts = {
         "tuned_model": "nano.ft-1",
         "base_model": "nano",
@@ -117,7 +117,7 @@ def test_a_model_that_diverged_is_not_used_whatever_else_is_known():
 
 def test_the_test_confirms_the_model(home):
     project = open_project("shop")
-    tested(project, "better", forgetting={"items": 400, "base": 145, "tuned": 140})
+    judged(project, "better", forgetting={"items": 400, "base": 145, "tuned": 140})
     found = concluded(project, full_valid_loss=FALLING)
     assert found.verdict == "Use this model: the test confirms it"
     assert dict(found.reasons)["Forgetting"] == (
@@ -128,7 +128,7 @@ def test_the_test_confirms_the_model(home):
 def test_a_model_that_is_better_and_forgot_too_much_is_trained_again(home):
     project = open_project("shop")
     check = {"name": "nothing lost elsewhere", "result": "refused", "why": "58 of 400 right against 145"}
-    tested(project, "better", gate={"result": "refused", "checks": [check]})
+    judged(project, "better", gate={"result": "refused", "checks": [check]})
     found = concluded(project, full_valid_loss=FALLING)
     assert found.verdict == "It is better at the task, but train again before you use this model"
     assert found.next_step == "Train it again with rehearsal (REHEARSAL in 03_build_data)."
@@ -137,7 +137,7 @@ def test_a_model_that_is_better_and_forgot_too_much_is_trained_again(home):
 
 def test_a_test_that_shows_nothing_is_said(home):
     project = open_project("shop")
-    tested(project, "inconclusive")
+    judged(project, "inconclusive")
     found = concluded(project, full_valid_loss=FALLING)
     assert found.verdict == "Do not count on this model: the test did not show that it is better"
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from job_specs import spec, start
 from openai import OpenAI
+from openai.types.fine_tuning import FineTuningJob
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -314,9 +315,7 @@ def test_a_job_below_the_cap_carries_it_on_for_alerts(azure):
 
 
 def test_a_running_job_has_cost_its_share_of_the_tokens(azure):
-    from openai.types.fine_tuning import FineTuningJob
-
-    plan = preflight(azure, spec(DOGS, MINI, n_epochs=3), price=1000.0, on=DAY)
+    dear = plan(azure, price=1_000_000.0, n_epochs=3)
     used = {"n_epochs": 3, "batch_size": 6, "learning_rate_multiplier": 1.0}
     facts = {
         "id": "ftjob-1",
@@ -333,10 +332,17 @@ def test_a_running_job_has_cost_its_share_of_the_tokens(azure):
         "hyperparameters": used,
     }
     job = FineTuningJob.model_validate(facts)
-    assert plan.steps(job) == 30  # 60 examples, three times, by 6
-    curve = Curve(pd.DataFrame({"train_loss": [1.0]}, index=pd.Index([15], name="step")))
-    likely = plan.cost.likely
-    assert plan.cost_so_far(Progress(job, curve, ())) == f"about ${likely / 2:,.2f} of ${likely:,.2f} so far"
+    assert dear.steps(job) == 30  # 60 examples, three times, by 6
+    halfway = Progress(job, Curve(pd.DataFrame({"train_loss": [1.0]}, index=pd.Index([15], name="step"))), ())
+    likely = dear.cost.likely
+    assert dear.cost_so_far(halfway) == f"about ${likely / 2:,.2f} of ${likely:,.2f} so far"
+
+
+def test_locally_a_running_job_costs_nothing(local):
+    here = preflight(local, spec(DOGS, model="nano", n_epochs=1))
+    assert here.cost_so_far(Progress(start(local, DOGS, model="nano"), Curve(pd.DataFrame()), ())) == (
+        "costs nothing here"
+    )
 
 
 def test_epochs_left_to_the_service_may_pass_the_cap(azure):

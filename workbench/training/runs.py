@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 
 NOTHING: Mapping[str, JSON] = MappingProxyType({})
 
+_WORDS = {
+    "n_epochs": "{} epochs",
+    "batch_size": "batches of {}",
+    "learning_rate_multiplier": "learning rate x {}",
+}
 _HASH = 12  # digits of a SHA-256, as in the names of uploaded files
 _COUNTS = ("training_examples", "validation_examples", "source")
 
@@ -156,7 +161,7 @@ class Runs:
 
     @property
     def curves(self) -> "Mapping[str, Curve]":
-        """The curves that are there, each under what is particular about its run: ``#2, n_epochs 3``."""
+        """The curves that are there, each under what is particular about its run: ``#2, 3 epochs``."""
         return {self.name(run): run.curve for run in self.runs if run.curve is not None}
 
     @property
@@ -205,7 +210,11 @@ class Runs:
     def name(self, run: RecordedRun) -> str:
         """A run's number, and what is particular about it: short enough for a chart."""
         differing = {name: run.configuration.get(name) for name in self.configuration_diff}
-        told = (f"{name} {value}" for name, value in differing.items() if value is not None)
+        told = (
+            _WORDS.get(name, f"{name} {{}}").format(value)
+            for name, value in differing.items()
+            if value is not None
+        )
         return ", ".join((f"#{run.number}", *told))
 
     def __repr__(self) -> str:

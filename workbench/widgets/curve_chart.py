@@ -341,7 +341,7 @@ _LINE = 16  # from one name to the next
 _LETTERS = 88  # of a heading's line
 _NAME = 24  # letters of a line's name
 _MANY = 40  # points; more of them are drawn without a marker each
-_COLUMNS = _RIGHT - _LEFT
+_COLUMNS = (_RIGHT - _LEFT) // 2  # a stroke is two pixels wide
 _NARROWEST = 3.0  # pixels of a gap, so that a single missing step is seen
 
 

@@ -109,6 +109,7 @@ class _Window:
         self._steering = progress if self._live and isinstance(progress, Following) else None
         self._plan, self._look, self._drawn = plan, look, 0.0
         self._now: Progress | None = None
+        self._judged: Progress | None = None
         self._alerts: dict[str, Alert] = {}
         self._handle: DisplayHandle | None = None
         self._buttons: _Buttons | None = None
@@ -196,8 +197,10 @@ class _Window:
 
     def _known(self, now: "Progress") -> list[Alert]:
         """The alerts so far, each once, in the order in which they came."""
-        for alert in alerts_now(now, cost_cap=self._plan.cap if self._plan else None):
-            self._alerts.setdefault(alert.kind, alert)
+        if now is not self._judged:
+            for alert in alerts_now(now, cost_cap=self._plan.cap if self._plan else None):
+                self._alerts.setdefault(alert.kind, alert)
+            self._judged = now
         known = self._alerts.values()
         return [each for each in known if each.kind != "paused" or str(now.job.status) == "paused"]
 
