@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
-from lab_page import READY, put, run_all
+from lab_page import READY, RUN_ALL, put, run_all
 
 from workbench.settings import ROOT
 
@@ -46,11 +46,11 @@ def beside_other_work() -> nbformat.NotebookNode:
     )
 
 
-def with_few_epochs() -> nbformat.NotebookNode:
+def with_epochs(number: int) -> nbformat.NotebookNode:
     """The notebook that launches a job, with one parameter changed as a person would."""
     notebook = nbformat.read(ROOT / "notebooks" / "04_launch.ipynb", as_version=4)
     parameters = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    parameters.source = parameters.source.replace("N_EPOCHS = None", "N_EPOCHS = 2")
+    parameters.source = parameters.source.replace("N_EPOCHS = None", f"N_EPOCHS = {number}")
     return notebook
 
 
@@ -60,7 +60,6 @@ def wait_for_end(page: "Page", picture: Path) -> None:
     page.wait_for_function(READY)
     errors = page.locator("[data-mime-type='application/vnd.jupyter.stderr'], [data-mime-type*='error']")
     assert errors.all_inner_texts() == []
-    page.locator(".js-plotly-plot .gtitle").first.wait_for()
     page.set_viewport_size({"width": 1100, "height": 2400})
     page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0")
     page.screenshot(path=picture)
@@ -74,16 +73,29 @@ def outputs(page: "Page", line: str) -> "Locator":
     return cells.locator(".jp-OutputArea")
 
 
-def test_a_person_watches_a_job_learn(page: "Page", lab: str, tmp_path: Path):
-    run_all(page, put(lab, "few.ipynb", with_few_epochs()))
-    watched = outputs(page, "job = wb.watch(wb.follow(client, job))")
-    drawing = watched.locator("img[src^='data:image/svg']")
-    drawing.wait_for()  # while it learns
+def test_a_person_watches_pauses_and_resumes_a_job_and_finds_it_after_a_restart(
+    page: "Page", lab: str, tmp_path: Path
+):
+    run_all(page, put(lab, "steered.ipynb", with_epochs(4)))
+    watched = outputs(page, "job = wb.watch(wb.follow(client, job), plan=plan)")
+    watched.get_by_text(re.compile(r"step \d+ of 180 \(\d+ %\), about .* left")).wait_for()
+    drawn = watched.locator("svg.wb-svg path[stroke*='blue']").first.get_attribute("d")
+    page.locator("button:enabled", has_text="Pause").click()  # the cell still runs
+    watched.get_by_text("Paused", exact=True).wait_for()
+    assert watched.locator("svg.wb-svg path[stroke*='blue']").first.get_attribute("d") != drawn
+    page.locator("button:enabled", has_text="Resume").click()
+    watched.get_by_text("Training", exact=True).wait_for()
+    assert page.evaluate("window.ran") is None  # all of it while the cell waited
+    page.screenshot(path=tmp_path / "resumed.png")
+    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    page.wait_for_function(READY)
+    page.evaluate(RUN_ALL)
+    outputs(page, "plan").get_by_text(re.compile("is there already .*nothing is paid again")).wait_for()
     wait_for_end(page, tmp_path / "04_launch.png")
-    assert drawing.count() == 0  # the figure has taken its place
-    assert "· succeeded · step " in watched.locator(".gtitle").text_content()
+    assert "Finished · step 180 of 180 (100 %)" in watched.inner_text()
+    assert page.locator("button", has_text="Resume").count() == 0
     for name in ("training", "validation", "held-out answers"):
-        assert watched.get_by_text(name, exact=True).is_visible()
+        assert watched.locator("svg text", has_text=re.compile(f"^{name} ")).first.is_visible()
     assert "training seconds" in outputs(page, "done.result").inner_text()
 
 
@@ -93,13 +105,24 @@ def test_a_person_works_on_while_a_job_is_watched(page: "Page", lab: str):
     beside = outputs(page, 'print("worked on, and watched:", not watched.done())')
     assert beside.inner_text().strip() == "worked on, and watched: True"
     watched = outputs(page, "watched = watch_in_background(follow(connect(), job))")
-    assert "· succeeded · step " in watched.locator(".gtitle").text_content()
+    watched.get_by_text("Finished", exact=True).wait_for()
 
 
-def test_a_person_reads_the_curve_in_a_picture_and_in_words(page: "Page", lab: str, tmp_path: Path):
+def test_a_person_reads_one_conclusion_and_the_curve_behind_it(page: "Page", lab: str, tmp_path: Path):
     run_all(page, lab.format("05_loss_curves.ipynb"))
     wait_for_end(page, tmp_path / "05_loss_curves.png")
-    words = outputs(page, "done.curve").locator("li").all_inner_texts()
-    assert words[0].endswith(" of them with numbers.")
-    assert words[1].startswith("Training loss: ")
-    assert "nano.ft-" in outputs(page, "kept").locator("table").inner_text()
+    card = outputs(page, "conclusion")
+    assert card.locator("p").first.inner_text().startswith("Use the ")
+    assert card.get_by_text("Next:").count() == 1
+    card.get_by_text("The checkpoints that can be used").click()
+    assert "nano.ft-" in card.locator("table").last.inner_text()
+    asked = outputs(
+        page, "curve_view.checkpoint_answers(client, conclusion.checkpoints, held_out, grader, cache=cache)"
+    )
+    assert asked.locator("th", has_text="step 180").count() == 1
+    assert (
+        outputs(page, "wb.plot(done.curve, done.job.id, checkpoints=conclusion.checkpoints.steps)")
+        .locator("svg")
+        .count()
+        == 1
+    )

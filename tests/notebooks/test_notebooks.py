@@ -211,7 +211,8 @@ class TestRoad:
     def test_the_curve_is_in_the_executed_notebook_as_a_picture(self, walk: Walk):
         notebook = nbformat.read(Path(walk.summary["folder"]) / "04_launch.ipynb", as_version=4)
         shown = next(cell.outputs for cell in notebook.cells if cell.id == "watch-code")[-1]
-        assert {"image/svg+xml", "application/vnd.plotly.v1+json", "text/plain"} <= set(shown.data)
+        assert {"image/svg+xml", "text/html", "text/plain"} == set(shown.data)
+        assert "<b>Finished</b> · step " in shown.data["text/html"]
 
     def test_walking_it_again_starts_and_asks_nothing_twice(self, walk: Walk, road: Road):
         answers = (road.project.path / "answers.jsonl").read_bytes()

@@ -80,6 +80,22 @@ def test_the_reward_outranks_the_loss_and_knows_its_error_by_its_items():
     assert (exact.measure, exact.chosen.step, few_items.chosen.step) == ("full_valid_mean_reward", 40, 30)
 
 
+def test_an_error_that_nobody_knows_is_not_shown_as_0():
+    measured = curve(full_valid_mean_reward={30: 0.75, 40: 0.8, 50: 0.833})
+    unknown = choose_checkpoint(measured, n_epochs=5)
+    assert [each.standard_error for each in unknown.checkpoints] == [None, None, None]
+    assert unknown._repr_html_().count(">not known</td>") == 3
+    known = choose_checkpoint(measured, n_epochs=5, n_items=24)  # sqrt(0.833 * 0.167 / 24)
+    assert known.checkpoints[-1].standard_error == pytest.approx(0.0761, abs=1e-4)
+    assert known.chosen is not None
+    assert known.chosen.step == 40  # 0.8 is above 0.833 - 0.076
+
+
+def test_all_of_24_items_right_is_no_certainty():
+    choice = choose_checkpoint(curve(full_valid_mean_reward={40: 0.9, 50: 1.0}), n_epochs=5, n_items=24)
+    assert choice.checkpoints[-1].standard_error == pytest.approx(0.0487, abs=1e-4)  # 26 of 28
+
+
 # The loss
 
 
@@ -182,8 +198,8 @@ def test_only_the_last_three_epochs_stay():
         (50, True),
     ]
     assert choice.sentence == (
-        "Use step 30, full_valid_loss 0.8: the earliest within one standard error of the best "
-        "full_valid_loss that still exists. Step 10 would be it, but is gone: train fewer epochs."
+        "Use step 30, validation loss 0.8: the earliest with the best validation loss (how far chance "
+        "reaches is not known) that still exists. Step 10 would be it, but is gone: train fewer epochs."
     )
 
 
@@ -212,7 +228,7 @@ def test_without_epochs_or_a_list_nobody_knows_what_exists():
     choice = choose_checkpoint(curve(full_valid_loss={12: 0.9, 30: 0.7, 41: 0.8}))
     assert choice.chosen is None
     assert choice.sentence == (
-        "Step 30 is the earliest within one standard error of the best full_valid_loss; "
+        "Step 30 is the earliest with the best validation loss (how far chance reaches is not known); "
         "list the checkpoints to see if it exists."
     )
 

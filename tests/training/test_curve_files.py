@@ -210,7 +210,6 @@ def test_nested_data_of_a_reinforcement_event_comes_under_flat_names():
         "scores.graders.exact.train_reward_mean": 0.4471,
         "full_valid_mean_reward": 0.675,
         "train_mean_reward": 0.42157,
-        "total_steps": 20.0,
     }
 
 

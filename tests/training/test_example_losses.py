@@ -170,10 +170,12 @@ def test_the_first_batch_is_shown_as_the_model_read_it(learnt: ExampleLosses) ->
 def test_example_losses_print_their_findings_and_escape_the_data(
     learnt: ExampleLosses, unstyled: Callable[[str], str]
 ) -> None:
-    assert repr(learnt).startswith("40 training examples: 2 to look at again for a wrong answer, ")
+    assert repr(learnt).startswith("40 training examples: 2 to read again for a wrong answer, ")
     html = unstyled(learnt._repr_html_())
     assert '<th scope="row">pairs.csv:' in html
     assert "&lt;yes&gt;" in html
+    assert "<details><summary>13 more examples</summary>" in html
+    assert "<caption>To be read again, the most unusual first</caption>" in html
     assert "<yes>" not in html
 
 

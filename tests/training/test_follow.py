@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from workbench.errors import SetupError
 from workbench.local.api.app import create_app
 from workbench.local.store.store import Store
-from workbench.training.follow import change_job, choices, follow_all
+from workbench.training.follow import change_job, choices, follow, follow_all
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -184,6 +184,15 @@ def test_a_job_is_cancelled_on_the_real_service(local):
     assert change_job(local, waiting(local).id, "cancel").status == "cancelled"
 
 
+def test_what_is_followed_can_be_steered_meanwhile():
+    service = Scripted(a=["running", "succeeded"])
+    following = follow(service.client(), "ftjob-a", poll_seconds=0)
+    now = next(following)
+    assert [choice.possible for choice in following.choices(now.job).all] == [True, False, True]
+    assert following.change(now.job, "pause").status == "paused"
+    assert [each.job.status for each in following] == ["succeeded"]
+
+
 def test_what_cannot_be_cancelled_is_the_services_own_sentence(local):
     ended = change_job(local, waiting(local), "cancel")
     with pytest.raises(openai.BadRequestError, match=r"cannot be cancelled; it has ended: cancelled"):
@@ -226,4 +235,4 @@ def test_cancelling_costs_nothing_before_training_and_hours_of_reinforcement_aft
 def test_the_choices_show_themselves(unstyled):
     found = choices(Scripted().client(AZURE), job("running"))
     assert repr(found).splitlines()[0].startswith("pause (possible: while it runs")
-    assert "<caption>ftjob-a is running</caption>" in unstyled(found._repr_html_())
+    assert "<caption>ftjob-a: training</caption>" in unstyled(found._repr_html_())

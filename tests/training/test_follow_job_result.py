@@ -7,7 +7,7 @@ from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 
 from workbench.errors import SetupError
 from workbench.training.curve import Curve
-from workbench.training.follow import KeptCheckpoint, Progress, job_result
+from workbench.training.follow import KeptCheckpoint, Pace, Progress, job_result
 
 REWARD = "full_valid_mean_reward"
 
@@ -34,6 +34,11 @@ def job(**changes: object) -> FineTuningJob:
 def said(at: int, message: str) -> FineTuningJobEvent:
     event = {"id": f"e{at}", "created_at": at, "level": "info", "message": message}
     return FineTuningJobEvent.model_validate(event | {"object": "fine_tuning.job.event"})
+
+
+def step(at: int, number: int, **data: object) -> FineTuningJobEvent:
+    event = said(at, f"Step {number}: training loss=1.0").model_dump()
+    return FineTuningJobEvent.model_validate(event | {"data": {"step": number, **data}})
 
 
 def progress(found: FineTuningJob, *events: FineTuningJobEvent) -> Progress:
@@ -71,6 +76,48 @@ def test_a_failed_job_is_told_with_its_reason():
 def test_a_running_job_has_no_outcome_yet():
     with pytest.raises(SetupError, match="Job ftjob-1 is running; wait for it in 04_launch"):
         job_result(progress(job(status="running", finished_at=None, fine_tuned_model=None)))
+
+
+RUNNING = {"status": "running", "finished_at": None, "fine_tuned_model": None}
+
+
+def test_the_pace_is_read_from_the_times_of_the_steps():
+    begun = said(1000, "Training started.")
+    now = progress(
+        job(**RUNNING),
+        begun,
+        step(1010, 10, total_steps=120, trained_tokens=1000),
+        step(1030, 20, total_steps=120, trained_tokens=3000),
+    )
+    assert now.pace() == Pace(20, 120, 30.0, 200.0, 100.0)  # 10 steps in 20 s, 100 to go
+    assert now.pace().words == "step 20 of 120 (17 %), about 3 min left, 100 tokens a second"
+
+
+def test_where_the_service_does_not_tell_of_how_many_steps_the_plan_does():
+    now = progress(job(**RUNNING), said(1000, "Training started."), step(1010, 10), step(1030, 20))
+    assert now.pace().words == "step 20"
+    assert now.pace(40).words == "step 20 of 40 (50 %), about 40 s left"
+
+
+def test_openai_tells_of_how_many_steps_in_its_words():
+    now = progress(
+        job(**RUNNING), said(1000, "Fine-tuning job started"), said(1010, "Step 20/80: training loss=1")
+    )
+    assert now.pace().total == 80
+
+
+def test_a_pause_is_not_in_the_speed_after_it():
+    events = [said(1000, "Training started."), step(1010, 5), said(5000, "Training started.")]
+    assert progress(job(**RUNNING), *events, step(5010, 10)).pace(40).seconds_left is None
+    resumed = progress(job(**RUNNING), *events, step(5010, 10), step(5020, 20))
+    assert resumed.pace(40).seconds_left == 20.0
+    paused = job(**RUNNING).model_copy(update={"status": "paused"})
+    assert progress(paused, *events, step(5010, 10), step(5020, 20)).pace(40).seconds_left is None
+
+
+def test_at_the_end_the_speed_is_that_of_the_whole():
+    pace = progress(job(), said(1100, "Training started."), step(1290, 20)).pace()
+    assert pace == Pace(20, 20, 200.0, None, 20.0)  # 4,000 tokens
 
 
 def test_checkpoints_show_what_was_measured_and_blank_what_was_not():

@@ -12,7 +12,7 @@ from workbench.dataset.repair.changes import changes_from_jsonl, undo
 from workbench.dataset.repair.repair import propose
 from workbench.decide.situation import situation
 from workbench.project import open_project
-from workbench.training.jobs import data_evidence, keep_data
+from workbench.training.jobs import data_evidence, keep_data, kept_data
 
 
 def example(number: int, question: str, answer: str) -> Example:
@@ -32,6 +32,17 @@ def test_the_files_are_saved_with_their_hashes(faq, home):
     assert (facts["training_examples"], facts["validation_examples"]) == (12, 2)
     saved = (project.path / facts["training_file"]).read_bytes()
     assert hashlib.sha256(saved).hexdigest() == facts["training_sha256"] == faq.take(12).sha256
+
+
+def test_what_was_kept_knows_the_lines_of_the_users_own_file(faq, home):
+    project = open_project("faq")
+    facts = keep_data(project, faq.take(12), faq[12:], source="faq.csv", report=check(faq)).facts
+    kept = kept_data(project)
+    assert [example.origin for example in kept] == [f"faq.csv:{line}" for line in range(2, 14)]
+    assert kept.sha256 == facts["training_sha256"]
+    assert [example.origin for example in kept_data(project, "validation")] == ["faq.csv:14", "faq.csv:15"]
+    (project.path / facts["training_file"]).with_name("training-origins.json").unlink()  # as it was before
+    assert kept_data(project)[0].origin == "training.jsonl:1"
 
 
 def test_later_data_does_not_take_the_place_of_earlier_data(faq, home):

@@ -5,9 +5,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from job_specs import spec, start
 from openai import OpenAI
+from openai.types.fine_tuning import FineTuningJob
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -21,6 +23,8 @@ from workbench.local.api.app import create_app
 from workbench.local.store.store import Store
 from workbench.project import open_project
 from workbench.training.cost import CostCap, token_findings
+from workbench.training.curve import Curve
+from workbench.training.follow import Progress
 from workbench.training.preflight import Preflight, grader_in_training, launch, preflight
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -308,6 +312,37 @@ def test_a_job_below_the_cap_carries_it_on_for_alerts(azure):
     cheap = plan(azure, price=1_000_000.0, n_epochs=2, cost_cap=1e9)
     assert found(cheap, "cost_cap") == []
     assert cheap.cap == CostCap(1e9, usd_per_epoch=cheap.cost.likely / 2)
+
+
+def test_a_running_job_has_cost_its_share_of_the_tokens(azure):
+    dear = plan(azure, price=1_000_000.0, n_epochs=3)
+    used = {"n_epochs": 3, "batch_size": 6, "learning_rate_multiplier": 1.0}
+    facts = {
+        "id": "ftjob-1",
+        "object": "fine_tuning.job",
+        "created_at": 1,
+        "model": MINI,
+        "status": "running",
+    }
+    facts |= {
+        "organization_id": "",
+        "result_files": [],
+        "seed": 0,
+        "training_file": "f",
+        "hyperparameters": used,
+    }
+    job = FineTuningJob.model_validate(facts)
+    assert dear.steps(job) == 30  # 60 examples, three times, by 6
+    halfway = Progress(job, Curve(pd.DataFrame({"train_loss": [1.0]}, index=pd.Index([15], name="step"))), ())
+    likely = dear.cost.likely
+    assert dear.cost_so_far(halfway) == f"about ${likely / 2:,.2f} of ${likely:,.2f} so far"
+
+
+def test_locally_a_running_job_costs_nothing(local):
+    here = preflight(local, spec(DOGS, model="nano", n_epochs=1))
+    assert here.cost_so_far(Progress(start(local, DOGS, model="nano"), Curve(pd.DataFrame()), ())) == (
+        "costs nothing here"
+    )
 
 
 def test_epochs_left_to_the_service_may_pass_the_cap(azure):

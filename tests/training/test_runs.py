@@ -156,13 +156,13 @@ def test_a_run_is_named_by_what_is_particular_about_it(dogs):
     started(dogs, "ftjob-1", 3)
     started(dogs, "ftjob-2", 4)
     found = runs(dogs)
-    assert [found.name(run) for run in found] == ["1: n_epochs 3", "2: n_epochs 4"]
+    assert [found.name(run) for run in found] == ["#1, 3 epochs", "#2, 4 epochs"]
 
 
-def test_a_run_alone_is_named_by_its_job(dogs):
+def test_a_run_alone_is_named_by_its_number(dogs):
     started(dogs, "ftjob-1")
     found = runs(dogs)
-    assert found.name(found[1]) == "1: ftjob-1"
+    assert found.name(found[1]) == "#1"
 
 
 def test_scores_stand_with_their_intervals_and_the_last_of_a_model_counts(dogs):
@@ -292,7 +292,7 @@ def test_a_job_that_the_service_no_longer_has_keeps_what_is_on_record(dogs):
     started(dogs, "ftjob-gone", 4)
     found = runs(dogs, service(JOB))
     assert [run.status for run in found] == ["succeeded", None]
-    assert list(found.curves) == ["1: n_epochs 3, batch_size 8"]
+    assert list(found.curves) == ["#1, 3 epochs, batches of 8"]
 
 
 def test_another_services_jobs_are_not_asked_for(dogs):

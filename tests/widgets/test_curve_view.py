@@ -1,8 +1,6 @@
 """The live view of a job, and the pictures of its curve."""
 
 import asyncio
-import base64
-import json
 import threading
 import time
 import xml.etree.ElementTree as ET
@@ -12,18 +10,26 @@ import numpy as np
 import pandas as pd
 import pytest
 from nbclient import NotebookClient
+from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.fine_tuning.fine_tuning_job import Error, Hyperparameters
+from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
+from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
+from workbench.evaluation.graders.ready_made import grader
 from workbench.training.curve import Curve
-from workbench.training.follow import Progress
+from workbench.training.follow import Choices, Following, JobAction, KeptCheckpoint, Progress, Verb
 from workbench.widgets.curve_chart import Look, smoothed
 from workbench.widgets.curve_figure import plot
-from workbench.widgets.curve_view import _plot, watch, watch_in_background
+from workbench.widgets.curve_view import _Buttons, _Window, checkpoint_answers, watch, watch_in_background
 from workbench.widgets.svg import Logarithmic
 
-PLOTLY = "application/vnd.plotly.v1+json"
 NAN = float("nan")
 
 
@@ -106,6 +112,13 @@ def test_series_differ_by_dash_or_marker_too():
     assert picture.count("<circle") == 4  # three full validations and the sample beside the name
 
 
+def test_a_mark_is_a_measurement_and_never_stands_on_a_smoothed_line():
+    dense = curve(train_loss=[1.0] * 60)
+    assert plot({"one": dense, "other": dense}).svg.count("<circle") == 0
+    few = curve(train_loss=[1.0, 2.0, 3.0])
+    assert plot({"one": few}).svg.count("<circle") == 4  # and the sample beside the name
+
+
 def test_the_page_shows_through():
     assert "<rect" not in svg(trained())
     assert "background" not in svg(trained())
@@ -119,7 +132,7 @@ def test_markup_and_control_letters_in_a_title_do_no_harm():
 def test_a_long_title_is_wrapped():
     title = " ".join(["word"] * 60)
     texts = ET.fromstring(svg(trained(), title)).iter("{http://www.w3.org/2000/svg}text")
-    assert " ".join([text.text for text in texts][:3]) == title
+    assert " ".join([text.text for text in texts][:4]) == title
 
 
 def test_a_curve_without_steps_says_so():
@@ -158,7 +171,7 @@ def test_a_gap_of_one_step_among_10_000_is_wide_enough_to_see():
     loss = [1.0] * 10_000
     loss[4321] = NAN
     (shade,) = [path for path in svg(curve(train_loss=loss)).split("<path ") if 'opacity="0.15"' in path]
-    assert "h3.0v170h-3.0z" in shade
+    assert "h3.0v150h-3.0z" in shade
 
 
 def test_a_row_of_another_measure_in_between_is_no_gap():
@@ -180,19 +193,20 @@ def test_one_spike_among_10_000_steps_is_still_drawn():
     loss = [1.0] * 10_000
     loss[4321] = 9.0
     tops = [float(point.split()[1]) for point in strokes(svg(curve(train_loss=loss)), BLUE)[0][1:].split("L")]
-    assert min(tops) == pytest.approx(max(tops) - 170 * 8 / 9, abs=0.2)
+    assert min(tops) == pytest.approx(max(tops) - 150 * 8 / 9, abs=0.2)
     assert len(tops) < 2_000
 
 
 def test_10_000_steps_are_drawn_in_less_than_100_ms():
     long = plot(trained(9_999))
-    long.live()  # imports pandas and numpy
+    long.html.encode()  # imports pandas and numpy
     times = []
     for _ in range(5):
         started = time.process_time()
-        long.live()
+        long.html.encode()
         times.append(time.process_time() - started)
     assert min(times) < 0.1
+    assert len(long.html) < 60_000
 
 
 def test_smoothing_keeps_what_is_constant_straight_or_missing():
@@ -201,35 +215,52 @@ def test_smoothing_keeps_what_is_constant_straight_or_missing():
     assert np.flatnonzero(np.isnan(smoothed(np.array([1.0] * 20 + [NAN] + [1.0] * 20)))).tolist() == [20]
 
 
-def test_a_plot_is_interactive_and_drawn_and_told():
+def test_a_plot_is_drawn_in_the_colours_of_the_page_with_its_numbers_folded():
     shown = plot(trained(), "my job")._repr_mimebundle_()
-    assert set(shown) == {"image/svg+xml", "text/plain", PLOTLY}
+    assert set(shown) == {"text/html", "image/svg+xml", "text/plain"}
     assert shown["text/plain"].splitlines()[:2] == ["my job", "30 steps, 30 of them with numbers."]
-    figure = json.loads(json.dumps(shown[PLOTLY]))
-    assert [trace["name"] for trace in figure["data"]] == [
-        "training, each step",
-        "training",
-        "validation batch",
-        "validation",
-        "training tokens, each step",
-        "training tokens",
-        "held-out answers",
+    page = str(shown["text/html"])
+    assert 'stroke="var(--wb-blue,#0072B2)"' in page
+    assert 'class="wb-svg mathjax_ignore" style="min-width:600px;max-width:760px"' in page
+    assert "<details><summary>The numbers</summary><table" in page
+    assert "<script" not in page
+
+
+def test_its_letters_are_12_pixels_high_where_600_are_free():
+    root = ET.fromstring(svg(trained()))
+    assert root.get("viewBox", "").split()[:3] == ["0", "0", "600"]
+    texts = root.iter("{http://www.w3.org/2000/svg}text")
+    assert min(float(text.get("font-size", "0")) for text in texts) == 12
+
+
+def test_the_same_can_be_zoomed_into_with_one_legend_below():
+    figure = plot(trained(), "my job").figure
+    assert [(trace.name, trace.showlegend) for trace in figure.data] == [
+        ("training, each step", False),
+        ("training", True),
+        ("validation batch", True),
+        ("validation", True),
+        ("training tokens, each step", False),
+        ("training tokens", True),
+        ("held-out answers", True),
     ]
-    assert figure["layout"]["plot_bgcolor"] == "rgba(0,0,0,0)"
-    assert figure["layout"]["xaxis"]["gridcolor"] == "rgba(128,128,128,0.25)"
+    assert figure.layout.legend.orientation == "h"
+    assert figure.layout.title.subtitle.text == ""
+    assert figure.layout.plot_bgcolor == "rgba(0,0,0,0)"
+    assert figure.layout.xaxis.gridcolor == "rgba(128,128,128,0.25)"
 
 
 def test_a_plot_along_epochs_shows_epochs():
     epochs = Curve(trained().frame.assign(epoch=np.arange(1, 31) / 10))
     shown = plot(epochs, axis="epoch")
-    assert words(shown.drawing()["image/svg+xml"])[-1] == "epoch"
+    assert words(shown.svg)[-1] == "epoch"
     assert shown.figure.data[0].x[-1] == 3.0
     assert [shape.x0 for shape in shown.figure.layout.shapes][::2] == [1.0, 2.0, 3.0]
 
 
 def test_a_curve_that_tells_no_epochs_is_not_drawn_along_them():
     with pytest.raises(DataError, match="tells no epochs; draw it along 'step'"):
-        plot(trained(), axis="epoch").drawing()
+        plot(trained(), axis="epoch")
 
 
 @pytest.mark.parametrize(
@@ -259,7 +290,7 @@ def test_losses_of_zero_alone_are_drawn_evenly():
 
 
 def test_the_checkpoints_that_are_named_are_marked_in_place_of_those_guessed():
-    shown = words(plot(trained(), checkpoints=[30, 20]).drawing()["image/svg+xml"])
+    shown = words(plot(trained(), checkpoints=[30, 20]).svg)
     assert shown.count("checkpoint") == 2
 
 
@@ -296,30 +327,26 @@ def test_the_table_has_the_numbers_of_every_line():
     )
 
 
-def test_the_figure_says_in_sentences_what_it_shows():
-    assert plot(trained()).figure.layout.title.subtitle.text.startswith("30 steps, 30 of them with numbers.")
-
-
 def test_a_logarithmic_axis_has_powers_of_ten_and_within_a_decade_round_numbers():
     assert Logarithmic(1e-5, 2.0, 170, 0).ticks(5) == pytest.approx([1e-5, 1e-3, 0.1])
     assert Logarithmic(0.05, 2.0, 170, 0).ticks(5) == pytest.approx([0.05, 0.1, 0.2, 0.5, 1.0, 2.0])
     assert Logarithmic(0.6, 1.5, 170, 0).ticks(5) == pytest.approx([0.6, 0.8, 1.0, 1.2, 1.4])
 
 
-def test_while_it_trains_the_image_has_its_words_beside_it():
-    image = str(plot(trained(), 'a "job" <b>').live()["text/html"])
-    assert image.startswith('<img alt="a &quot;job&quot; &lt;b&gt;\n30 steps, 30 of them with numbers.')
-    drawing = base64.b64decode(image.partition("base64,")[2].partition('"')[0]).decode()
-    assert drawing == svg(trained(), 'a "job" <b>')
+UNSET = dict.fromkeys(
+    ("error", "hyperparameters", "trained_tokens", "finished_at", "fine_tuned_model", "method")
+)
 
 
 def progress(status: str, steps: int, **job: object) -> Progress:
-    event = FineTuningJobEvent.model_construct(message="Job enqueued.", type="message")
+    event = FineTuningJobEvent.model_construct(
+        message="Job enqueued.", type="message", created_at=0, data=None
+    )
     return Progress(
         FineTuningJob.model_construct(
             id="ftjob-1",
             status=status,
-            **{"error": None, "hyperparameters": None, "trained_tokens": None, **job},
+            **{**UNSET, **job},
         ),
         trained(steps) if steps else Curve(pd.DataFrame({"train_loss": []}, index=pd.Index([], name="step"))),
         (event,),
@@ -330,7 +357,12 @@ def test_outside_a_notebook_watching_prints_the_end_once_and_gives_the_job(capsy
     job = watch([progress("pending", 0), progress("running", 15), progress("succeeded", 30)])
     assert (job.id, job.status) == ("ftjob-1", "succeeded")
     printed = capsys.readouterr().out.splitlines()
-    assert printed[:2] == ["ftjob-1 · succeeded · step 30", "30 steps, 30 of them with numbers."]
+    assert printed[:4] == [
+        "ftjob-1 · succeeded · step 30 of 30 (100 %)",
+        "Done: the model is None (step 30)",
+        "ftjob-1",
+        "30 steps, 30 of them with numbers.",
+    ]
 
 
 def test_before_the_first_step_the_services_last_word_is_shown(capsys):
@@ -341,7 +373,7 @@ def test_before_the_first_step_the_services_last_word_is_shown(capsys):
 def test_a_failed_job_says_why(capsys):
     why = Error.model_construct(code="x", message="The training file has 3 examples.", param=None)
     watch([progress("failed", 0, error=why)])
-    assert "failed · Job enqueued · The training file has 3 examples\n" in capsys.readouterr().out
+    assert "failed · Job enqueued\nFailed: The training file has 3 examples." in capsys.readouterr().out
 
 
 def test_an_interrupt_shows_how_to_watch_on(capsys):
@@ -352,14 +384,15 @@ def test_an_interrupt_shows_how_to_watch_on(capsys):
     with pytest.raises(KeyboardInterrupt):
         watch(interrupted())
     assert capsys.readouterr().out.startswith(
-        "No longer watched: ftjob-1 · running · step 15. The job goes on without us; run this cell again"
+        "No longer watched; the job goes on. Run this cell again to watch on.\nftjob-1 · running · step 15\n"
     )
 
 
 def test_while_a_job_does_not_tell_its_epochs_steps_are_drawn(capsys):
     done = {"hyperparameters": Hyperparameters(n_epochs=3), "trained_tokens": None}
-    assert _plot(progress("running", 15), "", Look("epoch")).picture.axis == "step"
-    assert _plot(progress("succeeded", 30, **done), "", Look("epoch")).picture.axis == "epoch"
+    window = _Window([], None, Look("epoch"))
+    assert window._plot(progress("running", 15)).picture.axis == "step"
+    assert window._plot(progress("succeeded", 30, **done)).picture.axis == "epoch"
 
 
 def test_in_the_background_the_loop_goes_on_while_the_service_is_waited_for(capsys):
@@ -379,7 +412,7 @@ def test_in_the_background_the_loop_goes_on_while_the_service_is_waited_for(caps
         return await task
 
     assert asyncio.run(works_on()).status == "succeeded"
-    assert capsys.readouterr().out.startswith("ftjob-1 · succeeded · step 30\n")
+    assert capsys.readouterr().out.startswith("ftjob-1 · succeeded · step 30 of 30 (100 %)\n")
 
 
 def test_what_is_watched_in_the_background_can_be_left(capsys):
@@ -399,9 +432,7 @@ def test_what_is_watched_in_the_background_can_be_left(capsys):
         answered.set()
 
     asyncio.run(leaves())
-    assert capsys.readouterr().out.startswith(
-        "No longer watched: ftjob-1 · running · step 15. The job goes on"
-    )
+    assert capsys.readouterr().out.startswith("No longer watched; the job goes on. Run this cell again")
 
 
 def test_nothing_to_watch_is_an_error():
@@ -431,7 +462,8 @@ def looks():
             print(sent)
         frame = pd.DataFrame({"train_loss": [4 / n for n in range(1, steps + 1)]})
         frame.index = pd.RangeIndex(1, steps + 1, name="step")
-        unset = dict.fromkeys(("error", "hyperparameters", "trained_tokens"))
+        unset = ("error", "hyperparameters", "trained_tokens", "finished_at", "fine_tuned_model", "method")
+        unset = dict.fromkeys(unset)
         job = FineTuningJob.model_construct(id="ftjob-1", status=status, **unset)
         yield Progress(job, Curve(frame), ())
 """
@@ -440,11 +472,11 @@ def looks():
 @pytest.mark.parametrize(
     ("headless", "printed_while_running"),
     [
-        ("0", ["[('display_data', 'image/svg+xml', 'text/html', 'text/plain')]"]),
+        ("0", ["[('display_data', 'text/html', 'text/plain')]"]),
         ("1", ["ftjob-1 · running · step 20", "[]"]),
     ],
 )
-def test_in_a_kernel_one_output_is_drawn_over_and_ends_interactive(tmp_path, headless, printed_while_running):
+def test_in_a_kernel_one_output_is_drawn_over_and_keeps_its_style(tmp_path, headless, printed_while_running):
     watching = f"os.environ['WORKBENCH_HEADLESS'] = '{headless}'\nwatch(looks()).status"
     cells = [nbformat.v4.new_code_cell(source) for source in (LOOKS, watching)]
     notebook = nbformat.v4.new_notebook(cells=cells)
@@ -455,6 +487,128 @@ def test_in_a_kernel_one_output_is_drawn_over_and_ends_interactive(tmp_path, hea
     printed = [output.text.strip() for output in outputs if output.output_type == "stream"]
     assert sorted(printed, reverse=True) == printed_while_running
     assert len(shown) == 1
-    assert set(shown[0].data) == {"image/svg+xml", "text/plain", PLOTLY}
-    assert shown[0].data["text/plain"].startswith("ftjob-1 · succeeded · step 40")
+    assert set(shown[0].data) == {"image/svg+xml", "text/html", "text/plain"}
+    assert "<b>Finished</b> · step 40 of 40 (100 %)" in shown[0].data["text/html"]
+    assert 'stroke="var(--wb-blue,#0072B2)"' in shown[0].data["text/html"]
     assert outputs[-1].data["text/plain"] == "'succeeded'"
+
+
+INTERRUPTED = """
+def interrupted():
+    yield next(iter(looks()))
+    raise KeyboardInterrupt
+
+job = watch(interrupted())
+job.status
+"""
+
+
+def test_an_interrupt_in_a_notebook_leaves_one_line_and_the_job_as_it_stands(tmp_path):
+    headless = "os.environ['WORKBENCH_HEADLESS'] = '0'"
+    cells = [nbformat.v4.new_code_cell(f"{LOOKS}\n{headless}"), nbformat.v4.new_code_cell(INTERRUPTED)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown, given = notebook.cells[1].outputs
+    assert shown.data["text/plain"].startswith("No longer watched; the job goes on.")
+    assert given.data["text/plain"] == "'running'"
+
+
+def event(at: int, message: str, **data: object) -> FineTuningJobEvent:
+    return FineTuningJobEvent.model_construct(
+        id=f"e{at}", created_at=at, message=message, type="message", data=data or None
+    )
+
+
+def test_above_the_curve_stands_how_far_it_is_how_fast_and_each_alert():
+    events = (event(0, "Training started."), event(10, "Step 10: training loss=1", total_steps=60))
+    events += (event(30, "Step 30: training loss=1", total_steps=60, trained_tokens=9000),)
+    now = Progress(progress("paused", 30).job, trained(), events)
+    window = _Window([], None, Look())
+    page = str(window._bundle(now, window._plot(now), "", "<svg/>")["text/html"])
+    assert "<b>Paused</b> · step 30 of 60 (50 %)" in page
+    assert 'value="0.500" aria-label="share of the steps that are done"' in page
+    assert "<li>⏸ Paused: it waits until it is resumed (step 30)</li>" in page
+
+
+def test_what_the_service_says_is_text_and_never_markup():
+    why = Error.model_construct(code="x", message="<script>alert(1)</script>", param=None)
+    now = progress("failed", 0, error=why)
+    window = _Window([], None, Look())
+    page = str(window._bundle(now, window._plot(now), "", "")["text/html"])
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+class Steering(Following):
+    """What was asked for, in place of a service."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def choices(self, job: FineTuningJob) -> Choices:
+        now = [("pause", True), ("resume", False), ("cancel", True)]
+        return Choices(job, tuple(JobAction(verb, can, "when it is paused", "nothing") for verb, can in now))
+
+    def change(self, job: FineTuningJob, verb: Verb) -> FineTuningJob:
+        self.asked.append(verb)
+        return job
+
+
+def test_the_buttons_say_what_each_costs_and_cancelling_is_asked_twice(capsys):
+    steering = Steering()
+    buttons = _Buttons(steering)
+    buttons.show(progress("running", 15).job)
+    assert {verb: button.disabled for verb, button in buttons._buttons.items()} == {
+        "pause": False,
+        "resume": True,
+        "cancel": False,
+    }
+    assert buttons._costs["pause"].value == "<span>costs nothing</span>"
+    assert buttons._costs["resume"].value == "<span>possible when it is paused</span>"
+    buttons._buttons["pause"].click()
+    buttons._buttons["cancel"].click()
+    assert steering.asked == ["pause"]
+    assert buttons._buttons["cancel"].description == "Cancel for good?"
+    buttons._buttons["cancel"].click()
+    assert steering.asked == ["pause", "cancel"]
+
+
+class Asked:
+    """Checkpoints that answer what a test gives, by name."""
+
+    def __init__(self, **answers: str) -> None:
+        self.checkpoints = KeptCheckpoint(
+            tuple(
+                FineTuningJobCheckpoint.model_construct(
+                    step_number=int(name[1:]), fine_tuned_model_checkpoint=name
+                )
+                for name in answers
+            )
+        )
+        app = Starlette(routes=[Route("/openai/v1/chat/completions", self.answer, methods=["POST"])])
+        self.client = OpenAI(
+            base_url="http://127.0.0.1:8123/openai/v1/",
+            api_key="key",
+            http_client=TestClient(app),
+            max_retries=0,
+        )
+        self.answers = answers
+
+    async def answer(self, request: Request) -> JSONResponse:
+        said = {"role": "assistant", "content": self.answers[(await request.json())["model"]]}
+        choice = {"index": 0, "message": said, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        body = {"id": "c", "object": "chat.completion", "created": 1, "model": "m"}
+        return JSONResponse(body | {"choices": [choice], "usage": usage})
+
+
+def test_each_checkpoint_answers_the_first_held_out_questions_and_is_graded(home):
+    row = ({"role": "user", "content": "<b>2 + 2?"}, {"role": "assistant", "content": "4"})
+    held_out = Dataset("sums", tuple(Example(row, f"sums.csv:{line}") for line in range(2, 9)))
+    service = Asked(m10="5", m20="4")
+    found = checkpoint_answers(service.client, service.checkpoints, held_out.take(1), grader("exact"))
+    assert found.verdict == "1 held-out question; right: 0% at step 10, 100% at step 20"
+    ((_, columns, rows),) = found.tables()
+    assert columns == ("question", "expected", "step 10", "step 20")
+    assert rows == [("<b>2 + 2?", "4", "✗ 5", "✓ 4")]
+    assert "<b>2" not in found._repr_html_()

@@ -53,7 +53,9 @@ def test_a_box_says_method_data_score_and_what_speaks_against_it(shop: Project):
 
 def test_what_speaks_against_a_model_is_written_below_the_drawing(shop: Project):
     html = lineage_chart(shop)._repr_html_()
-    assert "</svg><ul><li>✗ nano.ft-aaaa answers the task worse than nano: 40 % against 80 % of 50" in html
+    assert (
+        "</svg></div><ul><li>✗ nano.ft-aaaa answers the task worse than nano: 40 % against 80 % of 50" in html
+    )
     assert "<ul>" not in LineageChart(lineage(open_project("empty")))._repr_html_()
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from workbench.widgets.svg import thinned
+from workbench.widgets.svg import _THEMED, themed, thinned
 
 NAN = float("nan")
 COLUMNS = 20
@@ -99,3 +99,28 @@ def test_a_million_points_are_thinned_in_less_than_half_a_second():
     started = time.thread_time()
     thinned(np.arange(1_000_000.0), curve, 486)
     assert time.thread_time() - started < 0.5
+
+
+def luminance(colour: str) -> float:
+    """By WCAG 2.2, of a colour as #rrggbb."""
+    parts = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_every_colour_is_readable_on_a_light_page_and_on_a_dark_one():
+    assert contrast("#000000", "#ffffff") == 21
+    for _, light, dark in _THEMED.values():
+        assert contrast(light, "#ffffff") >= 4.5
+        assert contrast(dark, "#2b2b2b") >= 4.5
+
+
+def test_a_drawing_takes_the_colours_of_its_page():
+    shown = themed('<svg><path stroke="#0072B2"/></svg>', 760)
+    assert '<path stroke="var(--wb-blue,#0072B2)"/>' in shown
+    assert "[data-jp-theme-light=false] .wb-svg" in shown

@@ -215,6 +215,7 @@ COMMON = (N_EPOCHS, BATCH_SIZE, LEARNING_RATE_MULTIPLIER)
 
 
 # How often and on how much the model is graded while it trains; for supervised training only here.
+GRADED_ANSWERS = 24  # each time, where a local job is not told how many
 EVALUATION = (
     Hyperparameter(
         "eval_interval",
@@ -228,7 +229,7 @@ EVALUATION = (
         "eval_samples",
         "int",
         "how many held-out answers are graded each time; the skill takes 10 for reinforcement",
-        "24 in a local job; elsewhere the service's choice",
+        f"{GRADED_ANSWERS} in a local job; elsewhere the service's choice",
         SPECIFICATION,
         low=1,
     ),

@@ -75,7 +75,7 @@ def _of_the_state(progress: "Progress") -> Iterator[tuple[str, str, int]]:
     elif job.status == "cancelled":
         yield "cancelled", "somebody cancelled it; its checkpoints stay", step
     elif str(job.status) == "paused":
-        yield "paused", "it waits until it is resumed; a reinforcement job pauses by itself at $5,000", step
+        yield "paused", "it waits until it is resumed", step
 
 
 def _of_the_cost(progress: "Progress", cost_cap: CostCap | None) -> Iterator[tuple[str, str, int]]:

@@ -13,6 +13,7 @@ from workbench.errors import DataError
 from workbench.training.curve import REWARD, Curve
 from workbench.training.loss_rules import task_disagrees
 from workbench.training.trends import (
+    FEWEST_FOR_NOISE,
     FEWEST_SMOOTHED,
     FEWEST_VALIDATIONS,
     Numbers,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 # 1.16 standard errors better than it is.
 
 TASK, LOSS = "task score", "full_valid_loss"
+MEASURES = {REWARD: "score of held-out answers", LOSS: "validation loss"}
+"""What a person reads for a column."""
 _KEPT = {True: "yes", False: "no", None: "not known"}
 
 
@@ -46,7 +49,8 @@ class Measured:
 
     step: int
     value: float
-    standard_error: float
+    standard_error: float | None
+    """``None`` where nobody knows: of how many items a score is the mean, or how far values scatter."""
     kept: bool | None
     """``None`` where nobody knows: a Trainer's log does not tell what it saved."""
     model: str | None = None
@@ -80,12 +84,15 @@ class CheckpointChoice:
                 "It cannot be said: neither the task nor the whole validation set was measured, and the "
                 "training loss chooses the model that memorised most. Score each checkpoint on held-out rows."
             )
-        near = f"within one standard error of the best {self.measure}"
+        measure = MEASURES.get(self.measure or "", self.measure)
+        near = f"within one standard error of the best {measure}"
+        if self.wanted.standard_error is None:
+            near = f"with the best {measure} (how far chance reaches is not known)"
         if self.chosen is None:
             return (
                 f"Step {self.wanted.step} is the earliest {near}; list the checkpoints to see if it exists."
             )
-        use = f"Use step {self.chosen.step}, {self.measure} {self.chosen.value:.4g}: the earliest {near}"
+        use = f"Use step {self.chosen.step}, {measure} {self.chosen.value:.4g}: the earliest {near}"
         if self.chosen.step == self.wanted.step:
             return f"{use}." if self.chosen.kept else f"{use}, if it was saved."
         return (
@@ -110,10 +117,16 @@ class CheckpointChoice:
 
     def _repr_html_(self) -> str:
         rows = [
-            (str(each.step), f"{each.value:.4g}", f"{each.standard_error:.2g}", _KEPT[each.kept])
+            (
+                str(each.step),
+                f"{each.value:.4g}",
+                "not known" if each.standard_error is None else f"{each.standard_error:.2g}",
+                _KEPT[each.kept],
+            )
             for each in self.checkpoints
         ]
-        columns = ("step", self.measure or "measure", "standard error", "still exists")
+        measure = MEASURES.get(self.measure or "", self.measure or "measure")
+        columns = ("step", measure, "standard error", "still exists")
         return table(self.sentence, columns, rows)
 
     def _earliest_near_the_best(self, checkpoints: Sequence[Measured]) -> Measured | None:
@@ -121,7 +134,7 @@ class CheckpointChoice:
         if not checkpoints:
             return None
         best = max(checkpoints, key=lambda each: self.sign * each.value)
-        bar = self.sign * best.value - best.standard_error
+        bar = self.sign * best.value - (best.standard_error or 0.0)
         return next(each for each in checkpoints if self.sign * each.value >= bar)
 
 
@@ -201,11 +214,19 @@ def _mean_and_error(step: int, items: Sequence[float]) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
 
 
-def _errors(values: list[float], n_items: int | None) -> list[float]:
-    """Standard errors: of shares of ``n_items``; else the scatter around the neighbours; 0 where unknown."""
+def _errors(values: list[float], n_items: int | None) -> Sequence[float | None]:
+    """Standard errors: of shares of ``n_items``; else the scatter around the neighbours, of five or more.
+
+    All of the items right, or none, does not make a share certain: then two successes and two failures are
+    added to them (Agresti and Coull 1998, The American Statistician 52:119).
+    """
     if n_items and all(0 <= value <= 1 for value in values):
-        return [math.sqrt(value * (1 - value) / n_items) for value in values]
-    return [scatter(np.asarray(values))] * len(values)
+        shares = [
+            (value, n_items) if 0 < value < 1 else ((value * n_items + 2) / (n_items + 4), n_items + 4)
+            for value in values
+        ]
+        return [math.sqrt(share * (1 - share) / items) for share, items in shares]
+    return [None if len(values) < FEWEST_FOR_NOISE else scatter(np.asarray(values))] * len(values)
 
 
 def _epoch(models: Mapping[int, object]) -> float | None:

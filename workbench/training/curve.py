@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -37,6 +38,7 @@ FULL_PREFERENCES = tuple(f"full_valid_{name}" for name in PREFERENCES)
 LENGTHS = ("completion_tokens_mean", "reasoning_tokens_mean", "valid_reasoning_tokens_mean")
 AXES = ("epoch", "tokens")  # besides the step, where they were logged
 
+_MOST_KEPT = 100_000  # rows; of a longer curve no second copy is held
 _SHARES = (REWARD, "rewards/accuracies", "full_valid_rewards/accuracies")
 _SET_LOSS = re.compile(r"eval_(.+)_loss")  # as a Trainer names the loss on one of several evaluation sets
 # What a Trainer's log may measure on the task, the first of them first; -1: lower is better.
@@ -125,7 +127,7 @@ class Curve:
         order = (REWARD, *TASK_MEASURES)
         return {name: (TASK_MEASURES.get(name, 1), found[name]) for name in order if name in found}
 
-    @property
+    @cached_property
     def summary(self) -> tuple[str, ...]:
         """The curve in sentences, each computed from its numbers."""
         if not self.final and not len(self.not_finite("train_loss")):
@@ -134,8 +136,18 @@ class Curve:
 
     def measured(self, name: str) -> "pd.Series[float]":
         """The finite values of one metric by step; empty when the curve has none."""
-        values = self._numbers(name)
-        return values[values.abs() < math.inf]
+        if name not in self._measured:
+            values = self._numbers(name)
+            finite = values[values.abs() < math.inf]
+            if len(self.frame) > _MOST_KEPT:
+                return finite
+            self._measured[name] = finite
+        return self._measured[name]
+
+    @cached_property
+    def _measured(self) -> "dict[str, pd.Series[float]]":
+        """What was asked for already: drawing a curve asks for the same a hundred times."""
+        return {}
 
     def not_finite(self, name: str) -> "pd.Index[int]":
         """The steps at which a metric was measured and came out as NaN or infinite; a gap is neither."""

@@ -353,6 +353,7 @@ _JSON_MOST = 64_000_000  # bytes; as Python objects they take ten times that
 
 _STEP = re.compile(r"Step (\d+)(?:/\d+)?\s*[:,]")
 _PAIR = re.compile(r"([a-z][a-z ]*)=(nan|-?inf(?:inity)?|[-+]?[\d.]+(?:[eE][-+]?\d+)?)", re.IGNORECASE)
+_OF_THE_JOB = ("total_steps", "trained_tokens")  # in an event's data, and measured at no step
 _NOT_FINITE = ("nan", "inf", "infinity", "-inf", "-infinity")  # which some services write as texts
 
 
@@ -446,7 +447,7 @@ def _measured(message: str, data: object) -> dict[str, float]:
     if isinstance(data, Mapping):
         # Where one metric stands there twice, its flat name counts, not the nested one.
         numbers = sorted(_numbers(data, ""), key=lambda found: "." not in found[0])
-        row |= {known(path): number for path, number in numbers}
+        row |= {known(path): number for path, number in numbers if path not in _OF_THE_JOB}
     return row if row.get("step", -1) >= 0 and len(row) > 1 else {}
 
 

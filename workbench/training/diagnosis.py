@@ -1,23 +1,29 @@
-"""How does this curve look? One verdict, the numbers behind it, and what to do next.
+"""How does this curve look, and what follows for a job that has ended?
 
 ``diagnose`` reads a curve by the rules in ``loss_rules`` or ``reward_rules`` and never raises on one. It says
 "cannot tell" rather than guess, and a healthy curve is no proof of a better model: that is measured on the
-task.
+task. ``conclude`` puts it beside the choice of a checkpoint, the losses of the examples and the test, and
+gives one verdict and one next step.
 """
 
 import math
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from workbench.catalog.methods import short_names
+from workbench.catalog.methods import GRADED_ANSWERS, method_of, short_names
 from workbench.display import table
 from workbench.errors import DataError
-from workbench.training.curve import LOSSES, REWARDS, Curve
+from workbench.project import JSON, Entry, Project
+from workbench.training.checkpoints import CheckpointChoice, choose_checkpoint
+from workbench.training.curve import LOSSES, REWARD, REWARDS, Curve
+from workbench.training.follow import KeptCheckpoint, Progress, job_result, kept_checkpoints
+from workbench.training.lineage import Drawback, drawbacks
 from workbench.training.loss_rules import (
     FEW_VALIDATIONS,
     LOSS_FLAGS,
@@ -29,6 +35,11 @@ from workbench.training.loss_rules import (
 )
 from workbench.training.reward_rules import REWARD_FLAGS, REWARD_RULES, likelihood_displacement
 from workbench.training.trends import Trends, epoch_length, loss_trends, reward_trends
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+    from workbench.training.example_losses import ExampleLosses
 
 METHODS = short_names()
 FEW_POINTS = 20
@@ -217,3 +228,192 @@ def _doubts(ruling: Ruling, trends: Trends, raised: Collection[str], leaks: int 
             yield "the data were not searched for equal rows"
     elif trends.steps_per_epoch is None and trends.valid.name in LOSSES:
         yield "without n_epochs no leak could be looked for in the fall of the training loss"
+
+
+# What follows for a job that has ended: one verdict and one next step, and the reasons with their numbers.
+#
+# The curve alone says little, so what is better evidence decides first: a curve that nothing can be built on,
+# then the test of 06_evaluate, then the checkpoint with the best score on held-out answers or, without
+# one, with the best validation loss. What speaks for another run (it still got better) is a reason and no
+# second verdict.
+
+_UNUSABLE = {
+    "diverged": "Do not use this model",
+    "no_signal": "Do not use this model",
+    "reward_hacking": "Do not use this model yet",
+    "leakage_suspected": "Do not trust the validation numbers yet",
+}
+_NAMED = 3  # examples, by their lines
+
+
+@dataclass(frozen=True, repr=False)
+class Conclusion:
+    """What to do with the model of a job: one verdict, one next step, and why."""
+
+    verdict: str
+    next_step: str
+    reasons: tuple[tuple[str, str], ...]
+    """What each is about, and a sentence with its numbers."""
+    diagnosis: Diagnosis
+    choice: CheckpointChoice
+    checkpoints: KeptCheckpoint
+
+    @property
+    def facts(self) -> dict[str, JSON]:
+        """The conclusion as plain JSON."""
+        reasons: dict[str, JSON] = dict(self.reasons)
+        return {"verdict": self.verdict, "next_step": self.next_step, "reasons": reasons}
+
+    def __repr__(self) -> str:
+        """The verdict, the next step, and a reason a line."""
+        return "\n".join((f"{self.verdict}.", f"Next: {self.next_step}", *map(": ".join, self.reasons)))
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f'<p style="margin:.45em 0 0;overflow-wrap:break-word"><b>{escape(about)}:</b> {escape(why)}</p>'
+            for about, why in self.reasons
+        )
+        parts = {
+            "The curve in detail": self.diagnosis._repr_html_(),
+            "How the checkpoint was chosen": self.choice._repr_html_(),
+            "The checkpoints that can be used": self.checkpoints._repr_html_(),
+        }
+        folded = "".join(
+            f"<details><summary>{name}</summary>{each}</details>" for name, each in parts.items()
+        )
+        return (
+            '<div class="mathjax_ignore" style="max-width:760px;padding:.6em 1em;border:1px solid #8888;'
+            'border-left:5px solid #0072B2;border-radius:4px">'
+            f'<p style="font-size:1.35em;font-weight:600;margin:0">{escape(self.verdict)}</p>'
+            f'<p style="margin:.3em 0 0"><b>Next:</b> {escape(self.next_step)}</p>'
+            f'<div style="margin:.4em 0 .8em">{rows}</div>{folded}</div>'
+        )
+
+
+def conclude(
+    client: "OpenAI",
+    done: Progress,
+    *,
+    project: Project | None = None,
+    learnt: "ExampleLosses | None" = None,
+    held_out: int | None = None,
+) -> Conclusion:
+    """Say what to do with the model of a job that has succeeded; ``SetupError`` where it has not.
+
+    ``project``: its record knows whether the model was tested. ``learnt``: the losses of the training
+    examples. ``held_out``: how many validation rows there are, by which a share of right answers has its
+    standard error.
+    """
+    result, curve, job = job_result(done), done.curve, done.job
+    epochs = result.facts.get("n_epochs")
+    n_epochs = epochs if isinstance(epochs, int) else None
+    chosen = job.hyperparameters.model_dump() if job.hyperparameters else {}
+    items = min(held_out, int(chosen.get("eval_samples") or GRADED_ANSWERS)) if held_out else None
+    kept = kept_checkpoints(client, job)
+    diagnosis = diagnose(curve, method=method_of(job).short, n_epochs=n_epochs)
+    choice = choose_checkpoint(curve, kept.checkpoints, n_epochs=n_epochs, n_items=items)
+    entries = project.entries("comparison") if project else ()
+    tests = [entry for entry in entries if entry.facts.get("job_id") == job.id]
+    against = drawbacks(tests, result.model, job.id)
+    verdict, next_step = _concluded(diagnosis, choice, curve.steps, tests[-1:], against)
+    reasons = (
+        *_of_the_task(curve, items),
+        ("Checkpoint", choice.sentence),
+        (
+            "Curve",
+            f"{diagnosis.title}: {diagnosis.evidence[0].sentence} (confidence: {diagnosis.confidence}).",
+        ),
+        *_of_more_epochs(diagnosis, n_epochs),
+        *_of_the_examples(learnt),
+        *_of_the_test(tests[-1:], against),
+    )
+    return Conclusion(verdict, next_step, reasons, diagnosis, choice, kept)
+
+
+def _concluded(
+    diagnosis: Diagnosis,
+    choice: CheckpointChoice,
+    last: int,
+    test: Sequence[Entry],
+    against: Sequence[Drawback],
+) -> tuple[str, str]:
+    if diagnosis.verdict in _UNUSABLE:
+        return _UNUSABLE[diagnosis.verdict], diagnosis.action
+    is_better = bool(test) and test[0].facts.get("outcome") == "better"
+    for each in against:
+        if each.grave:
+            remedy = each.remedy or "change one thing (data, epochs or model) and train it again"
+            words = "It is better at the task, but " if is_better else ""
+            return (
+                f"{words}{'t' if words else 'T'}rain again before you use this model",
+                f"{remedy[0].upper()}{remedy[1:]}.",
+            )
+    best = choice.chosen
+    if best is not None and best.step < last:
+        name = f" ({best.model})" if best.model else ""
+        ask = f"python -m workbench evaluate TEST --model {best.model or 'NAME'}"
+        return f"Use the checkpoint of step {best.step}{name}, not the last one", f"Test it: {ask}"
+    if is_better:
+        return "Use this model: the test confirms it", "Read in 06_evaluate what got worse, then deploy it."
+    if diagnosis.verdict == "underfitting":
+        return "Train again: the model has hardly learnt", diagnosis.action
+    if test:
+        return "Do not count on this model: the test did not show that it is better", diagnosis.action
+    if best is None:
+        return "The curve does not tell whether to use this model", "Run 06_evaluate: the test does."
+    return (
+        "Use the last checkpoint, once the test confirms it",
+        "Run 06_evaluate: the curve does not show answers.",
+    )
+
+
+def _of_the_task(curve: Curve, items: int | None) -> Iterator[tuple[str, str]]:
+    scores = curve.measured(REWARD)
+    if not len(scores):
+        return
+    share = all(0 <= score <= 1 for score in scores) and curve.method != "rft"
+    first, last = (f"{100 * score:.0f} %" if share else f"{score:.3g}" for score in scores.iloc[[0, -1]])
+    of = f" of {items}" if items and share else ""
+    words = f"{last}{of} are right" if share else f"a mean grade of {last}"
+    yield "Held-out answers", f"{words} at step {scores.index[-1]}, {first} at step {scores.index[0]}."
+
+
+def _of_more_epochs(diagnosis: Diagnosis, n_epochs: int | None) -> Iterator[tuple[str, str]]:
+    if diagnosis.verdict == "still_improving":
+        now = f" (N_EPOCHS = {n_epochs + 1} in place of {n_epochs})" if n_epochs else ""
+        yield (
+            "More epochs",
+            "Validation was still getting better at the end. Where the test falls short of your target, "
+            f"train one epoch more{now}.",
+        )
+
+
+def _of_the_examples(learnt: "ExampleLosses | None") -> Iterator[tuple[str, str]]:
+    if learnt is None:
+        return
+    read_again = learnt.suspicious()
+    words = learnt.sentence
+    if read_again:
+        more = f" and {len(read_again) - _NAMED} more" if len(read_again) > _NAMED else ""
+        words += f" To be read again: {', '.join(read_again[:_NAMED])}{more}."
+    yield "Training examples", words
+
+
+def _of_the_test(test: Sequence[Entry], against: Sequence[Drawback]) -> Iterator[tuple[str, str]]:
+    if not test:
+        yield (
+            "Test and forgetting",
+            "Not measured yet; 06_evaluate asks the test and what it forgot beside its task.",
+        )
+        return
+    facts = test[0].facts
+    yield "Test", str(facts.get("verdict"))
+    lost = facts.get("forgetting")
+    if isinstance(lost, Mapping):
+        yield (
+            "Forgetting",
+            f"Of {lost.get('items')} questions beside the task the base model has {lost.get('base')} right, "
+            f"this one {lost.get('tuned')}.",
+        )
+    for each in against:
+        yield "Forgetting" if each.why.startswith("forgot") else "Against it", f"It {each.why}."

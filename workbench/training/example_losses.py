@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,13 @@ Ours: in the measurement of ``label_error_score``, all 18 answers of another que
 """
 
 
+_MEANING = (
+    "The loss is how surprised the model was by each word piece of the answer, on average (of a pair: by the "
+    "preferred answer beside the other): 0 is sure, 0.7 is one chance in two, 3 is one in twenty. "
+    f"An example stands out by so many robust standard deviations of all; above {OUTLYING:g} read it again."
+)
+
+
 @dataclass(frozen=True)
 class ExampleLoss:
     """One training example and how it fared."""
@@ -185,9 +193,9 @@ class ExampleLosses:
             )
         found = [f"{len(self.never_learnt):,} never learnt"]
         if self._ranked:
-            found.insert(0, f"{len(self.suspicious()):,} to look at again for a wrong answer")
+            found.insert(0, f"{len(self.suspicious()):,} to read again for a wrong answer")
         if self.memorised is not None:
-            found.append(f"{len(self.memorised):,} learnt by heart")
+            found.append(f"{len(self.memorised):,} learnt by heart (a tenth of the validation loss or less)")
         few = (
             "" if self._ranked else " Which are suspicious shows from the second epoch on; train two or more."
         )
@@ -210,9 +218,16 @@ class ExampleLosses:
         if self._rewarded:
             columns: tuple[str, ...] = ("origin", "question", "mean reward at each visit")
             return table(f"{self.sentence} The least rewarded first.", columns, self._rows())
-        columns = ("origin", "suspicion", "question", "answer", "loss at each visit", "before", "after")
-        caption = f"{self.sentence} The most suspicious first; losses in nats per learnt token, or per pair."
-        return table(caption, columns, self._rows())
+        losses = ("loss in each epoch", "loss before training", "loss after it")
+        columns = ("from", "stands out by", "question", "answer", *losses)
+        rows, again = list(self._rows()), min(len(self.suspicious()), SHOWN)
+        rest = table("Those that stand out most of the others" if again else "", columns, rows[again:])
+        read_again = table("To be read again, the most unusual first", columns, rows[:again]) if again else ""
+        return (
+            f"<p>{escape(self.sentence)}</p>{read_again}"
+            f"<details><summary>{counted(len(rows) - again, 'more example')}</summary>{rest}</details>"
+            f"<p>{_MEANING}</p>"
+        )
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         if self._rewarded:

@@ -6,9 +6,11 @@ not after a restart, not by a retry. What becomes of a job is in ``follow``.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -20,6 +22,7 @@ from workbench.catalog.methods import method
 from workbench.catalog.providers import provider_of
 from workbench.dataset.check.report import Report
 from workbench.dataset.dataset import Dataset
+from workbench.dataset.read import read
 from workbench.dataset.repair.changes import changes_to_jsonl
 from workbench.dataset.repair.repair import Repair
 from workbench.errors import DataError
@@ -65,6 +68,7 @@ def keep_data(
     for role, dataset in (("training", training), ("validation", validation)):
         file = f"{folder}/{role}.jsonl"
         project.save(file, dataset.to_jsonl())
+        project.save(f"{folder}/{role}-{_ORIGINS}", json.dumps([example.origin for example in dataset]))
         facts |= {f"{role}_file": file, f"{role}_sha256": dataset.sha256, f"{role}_examples": len(dataset)}
     for number, repair in enumerate(repairs, 1):
         project.save(f"{folder}/repair-{number}.jsonl", changes_to_jsonl(repair.changes))
@@ -74,6 +78,22 @@ def keep_data(
     made = [repair.record for repair in repairs]
     evidence = data_evidence(report)
     return project.record(kind, **facts, repairs=made, problems=report.counts, evidence=evidence)
+
+
+_ORIGINS = "origins.json"  # beside the data: the line of the user's own file that each row came from
+
+
+def kept_data(project: Project, role: Literal["training", "validation"] = "training") -> Dataset:
+    """What 03_build_data kept, each example with the line of your own file that it came from.
+
+    A project of an earlier version did not keep those: its origins are the lines of the kept file.
+    """
+    file = project.path / str(project.need("dataset", "03_build_data").facts[f"{role}_file"])
+    kept, origins = read(file), file.with_name(f"{role}-{_ORIGINS}")
+    if not origins.is_file():
+        return kept
+    named = zip(kept, json.loads(origins.read_bytes()), strict=True)
+    return replace(kept, examples=tuple(replace(example, origin=origin) for example, origin in named))
 
 
 def data_evidence(report: Report) -> Mapping[str, JSON]:

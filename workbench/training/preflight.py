@@ -6,6 +6,7 @@ errors is not launched, and one whose job is there already is found again and co
 
 import datetime
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -27,7 +28,7 @@ from workbench.errors import SetupError
 from workbench.evaluation.graders.grader_types import check_in_training
 from workbench.evaluation.graders.grades import BadGraderError, Grader
 from workbench.project import JSON
-from workbench.training.cost import CostCap, Estimate, Rates, cost_findings, token_findings
+from workbench.training.cost import CostCap, Estimate, Rates, cost_findings, dollars, token_findings
 from workbench.training.jobs import known_job, start_or_find, uploaded
 from workbench.training.lineage import is_tuned, lineage
 from workbench.training.spec import (
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob
 
     from workbench.project import Project
+    from workbench.training.follow import Progress
 
 # The limits of data, settings and queue: what stands in the way of a job, and what is worth knowing.
 #
@@ -310,6 +312,25 @@ class Preflight:
     def ok(self) -> bool:
         """Whether ``launch`` gives a job."""
         return self.known is not None or not self.errors
+
+    def steps(self, job: "FineTuningJob") -> int | None:
+        """How many steps it should take with the epochs and the batch size that the service has chosen."""
+        used = job.hyperparameters.model_dump() if job.hyperparameters else {}
+        epochs, batch = used.get("n_epochs"), used.get("batch_size")
+        if not isinstance(epochs, int) or not isinstance(batch, int) or min(epochs, batch) < 1:
+            return None
+        return math.ceil(len(self.spec.training) * epochs / batch)
+
+    def cost_so_far(self, progress: "Progress") -> str:
+        """What it has cost by now, where prices are known: the share of the tokens, or the hours."""
+        likely, share = self.cost.likely if self.cost else None, progress.pace(self.steps(progress.job)).share
+        if likely == 0:
+            return "costs nothing here"
+        if self.cap and self.cap.usd_per_hour is not None and (usd := self.cap.cost(progress)) is not None:
+            return f"about {dollars(round(usd, 2))} so far"
+        if likely is None or share is None:
+            return ""
+        return f"about {dollars(round(likely * share, 2))} of {dollars(round(likely, 2))} so far"
 
     def __str__(self) -> str:
         """The sum in a sentence."""

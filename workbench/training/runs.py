@@ -13,7 +13,7 @@ import openai
 
 from workbench.catalog.methods import DATA_KINDS
 from workbench.catalog.providers import provider_of
-from workbench.dataset.dataset import Dataset
+from workbench.dataset.dataset import Dataset, counted
 from workbench.dataset.diff import RowChanges, row_changes
 from workbench.dataset.read import parse_jsonl
 from workbench.display import table
@@ -30,16 +30,20 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from workbench.project import Project
-    from workbench.training.checkpoints import CheckpointChoice
     from workbench.training.curve import Curve
-    from workbench.training.diagnosis import Diagnosis
-    from workbench.training.follow import KeptCheckpoint, Progress
+    from workbench.training.diagnosis import Conclusion
+    from workbench.training.follow import Progress
 
 # Read from the project's record; with a client the service adds where each job stands, the numbers it
 # chose itself, its curve and its bill. Nothing is started or judged here.
 
 NOTHING: Mapping[str, JSON] = MappingProxyType({})
 
+_WORDS = {
+    "n_epochs": "{} epochs",
+    "batch_size": "batches of {}",
+    "learning_rate_multiplier": "learning rate x {}",
+}
 _HASH = 12  # digits of a SHA-256, as in the names of uploaded files
 _COUNTS = ("training_examples", "validation_examples", "source")
 
@@ -157,7 +161,7 @@ class Runs:
 
     @property
     def curves(self) -> "Mapping[str, Curve]":
-        """The curves that are there, each under what is particular about its run: ``2: n_epochs 3``."""
+        """The curves that are there, each under what is particular about its run: ``#2, 3 epochs``."""
         return {self.name(run): run.curve for run in self.runs if run.curve is not None}
 
     @property
@@ -204,10 +208,14 @@ class Runs:
         return pandas.DataFrame(rows)
 
     def name(self, run: RecordedRun) -> str:
-        """A run's number, and what is particular about it."""
+        """A run's number, and what is particular about it: short enough for a chart."""
         differing = {name: run.configuration.get(name) for name in self.configuration_diff}
-        particular = ", ".join(f"{name} {value}" for name, value in differing.items() if value is not None)
-        return f"{run.number}: {particular or run.job_id}"
+        told = (
+            _WORDS.get(name, f"{name} {{}}").format(value)
+            for name, value in differing.items()
+            if value is not None
+        )
+        return ", ".join((f"#{run.number}", *told))
 
     def __repr__(self) -> str:
         """A run a line, then what the scores say."""
@@ -223,12 +231,12 @@ class Runs:
             return table(_none(self.project), ("run",), ())
         changed = {**self.configuration_diff, **self.data_diff}
         measured = ("training", "cost", "validation loss", "score (95 %)")
-        columns = ("run", "started (UTC)", "job", *changed, *measured)
+        columns = ("run", "started (UTC)", "status", *changed, *measured)
         rows = [
             (
-                run.number,
+                f"#{run.number}",
                 run.started[:16].replace("T", " "),
-                " ".join(filter(None, (run.job_id, run.status and f"({run.status})"))),
+                run.status or "",
                 *("" if values[place] is None else values[place] for values in changed.values()),
                 _time(run.training_seconds),
                 "" if run.usd is None else f"${run.usd:,.2f}",
@@ -239,12 +247,13 @@ class Runs:
         ]
         first = {**self.runs[0].configuration, **self.runs[0].data}
         same = [(name, value) for name, value in first.items() if name not in changed and value is not None]
-        shared = table("The same in all of them", ("", "value"), same) if len(self.runs) > 1 else ""
+        ids = [(f"job of #{run.number}", run.job_id) for run in self.runs]
+        shared = table("The jobs, and what is the same in all", ("", "value"), [*ids, *same])
         verdicts = "".join(f"<p>{html.escape(verdict)}</p>" for verdict in self.row_verdicts)
         return (
-            table(f"{len(self.runs)} runs of {self.project}. {self.verdict}", columns, rows)
+            table(f"{counted(len(self.runs), 'run')} of {self.project}. {self.verdict}", columns, rows)
             + verdicts
-            + shared
+            + f"<details><summary>Jobs and settings</summary>{shared}</details>"
         )
 
 
@@ -271,15 +280,8 @@ def runs(project: "Project", client: "OpenAI | None" = None) -> Runs:
     return Runs(project.name, tuple(found))
 
 
-def record_curve(
-    project: "Project",
-    done: "Progress",
-    *,
-    checkpoints: "KeptCheckpoint",
-    diagnosis: "Diagnosis",
-    choice: "CheckpointChoice",
-) -> Entry:
-    """Record what the curve of a finished job gives: last values, diagnosis, the checkpoint to use."""
+def record_curve(project: "Project", done: "Progress", conclusion: "Conclusion") -> Entry:
+    """Record what the curve of a finished job gives: last values, diagnosis, the checkpoint, and why."""
     result = job_result(done)
     return project.record(
         "curve",
@@ -288,9 +290,10 @@ def record_curve(
         steps=done.curve.steps,
         final=done.curve.final,
         best_full_valid_step=done.curve.best_full_valid_step,
-        checkpoints=checkpoints.models,
-        diagnosis=cast("JSON", diagnosis.facts),
-        choice=cast("JSON", choice.facts),
+        checkpoints=conclusion.checkpoints.models,
+        diagnosis=cast("JSON", conclusion.diagnosis.facts),
+        choice=cast("JSON", conclusion.choice.facts),
+        conclusion=conclusion.facts,
         training_seconds=result.training_seconds,
     )
 

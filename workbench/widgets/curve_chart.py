@@ -89,7 +89,7 @@ PANELS = (
         share=True,
     ),
     Panel(
-        "Rewards: how far the answers moved from the first model's",
+        "Rewards: distance from the first model's answers",
         (
             Series("rewards/chosen", "preferred", BLUE, dense=True),
             Series("rewards/rejected", "not preferred", VERMILLION, dash="5 4", dense=True),
@@ -330,23 +330,24 @@ def checkpoints(curve: "Curve") -> list[int]:
 # A loss curve as a drawing: an SVG that stands on its own, in a notebook, a page or a README.
 #
 # Panels over the same axis: the loss, and below it what is right, because held-out answers go on
-# improving long after the loss is flat. The page shows through, and the greys are readable on white
-# and on black.
+# improving long after the loss is flat. The page shows through. Its letters are 12 pixels high where it is
+# 600 wide, and it is shown no narrower than its cell and no wider than WIDEST.
 
-_WIDTH, _LEFT, _RIGHT, _NAMES = 780, 52, 530, 548  # pixels from the left edge
-_TITLE, _HEIGHT, _BOTTOM = 54, 170, 26  # above, of and below a panel
-_LINE = 17  # from one name to the next
-_LETTERS = 105  # of a heading's line
+WIDEST = 760
+
+_WIDTH, _LEFT, _RIGHT, _NAMES = 600, 48, 362, 374  # from the left edge; a pixel each where 600 are free
+_TITLE, _HEIGHT, _BOTTOM = 46, 150, 26  # above, of and below a panel
+_LINE = 16  # from one name to the next
+_LETTERS = 88  # of a heading's line
 _NAME = 24  # letters of a line's name
 _MANY = 40  # points; more of them are drawn without a marker each
-_MARKERS = 6  # on a line of many points
-_COLUMNS = _RIGHT - _LEFT
+_COLUMNS = (_RIGHT - _LEFT) // 2  # a stroke is two pixels wide
 _NARROWEST = 3.0  # pixels of a gap, so that a single missing step is seen
 
 
 def drawn(shown: Picture) -> str:
     """Draw a picture, one panel below the other."""
-    heading = textwrap.wrap(shown.heading, _LETTERS) or [""]
+    heading = textwrap.wrap(shown.heading, _LETTERS)
     parts = [text(0, 15 + _LINE * place, words, weight=600) for place, words in enumerate(heading)]
     alarm = textwrap.wrap(f"⚠ {shown.alarm}", _LETTERS) if shown.alarm else []
     below = 15 + _LINE * len(heading)
@@ -421,22 +422,10 @@ def _line(line: SeriesLine, x: Scale, y: Scale) -> Iterator[str]:
         yield stroke(polyline(across, down, _COLUMNS), series.colour, 1, opacity=0.4)
         down, width = y.all(smoothed(line.values)), 2
     yield stroke(polyline(across, down, _COLUMNS), series.colour, width, dash=series.dash)
-    if series.marker and (len(down) <= _MANY or series.dense):
-        for place in _marked(line, across):
+    if series.marker and not line.is_smoothed and len(down) <= _MANY:  # a mark is a measurement
+        for place in range(len(down)):
             if not math.isnan(down[place]):
                 yield marker(series.marker, series.colour, float(across[place]), float(down[place]))
-
-
-def _marked(line: SeriesLine, across: "Numbers") -> "Sequence[int]":
-    """Which points have a marker: of a long line a few, elsewhere on each kind so that they do not meet."""
-    import numpy
-
-    if len(across) <= _MANY and not line.series.dense:
-        return range(len(across))
-    first = (MARKERS.index(line.series.marker) + 0.5) / len(MARKERS)
-    wanted = across[0] + (numpy.arange(_MARKERS) + first) / _MARKERS * (across[-1] - across[0])
-    places = numpy.minimum(numpy.searchsorted(across, wanted), len(across) - 1)
-    return [int(place) for place in numpy.unique(places)]
 
 
 def _interruptions(line: SeriesLine, x: Scale, top: float) -> Iterator[str]:
@@ -481,10 +470,11 @@ def _name(line: SeriesLine, x: float, y: float, place: float, share: bool) -> st
     series, start, last = line.series, _NAMES, float(line.values[-1])
     value = f"{100 * last:.0f} %" if share else f"{last:.3g}" if abs(last) < 1000 else f"{last:,.0f}"
     lead = stroke(f"M{x + 5:.1f} {y:.1f}L{start - 3} {place:.1f}", series.colour, 1, dash="1 3", opacity=0.6)
-    sample = stroke(f"M{start} {place:.1f}h22", series.colour, 2, dash=series.dash)
-    mark = marker(series.marker, series.colour, start + 11, place) if series.marker else ""
+    sample = stroke(f"M{start} {place:.1f}h18", series.colour, 2, dash=series.dash)
+    with_mark = series.marker and not line.is_smoothed
+    mark = marker(series.marker, series.colour, start + 9, place) if with_mark else ""
     label = series.label if len(series.label) <= _NAME else f"{series.label[: _NAME - 1]}…"
-    name = text(start + 30, place + 4, f"{label} ", tail=f'<tspan font-weight="600">{value}</tspan>')
+    name = text(start + 22, place + 4, f"{label} ", tail=f'<tspan font-weight="600">{value}</tspan>')
     return lead + sample + mark + name
 
 
@@ -492,14 +482,14 @@ def _checkpoint_names(marks: Sequence[float], top: float) -> Iterator[str]:
     free = float(_LEFT)
     for mark in marks:
         if mark - 34 >= free:
-            yield text(mark, top - 6, "checkpoint", "middle", size=11)
+            yield text(mark, top - 6, "checkpoint", "middle")
             free = mark + 40
 
 
 def _axis(x: Scale, name: str, top: float) -> Iterator[str]:
-    for tick in x.ticks(8, smallest=0.0 if name == "epoch" else 1.0):
+    for tick in x.ticks(6, smallest=0.0 if name == "epoch" else 1.0):
         yield text(x.at(tick), top + 17, _short(tick), "middle")
-    yield text(_NAMES + 30, top + 17, name)
+    yield text(_NAMES, top + 17, name)
 
 
 def _short(number: float) -> str:

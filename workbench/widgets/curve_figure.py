@@ -1,17 +1,15 @@
-"""Plots of curves: interactive where a front end has Plotly, else drawn, else text; and their numbers.
+"""Plots of curves: drawn the same way while a job runs and afterwards; with their numbers, and to zoom into.
 
 ``plot`` takes one curve, or several to lay over each other. All figures of ours share ``laid_out``.
 """
 
-import base64
 import html
-import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workbench.dataset.dataset import counted
-from workbench.display import Chart, table
+from workbench.display import table
 from workbench.errors import DataError
 from workbench.training.curve import axes_of
 from workbench.widgets.curve_chart import (
@@ -19,6 +17,7 @@ from workbench.widgets.curve_chart import (
     GREEN,
     PURPLE,
     VERMILLION,
+    WIDEST,
     Look,
     Panel,
     Picture,
@@ -29,7 +28,7 @@ from workbench.widgets.curve_chart import (
     picture,
     smoothed,
 )
-from workbench.widgets.svg import GREY, thinned
+from workbench.widgets.svg import GREY, themed, thinned
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -42,11 +41,7 @@ if TYPE_CHECKING:
 GRID = "rgba(128,128,128,0.25)"  # plotly's own white grid glares on dark and vanishes on white
 CLEAR = "rgba(0,0,0,0)"
 _COLUMNS = 5_000  # so many widths of a line are kept apart, however far one zooms in
-_LETTERS = 120  # of a line below the title
 _PLACES = 150  # on the axis, so many gaps are shaded at most
-_OWN_PLACE = 4  # lines whose points have a place of their own in the legend
-_MARKERS = 6  # on a line of many points
-
 
 AXIS = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID}
 
@@ -73,7 +68,7 @@ def laid_out(built: "go.Figure", heading: str, sentences: Sequence[str], height:
 
 
 def figure(shown: Picture) -> "go.Figure":
-    """Build the figure; below its title stands what it shows, in sentences."""
+    """Build the figure, with one legend below it."""
     from plotly.subplots import make_subplots
 
     rows = max(len(shown.panels), 1)
@@ -85,18 +80,17 @@ def figure(shown: Picture) -> "go.Figure":
         subplot_titles=[" · ".join((p.title, *shown.remarks(p, found))) for p, found in shown.panels],
     )
     built.update_xaxes(**AXIS).update_yaxes(**AXIS, rangemode="tozero")
+    named = set[str]()
     for row, (panel, found) in enumerate(shown.panels, start=1):
-        legend = f"legend{row}" if row > 1 else "legend"
         for line in found:
+            name = html.escape(line.series.label)
             for trace in _traces(line):
-                if len(found) > _OWN_PLACE:  # the legend would reach into the next: points go with their line
-                    trace.update(legendgroup=line.series.label, showlegend=trace.opacity is None)
-                built.add_trace(trace.update(legend=legend), row=row, col=1)
+                trace.update(legendgroup=name, showlegend=trace.opacity is None and name not in named)
+                built.add_trace(trace, row=row, col=1)
+            named.add(name)
             for start, end in line.gaps_seen(shown.end / _PLACES):
                 shade = {"fillcolor": line.series.colour, "opacity": 0.15, "line_width": 0}
                 built.add_vrect(start, end, row=row, col=1, **shade)
-        top = built.get_subplot(row, 1).yaxis.domain[1]
-        built.update_layout({legend: {"x": 1.02, "y": top, "yanchor": "top", "tracegroupgap": 0}})
         scale = "log" if shown.is_logarithmic(panel, found) else "linear"
         numbers = {"tickformat": ".0%" if panel.share else "", "exponentformat": "power"}
         built.update_yaxes(type=scale, **numbers, row=row, col=1)
@@ -104,8 +98,9 @@ def figure(shown: Picture) -> "go.Figure":
         built.add_vline(x=mark, line={"color": GREY, "width": 1, "dash": "dot"})
     built.update_xaxes(title=shown.axis, row=rows, col=1)
     built.update_annotations(x=0, xanchor="left", font={"size": 14})
-    built.update_layout(hovermode="x unified")
-    return laid_out(built, shown.heading, textwrap.wrap(shown.words, _LETTERS), 110 + 210 * rows)
+    below = {"orientation": "h", "x": 0, "y": -50 / (110 + 210 * rows), "yanchor": "top"}
+    built.update_layout(hovermode="x unified", legend=below)
+    return laid_out(built, shown.heading, [shown.alarm] if shown.alarm else [], 110 + 210 * rows)
 
 
 def _traces(line: SeriesLine) -> "Iterator[go.Scatter]":
@@ -125,8 +120,7 @@ def _traces(line: SeriesLine) -> "Iterator[go.Scatter]":
     )
     mean = smoothed(line.values)
     kept = thinned(line.x, mean, _COLUMNS)
-    few = mark | {"maxdisplayed": _MARKERS}
-    yield go.Scatter(x=line.x[kept], y=mean[kept], name=label, mode=mode, line=style, marker=few)
+    yield go.Scatter(x=line.x[kept], y=mean[kept], name=label, mode="lines", line=style)
 
 
 def _dash(pattern: str) -> str:
@@ -178,21 +172,26 @@ def _cells(line: SeriesLine, axis: str) -> list[str]:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class CurvePlot(Chart):
-    """A curve, or several, as a notebook shows it: interactive where that works, else drawn, else text."""
+class CurvePlot:
+    """A curve, or several, as a notebook shows it: drawn, with its numbers folded below; else as text."""
 
     picture: Picture
     words: str
 
     @property
     def figure(self) -> "go.Figure":
-        """The interactive figure, to change as you like."""
+        """The same with Plotly, to zoom into and to change as you like."""
         return figure(self.picture)
 
     @property
     def svg(self) -> str:
         """The drawing, which stands on its own."""
         return drawn(self.picture)
+
+    @property
+    def html(self) -> str:
+        """The drawing for a page: in the page's colours, light or dark, and as wide as there is room."""
+        return themed(self.svg, WIDEST)
 
     @property
     def table(self) -> Numbers:
@@ -203,16 +202,13 @@ class CurvePlot(Chart):
         """The same in words."""
         return self.words
 
-    def drawing(self) -> dict[str, object]:
-        """What a notebook can show at once: the drawing, and the text for where there are no pictures."""
-        return {"image/svg+xml": self.svg, "text/plain": self.words}
-
-    def live(self) -> dict[str, object]:
-        """The drawing with its words: JupyterLab makes an image without any of a bare SVG."""
-        drawing = self.drawing()
-        encoded = base64.b64encode(str(drawing["image/svg+xml"]).encode()).decode()
-        image = f'<img alt="{html.escape(self.words)}" src="data:image/svg+xml;base64,{encoded}">'
-        return {**drawing, "text/html": image}
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+        folded = f"<details><summary>The numbers</summary>{self.table._repr_html_()}</details>"
+        return {
+            "text/html": self.html + (folded if self.picture.panels else ""),
+            "image/svg+xml": self.svg,
+            "text/plain": self.words,
+        }
 
 
 def plot(
@@ -223,7 +219,7 @@ def plot(
     scale: "Scaling" = "linear",
     checkpoints: Collection[int] | None = None,
 ) -> CurvePlot:
-    """Show me a curve, or several laid over each other: to zoom into here, and as a drawing in exports.
+    """Show me a curve, or several laid over each other; ``.figure`` is the same to zoom into.
 
     Several come by the names of their runs, as ``runs(project, client).curves`` has them; nobody can tell
     more than 8 apart, so of more the last are drawn. ``axis``: ``step``, ``epoch`` or ``tokens``; runs
@@ -251,7 +247,7 @@ _STYLES = (
     (PURPLE, "11 4 2 4", "triangle-up"),
     ("#E69F00", "16 5", "triangle-down"),
     ("#56B4E9", "5 3", "x"),
-    (GREY, "", "cross"),
+    (GREY, "1 5", "cross"),
     ("#999933", "3 3 9 3", "star"),
 )
 MOST = len(_STYLES)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from workbench.training.lineage import Lineage, LineageStep, lineage
 from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
-from workbench.widgets.svg import GREY, Scale, marker, printable, stroke, text
+from workbench.widgets.svg import GREY, Scale, marker, printable, stroke, text, themed
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -52,7 +52,7 @@ class LineageChart:
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height}" width="{width:g}" '
             f'height="{height}" role="img" aria-label="{label}" font-family="system-ui, sans-serif" '
-            f'font-size="12" fill="none" style="max-width:100%;height:auto"><title>{label}</title>'
+            f'font-size="12" fill="none"><title>{label}</title>'
             f"{''.join(parts)}</svg>"
         )
 
@@ -61,7 +61,8 @@ class LineageChart:
         return repr(self.lineage)
 
     def _repr_html_(self) -> str:
-        drawing = self.svg if self.lineage.bases else ""
+        depth = max((step.depth for step in self.lineage.steps), default=0)
+        drawing = themed(self.svg, _place(depth, 0)[0] + _WIDTH + 2) if self.lineage.bases else ""
         against = "".join(
             f"<li>{'✗' if each.grave else '?'} {escape(step.model)} {escape(each.why)}</li>"
             for step in self.lineage.steps
@@ -106,7 +107,7 @@ def _box(step: LineageStep, place: _Place) -> str:
     data = f'<tspan font-weight="400"> {escape(step.data)}</tspan>'
     parts = [_outline(place, colour, "" if step.job_id else "4 3", 2 if step.job_id else 1.5)]
     parts.append(text(x + 10, y + 20, step.method.upper() or "made elsewhere", weight=600, tail=data))
-    parts.append(text(x + 10, y + 37, _short(step.model), size=11))
+    parts.append(text(x + 10, y + 37, _short(step.model)))
     parts += _scored(step, x, y)
     if step.drawbacks:
         grave = step.drawbacks[0].grave
@@ -121,10 +122,10 @@ def _scored(step: LineageStep, x: float, y: float) -> list[str]:
     score = next((each for each in reversed(step.scores) if each.model == step.model), None)
     score = score or next(reversed(step.scores), None)
     if score is None:
-        return [text(x + 10, y + 58, "not tested", size=11)]
+        return [text(x + 10, y + 58, "not tested")]
     share, down = Scale(0.0, 1.0, x + 10, x + _WIDTH - 10), y + _HEIGHT - 14
     return [
-        text(x + 10, y + 58, f"{score} of {score.items}", size=11),
+        text(x + 10, y + 58, f"{score} of {score.items}"),
         stroke(f"M{share.start:g} {down:g}H{share.end:g}", GREY, 1, opacity=0.5),
         stroke(f"M{share.at(score.low):.1f} {down:g}H{share.at(score.high):.1f}", BLUE, 3),
         marker("circle", BLUE, share.at(score.score), down),

@@ -149,12 +149,17 @@ _STYLE = (
 )
 
 
-def themed(drawing: str, widest: int) -> str:
-    """Put a drawing into a page: as wide as there is room, up to ``widest`` pixels, in the page's theme."""
+def themed(drawing: str, widest: float) -> str:
+    """Put a drawing into a page, in the page's theme: as wide as there is room, up to ``widest`` pixels.
+
+    Below 600 pixels it is scrolled and not made smaller, so that its letters stay readable.
+    """
     for colour, (name, *_) in _THEMED.items():
         drawing = drawing.replace(f'"{colour}"', f'"var(--wb-{name},{colour})"')
-    place = f'<svg class="wb-svg mathjax_ignore" style="max-width:{widest}px"'
-    return _STYLE + drawing.replace("<svg", place, 1)
+    place = (
+        f'<svg class="wb-svg mathjax_ignore" style="min-width:{min(widest, 600):g}px;max-width:{widest:g}px"'
+    )
+    return f'{_STYLE}<div style="overflow-x:auto">{drawing.replace("<svg", place, 1)}</div>'
 
 
 def printable(words: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol, Self, cast
 import torch
 from torch import Tensor
 
-from workbench.catalog.methods import METHODS
+from workbench.catalog.methods import GRADED_ANSWERS, METHODS
 from workbench.dataset.chat_template import tools_in
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import SetupError, WorkbenchError
@@ -116,7 +116,7 @@ def resolve(job: Job, rows: int, held_out: int, *, auto_steps: int = 120) -> Run
         learning_rate_multiplier=asked.get("learning_rate_multiplier", 1.0),
         seed=job["seed"],
         eval_interval=int(asked.get("eval_interval", math.ceil(steps / 4))),
-        eval_samples=min(held_out, int(asked.get("eval_samples", 24))),
+        eval_samples=min(held_out, int(asked.get("eval_samples", GRADED_ANSWERS))),
     )
     return replace(plan, more={name: value for name, value in asked.items() if name not in vars(plan)})
 

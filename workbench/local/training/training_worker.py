@@ -257,7 +257,8 @@ class _Training:
         often = run.rollouts is not None
         if often or step.number == 1 or step.number % runs.LOG_INTERVAL == 0 or step.number == total or full:
             message = f"Step {step.number}: {_in_words(step.metrics)}"
-            self._say(message, key=f"step-{step.number}", data={"step": step.number, **step.metrics})
+            so_far = {"step": step.number, "total_steps": total, "trained_tokens": run.tokens}
+            self._say(message, key=f"step-{step.number}", data=so_far | step.metrics)
             self._store.jobs.update(self._id, estimated_finish=int(estimated_finish))
         if step.epoch or (often and full):
             part = "" if step.number == total else f":ckpt-step-{step.number}"
