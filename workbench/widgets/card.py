@@ -52,7 +52,7 @@ class Card(Window, anywidget.AnyWidget):
     def __init__(self) -> None:
         """Show the row at which it opens."""
         self._answers = 0
-        self._undos: list[Callable[[], None]] = []
+        self._undos: list[Callable[[], object]] = []
         super().__init__(row=self._view())
         self.on_msg(self._hear)
 
@@ -82,7 +82,7 @@ class Card(Window, anywidget.AnyWidget):
         """All that the browser needs to know of the row in view; its place is ``at``."""
         raise NotImplementedError
 
-    def _undone_by(self, undo: Callable[[], None]) -> None:
+    def _undone_by(self, undo: Callable[[], object]) -> None:
         """What takes back the change that was just made; the message ``undo`` calls the latest."""
         self._undos.append(undo)
 
