@@ -9,6 +9,7 @@ import pytest
 from echo_service import Watch, client_of, echo_service, tune
 from starlette.testclient import TestClient
 
+from workbench.connect import connect
 from workbench.dataset.read import read
 from workbench.errors import DataError
 from workbench.evaluation.by_hand import Kept, asked_by_hand, cost_of, models_of, prompts_of, stream
@@ -57,8 +58,8 @@ def test_what_an_answer_took_is_told_in_words():
 
 
 def test_the_models_are_the_base_and_what_its_jobs_made(http: TestClient, project: Project, home: Path):
-    client = client_of(http)
-    assert models_of(client, project) == {"base": "smollm2-135m-instruct"}
+    client = connect("local", client=client_of(http))
+    assert models_of(client, project) == {"base": "SmolLM2-135M-Instruct"}
     project.record("job", job_id=tune(home, "nano.ft-1"), method="supervised")
     assert models_of(client, project) == {"base": "nano", "tuned": "nano.ft-1"}
 

@@ -34,8 +34,8 @@ LONGEST_ANSWER = 256  # tokens; who tries by hand can ask for more
 def stream(client: "OpenAI", request: Request) -> Generator[Answer, None, None]:
     """Give the answer as it is written, the whole one last; closing the generator stops the model.
 
-    Before the last one, ``finish_reason`` is empty and ``completion_tokens`` counts the pieces that came; the
-    local service sends one a token. Raises the client's own errors, in the middle too.
+    Before the last one, ``finish_reason`` is empty and ``completion_tokens`` counts the pieces that came, at
+    most one a token. Raises the client's own errors, in the middle too.
     """
     import openai
 

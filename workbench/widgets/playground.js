@@ -47,6 +47,7 @@ function render({ model, el }) {
   const answers = make("div", { class: "wb-answers" });
   const kept = make("span", { class: "wb-quiet wb-last" });
   const columns = [];
+  const scrolled = []; // the texts, which are there with the first row
   let offered = 0;
 
   const actions = {
@@ -67,7 +68,7 @@ function render({ model, el }) {
     style: STYLE,
     keys: actions,
     help: HELP,
-    scroll: [],
+    scroll: scrolled,
     draw,
   });
   const ask = () => play.send("ask", { question: field.value, prompt: prompts.value });
@@ -99,6 +100,7 @@ function render({ model, el }) {
       const box = make("section", { role: "region", "aria-label": `Answer of ${name}` }, heading, text);
       box.append(make("div", { class: "wb-line" }, state, keeps));
       answers.append(box);
+      scrolled.push(text);
       columns.push({ text, state, keeps, box });
     }
   }

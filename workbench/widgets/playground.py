@@ -112,7 +112,7 @@ class Playground(Card):
         self._right = {plain(example.question): example.answer for example in test}
         self._offered = [example.question for example in test[:OFFERED]]
         self._showing = threading.RLock()
-        self._shown_at = 0.0
+        self._drawn_at, self._is_due = 0.0, False
         if setting("WORKBENCH_HEADLESS") == "1":
             self._ask_the_test()
         super().__init__()
@@ -179,11 +179,17 @@ class Playground(Card):
             self._show(now=True)
 
     def _show(self, *, now: bool = False) -> None:
-        """Draw how far the answers are, some times a second; ``now`` draws in any case."""
+        """Draw how far the answers are, some times a second; ``now`` draws at once."""
         with self._showing:
-            if now or time.monotonic() - self._shown_at >= SHOWN_EVERY:
-                self._shown_at = time.monotonic()
+            wait = self._drawn_at + SHOWN_EVERY - time.monotonic()
+            if now or wait <= 0:
+                self._drawn_at, self._is_due = time.monotonic(), False
                 self.row = {**self.row, **self._answers_in_view()}
+            elif not self._is_due:  # else what has come would wait for the next word
+                self._is_due = True
+                later = threading.Timer(wait, self._show, kwargs={"now": True})
+                later.daemon = True
+                later.start()
 
     def _stop(self) -> str:
         if not self._rounds or not self._rounds[-1].is_open:
