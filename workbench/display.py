@@ -179,10 +179,11 @@ def _show_briefly(
 
 def _link_notebooks(text: str) -> None:
     """Show a link to each notebook that the text names, if it lies in the current folder."""
-    from IPython.display import HTML, display
+    from IPython.display import display
 
     named = dict.fromkeys(re.findall(r"\b\d\d_[a-z_]+\b", text))
     there = [name for name in named if Path(f"{name}.ipynb").is_file()]
     if there:
         links = ", ".join(f'<a href="{name}.ipynb">{name}</a>' for name in there)
-        display(HTML(f"<p>Open {links}</p>"))
+        shown = {"text/html": f"<p>Open {links}</p>", "text/plain": f"Open {', '.join(there)}"}
+        display(shown, raw=True)  # type: ignore[no-untyped-call]

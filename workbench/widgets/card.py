@@ -42,12 +42,12 @@ class Card(Window, anywidget.AnyWidget):
     row = traitlets.Dict().tag(sync=True)
     """What the browser shows: plain values, all of what is in view."""
 
-    def __init_subclass__(cls, **options: object) -> None:
+    def __init_subclass__(cls) -> None:
         """Put the shared script before the class's own."""
         if "script" in cls.__dict__:
             texts = (_FOLDER / name for name in ("card.js", cls.script))
             cls._esm = "\n".join(path.read_text(encoding="utf-8") for path in texts)
-        super().__init_subclass__(**options)
+        super().__init_subclass__()
 
     def __init__(self) -> None:
         """Show the row at which it opens."""
