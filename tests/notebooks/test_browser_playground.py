@@ -91,7 +91,7 @@ def test_answers_grow_are_stopped_and_kept_in_the_dark_and_in_900_pixels(
     assert window.get_by_role("button", name="Stop the answers").is_disabled()
 
     page.evaluate(DARK)
-    page.locator("body[data-jp-theme-light='false']").wait_for()
+    page.locator("body[data-jp-theme-light='false']").wait_for(state="attached")
     for part in ("h4", "pre", ".wb-line .wb-quiet"):
         assert answer.locator(part).first.evaluate(CONTRAST) >= 4.5, part
     assert window.evaluate("card => card.scrollWidth <= card.clientWidth")
