@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from workbench.widgets.curve_view import watch as watch
     from workbench.widgets.item_browser import browse as browse
     from workbench.widgets.labelling import label as label
+    from workbench.widgets.playground import playground as playground
     from workbench.widgets.questionnaire import questionnaire as questionnaire
     from workbench.widgets.row_review import review as review
 
@@ -146,6 +147,7 @@ WORDS = {
         "compare": "evaluation.compare",
         "contaminated": "evaluation.compare",
         "forgotten": "evaluation.probes",
+        "playground": "widgets.playground",
         "power_table": "decide.power",
         "probe": "evaluation.probes",
         "quality_cost": "widgets.cost_charts",
@@ -198,3 +200,8 @@ class _PublicAPI(ModuleType):
 
 
 sys.modules[__name__].__class__ = _PublicAPI
+
+if (_shell := getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()) is not None:
+    from workbench.display import show_errors_briefly
+
+    show_errors_briefly(_shell)

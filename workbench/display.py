@@ -1,14 +1,19 @@
 """How values show themselves: tables with every cell escaped, lists of facts, charts, and live widgets.
 
-A base class gives a value its text, its table or its MIME bundle; what it shows is the value's own.
+A base class gives a value its text, its table or its MIME bundle; what it shows is the value's own. Here too:
+how a notebook shows our errors.
 """
 
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
+from traceback import walk_tb
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+from workbench.errors import WorkbenchError
 from workbench.settings import setting
 
 if TYPE_CHECKING:
@@ -143,3 +148,50 @@ class Shown:
         first, *more = self.tables()
         with_rows = ((caption, columns, list(rows)) for caption, columns, rows in more)
         return "".join(table(*each) for each in (first, *(each for each in with_rows if each[2])))
+
+
+# Errors in a notebook: what the user can put right is a sentence, with a link to the notebook that it names.
+
+
+def show_errors_briefly(shell: Any) -> None:
+    """Let this IPython show our errors, and interrupts of our waits, without a traceback; ``%tb`` shows it.
+
+    The cell still fails, and so does whoever runs the notebook. A handler that somebody has set stays.
+    """
+    if not shell.custom_exceptions:
+        shell.set_custom_exc((WorkbenchError, KeyboardInterrupt), _show_briefly)
+
+
+def _show_briefly(
+    shell: Any,
+    kind: type[BaseException],
+    error: BaseException,
+    where: TracebackType,
+    tb_offset: int | None = None,
+) -> list[str]:
+    """What ``set_custom_exc`` calls."""
+    notes = getattr(error, "__notes__", [])
+    sentence = str(error)
+    if isinstance(error, KeyboardInterrupt):
+        inside = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(where))
+        if not any(module.startswith("workbench.") for module in inside):
+            shell.showtraceback((kind, error, where), tb_offset=tb_offset, running_compiled_code=True)
+            return []
+        sentence = "Interrupted." if notes else "Interrupted; run the cell again to go on."
+    shell._get_exc_info((kind, error, where))  # remembers it, for %tb and %debug
+    lines = ["\n".join([sentence, *notes])]
+    shell._showtraceback(kind, error, lines)
+    _link_notebooks(lines[0])
+    return lines
+
+
+def _link_notebooks(text: str) -> None:
+    """Show a link to each notebook that the text names, if it lies in the current folder."""
+    from IPython.display import display
+
+    named = dict.fromkeys(re.findall(r"\b\d\d_[a-z_]+\b", text))
+    there = [name for name in named if Path(f"{name}.ipynb").is_file()]
+    if there:
+        links = ", ".join(f'<a href="{name}.ipynb">{name}</a>' for name in there)
+        shown = {"text/html": f"<p>Open {links}</p>", "text/plain": f"Open {', '.join(there)}"}
+        display(shown, raw=True)  # type: ignore[no-untyped-call]

@@ -64,6 +64,7 @@ def add_evaluation_commands(app: typer.Typer) -> None:
     """Offer these commands."""
     app.command("evaluate")(evaluate_file)
     app.command("compare")(compare_files)
+    app.command("ask")(ask_models)
 
 
 def evaluate_file(
@@ -194,6 +195,57 @@ def compare_files(
     facts = {**comparison.facts, "not_worse": guarded.facts, "must": must, "passed": passed}
     typer.echo(json.dumps(facts) if as_json else verdict)
     raise typer.Exit(0 if passed else REFUSED)
+
+
+def ask_models(
+    question: Annotated[str | None, typer.Argument(help="The question; else what stdin says.")] = None,
+    name: Annotated[str, typer.Option("--project", metavar="NAME", help="Whose models and prompts.")] = "gql",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A model to ask, repeat for more; else the project's base and tuned model."),
+    ] = None,
+    prompt: Annotated[str, typer.Option(help="short, engineered, or the best one of 01_baseline.")] = "short",
+    max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 256,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help="0 gives the likeliest answer.")] = 0.0,
+    provider: Annotated[
+        str | None, typer.Option(help="local, azure or openai; else the project's, else WORKBENCH_PROVIDER.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask models a question of your own, one after the other; each answer shows as it is written."""
+    from workbench.connect import connect
+    from workbench.evaluation import by_hand
+    from workbench.evaluation.requests import Request
+    from workbench.project import open_project
+
+    asked = (typer.get_text_stream("stdin").read() if question in (None, "-") else question or "").strip()
+    if not asked:
+        raise DataError("There is no question; give one in quotes, or on stdin.")
+    project = open_project(name)
+    prompts = by_hand.prompts_of(project)
+    if prompt not in prompts:
+        raise DataError(f"Project {name} has no prompt '{prompt}'; it has {', '.join(prompts)}.")
+    client = connect(provider or project.stated("provider"))
+    models = {each: each for each in model} if model else by_hand.models_of(client, project)
+    messages = prompts[prompt].messages(by_hand.asked_by_hand(project, asked))
+    answers = []
+    try:
+        for called, each in models.items():
+            if not as_json:
+                typer.echo(f"{called}:" if called == each else f"{called} ({each}):")
+            shown = ""
+            for answer in by_hand.stream(client, Request(each, messages, max_tokens, temperature)):
+                if not as_json:
+                    typer.echo(answer.text.removeprefix(shown), nl=False)
+                shown = answer.text
+            if not as_json:
+                typer.echo(f"\n({by_hand.cost_of(answer)})\n")
+            answers.append({"name": called, "model": each, **answer.facts})
+    except KeyboardInterrupt:
+        typer.echo("\nStopped.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        typer.echo(json.dumps({"question": asked, "prompt": prompt, "answers": answers}, ensure_ascii=False))
 
 
 def _prompt(system: str | None, file: Path | None) -> "Prompt":

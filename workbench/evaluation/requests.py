@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from openai import OpenAI
     from openai._legacy_response import LegacyAPIResponse
     from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
+
+T = TypeVar("T")
 
 # Many at once meet the rate limit as a matter of course. The client waits between two tries as long as
 # Retry-After says (up to two minutes), else from half a second to eight; ten tries outlast a minute's quota.
@@ -111,13 +113,13 @@ def fetch(client: "OpenAI", request: Request) -> Answer:
     details = usage.prompt_tokens_details if usage else None
     filtered = "the content filter stopped it" if choice.finish_reason == "content_filter" else ""
     return Answer(
-        text=_writable(choice.message.content or choice.message.refusal or ""),
+        text=writable(choice.message.content or choice.message.refusal or ""),
         finish_reason=choice.finish_reason,
         seconds=round(received.elapsed.total_seconds(), 4),
         prompt_tokens=usage.prompt_tokens if usage else 0,
         completion_tokens=usage.completion_tokens if usage else 0,
         cached_tokens=(details.cached_tokens or 0) if details else 0,
-        refusal=_writable(choice.message.refusal or filtered),
+        refusal=writable(choice.message.refusal or filtered),
     )
 
 
@@ -130,7 +132,6 @@ def patient(client: "OpenAI") -> "OpenAI":
 
 
 def _sent(client: "OpenAI", request: Request) -> "LegacyAPIResponse[ChatCompletion]":
-    """Send it; reasoning models know the longest answer by another name, and say so."""
     import openai
 
     send = partial(
@@ -141,15 +142,22 @@ def _sent(client: "OpenAI", request: Request) -> "LegacyAPIResponse[ChatCompleti
         seed=openai.omit if request.seed is None else request.seed,
         extra_body=request.more,
     )
+    return with_limit(send, request.max_tokens)
+
+
+def with_limit(send: Callable[..., T], max_tokens: int | None) -> T:
+    """Send it with the longest answer; reasoning models know that by another name, and say so."""
+    import openai
+
     try:
-        return send(max_tokens=openai.omit if request.max_tokens is None else request.max_tokens)
+        return send(max_tokens=openai.omit if max_tokens is None else max_tokens)
     except openai.BadRequestError as error:
         if (error.code, error.param) != ("unsupported_parameter", "max_tokens"):
             raise
-    return send(max_completion_tokens=request.max_tokens)
+    return send(max_completion_tokens=max_tokens)
 
 
-def _writable(text: str) -> str:
+def writable(text: str) -> str:
     """Half a letter, cut off by ``max_tokens``, cannot be written to a file."""
     return text.encode(errors="replace").decode()
 
@@ -293,8 +301,6 @@ def judging(client: "OpenAI", cache: str | Path | ResponseCache | None = None) -
 
 
 # The progress bar of a notebook, a terminal and a log.
-
-T = TypeVar("T")
 
 
 def progress_bar(things: Iterable[T], total: int, what: str) -> Iterable[T]:

@@ -133,14 +133,15 @@ function card({ model, el }, { name, label, style = "", keys = {}, repeats = [],
   function typing(field, does) {
     inFields.set(field, does);
   }
-  // `save` is called with the text; the field closes when Python has answered without trouble.
-  function write({ name: called, text, save, rows = 3, isCode = false, leave = "Leave as it was" }) {
+  // `save` is called with the text; the field closes when Python has answered without trouble. `beside` is a
+  // control that stands before the two buttons.
+  function write({ name: called, text, save, rows = 3, isCode = false, leave = "Leave as it was", beside = "" }) {
     writing = make("textarea", { rows, spellcheck: !isCode, "aria-label": called });
     writing.value = text;
     if (isCode) writing.className = "wb-code";
     const store = () => save(writing.value);
     typing(writing, { Escape: close, "Ctrl+Enter": store });
-    const buttons = make("div", { class: "wb-line" }, button("Save", "Ctrl+Enter", store), button(leave, "Esc", close));
+    const buttons = make("div", { class: "wb-line" }, beside, button("Save", "Ctrl+Enter", store), button(leave, "Esc", close));
     editor.replaceChildren(make("label", { "aria-hidden": "true" }, called), writing, buttons);
     editor.hidden = false;
     writing.focus();

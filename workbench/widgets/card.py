@@ -42,17 +42,17 @@ class Card(Window, anywidget.AnyWidget):
     row = traitlets.Dict().tag(sync=True)
     """What the browser shows: plain values, all of what is in view."""
 
-    def __init_subclass__(cls, **options: object) -> None:
+    def __init_subclass__(cls) -> None:
         """Put the shared script before the class's own."""
         if "script" in cls.__dict__:
             texts = (_FOLDER / name for name in ("card.js", cls.script))
             cls._esm = "\n".join(path.read_text(encoding="utf-8") for path in texts)
-        super().__init_subclass__(**options)
+        super().__init_subclass__()
 
     def __init__(self) -> None:
         """Show the row at which it opens."""
         self._answers = 0
-        self._undos: list[Callable[[], None]] = []
+        self._undos: list[Callable[[], object]] = []
         super().__init__(row=self._view())
         self.on_msg(self._hear)
 
@@ -82,7 +82,7 @@ class Card(Window, anywidget.AnyWidget):
         """All that the browser needs to know of the row in view; its place is ``at``."""
         raise NotImplementedError
 
-    def _undone_by(self, undo: Callable[[], None]) -> None:
+    def _undone_by(self, undo: Callable[[], object]) -> None:
         """What takes back the change that was just made; the message ``undo`` calls the latest."""
         self._undos.append(undo)
 
