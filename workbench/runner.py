@@ -17,11 +17,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
-from workbench.errors import DataError, SetupError
+from workbench.errors import DataError, SetupError, did_you_mean
 from workbench.jsonl_log import JSON, read_text
 from workbench.project import Project, state_task
 from workbench.settings import ROOT
@@ -77,26 +76,20 @@ def plan(
     (``ROAD``), as further methods are trained only by who asks for them. Settings of the task are
     no parameters of a notebook; ``state`` sees to them.
     """
-    from papermill import inspect_notebook
-
-    notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-    if not notebooks:
-        raise SetupError(f"{folder} holds no notebooks; run from a clone, installed as its README says.")
+    found = notebooks(folder)
     for start in only:
-        if not any(path.name.startswith(start) for path in notebooks):
-            names = ", ".join(path.stem for path in notebooks)
+        if not any(path.name.startswith(start) for path in found):
+            names = ", ".join(path.stem for path in found)
             raise DataError(f"No notebook begins with '{start}'; there are {names}.")
     # Those that do not run are asked too: a mistyped name is one whatever runs.
-    known = {path: frozenset[str](inspect_notebook(path)) for path in notebooks}
+    known = {path: parameters_of(path) for path in found}
     every = frozenset[str]().union(*known.values())
     if unknown := sorted(parameters.keys() - every - PARAMETERS.keys()):
-        near = get_close_matches(unknown[0], [*every, *PARAMETERS], 1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        there = f"there are {', '.join(sorted(every - PARAMETERS.keys()))}"
-        task = f"and of the task {', '.join(sorted(PARAMETERS))}"
-        raise DataError(
-            f"No notebook has a parameter {', '.join(unknown)}.{meant} Of notebooks {there}; {task}."
-        )
+        meant = did_you_mean(unknown[0], [*every, *PARAMETERS])
+        there = f"Of notebooks there are {', '.join(sorted(every - PARAMETERS.keys()))}"
+        there += f"; and of the task {', '.join(sorted(PARAMETERS))}."
+        all_of_them = "'python -m workbench run --help' lists them all." if meant else there
+        raise DataError(f"No notebook has a parameter {', '.join(unknown)}.{meant} {all_of_them}")
     own = {name: value for name, value in parameters.items() if name not in PARAMETERS}
     return [
         PlannedNotebook(
@@ -104,9 +97,26 @@ def plan(
             {name: value for name, value in own.items() if name in known[path]},
             "project.task" in path.read_text(encoding="utf-8"),
         )
-        for path in notebooks
+        for path in found
         if path.name.startswith(tuple(only) or ROAD)
     ]
+
+
+def notebooks(folder: Path = NOTEBOOKS) -> list[Path]:
+    """The notebooks of a folder, in their order."""
+    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise SetupError(f"{folder} holds no notebooks; run from a clone, installed as its README says.")
+    return found
+
+
+def parameters_of(notebook: Path) -> dict[str, str]:
+    """The parameters of a notebook, each with its meaning: the lines of the cell tagged ``parameters``."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    sources = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
+    lines = "\n".join("".join(source) for source in sources).splitlines()
+    found = (re.match(r"(\w+)(?:: \w+)? = .*?(?:  # (.+))?$", line) for line in lines)
+    return {line[1]: line[2] or "" for line in found if line}
 
 
 def state(project: Project, parameters: Mapping[str, Value]) -> Task:

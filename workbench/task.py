@@ -10,13 +10,12 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from workbench.display import Facts, table
-from workbench.errors import DataError
+from workbench.errors import DataError, did_you_mean
 from workbench.jsonl_log import JSON, read_text
 from workbench.settings import DATA, ROOT, setting
 
@@ -305,8 +304,7 @@ def _task(values: Mapping[str, JSON], file: Path) -> Task:
     stated = values.pop("situation", {})
     for name in values:
         if name not in known:
-            near = get_close_matches(name, known, 1)
-            meant = f" Did you mean {near[0]}?" if near else ""
+            meant = did_you_mean(name, known)
             raise DataError(f"{file} has no use for '{name}'.{meant} Its settings are {', '.join(known)}.")
     for name in ("examples", "test"):
         if name not in values:
