@@ -18,7 +18,7 @@ import typer
 
 from workbench import runner, settings
 from workbench.cli import AsJson, Home, NameAndValue, OneSentence, data, decide, evaluate, jobs
-from workbench.connect import connect, self_test
+from workbench.connect import base_model, connect, self_test
 from workbench.errors import DataError, SetupError, did_you_mean
 from workbench.project import Project, open_project, state_task
 from workbench.task import PARAMETERS, SETTINGS, TASK_FILE, Setting, sample_task, samples
@@ -43,7 +43,6 @@ jobs.add_to(app)
 evaluate.add_curve_commands(app)
 evaluate.add_evaluation_commands(app)
 app.add_typer(service, name="service")
-
 
 
 def _say_version(asked: bool) -> None:
@@ -100,6 +99,11 @@ def run(
     needed = any(planned.needs_task for planned in plans) or parameters.keys() & PARAMETERS.keys()
     task = runner.state(project, parameters) if needed else None
     client = _connected(parameters.get("PROVIDER") or project.stated("provider"))
+    if task is not None and any(planned.needs_task for planned in plans):
+        named = [parameters.get(name) for name in ("TEACHER", "JUDGE")]
+        model = base_model(client, str(parameters.get("MODEL") or task.model or "") or None)
+        for note in task.check(client, model, *(str(each) for each in named if each)).notes:
+            typer.echo(note, err=True)
     folder = project.path / "runs" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     folder.mkdir(parents=True)
     typer.echo(f"Executed notebooks are kept in {folder}", err=True)

@@ -41,7 +41,9 @@ class OneSentence(TyperGroup):
             found = {name: self.commands[name] for name in names if name in self.commands}
             if found:
                 with formatter.section(subject):
-                    formatter.write_dl([(name, each.get_short_help_str(limit)) for name, each in found.items()])
+                    formatter.write_dl(
+                        [(name, each.get_short_help_str(limit)) for name, each in found.items()]
+                    )
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; what the user can put right ends it with exit code 2."""
@@ -59,7 +61,7 @@ class OneSentence(TyperGroup):
 
 
 class NameAndValue(TyperCommand):
-    """A command whose ``-p`` takes ``NAME=VALUE``, or two words, a name and a value; its help lists the names."""
+    """A command whose ``-p`` takes ``NAME=VALUE``, or a name and a value; its help lists the names."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Make one word, ``NAME=VALUE``, of what stands behind each ``-p``."""
@@ -102,7 +104,8 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, *rows]
     widths = [max(len(line[place]) for line in lines) for place in range(len(header))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
     )
 
 
