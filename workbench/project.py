@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from workbench import jsonl_log
-from workbench.display import table
+from workbench.display import folded, table
 from workbench.errors import DataError, SetupError, did_you_mean
 from workbench.jsonl_log import JSON as JSON
 from workbench.settings import VERSION, home
@@ -153,6 +153,8 @@ class Project:
     def checklist(self) -> "Checklist":
         """Which steps are done, by the record?"""
         latest = {entry.kind: entry.facts for entry in self.entries()}
+        if job := latest.get("job"):
+            latest["job"] = {**job, "run": self.run_names[str(job["job_id"])]}
         steps = (
             ChecklistStep(name, notebook, words(latest[kind]) if kind in latest else "")
             for name, notebook, kind, words in _STEPS
@@ -165,9 +167,14 @@ class Project:
 
     def _repr_html_(self) -> str:
         entries = self.entries()
-        caption = f"Project {self.name}: {len(entries) or 'nothing'} on record"
+        last = (
+            f"; the last is {entries[-1].kind}, {entries[-1].at[:16].replace('T', ' ')} UTC"
+            if entries
+            else ""
+        )
+        caption = f"Project {self.name}: {len(entries) or 'nothing'} on record{last}"
         rows = [(entry.at[:19].replace("T", " "), entry.kind, _short(entry.facts)) for entry in entries]
-        return table(caption, ("when (UTC)", "what", "facts"), rows)
+        return folded(caption, ("when (UTC)", "what", "facts"), rows)
 
 
 def open_project(name: str) -> Project:
@@ -301,7 +308,7 @@ _STEPS: tuple[tuple[str, str, str, Callable[[Mapping[str, JSON]], str]], ...] = 
         "dataset",
         lambda f: f"{f['validation_examples']} examples" if f["validation_examples"] else "",
     ),
-    ("Configure and start the training", "04_launch", "job", lambda f: str(f["job_id"])),
+    ("Configure and start the training", "04_launch", "job", lambda f: f"run {f['run']}"),
     ("Review the metrics", "05_loss_curves", "curve", lambda f: f"{f['steps']} steps"),
     (
         "Evaluate the model",

@@ -490,7 +490,7 @@ class _Forks:
 
 @contextmanager
 def _forks(notebooks: int) -> Iterator[_Forks | None]:
-    """Start the process that forks kernels; ``None`` for one notebook alone, and without pidfds (not Linux)."""
+    """Start the process that forks kernels; ``None`` for one notebook alone, and without pidfds."""
     if notebooks < 2 or not hasattr(os, "pidfd_open"):
         yield None
         return

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from workbench.catalog.models import base_name
 from workbench.catalog.providers import provider_of
-from workbench.display import Facts, table
+from workbench.display import Facts, folded
 from workbench.errors import DataError, SetupError, did_you_mean
 from workbench.jsonl_log import JSON, read_text
 from workbench.settings import DATA, ROOT, setting
@@ -237,10 +237,20 @@ class Task(Facts):
             lines.append(f"# {each.name} =" if value is None else f"{each.name} = {_toml_value(value)}")
         return "\n".join([*lines, *_situation_lines(self.situation)]) + "\n"
 
+    @property
+    def line(self) -> str:
+        """The task in a line: the files, the columns, the grader, the target."""
+        asks = f"{self.question or 'conversations'} → {self.answer}" if self.answer else "conversations"
+        return (
+            f"The task: learn {asks} from {Path(self.examples).name}, tested on {Path(self.test).name}, "
+            f"graded by {Path(self.grader).name}, good enough at {100 * self.target:g} %."
+        )
+
     def _repr_html_(self) -> str:
         facts = self.facts
         rows = [(s.name, facts[s.name], s.metadata["meaning"]) for s in SETTINGS if s.name in facts]
-        return table(f"The task, stated in {self.stated_in}", ("setting", "value", "meaning"), rows)
+        rows.append(("stated in", self.stated_in, "edit it there; all notebooks read it"))
+        return folded(self.line, ("setting", "value", "meaning"), rows)
 
     def _read(self, path: str) -> "Dataset":
         from workbench.dataset.read import read

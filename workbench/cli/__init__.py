@@ -6,7 +6,7 @@ put right.
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,16 +97,6 @@ class NameAndValue(TyperCommand):
 
 _PARAMETER = ("-p", "--parameter")
 _NAME_AND_VALUE = re.compile(r"[A-Za-z_]\w*=")
-
-
-def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table for a terminal: a line of headings, then a line a row, in columns."""
-    lines = [header, *rows]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(header))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
 
 
 def _client_errors() -> tuple[type[Exception], ...]:

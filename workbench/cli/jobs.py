@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli import AsJson, columns
+from workbench.cli import AsJson
 from workbench.connect import connect
+from workbench.display import columns
 from workbench.errors import SetupError
 from workbench.project import projects
 

@@ -175,7 +175,8 @@ def _schema(schema: Mapping[str, object] | None) -> Mapping[str, object]:
     if schema is None:
         raise DataError(
             'The grader "json_schema" needs a schema: schema={"type": "object", …} in Python; in '
-            'project.toml and in a shell name a file, mine.json, that holds {"name": "json_schema", "schema": {…}}.'
+            "project.toml and in a shell name a file, mine.json, that holds "
+            '{"name": "json_schema", "schema": {…}}.'
         )
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import validator_for
