@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench import runner, settings
-from workbench.cli import AsJson, Home, NameAndValue, OneSentence, data, decide, evaluate, jobs
+from workbench.cli import AsJson, Home, NameAndValue, OneSentence, data, decide, evaluate, guide, jobs
 from workbench.connect import base_model, connect, self_test
 from workbench.errors import DataError, SetupError, did_you_mean
 from workbench.project import Project, open_project, projects, state_task
@@ -43,6 +43,7 @@ jobs.add_to(app)
 evaluate.add_curve_commands(app)
 evaluate.add_evaluation_commands(app)
 app.add_typer(service, name="service")
+app.command("guide")(guide.guide_page)
 
 
 def _say_version(asked: bool) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from workbench.cli import OneSentence
 from workbench.cli import jobs as commands
+from workbench.cli.guide import CONTRACTS
 from workbench.local.api.app import create_app
 from workbench.local.store.store import Store
 from workbench.project import open_project
@@ -227,3 +228,9 @@ def test_what_the_local_service_cannot_do_it_says_itself(job: str, verb: str):
     done = call(verb, job)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith("The service did not do it: Error code: 4")
+
+
+def test_the_json_of_every_command_has_the_names_that_the_guide_promises(job: str):
+    for words in (("list",), ("show", job), ("cancel", job), ("follow", job, "--poll", "0")):
+        answer = json.loads(call(*words, "--json").stdout)
+        assert set(CONTRACTS[f"jobs {words[0]}"].answers) - answer.keys() == set()
