@@ -278,14 +278,14 @@ def error(status: int, message: str) -> Response:
 def test_a_connection_that_works_is_told_with_its_facts():
     tested = self_test(Recorder()(OpenAI(base_url="http://127.0.0.1:81/openai/v1/", api_key="secret")))
     assert tested.ok
-    assert tested.sentence.startswith("Connected to local at 127.0.0.1:81: 2 models, ")
+    assert tested.sentence.startswith("Connected to local at 127.0.0.1:81: 2 models (")
     assert (tested.facts["provider"], tested.facts["endpoint"], tested.facts["models"]) == (
         "local",
         "127.0.0.1:81",
         2,
     )
     assert repr(tested) == f"✓ {tested.sentence}"
-    assert f"<p role='status'>✓ {tested.sentence}</p>" in tested._repr_html_()
+    assert f"<p class='mathjax_ignore' role='status'>✓ {tested.sentence}</p>" in tested._repr_html_()
 
 
 @pytest.mark.parametrize(

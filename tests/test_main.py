@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from openai import OpenAI
 from typer.testing import CliRunner, Result
 
 from workbench.__main__ import app
+from workbench.cli import JOURNEY
 from workbench.local import process
-from workbench.settings import ROOT
+from workbench.settings import ROOT, VERSION
 
 
 @pytest.fixture
@@ -35,14 +37,26 @@ def shell(*words: str) -> "subprocess.Popen[str]":
 def test_an_unknown_parameter_stops_everything_before_it_begins(home: Path):
     done = call("run", "-p", "MODLE", "nano")
     assert done.exit_code == 2
-    assert done.stderr.startswith("No notebook has a parameter MODLE. Did you mean MODEL? Of notebooks there")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr == (
+        "No notebook has a parameter MODLE. Did you mean MODEL? "
+        "'python -m workbench run --help' lists them all.\n"
+    )
     assert not home.exists()
 
 
 def test_a_parameter_without_a_value_is_told(home: Path):
-    done = call("run", "-p", "MODEL")
-    assert (done.exit_code, done.stderr) == (2, "-p takes a name and a value, like -p MODEL nano.\n")
+    for words in (("-p", "MODEL"), ("-p", "MODEL", "-p", "PROJECT=x"), ("--parameter",)):
+        done = call("run", *words)
+        sentence = "-p takes a name and a value: -p MODEL nano, or -p MODEL=nano.\n"
+        assert (done.exit_code, done.stderr) == (2, sentence)
+
+
+@pytest.mark.parametrize(
+    "words", [("-p", "MODLE=a=b"), ("-p", "MODLE", "a=b"), ("--parameter", "MODLE", "a b")]
+)
+def test_a_parameter_is_one_word_or_two(home: Path, words: tuple[str, ...]):
+    done = call("run", *words, "-p", "PROJECT", "zz")
+    assert done.stderr.startswith("No notebook has a parameter MODLE. ")
 
 
 def test_a_missing_parameter_file_is_told(home: Path):
@@ -134,8 +148,55 @@ def test_help_waits_for_nothing_heavy():
     assert loaded & {"openai", "papermill", "nbformat", "pandas", "torch", "plotly", "starlette"} == set()
 
 
-def test_everything_has_a_line_of_help():
-    told = call("--help").stdout
+def test_every_command_has_its_place_in_the_journey():
+    told = call("-h").stdout
+    subjects = [line for line in told.splitlines() if line.endswith(":") and line != "Options:"]
+    assert subjects == [f"{subject}:" for subject in JOURNEY]  # and no "More:"
     for command in ("run", "lab", "jobs", "service"):
         assert f"  {command} " in told
-    assert "-p, --parameter NAME VALUE" in call("run", "--help").stdout
+    assert told == call("--help").stdout
+
+
+def test_help_lists_every_parameter_with_its_meaning():
+    told = call("run", "-h").stdout
+    assert "-p, --parameter NAME=VALUE" in told
+    notebooks, settings = told.split("Settings of the task")
+    assert "  N_EPOCHS " in notebooks
+    assert "  PROJECT " in notebooks
+    assert "  GRADER " not in notebooks
+    assert "  GRADER " in settings
+    assert "MODEL" not in settings.split("\n", 1)[1].split()
+
+
+def test_the_help_of_lab_says_what_a_path_is():
+    told = call("lab", "-h").stdout
+    assert told.startswith("Usage: python -m workbench lab [PATH] [JUPYTERLAB'S OPTIONS]") or "[PATH]" in told
+    assert "PATH is a notebook, a folder" in told
+    assert "--allow-root" in told
+
+
+@pytest.mark.parametrize("name", ["nofile.ipynb", "05_los_curves", "./nowhere/"])
+def test_lab_names_a_file_that_is_not_there_in_one_sentence(name: str):
+    done = call("lab", name)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"There is no file or folder {name}.")
+    assert ("Did you mean 05_loss_curves?" in done.stderr) == name.startswith("05")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_version_is_printed():
+    assert call("--version").stdout == f"workbench {VERSION}\n"
+
+
+def test_a_mistyped_verb_is_answered_with_the_near_one():
+    assert "Did you mean 'jobs'?" in call("jbos").stderr
+
+
+def test_the_console_script_is_this_program_under_its_own_name():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    module, _, function = scripts["workbench"].partition(":")
+    code = f"import sys; sys.argv[0] = 'workbench'; from {module} import {function}; {function}()"
+    told = subprocess.run(
+        [sys.executable, "-c", code, "-h"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert told.stdout.startswith("Usage: workbench [OPTIONS]")

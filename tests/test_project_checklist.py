@@ -33,5 +33,5 @@ def test_validation_data_counts_only_when_there_is_some(gql):
 def test_it_is_shown_as_a_table(gql, unstyled):
     gql.record("job", job_id="ftjob-1")
     html = unstyled(gql.checklist._repr_html_())
-    assert '<th scope="row">done</th><td>Configure and start the training</td><td>ftjob-1</td>' in html
+    assert '<th scope="row">done</th><td>Configure and start the training</td><td>run #1</td>' in html
     assert "<td>Evaluate the model</td><td>06_evaluate does it</td>" in html

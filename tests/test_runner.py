@@ -1,6 +1,7 @@
 """Notebooks without a browser: parameters, plans, tiny notebooks, and what is told of a run."""
 
 import json
+import os
 import signal
 import sys
 import time
@@ -12,7 +13,15 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from workbench import runner
 from workbench.errors import DataError
-from workbench.runner import NotebookRun, Summary, execute, plan, read_parameters
+from workbench.runner import (
+    NotebookRun,
+    Summary,
+    execute,
+    notebooks,
+    parameters_of,
+    plan,
+    read_parameters,
+)
 
 COMPARISON = {
     "base_model": "SmolLM2",
@@ -114,6 +123,19 @@ def test_each_notebook_gets_only_the_parameters_it_has(tmp_path: Path):
     ]
 
 
+def test_the_parameters_of_a_notebook_are_read_with_their_meaning(tmp_path: Path):
+    lines = 'PROJECT = "a#b"  # the name\nSHOTS: int = 4  # how many, # signs too\nBARE = None'
+    path = write(tmp_path / "00_a.ipynb", lines, "OTHER = 1  # no parameter")
+    assert parameters_of(path) == {"PROJECT": "the name", "SHOTS": "how many, # signs too", "BARE": ""}
+
+
+def test_the_parameters_are_those_that_papermill_finds():
+    from papermill import inspect_notebook
+
+    for path in notebooks():
+        assert list(parameters_of(path)) == list(inspect_notebook(path))
+
+
 def test_an_unknown_name_is_an_error_that_lists_the_known(tmp_path: Path):
     write(tmp_path / "00_a.ipynb", 'PROJECT = "gql"  # the name')
     with pytest.raises(
@@ -153,6 +175,33 @@ def test_a_notebook_runs_in_this_python_with_its_parameters(tmp_path: Path):
     assert printed(run.path) == f"{sys.executable} 7\n"
 
 
+def test_a_notebook_finds_nothing_that_the_one_before_did(tmp_path: Path):
+    left = "import os, workbench, json\nos.environ['LEFT'] = json.LEFT = workbench.LEFT = 'here'\nLEFT = 1"
+    write(tmp_path / "00_a.ipynb", "N = 1  # a number", f"{left}\nos.chdir('/')")
+    seen = (
+        "print(os.environ.get('LEFT'), hasattr(json, 'LEFT'), hasattr(workbench, 'LEFT'), 'LEFT' in vars())"
+    )
+    write(
+        tmp_path / "01_b.ipynb",
+        "N = 1  # a number",
+        f"import os, json, workbench\n{seen}\nprint(os.getcwd())",
+    )
+    (tmp_path / "kept").mkdir()
+    first, second = execute(plan({}, folder=tmp_path), tmp_path / "kept")
+    assert (first.status, second.status) == ("completed", "completed")
+    assert printed(second.path) == f"None False False False\n{Path.cwd()}\n"
+
+
+def test_a_notebook_reads_the_environment_of_this_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("00_a", "01_b"):
+        write(tmp_path / f"{name}.ipynb", "N = 1", "import os\nprint(os.environ['CHANGED'])")
+    monkeypatch.setenv("CHANGED", "first")
+    running = execute(plan({}, folder=tmp_path), tmp_path)
+    first = printed(next(running).path)
+    monkeypatch.setenv("CHANGED", "second")
+    assert (first, printed(next(running).path)) == ("first\n", "second\n")
+
+
 def test_a_failing_cell_is_named_and_ends_the_run(tmp_path: Path):
     broken = "from workbench import DataError\nraise DataError('faq.csv has no column answer.')"
     write(tmp_path / "00_a.ipynb", "N = 1  # a number", "print('before')", broken, "print('after')")
@@ -171,7 +220,7 @@ def test_a_kernel_that_dies_fails_its_notebook_quietly(tmp_path: Path, capfd: py
     assert capfd.readouterr().err == ""
 
 
-PRESSED = "os.kill(os.getppid(), signal.SIGINT)"
+PRESSED = f"os.kill({os.getpid()}, signal.SIGINT)"  # as a terminal does to the process that runs notebooks
 DEAF = f"""\
 import os, signal, time
 handler = signal.signal(signal.SIGINT, signal.SIG_IGN)

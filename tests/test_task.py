@@ -7,15 +7,22 @@ import sys
 from pathlib import Path
 
 import pytest
+from openai import OpenAI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
 from typer.testing import CliRunner, Result
 
 from workbench import runner
 from workbench.__main__ import app
+from workbench.connect import connect
 from workbench.dataset.check.check import check
 from workbench.errors import DataError, SetupError
 from workbench.project import Project, open_project, state_task
 from workbench.settings import DATA, ROOT
-from workbench.task import PARAMETERS, SETTINGS, changed_task
+from workbench.task import PARAMETERS, SETTINGS, Task, changed_task
 
 
 @pytest.fixture
@@ -474,3 +481,131 @@ def test_an_answer_that_cannot_be_is_named_with_its_place(
     write(mine, *needed(files), "[situation]", line)
     with pytest.raises(DataError, match=finding):
         mine.task  # noqa: B018
+
+
+class Models:
+    """A service that lists models, and answers nothing else."""
+
+    def __init__(self, *names: str, provider: str = "local") -> None:
+        async def show(request: Request) -> JSONResponse:
+            if request.path_params["name"] in names:
+                return JSONResponse({"id": request.path_params["name"], "object": "model"})
+            return JSONResponse({"error": {"message": "no such model", "code": "404"}}, 404)
+
+        async def listed(request: Request) -> JSONResponse:
+            return JSONResponse(
+                {"object": "list", "data": [{"id": name, "object": "model"} for name in names]}
+            )
+
+        routes = [Route("/openai/v1/models", listed), Route("/openai/v1/models/{name:path}", show)]
+        http = TestClient(Starlette(routes=routes))
+        client = OpenAI(base_url="http://testserver/openai/v1/", api_key="k", http_client=http, max_retries=0)
+        self.client = connect(provider, client=client)
+
+
+class TestCheckBeforeTheFirstRequest:
+    @pytest.fixture
+    def task(self, mine: Project, files: Path) -> Task:
+        write(mine, *needed(files), 'question = "body"', 'answer = "team"')
+        return mine.task
+
+    def test_what_is_right_is_one_line(self, task: Task):
+        found = task.check(Models("nano", "nano.ft-1").client, "nano")
+        assert repr(found) == (
+            "✓ 2 examples and 1 test question can be read, the grader exact grades, and local has nano."
+        )
+        assert found.notes == ()
+        assert found._repr_html_().startswith('<p class="mathjax_ignore" role="status">✓ 2 examples')
+
+    def test_an_unknown_model_is_answered_with_those_there_are_base_models_first(self, task: Task):
+        client = Models("nano.ft-1", "nano", "SmolLM2-135M-Instruct").client
+        with pytest.raises(SetupError) as caught:
+            task.check(client, "nonano")
+        assert str(caught.value) == (
+            "local has no model nonano. Did you mean nano? It has nano, SmolLM2-135M-Instruct, nano.ft-1; "
+            "name one of them."
+        )
+
+    def test_where_models_answer_through_deployments_their_names_are_not_asked_for(self, task: Task):
+        found = task.check(Models(provider="azure").client, "my-deployment")
+        assert found.sentence.endswith("the grader exact grades.")
+
+    def test_a_grader_that_cannot_grade_the_right_answers_stops_before_any_is_asked_for(
+        self, mine: Project, files: Path
+    ):
+        write(mine, *needed(files), 'question = "body"', 'answer = "team"', 'grader = "numeric"')
+        with pytest.raises(DataError) as caught:
+            mine.task.check(Models("nano").client, "nano")
+        assert "The grader numeric cannot grade the right answer of test.csv:2, 'post'" in str(caught.value)
+        assert "has no number" in str(caught.value)
+        assert "Choose a grader that fits such answers (exact, " in str(caught.value)
+
+    def test_a_grader_that_takes_right_answers_for_wrong_is_worth_a_note(self, mine: Project, files: Path):
+        (files / "mine.py").write_text("def grade(sample, item):\n    return 0.0\n")
+        write(mine, *needed(files), 'question = "body"', 'answer = "team"', f'grader = "{files}/mine.py"')
+        [note] = mine.task.check(Models("nano").client, "nano").notes
+        assert note.startswith("The grader mine takes 1 of the first 1 right answers for wrong (test.csv:2")
+
+    @pytest.mark.parametrize(
+        ("line", "finding"),
+        [
+            (
+                'grader = "regex"',
+                r'needs a pattern: .* name a file, mine\.json, that holds \{"name": "regex"',
+            ),
+            ('grader = "exakt"', "Did you mean exact"),
+            ('answer = "tem"', "has no column 'tem'; it has body, team, shop"),
+            ('format_grader = "json_schema"', "needs a schema"),
+        ],
+    )
+    def test_files_columns_and_graders_are_checked(self, mine: Project, files: Path, line: str, finding: str):
+        lines = [each for each in ('question = "body"', 'answer = "team"') if line.split()[0] not in each]
+        write(mine, *needed(files), *lines, line)
+        with pytest.raises(DataError, match=finding):
+            mine.task.check(Models("nano").client, "nano")
+
+    def test_run_checks_before_any_notebook(
+        self, mine: Project, files: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        write(mine, *needed(files), 'question = "body"', 'answer = "team"')
+        client = Models("nano").client
+        monkeypatch.setattr("workbench.__main__.connect", lambda provider: client)
+        for words in (("MODEL=nonano",), ("MODEL=nano", "-p", "TEACHER=nonano")):
+            done = call("run", "--project", "mine", "-p", *words)
+            assert (done.exit_code, done.stdout) == (2, "")
+            assert done.stderr.startswith("local has no model nonano. Did you mean nano?")
+        assert not (mine.path / "runs").exists()
+
+
+NOTEBOOKS = runner.notebooks()[1:]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_of_a_project_without_a_task_stops_and_never_reads_the_sample(
+    home: Path, monkeypatch: pytest.MonkeyPatch, notebook: Path
+):
+    monkeypatch.setenv("WORKBENCH_PROVIDER", "openai")  # connecting asks nothing, and starts nothing
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    parameters, *code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    names: dict[str, object] = {}
+    exec(f"{parameters}\nPROJECT = 'mine'", names)
+    with pytest.raises(SetupError, match=r"^Project mine (states no task yet|has no \w+ yet)"):
+        exec("\n".join(code), names)
+    assert not (home / "projects").exists()
+
+
+def test_parameters_forgotten_in_a_later_run_are_those_of_the_project_and_not_the_samples(files: Path):
+    own = {"TRAIN_CSV": "train.csv", "TEST_CSV": "test.csv", "QUESTION": "body", "ANSWER": "team"}
+    runner.state(open_project("mine"), {"PROJECT": "mine", **own})
+    later = runner.state(open_project("mine"), {"PROJECT": "mine", "MODEL": "nano"})
+    assert later.examples == str(files / "train.csv")
+    assert [example.answer for example in open_project("mine").task.read_examples()] == ["bank", "post"]
+
+
+def test_no_notebook_names_the_samples_files_in_its_code():
+    for notebook in runner.notebooks():
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        code = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        assert code.count("open_project(") == code.count("open_project(PROJECT)") == 1
+        assert not [word for word in ("wb.DATA", "data/gql", "data/support", ".csv") if word in code]

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from workbench.widgets.item_browser import browse as browse
     from workbench.widgets.labelling import label as label
     from workbench.widgets.playground import playground as playground
+    from workbench.widgets.project_page import project_page as project_page
     from workbench.widgets.questionnaire import questionnaire as questionnaire
     from workbench.widgets.row_review import review as review
 
@@ -85,6 +86,7 @@ WORDS = {
         "base_model": "connect",
         "connect": "connect",
         "open_project": "project",
+        "project_page": "widgets.project_page",
         "provider_of": "catalog.providers",
         "self_test": "connect",
         "state_task": "project",

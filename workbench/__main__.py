@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench import runner, settings
-from workbench.cli import AsJson, Home, NameAndValue, OneSentence, data, decide, evaluate, jobs
-from workbench.connect import connect, self_test
-from workbench.errors import DataError, SetupError
-from workbench.project import Project, open_project, state_task
+from workbench.cli import AsJson, Home, NameAndValue, OneSentence, data, decide, evaluate, guide, jobs
+from workbench.connect import base_model, connect, self_test
+from workbench.errors import DataError, SetupError, did_you_mean
+from workbench.project import Project, open_project, projects, state_task
 from workbench.task import PARAMETERS, SETTINGS, TASK_FILE, Setting, sample_task, samples
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 service = typer.Typer(help="The local service, which trains and serves models here.", no_args_is_help=True)
 data.add_to(app)
@@ -42,6 +43,24 @@ jobs.add_to(app)
 evaluate.add_curve_commands(app)
 evaluate.add_evaluation_commands(app)
 app.add_typer(service, name="service")
+app.command("guide")(guide.guide_page)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"workbench {settings.VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_say_version, help="Print the version, and end."),
+    ] = False,
+) -> None:
+    """Hold what stands before a command."""
+
 
 Port = Annotated[int | None, typer.Option(help="The port to listen on; else a free one.")]
 
@@ -51,7 +70,7 @@ def run(
     parameter: Annotated[
         list[str] | None,
         typer.Option(
-            "--parameter", "-p", metavar="NAME VALUE", help="Set a notebooks' parameter; repeat for more."
+            "--parameter", "-p", metavar="NAME=VALUE", help="Set a parameter (listed below); repeat for more."
         ),
     ] = None,
     file: Annotated[
@@ -73,15 +92,19 @@ def run(
     What the task is stands in the project (python -m workbench new); -p changes any of it for this run.
     """
     os.environ.setdefault("WORKBENCH_HEADLESS", "1")
-    parameters = {"PROJECT": "gql"} | runner.read_parameters(
-        [_pair(words) for words in parameter or ()], file
-    )
+    given = [(name, value) for name, _, value in (word.partition("=") for word in parameter or ())]
+    parameters = {"PROJECT": "gql"} | runner.read_parameters(given, file)
     parameters |= {} if name is None else {"PROJECT": name}
     plans = runner.plan(parameters, only=[start.strip() for start in only.split(",") if start.strip()])
     project = open_project(str(parameters["PROJECT"]))
     needed = any(planned.needs_task for planned in plans) or parameters.keys() & PARAMETERS.keys()
     task = runner.state(project, parameters) if needed else None
     client = _connected(parameters.get("PROVIDER") or project.stated("provider"))
+    if task is not None and any(planned.needs_task for planned in plans):
+        named = [parameters.get(name) for name in ("TEACHER", "JUDGE")]
+        model = base_model(client, str(parameters.get("MODEL") or task.model or "") or None)
+        for note in task.check(client, model, *(str(each) for each in named if each)).notes:
+            typer.echo(note, err=True)
     folder = project.path / "runs" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     folder.mkdir(parents=True)
     typer.echo(f"Executed notebooks are kept in {folder}", err=True)
@@ -213,19 +236,66 @@ _ASKED = {
 }
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command("projects")
+def show_projects(
+    name: Annotated[str | None, typer.Argument(help="One project: its page.")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="Ask this service what each run of NAME has cost.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the projects, or show one: steps done and next, runs, scores, cost, dates that come near."""
+    from workbench.widgets.project_page import project_page
+
+    project = None if name is None else open_project(name)
+    if project is not None and project not in (known := projects()) and sample_task(project.name) is None:
+        names = dict.fromkeys([*(each.name for each in known), *samples()])
+        meant = did_you_mean(project.name, names)
+        raise DataError(f"There is no project {name}.{meant} There are {', '.join(names)}.")
+    client = connect(provider) if provider and project else None
+    page = project_page(project, client)
+    typer.echo(json.dumps(page.facts) if as_json else repr(page))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    options_metavar="[PATH] [JUPYTERLAB'S OPTIONS]",
+)
 def lab(context: typer.Context) -> None:
-    """Open JupyterLab on the notebooks, or on a PATH; further options are JupyterLab's own."""
-    given = [word for word in context.args if not word.startswith("-") and Path(word).exists()]
-    path = Path(given[0]) if given else runner.NOTEBOOKS / "00_start_here.ipynb"
-    path = path.resolve()
-    options = [word for word in context.args if word not in given[:1]]
+    """Open JupyterLab on the notebooks, or on a PATH.
+
+    PATH is a notebook, a folder, or the beginning of a notebook's name (04); without it, 00_start_here.
+    Further options are JupyterLab's own: --no-browser, --port=8899, and as root --allow-root.
+    """
+    words = context.args
+    named = next((word for word in words if not word.startswith("-") and _is_place(word, words)), None)
+    path = runner.NOTEBOOKS / "00_start_here.ipynb" if named is None else _place(named)
+    options = [word for word in words if word != named]
     folder = path if path.is_dir() else path.parent
     command = [sys.executable, "-m", "jupyterlab", *([] if path.is_dir() else [str(path)])]
     command += [f"--ServerApp.root_dir={folder}", *_quiet_kernels(), *options]
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and not any("allow" in word for word in options):
+        typer.echo("You are root: where JupyterLab refuses to start, add --allow-root.", err=True)
     if os.name == "nt":
         raise typer.Exit(subprocess.call(command))
     os.execv(sys.executable, command)  # in our place, so that Ctrl-C and signals are JupyterLab's own
+
+
+def _is_place(word: str, words: Sequence[str]) -> bool:
+    """Whether it is meant as the PATH, and not as the value of the option before it (``--port 8899``)."""
+    before = words[: words.index(word)]
+    return Path(word).exists() or word.endswith(".ipynb") or not before or "=" in before[-1]
+
+
+def _place(named: str) -> Path:
+    """The notebook or folder of this name; for a name that is none, say which there are."""
+    if Path(named).exists():
+        return Path(named).resolve()
+    if begins := [path for path in runner.notebooks() if path.name.startswith(named)]:
+        return begins[0]
+    there_are = [path.stem for path in runner.notebooks()]
+    meant = did_you_mean(Path(named).stem, there_are)
+    raise DataError(f"There is no file or folder {named}.{meant} The notebooks are {', '.join(there_are)}.")
 
 
 @service.command()
@@ -277,13 +347,6 @@ def _folder(home: Path | None) -> Path:
     return settings.home() if home is None else home.resolve()
 
 
-def _pair(words: str) -> tuple[str, str]:
-    name, space, value = words.partition(" ")
-    if not name or not space:
-        raise DataError("-p takes a name and a value, like -p MODEL nano.")
-    return name, value
-
-
 def _connected(provider: runner.Value) -> "OpenAI":
     """Open the connection once before any notebook, so that what is missing shows at once."""
     client = connect(None if provider is None else str(provider))
@@ -311,5 +374,11 @@ def _quiet_kernels() -> list[str]:
     return [] if os.name == "nt" else ["--KernelManager.transport=ipc"]
 
 
+def main() -> None:
+    """What the command ``workbench`` runs, and ``python -m workbench``."""
+    as_command = Path(sys.argv[0]).stem == "workbench"
+    app(prog_name="workbench" if as_command else "python -m workbench")
+
+
 if __name__ == "__main__":
-    app(prog_name="python -m workbench")
+    main()

@@ -22,13 +22,14 @@ from urllib.parse import urlsplit
 
 from workbench import catalog
 from workbench.catalog.providers import Provider, carrying, default_model, owner_of, provider_of
-from workbench.display import Facts, table
+from workbench.display import Facts, folded_table
 from workbench.errors import SetupError
 from workbench.settings import VERSION, home, setting
 
 if TYPE_CHECKING:
     from openai import APIConnectionError, APIStatusError, OpenAI
 
+_NAMED = 4  # models; more are only counted
 _PATIENCE_SECONDS = 20.0  # of a self-test
 
 _SUCH_AS = "such as https://my-resource.openai.azure.com"
@@ -194,8 +195,7 @@ class SelfTest:
         return f"{'✓' if self.ok else '✗'} {self.sentence}"
 
     def _repr_html_(self) -> str:
-        status = f"<p role='status'>{escape(repr(self))}</p>"
-        return status + table("What the service says", ("fact", "value"), self.facts.items())
+        return f"<p class='mathjax_ignore' role='status'>{escape(repr(self))}</p>"
 
 
 @dataclass(frozen=True, repr=False)
@@ -220,11 +220,19 @@ class About(Facts):
         words = (f"{group}: {', '.join(words)}" for group, words in self.words.items())
         return "\n".join([super().__repr__(), *words])
 
+    @property
+    def line(self) -> str:
+        """All of it in a line."""
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        return f"{versions}; {self.cores} cores of {self.platform}; everything is kept in {self.home}"
+
     def _repr_html_(self) -> str:
         words = [(group, ", ".join(words)) for group, words in self.words.items()]
-        listed = table("What import workbench as wb gives", ("subject", "words"), words)
-        folded = f"<details><summary>The words of the workbench</summary>{listed}</details>"
-        return super()._repr_html_() + (folded if words else "")
+        line = f'<p class="mathjax_ignore">{escape(self.line)}</p>'
+        gives = (
+            folded_table("What import workbench as wb gives", ("subject", "words"), words) if words else ""
+        )
+        return line + gives
 
 
 def self_test(client: "OpenAI") -> SelfTest:
@@ -246,11 +254,12 @@ def self_test(client: "OpenAI") -> SelfTest:
         reason = str(error).strip().partition("\n")[0]
         return SelfTest(False, f"Signing in to Azure failed; run 'az login' again. It said: {reason}", facts)
     facts["latency_ms"] = round((time.perf_counter() - started) * 1000)
-    models = _count_models(answer.content)
-    if models is None:
+    names = _models_in(answer.content)
+    if names is None:
         return SelfTest(False, f"{host} does not answer as a model service; check the address.", facts)
-    facts["models"] = models
-    counted = "1 model" if models == 1 else f"{models} models"
+    facts["models"] = len(names)
+    counted = "1 model" if len(names) == 1 else f"{len(names)} models"
+    counted += f" ({', '.join(names)})" if 0 < len(names) <= _NAMED else ""
     return SelfTest(True, f"Connected to {where.name} at {host}: {counted}, {facts['latency_ms']} ms.", facts)
 
 
@@ -328,9 +337,10 @@ def _sign_in_errors() -> tuple[type[Exception], ...]:
     return (azure.ClientAuthenticationError,) if azure else ()
 
 
-def _count_models(content: bytes) -> int | None:
+def _models_in(content: bytes) -> list[str] | None:
+    """The names of the models that a service lists; ``None`` for what is no such list."""
     try:
-        return len(json.loads(content)["data"])
+        return [str(each["id"]) for each in json.loads(content)["data"]]
     except (ValueError, TypeError, KeyError):
         return None
 

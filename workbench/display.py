@@ -113,6 +113,24 @@ def folded(title: str, content: str) -> str:
     return f'<details class="mathjax_ignore"><summary>{escape(title)}</summary>{content}</details>'
 
 
+def folded_table(line: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Write a line that says it, with the table behind it for who clicks; the line alone without rows."""
+    listed = list(rows)
+    return (
+        folded(line, table("", heads, listed)) if listed else f'<p class="mathjax_ignore">{escape(line)}</p>'
+    )
+
+
+def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table for a terminal: a line of headings, then a line a row, in columns."""
+    lines = [header, *rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
 def _cell(value: object) -> str:
     text = str(value)
     shown = text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…"

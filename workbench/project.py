@@ -18,11 +18,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from workbench import jsonl_log
-from workbench.display import table
-from workbench.errors import DataError, SetupError
+from workbench.display import folded_table, table
+from workbench.errors import DataError, SetupError, did_you_mean
 from workbench.jsonl_log import JSON as JSON
-from workbench.settings import DATA, VERSION, home
-from workbench.task import TASK_FILE, Setting, Task, read_task, sample_task, stated_task, task_file
+from workbench.settings import VERSION, home
+from workbench.task import TASK_FILE, Setting, Task, read_task, sample_task, samples, stated_task, task_file
 
 SUPERVISED = "supervised"
 STARTED_BY = MappingProxyType(
@@ -54,11 +54,12 @@ class Project:
         """What it is about; read anew each time, so an edit of ``project.toml`` counts at once."""
         file = task_file(self.name, self.path)
         if file is None:
-            samples = " or ".join(sorted(path.parent.name for path in DATA.glob(f"*/{TASK_FILE}")))
+            others = [each.name for each in projects() if each.name != self.name]
             raise SetupError(
                 f"Project {self.name} states no task yet; write it with 'python -m workbench new {self.name} "
                 f"--train FILE --test FILE', in 00_start_here, or into {self.path / TASK_FILE} by hand. The "
-                f"sample task is project {samples}."
+                f"sample task is project {' or '.join(samples())}."
+                f"{did_you_mean(self.name, [*others, *samples()])}"
             )
         return read_task(file)
 
@@ -102,6 +103,17 @@ class Project:
             raise SetupError(f"Project {self.name} has no {what} yet; run {STARTED_BY[method]} first.")
         return job
 
+    @property
+    def run_names(self) -> dict[str, str]:
+        """A short name for each job on record, by its id, in the order of their starts: ``#2, seed 1``."""
+        jobs: dict[str, Entry] = {}
+        for entry in self.entries("job"):
+            jobs.setdefault(str(entry.facts["job_id"]), entry)
+        return {
+            id: f"#{number}" + (f", seed {job.facts['seed']}" if "seed" in job.facts else "")
+            for number, (id, job) in enumerate(jobs.items(), start=1)
+        }
+
     def lock(self, name: str, sha256: str) -> None:
         """Remember the checksum of ``name`` (the test set), and refuse any other from now on.
 
@@ -141,6 +153,8 @@ class Project:
     def checklist(self) -> "Checklist":
         """Which steps are done, by the record?"""
         latest = {entry.kind: entry.facts for entry in self.entries()}
+        if job := latest.get("job"):
+            latest["job"] = {**job, "run": self.run_names[str(job["job_id"])]}
         steps = (
             ChecklistStep(name, notebook, words(latest[kind]) if kind in latest else "")
             for name, notebook, kind, words in _STEPS
@@ -153,9 +167,14 @@ class Project:
 
     def _repr_html_(self) -> str:
         entries = self.entries()
-        caption = f"Project {self.name}: {len(entries) or 'nothing'} on record"
+        last = (
+            f"; the last is {entries[-1].kind}, {entries[-1].at[:16].replace('T', ' ')} UTC"
+            if entries
+            else ""
+        )
+        caption = f"Project {self.name}: {len(entries) or 'nothing'} on record{last}"
         rows = [(entry.at[:19].replace("T", " "), entry.kind, _short(entry.facts)) for entry in entries]
-        return table(caption, ("when (UTC)", "what", "facts"), rows)
+        return folded_table(caption, ("when (UTC)", "what", "facts"), rows)
 
 
 def open_project(name: str) -> Project:
@@ -165,6 +184,16 @@ def open_project(name: str) -> Project:
             f"'{name}' cannot be a project's name; use up to 64 letters (a-z, A-Z), digits, '_', '.' and '-'."
         )
     return Project(name, home() / "projects" / name)
+
+
+def projects() -> tuple[Project, ...]:
+    """The projects that state a task or have something on record, the one worked on last first."""
+    found = [
+        (max(file.stat().st_mtime for file in files), path)
+        for path in (home() / "projects").glob("*")
+        if (files := [file for file in (path / "record.jsonl", path / TASK_FILE) if file.is_file()])
+    ]
+    return tuple(Project(path.name, path) for _, path in sorted(found, reverse=True))
 
 
 def _line(entry: Entry) -> bytes:
@@ -279,7 +308,7 @@ _STEPS: tuple[tuple[str, str, str, Callable[[Mapping[str, JSON]], str]], ...] = 
         "dataset",
         lambda f: f"{f['validation_examples']} examples" if f["validation_examples"] else "",
     ),
-    ("Configure and start the training", "04_launch", "job", lambda f: str(f["job_id"])),
+    ("Configure and start the training", "04_launch", "job", lambda f: f"run {f['run']}"),
     ("Review the metrics", "05_loss_curves", "curve", lambda f: f"{f['steps']} steps"),
     (
         "Evaluate the model",

@@ -5,11 +5,14 @@ What came out of a run is read from the project's record, never from a cell's ou
 """
 
 import asyncio
+import gc
 import json
 import logging
 import os
 import re
+import select
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -17,11 +20,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
-from workbench.errors import DataError, SetupError
+from workbench.errors import DataError, SetupError, did_you_mean
 from workbench.jsonl_log import JSON, read_text
 from workbench.project import Project, state_task
 from workbench.settings import ROOT
@@ -77,26 +80,20 @@ def plan(
     (``ROAD``), as further methods are trained only by who asks for them. Settings of the task are
     no parameters of a notebook; ``state`` sees to them.
     """
-    from papermill import inspect_notebook
-
-    notebooks = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-    if not notebooks:
-        raise SetupError(f"{folder} holds no notebooks; run from a clone, installed as its README says.")
+    found = notebooks(folder)
     for start in only:
-        if not any(path.name.startswith(start) for path in notebooks):
-            names = ", ".join(path.stem for path in notebooks)
+        if not any(path.name.startswith(start) for path in found):
+            names = ", ".join(path.stem for path in found)
             raise DataError(f"No notebook begins with '{start}'; there are {names}.")
     # Those that do not run are asked too: a mistyped name is one whatever runs.
-    known = {path: frozenset[str](inspect_notebook(path)) for path in notebooks}
+    known = {path: parameters_of(path) for path in found}
     every = frozenset[str]().union(*known.values())
     if unknown := sorted(parameters.keys() - every - PARAMETERS.keys()):
-        near = get_close_matches(unknown[0], [*every, *PARAMETERS], 1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        there = f"there are {', '.join(sorted(every - PARAMETERS.keys()))}"
-        task = f"and of the task {', '.join(sorted(PARAMETERS))}"
-        raise DataError(
-            f"No notebook has a parameter {', '.join(unknown)}.{meant} Of notebooks {there}; {task}."
-        )
+        meant = did_you_mean(unknown[0], [*every, *PARAMETERS])
+        there = f"Of notebooks there are {', '.join(sorted(every - PARAMETERS.keys()))}"
+        there += f"; and of the task {', '.join(sorted(PARAMETERS))}."
+        all_of_them = "'python -m workbench run --help' lists them all." if meant else there
+        raise DataError(f"No notebook has a parameter {', '.join(unknown)}.{meant} {all_of_them}")
     own = {name: value for name, value in parameters.items() if name not in PARAMETERS}
     return [
         PlannedNotebook(
@@ -104,9 +101,26 @@ def plan(
             {name: value for name, value in own.items() if name in known[path]},
             "project.task" in path.read_text(encoding="utf-8"),
         )
-        for path in notebooks
+        for path in found
         if path.name.startswith(tuple(only) or ROAD)
     ]
+
+
+def notebooks(folder: Path = NOTEBOOKS) -> list[Path]:
+    """The notebooks of a folder, in their order."""
+    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise SetupError(f"{folder} holds no notebooks; run from a clone, installed as its README says.")
+    return found
+
+
+def parameters_of(notebook: Path) -> dict[str, str]:
+    """The parameters of a notebook, each with its meaning: the lines of the cell tagged ``parameters``."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    sources = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
+    lines = "\n".join("".join(source) for source in sources).splitlines()
+    found = (re.match(r"(\w+)(?:: \w+)? = .*?(?:  # (.+))?$", line) for line in lines)
+    return {line[1]: line[2] or "" for line in found if line}
 
 
 def state(project: Project, parameters: Mapping[str, Value]) -> Task:
@@ -224,20 +238,21 @@ def execute(plans: Sequence[PlannedNotebook], folder: Path) -> Iterator[Notebook
     logging.getLogger("papermill").addHandler(
         logging.NullHandler()
     )  # what it says comes out as NotebookRun.error
-    for number, planned in enumerate(plans, start=1):
-        bar = tqdm(
-            desc=f"{number}/{len(plans)} {planned.name}",
-            bar_format="{desc} |{bar:12}| {n_fmt}/{total_fmt} cells {elapsed}{postfix}",
-            file=sys.stderr,
-            disable=None,
-            leave=False,
-            dynamic_ncols=True,
-        )
-        with bar:
-            done = _execute(planned, folder, _Watcher(bar))
-        yield done
-        if done.error is not None:
-            return
+    with _forks(len(plans)) as forks:
+        for number, planned in enumerate(plans, start=1):
+            bar = tqdm(
+                desc=f"{number}/{len(plans)} {planned.name}",
+                bar_format="{desc} |{bar:12}| {n_fmt}/{total_fmt} cells {elapsed}{postfix}",
+                file=sys.stderr,
+                disable=None,
+                leave=False,
+                dynamic_ncols=True,
+            )
+            with bar:
+                done = _execute(planned, folder, _Watcher(bar, folder / planned.notebook.name, forks))
+            yield done
+            if done.error is not None:
+                return
 
 
 def _execute(planned: PlannedNotebook, folder: Path, watcher: "_Watcher") -> NotebookRun:
@@ -253,6 +268,7 @@ def _execute(planned: PlannedNotebook, folder: Path, watcher: "_Watcher") -> Not
                 str(kept).replace("{", "{{").replace("}", "}}"),  # papermill fills in what stands in braces
                 dict(planned.parameters),
                 progress_bar=False,
+                request_save_on_cell_execute=False,  # 50 ms a cell; the watcher saves long ones
                 kernel_manager_class=watcher.kernel_class,
                 on_notebook_start=watcher.open,
                 on_cell_start=watcher.enter,
@@ -266,6 +282,10 @@ def _execute(planned: PlannedNotebook, folder: Path, watcher: "_Watcher") -> Not
             error = f"cell [{failure.exec_count}]: {failure.ename}: {last}"
         except RuntimeError as failure:  # nbclient's DeadKernelError, or a kernel that never answered
             error = f"{_plain(str(failure))} (the kernel is gone; perhaps the machine ran out of memory)"
+            watcher.save()
+        except KeyboardInterrupt:
+            watcher.save()
+            raise
     if watcher.stopped:
         raise KeyboardInterrupt
     seconds = round(time.monotonic() - started, 1)
@@ -278,8 +298,9 @@ class _Watcher:
     To papermill it is also the file that cells print into.
     """
 
-    def __init__(self, bar: "tqdm[NoReturn]") -> None:
-        self.bar = bar
+    def __init__(self, bar: "tqdm[NoReturn]", kept: Path, forks: "_Forks | None") -> None:
+        self.bar, self.kept, self.forks = bar, kept, forks
+        self.notebook: NotebookNode | None = None
         self.heading = ""
         self.kernel: AsyncKernelManager | None = None
         self.working: asyncio.Task[None] | None = None
@@ -312,7 +333,16 @@ class _Watcher:
                 os.kill(self.kernel.provisioner.pid, number)  # type: ignore[attr-defined]
 
     def open(self, notebook: "NotebookNode") -> None:
+        self.notebook = notebook
+        self.save()
         self.bar.reset(total=len(notebook.cells))
+
+    def save(self) -> None:
+        """Keep the notebook as far as it is executed."""
+        from nbformat import write
+
+        if self.notebook is not None:
+            write(self.notebook, self.kept)
 
     def enter(self, cell: "NotebookNode", cell_index: int) -> None:
         if self.stopped:
@@ -332,10 +362,13 @@ class _Watcher:
 
     async def tick(self) -> None:
         """Keep the clock on the bar going while a cell takes its time, and see that Ctrl-C ends it."""
-        waited = 0
+        waited = ticks = 0
         while True:
             await asyncio.sleep(1)
             self.bar.refresh()
+            ticks += 1
+            if ticks % _SAVED_EVERY == 0:
+                self.save()
             waited += self.stopped
             if number := AFTER_CTRL_C.get(waited):
                 self.send(number)
@@ -366,11 +399,141 @@ class _Watcher:
                 )
                 watcher.kernel = self
 
+            async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
+                if watcher.forks is None:
+                    await super()._async_launch_kernel(kernel_cmd, **options)
+                    return
+                started = watcher.forks.kernel(kernel_cmd[3:], options["env"])  # behind python -m module
+                where: Any = self.provisioner
+                where.process, where.pid, where.pgid = started, started.pid, started.pid
+                self._reconcile_connection_info(where.connection_info)
+
             def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
                 # The interrupt with which a shutdown begins is no error worth a line in somebody's shell.
                 return super().format_kernel_cmd([*(extra_arguments or ()), "--log-level=CRITICAL"])
 
         return Kernel
+
+
+_SAVED_EVERY = 10  # seconds, while a cell is at work
+
+
+# Kernels that need not load anything. One process loads the libraries and what the public API gives, and
+# forks a kernel for each notebook: a process of its own, with every module as it is right after it was
+# imported, and nothing that another notebook did. (A notebook that forgot an import of a module of ours can
+# pass here; as a test, nbval runs each in a kernel of its own.)
+
+_LIBRARIES = (
+    "ipykernel.kernelapp",
+    "pandas",
+    "openai",
+    "jsonschema",
+    "scipy.stats",
+    "anywidget",
+    "tqdm.auto",
+)
+_SERVER = """
+import workbench
+for word in workbench.__all__:
+    getattr(workbench, word)
+from workbench.runner import serve_kernels
+serve_kernels()
+"""
+
+
+class _ForkedKernel:
+    """A kernel that is no child of this process, with what jupyter_client uses of a ``Popen``."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._life = os.pidfd_open(pid)  # readable once it has ended; its number may be another's by then
+
+    def poll(self) -> int | None:
+        return self.wait(0)
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        return 0 if select.select([self._life], [], [], timeout)[0] else None
+
+    def send_signal(self, number: int) -> None:
+        signal.pidfd_send_signal(self._life, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def __del__(self) -> None:
+        os.close(self._life)
+
+
+class _Forks:
+    """The process that has loaded the libraries, and forks kernels."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def kernel(self, arguments: Sequence[str], environment: Mapping[str, str]) -> _ForkedKernel:
+        """Fork a kernel with these arguments and this environment, in the current folder."""
+        asked = {"arguments": arguments, "environment": dict(environment), "folder": str(Path.cwd())}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError("The process that starts kernels has ended")
+        return _ForkedKernel(int(answer))
+
+
+@contextmanager
+def _forks(notebooks: int) -> Iterator[_Forks | None]:
+    """Start the process that forks kernels; ``None`` for one notebook alone, and without pidfds."""
+    if notebooks < 2 or not hasattr(os, "pidfd_open"):
+        yield None
+        return
+    command = [sys.executable, "-c", _SERVER]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield _Forks(process)
+    finally:
+        process.communicate()  # it ends when its input does
+
+
+def serve_kernels() -> None:
+    """Load the libraries; then for each line of JSON on stdin fork a kernel, and write its process id."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the notebook at work
+    for name in _LIBRARIES:
+        import_module(name)
+    gc.freeze()  # what is loaded stays shared with the kernels
+    for line in sys.stdin:
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass  # the system forgets kernels that have ended
+        pid = os.fork()
+        if pid == 0:
+            _become_kernel(**json.loads(line))
+        print(pid, flush=True)
+
+
+def _become_kernel(arguments: list[str], environment: dict[str, str], folder: str) -> NoReturn:
+    from ipykernel.kernelapp import IPKernelApp
+
+    code = 1
+    try:
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(2, 1)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment | {"JPY_PARENT_PID": str(os.getppid())})
+        IPKernelApp.launch_instance(argv=arguments)
+        code = 0
+    finally:
+        os._exit(code)
 
 
 def _plain(text: str) -> str:

@@ -10,17 +10,21 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
+from html import escape
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from workbench.display import Facts, table
-from workbench.errors import DataError
+from workbench.catalog.models import base_name
+from workbench.catalog.providers import provider_of
+from workbench.display import Facts, folded_table
+from workbench.errors import DataError, SetupError, did_you_mean
 from workbench.jsonl_log import JSON, read_text
 from workbench.settings import DATA, ROOT, setting
 
 if TYPE_CHECKING:
+    from openai import OpenAI
+
     from workbench.dataset.dataset import Dataset
 
 # A relative path counts from the folder that project.toml lies in, else from the repository's folder.
@@ -170,6 +174,38 @@ class Task(Facts):
             )
         return pairs
 
+    def check(self, client: "OpenAI", *models: str) -> "TaskCheck":
+        """Check before the first request that costs something: files, columns, graders, models.
+
+        Reads the examples and the test whole, loads every grader, lets the grader grade the first right
+        answers, and asks the service for each of ``models``. Raises ``DataError`` or ``SetupError``, which
+        say what to do. Where models answer through deployments (Azure), their names are not checked: the
+        service does not list its deployments to who holds a key.
+        """
+        from workbench.dataset.dataset import counted
+        from workbench.evaluation.graders.ready_made import grader
+
+        _columns(self)
+        examples, test = self.read_examples(), self.read_test()
+        self.read_validation()
+        own = (self.format_grader, self.preference_grader, self.reinforcement_grader)
+        for name in filter(None, (*own, self.reinforcement_rubric)):
+            grader(name)
+        notes = _right_answers(grader(self.grader), test)
+        for model in models:
+            _find_model(client, model)
+        service = provider_of(client)
+        asked = (
+            ""
+            if service.deploy_before_use or not models
+            else f", and {service.name} has {' and '.join(models)}"
+        )
+        sentence = (
+            f"{counted(len(examples), 'example')} and {counted(len(test), 'test question')} can be read, "
+            f"the grader {Path(self.grader).name} grades{asked}."
+        )
+        return TaskCheck(sentence, notes)
+
     @property
     def facts(self) -> dict[str, Setting]:
         """What is stated or has a default, by the names of ``project.toml``."""
@@ -201,16 +237,95 @@ class Task(Facts):
             lines.append(f"# {each.name} =" if value is None else f"{each.name} = {_toml_value(value)}")
         return "\n".join([*lines, *_situation_lines(self.situation)]) + "\n"
 
+    @property
+    def line(self) -> str:
+        """The task in a line: the files, the columns, the grader, the target."""
+        asks = f"{self.question or 'conversations'} → {self.answer}" if self.answer else "conversations"
+        return (
+            f"The task: learn {asks} from {Path(self.examples).name}, tested on {Path(self.test).name}, "
+            f"graded by {Path(self.grader).name}, good enough at {100 * self.target:g} %."
+        )
+
     def _repr_html_(self) -> str:
         facts = self.facts
         rows = [(s.name, facts[s.name], s.metadata["meaning"]) for s in SETTINGS if s.name in facts]
-        return table(f"The task, stated in {self.stated_in}", ("setting", "value", "meaning"), rows)
+        rows.append(("stated in", self.stated_in, "edit it there; all notebooks read it"))
+        return folded_table(self.line, ("setting", "value", "meaning"), rows)
 
     def _read(self, path: str) -> "Dataset":
         from workbench.dataset.read import read
 
         return read(path, question=self.question, answer=self.answer, system=self.system)
 
+
+@dataclass(frozen=True, repr=False)
+class TaskCheck:
+    """What was found before the first request; what stops a run is raised instead."""
+
+    sentence: str
+    notes: tuple[str, ...] = ()
+    """What is worth knowing, and stops nothing."""
+
+    def __repr__(self) -> str:
+        """The sentence with a mark, and a note a line."""
+        return "\n".join([f"✓ {self.sentence}", *(f"! {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        lines = "<br>".join(escape(line) for line in repr(self).splitlines())
+        return f'<p class="mathjax_ignore" role="status">{lines}</p>'
+
+
+RIGHT_ANSWERS = 5  # of the test are graded by the check: enough to see that a grader fits, and soon done
+
+
+def _right_answers(grader: Mapping[str, object], test: "Dataset") -> tuple[str, ...]:
+    """Let the grader grade right answers; one that it gives no score to is an error.
+
+    A grader that asks a model is left out, as its answers are paid for.
+    """
+    from workbench.evaluation.graders.grader_types import needs
+    from workbench.evaluation.graders.grading import graded, passes
+
+    if "model" in needs(grader):
+        return ()
+    known = [example for example in test.take(RIGHT_ANSWERS) if example.answer] if len(test) else []
+    wrong = []
+    for example in known:
+        answer = example.answer.strip()
+        item = {"question": example.question, **example.more, "answer": answer, "origin": example.origin}
+        grade = graded(grader, answer, item)
+        if not grade.graded:
+            raise DataError(
+                f"The grader {grader['name']} cannot grade the right answer of {example.origin}, "
+                f"{answer[:60]!r}: {grade.problem}. Choose a grader that fits such answers (exact, "
+                "normalised, contains, or a file of your own)."
+            )
+        if not passes(grader, grade.score):
+            wrong.append(f"{example.origin}: {grade.reason}" if grade.reason else example.origin)
+    if not wrong:
+        return ()
+    of = f"{len(wrong)} of the first {len(known)} right answers"
+    return (f"The grader {grader['name']} takes {of} for wrong ({wrong[0]}); look at grader and test.",)
+
+
+def _find_model(client: "OpenAI", model: str) -> None:
+    """Ask the service for the model; where it has none of this name, say which it has."""
+    import openai
+
+    if provider_of(client).deploy_before_use:
+        return
+    try:
+        client.models.retrieve(model)
+    except openai.NotFoundError:
+        names = sorted((each.id for each in client.models.list()), key=lambda name: base_name(name) != name)
+        there_are = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if names[_NAMED:] else "")
+        raise SetupError(
+            f"{provider_of(client).name} has no model {model}.{did_you_mean(model, names)} "
+            f"It has {there_are}; name one of them."
+        ) from None
+
+
+_NAMED = 12  # models that an error lists
 
 _USUAL: Mapping[str, JSON] = MappingProxyType(
     {
@@ -305,8 +420,7 @@ def _task(values: Mapping[str, JSON], file: Path) -> Task:
     stated = values.pop("situation", {})
     for name in values:
         if name not in known:
-            near = get_close_matches(name, known, 1)
-            meant = f" Did you mean {near[0]}?" if near else ""
+            meant = did_you_mean(name, known)
             raise DataError(f"{file} has no use for '{name}'.{meant} Its settings are {', '.join(known)}.")
     for name in ("examples", "test"):
         if name not in values:

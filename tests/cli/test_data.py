@@ -384,3 +384,16 @@ def test_a_fix_or_undo_that_is_not_possible_is_one_sentence(
     monkeypatch.chdir(tmp_path)
     assert sentence in refusal(*words)
     assert (tmp_path / "taken.jsonl").read_text() == "mine"
+
+
+def test_fix_sends_a_table_to_build_in_the_words_of_a_shell(write: Write):
+    table = write("my pairs.csv", content=TABLE)
+    assert refusal("fix", table) == (
+        f"{table} is a table, and 'fix' repairs JSON lines; make them first: "
+        f"python -m workbench build '{table}'\n"
+    )
+
+
+def test_no_help_shows_marks_of_markup():
+    for command in ("check", "build", "fix", "undo", "evaluate", "compare", "run", "models"):
+        assert "``" not in call(command, "--help").stdout

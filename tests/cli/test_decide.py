@@ -71,3 +71,18 @@ def test_a_price_list_that_does_not_answer_is_one_sentence(monkeypatch):
     assert done.exit_code == 2
     assert done.stderr.startswith("http://127.0.0.1:9/prices did not answer (")
     assert done.stderr.endswith("; the prices of 2026-08-11 stay in use.\n")
+
+
+def test_this_machines_models_stand_first_and_retired_ones_only_when_they_are_asked_for():
+    listed = call().stdout.splitlines()
+    assert [line.split()[0] for line in listed[2:4]] == ["SmolLM2-135M-Instruct", "nano"]
+    assert not [line for line in listed if "  retired  " in line]
+    assert listed[-1].startswith("Left out: ")
+    assert listed[-1].endswith(" retired; --retired lists them.")
+    with_them = call("--retired").stdout.splitlines()
+    first = next(place for place, line in enumerate(with_them) if "  retired  " in line)
+    assert all("  retired  " in line or line.startswith("Also at") for line in with_them[first:])
+    left_out = int(listed[-1].split()[2])
+    assert int(with_them[0].split()[0]) - int(listed[0].split()[0]) == left_out > 20
+    everything = json.loads(call("--json").stdout)["models"]
+    assert len(everything) == int(with_them[0].split()[0])

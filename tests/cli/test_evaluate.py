@@ -88,7 +88,7 @@ def test_a_model_is_asked_and_its_score_told_with_how_sure_it_is(model: Model, s
     model.wrong = ("1 + 1?",)
     done = call("evaluate", sums, "--model", "m")
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout == "<Evaluation of m: 75.0 % (95 % interval 30–95), 3 of 4 right>\n"
+    assert done.stdout == "m, asked with the prompt as trained: 75.0 % (95 % interval 30–95), 3 of 4 right.\n"
 
 
 @pytest.mark.parametrize(("share", "code"), [(0.75, 0), (0.76, 1)])

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from workbench.cli import OneSentence
 from workbench.cli import jobs as commands
+from workbench.cli.guide import CONTRACTS
 from workbench.local.api.app import create_app
 from workbench.local.store.store import Store
 from workbench.project import open_project
@@ -80,16 +81,39 @@ def test_no_jobs_are_told(client: OpenAI):
 
 def test_jobs_are_listed_newest_first(job: str, ends: Callable[..., str]):
     newest = ends("succeeded", fine_tuned_model="nano.ft-1")
-    assert [line.split()[:2] for line in call("list").stdout.splitlines()] == [
-        [newest, "succeeded"],
-        [job, "pending"],
+    header, *lines = call("list").stdout.splitlines()
+    assert header.split() == [
+        "job",
+        "status",
+        "started",
+        "(UTC)",
+        "project",
+        "run",
+        *("base", "model", "tuned", "model"),
     ]
+    assert [line.split()[:2] for line in lines] == [[newest, "succeeded"], [job, "pending"]]
+    assert lines[0].endswith("  nano        nano.ft-1")
     listed = json.loads(call("list", "--json").stdout)["jobs"]
     assert [(each["id"], each["fine_tuned_model"]) for each in listed] == [
         (newest, "nano.ft-1"),
         (job, None),
     ]
-    assert len(call("list", "--limit", "1").stdout.splitlines()) == 1
+    assert len(call("list", "--limit", "1").stdout.splitlines()) == 2
+
+
+def test_a_listed_job_names_its_project_and_its_short_name(job: str, ends: Callable[..., str]):
+    second = ends("succeeded")
+    for number, id in enumerate((job, second)):
+        open_project("mine").record("job", job_id=id, seed=number)
+    open_project("mine").record("job", job_id=second, seed=1)  # found again, and no new run
+    lines = call("list").stdout.splitlines()
+    assert "  mine     #2, seed 1  nano" in lines[1]
+    assert "  mine     #1, seed 0  nano" in lines[2]
+    listed = json.loads(call("list", "--json").stdout)["jobs"]
+    assert [(each["project"], each["run"]) for each in listed] == [
+        ("mine", "#2, seed 1"),
+        ("mine", "#1, seed 0"),
+    ]
 
 
 def test_a_job_is_shown_with_what_can_be_done_to_it(job: str):
@@ -204,3 +228,9 @@ def test_what_the_local_service_cannot_do_it_says_itself(job: str, verb: str):
     done = call(verb, job)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith("The service did not do it: Error code: 4")
+
+
+def test_the_json_of_every_command_has_the_names_that_the_guide_promises(job: str):
+    for words in (("list",), ("show", job), ("cancel", job), ("follow", job, "--poll", "0")):
+        answer = json.loads(call(*words, "--json").stdout)
+        assert set(CONTRACTS[f"jobs {words[0]}"].answers) - answer.keys() == set()

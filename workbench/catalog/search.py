@@ -15,7 +15,7 @@ from workbench.catalog.citations import Source, as_of, facts_in, source
 from workbench.catalog.methods import short_names
 from workbench.catalog.models import Model, region_key
 from workbench.catalog.providers import PROVIDERS, provider
-from workbench.display import table
+from workbench.display import columns, table
 from workbench.errors import DataError, SetupError
 
 if TYPE_CHECKING:
@@ -172,15 +172,8 @@ class Catalogue:
 
     def __repr__(self) -> str:
         """One line a model."""
-        columns, rows = self._shown()
-        rows = [columns, *rows]
-        widths = [max(len(row[place]) for row in rows) for place in range(len(columns) - 1)]
-        lines = (
-            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
-            for row in rows
-        )
         also = (f"Also at {each.service}: {each}" for each in self.offerings)
-        return "\n".join([self._caption, *(line.rstrip() for line in lines), *also])
+        return "\n".join([self._caption, columns(*self._shown()), *also])
 
     def _repr_html_(self) -> str:
         rows = [

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -192,9 +193,17 @@ def fix_file(
 ) -> None:
     """Show what can be repaired, as a diff; with --output, write the repaired file. The file itself stays."""
     from workbench.dataset.check.check import check
+    from workbench.dataset.check.sources import LINES
+    from workbench.dataset.read import read_header
     from workbench.dataset.repair.changes import keep_changes
     from workbench.dataset.repair.repair import propose
 
+    if file.suffix.lower() not in LINES:
+        read_header(file)  # a file that is not there is named first
+        raise DataError(
+            f"{file} is a table, and 'fix' repairs JSON lines; make them first: "
+            f"python -m workbench build {shlex.quote(str(file))}"
+        )
     report = check(file, test=test)
     repair = propose(file, report, rules=None if rules is None else _words(rules))
     if output is not None:
@@ -207,7 +216,7 @@ def fix_file(
 
 
 def undo_file(file: File, output: Output = None) -> None:
-    """Give back the file as it was before ``fix`` wrote this one."""
+    """Give back the file as it was before 'fix' wrote this one."""
     from workbench.dataset.json_text import content
     from workbench.dataset.repair.changes import find_changes, undo
 

@@ -3,6 +3,7 @@
 import csv
 import datetime
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -133,6 +134,7 @@ def show_models(
     refresh_prices: Annotated[
         bool, typer.Option("--refresh-prices", help="First ask Azure's public price list; needs no key.")
     ] = False,
+    retired: Annotated[bool, typer.Option("--retired", help="List the retired ones as well.")] = False,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of --json, and end.")
     ] = False,
@@ -140,6 +142,7 @@ def show_models(
 ) -> None:
     """Which models can be tuned, how, where, until when, and at what price?"""
     from workbench import catalog
+    from workbench.catalog.providers import runs_here
     from workbench.catalog.search import Catalogue, facts_schema
 
     if schema:
@@ -167,7 +170,11 @@ def show_models(
             vision=vision,
             existing_customer=False if new_customer else None,
         )
-        text = repr(found)
+        kept = [model for model in found.models if retired or not model.retired]
+        kept.sort(key=lambda model: (model.retired, not runs_here(model.service)))  # this machine's first
+        left_out = len(found.models) - len(kept)
+        text = repr(replace(found, models=tuple(kept)))
+        text += f"\nLeft out: {left_out} retired; --retired lists them." if left_out else ""
     typer.echo(json.dumps(found.facts) if as_json else text)
 
 

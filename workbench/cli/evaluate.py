@@ -267,4 +267,4 @@ def _lines_of(file: Path) -> list[str]:
 
 def _sentence(found: "Evaluation", at_least: float | None, passed: bool) -> str:
     found_enough = "" if at_least is None else f" {'At' if passed else 'Not at'} least {100 * at_least:g} %."
-    return f"{found!r}{found_enough}"
+    return f"{found.model}, asked with the prompt {found.prompt.name}: {found.verdict}.{found_enough}"

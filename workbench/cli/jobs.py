@@ -14,7 +14,9 @@ import typer
 
 from workbench.cli import AsJson
 from workbench.connect import connect
+from workbench.display import columns
 from workbench.errors import SetupError
+from workbench.project import projects
 
 if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob
@@ -42,15 +44,24 @@ def list_jobs(
     limit: Annotated[int, typer.Option(min=1, help="So many at most, the newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List the jobs of the service, the newest first."""
+    """List the jobs of the service, the newest first, each with the project that started it."""
     client = connect(provider)
     found = list(islice(client.fine_tuning.jobs.list(limit=min(limit, 100)), limit))
-    lines = [f"{job.id}  {job.status:<10}  {_when(job.created_at)}  {job.model}" for job in found]
-    typer.echo(
-        json.dumps({"jobs": [_facts(job) for job in found]})
-        if as_json
-        else "\n".join(lines) or "There are no jobs yet."
-    )
+    of = {id: (each.name, run) for each in projects() for id, run in each.run_names.items()}
+    if as_json:
+        owners = [dict(zip(("project", "run"), of.get(job.id, (None, None)), strict=True)) for job in found]
+        facts = [{**_facts(job), **owner} for job, owner in zip(found, owners, strict=True)]
+        typer.echo(json.dumps({"jobs": facts}))
+        return
+    header = ("job", "status", "started (UTC)", "project", "run", "base model", "tuned model")
+    rows = [
+        (
+            *(job.id, job.status, _when(job.created_at), *of.get(job.id, ("", ""))),
+            *(job.model, job.fine_tuned_model or ""),
+        )
+        for job in found
+    ]
+    typer.echo(columns(header, rows) if rows else "There are no jobs yet.")
 
 
 @jobs.command()

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -299,3 +300,33 @@ def test_a_reference_that_is_no_query_stops_the_gql_grader_with_its_item():
     item = {"answer": "SELECT 1", "origin": "faq.csv:9"}
     with pytest.raises(DataError, match=r"grader 'gql' stopped at item faq.csv:9: GqlError: at character 1"):
         grade(grader("data/gql/gql.py"), "customers -> count", item)
+
+
+def test_a_ready_made_grader_takes_its_option_from_a_json_file(tmp_path):
+    file = tmp_path / "code.json"
+    file.write_text('{"name": "regex", "pattern": "^[A-Z]{2}$"}')
+    made = grader(file)
+    assert made == grader("regex", pattern="^[A-Z]{2}$")
+    file.write_text('{"name": "numeric", "tolerance": 0.5}')
+    assert grader(file) == grader("numeric", tolerance=0.5)
+
+
+@pytest.mark.parametrize(
+    ("content", "finding"),
+    [
+        ('{"name": "regex"}', 'The grader "regex" needs a pattern'),
+        ('{"name": "regex", "patern": "a"}', "gives regex patern = 'a'; it may give a pattern"),
+        ('{"name": "json_schema", "schema": "a"}', "gives json_schema schema = 'a'"),
+        ('{"name": "exact", "pattern": "a"}', "The grader 'exact' takes no pattern"),
+        ('{"name": "mine"}', "type"),
+    ],
+)
+def test_such_a_file_without_a_fitting_option_is_refused(tmp_path, content, finding):
+    (tmp_path / "mine.json").write_text(content)
+    with pytest.raises(DataError, match=re.escape(finding)):
+        grader(tmp_path / "mine.json")
+
+
+def test_a_mistyped_grader_is_answered_with_the_near_one():
+    with pytest.raises(DataError, match=r"no ready-made grader 'exakt'\. Did you mean exact"):
+        grader("exakt")

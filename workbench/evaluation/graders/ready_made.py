@@ -9,8 +9,9 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from workbench.errors import DataError
+from workbench.errors import DataError, did_you_mean
 from workbench.evaluation.graders.grades import BadGraderError
 from workbench.evaluation.graders.grading import check_grader
 from workbench.settings import ROOT
@@ -40,7 +41,8 @@ def grader(
     ``json_schema``: the answer is JSON and follows ``schema``.
     ``numeric``: the last number of the answer is the reference's, within ``tolerance`` (default: none).
 
-    ``mine.json`` holds a grader in OpenAI's JSON. ``mine.py`` defines ``grade(sample, item)``, which returns
+    ``mine.json`` holds a grader in OpenAI's JSON, or a ready-made one with its option:
+    ``{"name": "regex", "pattern": "^[A-Z]+$"}``. ``mine.py`` defines ``grade(sample, item)``, which returns
     a number for ``sample["output_text"]``, and perhaps ``explain(sample, item)``; ``mine.py:valid`` grades by
     its function ``valid``. Such a file runs on its own in a sandbox, here or at a service, so it imports
     installed packages only, no file beside it. A relative path counts from the current folder, else from
@@ -56,8 +58,8 @@ def grader(
         return _of_file(file[1], file[2])
     if name not in _NAMES:
         raise DataError(
-            f"There is no ready-made grader {name!r}; there are {', '.join(_NAMES)}, and your own "
-            "by its file, such as mine.py or mine.json."
+            f"There is no ready-made grader {name!r}.{did_you_mean(str(name), _NAMES)} There are "
+            f"{', '.join(_NAMES)}, and your own by its file, such as mine.py or mine.json."
         )
     given = {"schema": schema, "tolerance": tolerance, "pattern": pattern}
     for option, value in given.items():
@@ -99,6 +101,8 @@ def _of_file(given: str, function: str | None) -> dict[str, object]:
     found: dict[str, object] = {"name": path.stem, "type": "python", "source": text}
     if path.suffix == ".json":
         found = _object(given, text, function)
+        if "type" not in found and found.get("name") in _NAMES:
+            return _with_options(given, found)
     else:
         _need_function(given, text, function or "grade")
     if function not in (None, "grade"):
@@ -126,6 +130,19 @@ def _object(given: str, text: str, function: str | None) -> dict[str, object]:
     return found
 
 
+def _with_options(given: str, found: Mapping[str, object]) -> dict[str, object]:
+    """A ready-made grader with its option in a file: ``{"name": "regex", "pattern": "^[A-Z]+$"}``."""
+    options: dict[str, Any] = {option: value for option, value in found.items() if option != "name"}
+    kinds = {"pattern": str, "schema": dict, "tolerance": int | float}
+    for option, value in options.items():
+        if option not in kinds or not isinstance(value, kinds[option]):
+            raise DataError(
+                f"{given} gives {found['name']} {option} = {value!r}; it may give a pattern (text), a schema "
+                "(object) or a tolerance (number)."
+            )
+    return grader(str(found["name"]), **options)
+
+
 def _need_function(given: str, text: str, function: str) -> None:
     """Whether the file defines it; what it does when it is loaded is for the sandbox to find."""
     try:
@@ -143,7 +160,10 @@ def _need_function(given: str, text: str, function: str) -> None:
 
 def _pattern(pattern: str | None) -> str:
     if not pattern:
-        raise DataError('The grader "regex" needs a pattern, such as pattern=r"^\\d{5}$".')
+        raise DataError(
+            'The grader "regex" needs a pattern: pattern=r"^\\d{5}$" in Python; in project.toml and in a '
+            'shell name a file, mine.json, that holds {"name": "regex", "pattern": "^[0-9]{5}$"}.'
+        )
     try:
         re.compile(pattern)
     except re.error as error:
@@ -153,7 +173,11 @@ def _pattern(pattern: str | None) -> str:
 
 def _schema(schema: Mapping[str, object] | None) -> Mapping[str, object]:
     if schema is None:
-        raise DataError('The grader "json_schema" needs a schema, such as schema={"type": "object", …}.')
+        raise DataError(
+            'The grader "json_schema" needs a schema: schema={"type": "object", …} in Python; in '
+            "project.toml and in a shell name a file, mine.json, that holds "
+            '{"name": "json_schema", "schema": {…}}.'
+        )
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import validator_for
 
