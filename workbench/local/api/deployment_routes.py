@@ -15,6 +15,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from workbench.catalog.models import formats_of
 from workbench.local.api.http import RequestShape, faults_of, invalid, read_json
 from workbench.local.api.model_routes import all_models, find_model
 from workbench.local.chat_protocol import Refusal
@@ -32,16 +33,6 @@ from workbench.local.store.store import Store
 MOST_CAPACITY = 1_000_000
 SKUS = ("Standard", "GlobalStandard", "DataZoneStandard", DEVELOPER_SKU, "ProvisionedManaged")
 _SPOKEN = {sku.lower(): sku for sku in SKUS} | {"developer": DEVELOPER_SKU}
-# Whose model: by the start of its name, what the management API calls them. The az command line says
-# OpenAI-OSS for all but OpenAI's own, and "Ministral AI" was seen to work. This service's own small models
-# stand in for OpenAI's.
-_FORMATS = (
-    (("gpt-oss",), ("Microsoft",)),
-    (("ministral", "mistral"), ("Mistral AI", "Ministral AI")),
-    (("llama", "meta-llama"), ("Meta",)),
-    (("qwen",), ("Alibaba",)),
-)
-_ANY_OPEN = "OpenAI-OSS"
 
 
 class Sku(RequestShape):
@@ -113,15 +104,6 @@ class DeploymentChange(RequestShape):
 
     sku: Sku | None = None
     tags: dict[str, str] | None = None
-
-
-def formats_of(base_model: str) -> tuple[str, ...]:
-    """What ``model.format`` may say for models tuned from this one, the management API's own word first."""
-    name = base_model.rpartition("/")[2].lower()
-    for starts, formats in _FORMATS:
-        if name.startswith(starts):
-            return (*formats, _ANY_OPEN)
-    return ("OpenAI",)
 
 
 def check_model(asked: DeployedModel, found: Model | None, sku: str) -> Model:
