@@ -256,6 +256,7 @@ class ManagementApi:
         if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
             rule = "A deployment's name has 1 to 64 letters, digits and hyphens"
             raise invalid(f"{rule}; {name[:80]!r} is none.", "name")
+        _check_role(request, "write")
         asked = await read_json(request, DeploymentRequest)
         sku, faults = asked.sku.spelt, faults_of(request)
         model = find_model(self._store, asked.properties.model.name)
@@ -301,6 +302,7 @@ class ManagementApi:
     async def change(self, request: Request) -> Response:
         """Change the kind, the size or the tags of a deployment."""
         deployment = self._deployment(request)
+        _check_role(request, "write")
         self._check_idle(deployment)
         asked = await read_json(request, DeploymentChange)
         if asked.sku is not None:
@@ -318,6 +320,7 @@ class ManagementApi:
         deployment = self._store.deployments.get(request.path_params["name"])
         if deployment is None:
             return Response(status_code=204)
+        _check_role(request, "delete")
         self._check_idle(deployment)
         self._store.deployments.delete(deployment.name)
         return Response(status_code=200)
@@ -409,6 +412,20 @@ def account_id(request: Request, account: str) -> str:
     """The account's id in the words of the path that was asked for."""
     place = request.path_params["subscription"], request.path_params.get("group", NAME)
     return f"{ACCOUNTS.format(subscription=place[0], group=place[1])}/{account}"
+
+
+def _check_role(request: Request, action: str) -> None:
+    """Raise Azure's refusal of somebody who may train but not deploy, where that fault was asked for."""
+    if "role" not in faults_of(request):
+        return
+    asked = request.path_params
+    scope = f"{account_id(request, asked['account'])}/deployments/{asked['name'][:80]}"
+    message = (
+        "The client does not have authorization to perform action "
+        f"'{PROVIDER}/accounts/deployments/{action}' over scope '{scope}' or the scope is invalid. If access "
+        "was recently granted, please refresh your credentials."
+    )
+    raise Refusal(403, "AuthorizationFailed", message)
 
 
 def _conflict(message: str) -> Refusal:
