@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from workbench import catalog
 from workbench.catalog.models import base_name, formats_of
-from workbench.catalog.providers import Provider, carrying, provider_of, runs_here
+from workbench.catalog.providers import Provider, carrying, owner_of, provider_of, runs_here
 from workbench.connect import Resource, control_plane, control_plane_errors
 from workbench.decide.payback import HOURS_A_MONTH
 from workbench.display import Facts, Shown, Table
@@ -354,8 +354,8 @@ class Deployed(Facts):
     @property
     def recorded(self) -> dict[str, JSON]:
         """What the project's record keeps of it."""
-        shown = ("name", "model", "sku", "capacity", "service", "region", "created_at", "hosting_hour")
-        return {name: getattr(self, name) for name in shown} | {"provider": self.service}
+        kept = ("name", "model", "sku", "capacity", "region", "created_at", "hosting_hour")
+        return {name: getattr(self, name) for name in kept} | {"provider": self.service}
 
 
 def deploy(
@@ -363,10 +363,13 @@ def deploy(
     plan: DeploymentPlan,
     *,
     project: Project | None = None,
+    agreed: bool | None = None,
     replace_other: bool = False,
     temporary: bool = False,
 ) -> Deployed:
     """Ask for the deployment of the plan, unless it is there already; it answers some minutes later (follow).
+
+    ``agreed``: deploy what costs by the hour; without it (``None``) only what is known to cost nothing idle.
 
     One of this name with the same model, SKU and capacity is found again; another size of the same model is
     changed. One of another model is a ``SetupError``, unless ``replace_other``: then it is removed first, and
@@ -387,6 +390,8 @@ def deploy(
         _note(project, there, "found", temporary)
         return there
     rates = plan.chosen.rates
+    if not (agreed or (agreed is None and rates.hosting_hour == 0)):
+        raise SetupError(f"Nothing was deployed. Set DEPLOY = True to agree to the price: {plan.verdict}")
     asked = Deployed(
         plan.name,
         plan.model,
@@ -451,6 +456,13 @@ def follow(
             )
         last = now
         time.sleep(poll_seconds)
+
+
+def shown(progress: Iterator[Deployed]) -> Deployed:
+    """Follow to the end with a line for each change; the last state."""
+    for now in progress:
+        print(f"{time.strftime('%H:%M:%S')}  {now.name}: {now.facts['state']}")
+    return now
 
 
 def _probe(client: "OpenAI", name: str) -> str | None:
@@ -605,10 +617,11 @@ def answering(
     is made in the Developer tier (24 hours, no hosting fee) where the model can have it, else in the cheapest
     SKU, and ``end()`` removes it. Where ``deploy`` is false, a ``SetupError`` says what it would cost.
     """
-    where = provider_of(client)
-    if not where.deploy_before_use:
-        return Answering(client, {}, project)
+    where, owner = provider_of(client), owner_of(str(client.base_url.host))
     tuned = [model for model in models if base_name(model) != model]
+    rehearsed = where.azure and owner is not None and owner.runs_here
+    if not (where.deploy_before_use and tuned) or (rehearsed and not _probe(client, tuned[0])):
+        return Answering(client, {}, project)  # a rehearsal asks for deployments only where it is strict
     if name is not None:
         return Answering(_routed(client, {tuned[0]: name}), {tuned[0]: name}, project)
     there = {one.model.lower(): one.name for one in deployments(client) if one.state == "Succeeded"}
@@ -630,7 +643,7 @@ def answering(
 
 
 def _deploy(client: "OpenAI", plan: DeploymentPlan, project: Project) -> Deployed:
-    return deploy(client, plan, project=project, temporary=True)
+    return deploy(client, plan, project=project, agreed=True, temporary=True)
 
 
 def _routed(client: "OpenAI", through: Mapping[str, str]) -> "OpenAI":
@@ -711,6 +724,12 @@ class Parity(Shown):
         scores = f"{100 * self.before:.1f} % right then, {100 * self.now:.1f} % now"
         end = "within the interval of then" if self.holds else "OUTSIDE the interval of then: look at them"
         return f"{equal}; {scores}, {end}."
+
+    @property
+    def facts(self) -> dict[str, JSON]:
+        """What the project's record keeps of it."""
+        shown = ("items", "same", "before", "now", "holds")
+        return {name: getattr(self, name) for name in shown}
 
     def tables(self) -> Iterator[Table]:
         """The verdict, then answers that differ."""
