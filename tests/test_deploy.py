@@ -74,7 +74,7 @@ def in_north_central(name: str = "azure") -> openai.OpenAI:
 def made(client: openai.OpenAI, watch: Watch, project: Project | None = None, **named: object):
     """A deployment that answers."""
     plan = plan_deployment(client, TUNED, project=project, **named)
-    begun = deploy(client, plan, project=project)
+    begun = deploy(client, plan, project=project, agreed=True)
     watch.now += 5
     *_, ready = follow(client, begun, project=project, poll_seconds=0)
     return ready

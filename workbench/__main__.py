@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench import runner, settings
-from workbench.cli import AsJson, Home, NameAndValue, OneSentence, data, decide, evaluate, jobs
+from workbench.cli import AsJson, Home, NameAndValue, OneSentence, data, decide, evaluate, hosting, jobs
 from workbench.connect import connect, self_test
 from workbench.errors import DataError, SetupError
 from workbench.project import Project, open_project, state_task
@@ -39,6 +39,7 @@ data.add_to(app)
 decide.add_decision_commands(app)
 decide.add_catalog_commands(app)
 jobs.add_to(app)
+hosting.add_to(app)
 evaluate.add_curve_commands(app)
 evaluate.add_evaluation_commands(app)
 app.add_typer(service, name="service")

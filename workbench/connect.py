@@ -253,20 +253,19 @@ def _management(client: "OpenAI", where: Provider) -> "CognitiveServicesManageme
             "Set AZURE_SUBSCRIPTION_ID in .env: deployments are made through Azure's control plane, which "
             "asks for the subscription (the portal shows its ID on the page of your resource)."
         )
-    polling = {"polling_interval": _POLL_SECONDS[rehearsed]}
+    polling: dict[str, Any] = {"polling_interval": _POLL_SECONDS[rehearsed]}
     if rehearsed:  # a token would be refused over plain http, so its key goes through a policy of azure-core
         key = AzureKeyCredential(client.api_key)
         policy = AzureKeyCredentialPolicy(key, "Authorization", prefix="Bearer")
-        options: dict[str, Any] = {"authentication_policy": policy, **polling}
+        options = {"authentication_policy": policy, **polling}
         return CognitiveServicesManagementClient(key, subscription, base_url=address, **options)  # type: ignore[arg-type]
     from azure.identity import DefaultAzureCredential
 
     logging.getLogger("azure.identity").addHandler(logging.NullHandler())
     scopes = [f"{address.rstrip('/')}/.default"]
     credential = DefaultAzureCredential()
-    return CognitiveServicesManagementClient(
-        credential, subscription, base_url=address, credential_scopes=scopes, **polling
-    )
+    options = {"credential_scopes": scopes, **polling}
+    return CognitiveServicesManagementClient(credential, subscription, base_url=address, **options)
 
 
 class _Refused(NamedTuple):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from workbench import catalog
-from workbench.catalog.models import base_name, formats_of
+from workbench.catalog.models import Model, base_name, formats_of
 from workbench.catalog.providers import Provider, carrying, owner_of, provider_of, runs_here
 from workbench.connect import Resource, control_plane, control_plane_errors
 from workbench.decide.payback import HOURS_A_MONTH
@@ -196,7 +196,7 @@ def plan_deployment(
             f"'{named}' cannot name a deployment; use up to 64 letters (a-z, A-Z), digits and '-'."
         )
     tags = {"made-by": "fine-tuning-workbench"} | ({"project": project.name} if project else {})
-    dates = _life_ends(base_name(model), where)
+    dates = life_ends(base_name(model), where.name)
     return DeploymentPlan(
         named,
         model,
@@ -233,7 +233,7 @@ def _options(model: str, where: Provider, region: str) -> Iterator[SkuOption]:
         )
 
 
-def _known(base: str) -> "catalog.models.Model | None":
+def _known(base: str) -> "Model | None":
     try:
         known = catalog.model(base)
     except SetupError:  # the catalogue does not have it; the service decides
@@ -245,12 +245,18 @@ def _rates(base: str, sku: str, where: Provider, region: str) -> _Rates:
     if where.runs_here:
         return _Rates(0.0, 0.0, 0.0, "your own machine")
     known, kind = _known(base), SKUS[sku].priced_as
+    idle = (
+        0.0 if sku == DEVELOPER else None
+    )  # no hosting fee, whatever the model (cost management, 2026-03-19)
     if known is None:
-        return _Rates(None, None, None, "not in the catalogue; put yours into WORKBENCH_PRICES")
-    asked = {"service": where.name, "training_type": kind, "region": region}
-    found = [known.price(what, **asked) for what in ("hosting_hour", "tuned_input", "tuned_output")]
-    source = next((str(price.source) for price in found if price), "not published")
-    return _Rates(*(None if price is None else price.usd for price in found), source)
+        return _Rates(idle, None, None, "not in the catalogue; put yours into WORKBENCH_PRICES")
+    hour, reads, writes = (
+        known.price(what, service=where.name, training_type=kind, region=region)
+        for what in ("hosting_hour", "tuned_input", "tuned_output")
+    )
+    source = next((str(price.source) for price in (hour, reads, writes) if price), "not published")
+    hosting, read, written = (None if price is None else price.usd for price in (hour, reads, writes))
+    return _Rates(idle if hosting is None else hosting, read, written, source)
 
 
 def _cheapest(option: SkuOption) -> tuple[float, int]:
@@ -276,9 +282,10 @@ def _name(model: str, sku: str, project: Project | None) -> str:
     return f"{head or 'model'}-{hashlib.sha256(model.lower().encode()).hexdigest()[:8]}-{use}"
 
 
-def _life_ends(base: str, where: Provider) -> datetime.date | None:
+def life_ends(base: str, service: str) -> datetime.date | None:
+    """From when on models tuned from this base answer no more, by the earliest date given."""
     known = _known(base)
-    life = known.life(where.name) if known else None
+    life = known.life(service) if known else None
     dates = life.dates("deployments_end") if life else []
     return dates[0] if dates else None
 
@@ -337,7 +344,7 @@ class Deployed(Facts):
     @property
     def facts(self) -> dict[str, object]:
         """What it is, what it costs, and until when."""
-        retired = _life_ends(base_name(self.model), catalog.provider(self.service))
+        retired = life_ends(base_name(self.model), self.service)
         hour = self.hosting_hour
         month = None if hour is None else hour * HOURS_A_MONTH
         return {
@@ -541,14 +548,15 @@ def remove(client: "OpenAI", name: str, *, project: Project | None = None) -> bo
 
 def _deployed(found: "azure.Deployment", where: Provider, resource: Resource) -> Deployed:
     of, sku = found.properties, found.sku
-    model = of.model.name if of and of.model else ""
+    model = (of.model.name if of and of.model else None) or ""
     if of and of.model and ".ft-" not in model and of.model.version not in (None, "1"):
         model = f"{model}-{of.model.version}"  # a base model, by the name that jobs know it by
-    kind = _SPELT.get((sku.name if sku else "").lower(), sku.name if sku else "")
+    kind = (sku.name if sku else None) or "unknown"
+    kind = _SPELT.get(kind.lower(), kind)
     rates = _rates(base_name(model), kind, where, resource.region) if kind in SKUS else None
     made = found.system_data.created_at if found.system_data else None
     return Deployed(
-        found.name,
+        found.name or "",
         model,
         kind,
         (sku.capacity if sku else None) or 1,
@@ -565,7 +573,7 @@ def _note(project: Project | None, deployed: Deployed, event: str, temporary: bo
     """Keep it in the record, unless its last word there is the same."""
     if project is None:
         return
-    facts = deployed.recorded | {"event": event}
+    facts = deployed.recorded | {"event": event, "moment": now()}
     mine = [e.facts for e in project.entries("deployment") if e.facts.get("name") == deployed.name]
     if mine and event == "found" and mine[-1].get("event") in ("ready", "asked", "found", "resized"):
         return
@@ -573,6 +581,11 @@ def _note(project: Project | None, deployed: Deployed, event: str, temporary: bo
         return
     kept = temporary or (event == "ready" and bool(mine) and bool(mine[-1].get("temporary")))
     project.record("deployment", **facts, temporary=kept)
+
+
+def now() -> float:
+    """This moment, in seconds since 1970."""
+    return time.time()
 
 
 def _moment(seconds: float) -> str:
