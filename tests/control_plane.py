@@ -21,12 +21,15 @@ class IntoTheApp(BaseAdapter):
         super().__init__()
         self._http = TestClient(http.app)  # without the key that the other one always sends
         self.sent: list[requests.PreparedRequest] = []
+        self.lose_every = 0  # the answer to every so many-th request is lost on its way; 0: none
 
     def send(self, request: requests.PreparedRequest, **_: object) -> requests.Response:
         self.sent.append(request)
         answer = self._http.request(
             str(request.method), str(request.url), content=request.body, headers=dict(request.headers)
         )
+        if self.lose_every and len(self.sent) % self.lose_every == 0:
+            raise requests.exceptions.ConnectionError("The answer was lost.")
         found = requests.Response()
         found.request, found.url, found.status_code = request, str(request.url), answer.status_code
         found.headers.update(answer.headers)
@@ -59,8 +62,10 @@ def sent_by(azure: CognitiveServicesManagementClient) -> list[requests.PreparedR
     return sent
 
 
-def management(http: TestClient, watch: Watch) -> CognitiveServicesManagementClient:
-    """The management client of an account that the app is."""
+def management(http: TestClient, watch: Watch, *, lose_every: int = 0) -> CognitiveServicesManagementClient:
+    """The management client of an account that the app is, with retries where answers are lost."""
+    transport = OnTheWatch(http, watch)
+    transport.app.lose_every = lose_every
     key = AzureKeyCredential(KEY)
     policy = AzureKeyCredentialPolicy(key, "Authorization", prefix="Bearer")
     return CognitiveServicesManagementClient(
@@ -69,6 +74,6 @@ def management(http: TestClient, watch: Watch) -> CognitiveServicesManagementCli
         base_url=ROOT,
         authentication_policy=policy,
         polling_interval=1,
-        retry_total=0,
-        transport=OnTheWatch(http, watch),
+        retry_total=3 if lose_every else 0,
+        transport=transport,
     )

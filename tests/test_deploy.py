@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,7 +131,7 @@ class TestPlan:
             ({"sku": "Premium"}, "There is no SKU 'Premium'; choose DeveloperTier, GlobalStandard,"),
             (
                 {"sku": "ProvisionedManaged"},
-                r"cannot be deployed as ProvisionedManaged here \(no\); choose Dev",
+                r"cannot be deployed as ProvisionedManaged here \(not offered\); choose Dev",
             ),
             ({"capacity": 0}, "capacity is 0; give 1 or more"),
             ({"name": "my_model"}, "'my_model' cannot name a deployment; use up to 64 letters"),
@@ -217,6 +218,22 @@ class TestDeploy:
         assert [each.method for each in sent].count("PUT") == 1
         assert events(project) == ["asked", "ready"]
 
+    def test_another_capacity_resizes_the_deployment_that_is_there(
+        self, client: openai.OpenAI, watch: Watch, project: Project
+    ):
+        first = made(client, watch, project)
+        larger = plan_deployment(client, TUNED, capacity=80, project=project)
+        again = deploy(client, larger, project=project)
+        assert (again.name, again.capacity, again.created_at) == (first.name, 80, first.created_at)
+        assert events(project) == ["asked", "ready", "resized"]
+
+    def test_what_costs_by_the_hour_is_deployed_only_when_that_is_agreed(self, client: openai.OpenAI):
+        plan = plan_deployment(client, TUNED, sku="Standard")
+        for answer in (None, False):
+            with pytest.raises(SetupError, match=r"Nothing was deployed\. Set DEPLOY = True to agree to"):
+                deploy(client, plan, agreed=answer)
+        assert deploy(client, plan, agreed=True).state == "Creating"
+
     def test_a_second_try_that_meets_the_first_at_work_finds_it(
         self, client: openai.OpenAI, watch: Watch, monkeypatch: pytest.MonkeyPatch
     ):
@@ -265,6 +282,33 @@ class TestDeploy:
         assert 'os.environ["AZURE_OPENAI_API_KEY"]' in snippet(client, ready)
         assert 'create(model="my-gql"' in snippet(client, ready)
         assert "curl http://testserver/openai/v1/chat/completions" in snippet(client, ready)
+
+
+@pytest.mark.parametrize("lose_every", [2, 3, 5])
+def test_a_network_that_loses_answers_delays_and_doubles_nothing(
+    service: TestClient, watch: Watch, project: Project, lose_every: int
+):
+    azure = management(service, watch, lose_every=lose_every)
+    client = connect("azure", client=client_of(service), management=azure)
+    ready = made(client, watch, project)
+    assert [one.name for one in deployments(client)] == [ready.name]
+    assert remove(client, ready.name, project=project) is True
+    assert deployments(client) == ()
+    assert events(project) == ["asked", "ready", "removed"]
+
+
+def test_on_azure_a_sign_in_is_asked_for_the_control_plane_and_a_key_never_goes_there(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", "my-subscription")
+    url = "https://contoso.openai.azure.com/openai/v1/"
+    azure = sys.modules["workbench.connect"]._management(
+        openai.OpenAI(base_url=url, api_key="secret"), provider("azure")
+    )
+    assert azure._config.credential_scopes == ["https://management.azure.com/.default"]
+    assert azure._client._base_url == "https://management.azure.com"
+    assert "secret" not in str(vars(azure._config))
+    azure.close()
 
 
 @pytest.mark.parametrize(
@@ -389,6 +433,7 @@ def test_parity_counts_equal_answers_and_holds_the_score_against_the_interval_of
     assert (same.items, same.same, same.share, same.holds) == (2, 1, 0.5, True)
     assert same.different == (("b", "x"),)
     assert not parity(answers("a"), answers("a", score=0.7)).holds
+    assert parity(answers("a", interval=(1e-17, 0.3)), answers("a", score=0.0)).holds
     assert not parity(answers("a"), answers()).holds
 
 

@@ -331,11 +331,16 @@ _REFUSED = (
 @contextmanager
 def control_plane_errors() -> Iterator[None]:
     """Give a refusal of the control plane as a ``SetupError``: its text without ids, and the way out."""
-    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
+    from azure.core.exceptions import (
+        ClientAuthenticationError,
+        HttpResponseError,
+        ServiceRequestError,
+        ServiceResponseError,
+    )
 
     try:
         yield
-    except ServiceRequestError as error:
+    except (ServiceRequestError, ServiceResponseError) as error:
         raise SetupError(f"Azure's control plane cannot be reached: {_without_ids(str(error))}") from None
     except HttpResponseError as error:  # the cause is left out: its traceback holds addresses with ids
         if error.response is None and isinstance(error, ClientAuthenticationError):

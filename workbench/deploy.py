@@ -76,11 +76,12 @@ class SkuOption(NamedTuple):
 
     @property
     def row(self) -> tuple[str, ...]:
-        """It as a row of a table."""
+        """It as a row of a table, after the name."""
         hour, sku = self.rates.hosting_hour, SKUS[self.sku]
         month = None if hour is None else hour * (DEVELOPER_HOURS if self.sku == DEVELOPER else HOURS_A_MONTH)
-        tokens = f"{_usd(self.rates.input)} and {_usd(self.rates.output)}"
-        return (self.sku, self.remark, _usd(hour), _usd(month), tokens, sku.runs, sku.ends)
+        both = [self.rates.input, self.rates.output]
+        tokens = " and ".join(dict.fromkeys(map(_usd, both)))
+        return (_usd(hour), _usd(month), tokens, sku.runs, sku.ends)
 
 
 @dataclass(frozen=True, repr=False)
@@ -142,14 +143,24 @@ class DeploymentPlan(Shown):
 
     def tables(self) -> Iterator[Table]:
         """The SKUs with their prices, then where it goes, how much it takes, and the request."""
-        month = f"hosting, {HOURS_A_MONTH:.0f} hours"
-        columns = ("SKU", "here", "hosting an hour", f"{month} (Developer: its 24)")
-        yield self.verdict, (*columns, "per 1M tokens in, out", "runs", "ends"), (o.row for o in self.options)
+        columns = (
+            "SKU",
+            "hosting an hour",
+            f"{HOURS_A_MONTH:.0f} hours",
+            "1M tokens in and out",
+            "runs",
+            "ends",
+        )
+        possible = [option for option in self.options if option.possible]
+        planned = {self.sku: f"{self.sku} (planned)"}
+        yield self.verdict, columns, [(planned.get(o.sku, o.sku), *o.row) for o in possible]
+        others = [f"{o.sku} ({o.remark})" for o in self.options if not o.possible]
         rate = f"{self.capacity * 1000:,} tokens a minute, about {self.capacity} requests a minute"
         rows = [
             ("where", f"{self.account} in {self.region}"),
             ("capacity", f"{self.capacity}: {rate}"),
             ("prices", self.chosen.rates.source),
+            ("not for this model here", ", ".join(others) or "none"),
             ("tuned models of this base end", str(self.ends or "no date is published")),
             ("request", f"PUT …/accounts/{self.account}/deployments/{self.name}"),
             ("body", json.dumps(self.body)),
@@ -226,7 +237,9 @@ def _options(model: str, where: Provider, region: str) -> Iterator[SkuOption]:
         here = of.priced_as in (known.deployment_types or ()) or any(place.has(region) for place in places)
         possible = here and (sku != DEVELOPER or base != model)
         elsewhere = (
-            f"only in {', '.join(name for place in places for name in place.names)}" if places else "no"
+            f"only in {', '.join(name for place in places for name in place.names)}"
+            if places
+            else "not offered"
         )
         yield SkuOption(
             sku, possible, _rates(base, sku, where, region), "possible" if possible else elsewhere
@@ -396,6 +409,8 @@ def deploy(
     if there is not None and (there.sku, there.capacity) == (plan.sku, plan.capacity):
         _note(project, there, "found", temporary)
         return there
+    if there is not None and there.sku == plan.sku and (agreed or not there.hosting_hour):
+        return scale(client, plan.name, plan.capacity, project=project)
     rates = plan.chosen.rates
     if not (agreed or (agreed is None and rates.hosting_hour == 0)):
         raise SetupError(f"Nothing was deployed. Set DEPLOY = True to agree to the price: {plan.verdict}")
@@ -728,7 +743,8 @@ class Parity(Shown):
     @property
     def holds(self) -> bool:
         """Whether the score now lies in the interval of the score then."""
-        return self.items > 0 and self.low <= self.now <= self.high
+        rounding = 1e-9  # Wilson's bound of 0 of 12 is 1e-17
+        return self.items > 0 and self.low - rounding <= self.now <= self.high + rounding
 
     @property
     def verdict(self) -> str:

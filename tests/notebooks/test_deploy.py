@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+import nbformat
 import pytest
 from notebook_road import Road, Walk
 
@@ -56,6 +58,13 @@ def deployed(walk: Walk, road: Road) -> Walk:
     return road.ran("--only", "07", *SMALL, *asked, "-p", "SKU", "GlobalStandard")
 
 
+def text_of(walk: Walk, cell_id: str) -> str:
+    """What a cell of 07 has printed."""
+    executed = nbformat.read(Path(str(walk.summary["folder"])) / "07_deploy.ipynb", as_version=4)
+    outputs = next(cell.outputs for cell in executed.cells if cell.id == cell_id)
+    return "".join(output.text for output in outputs if output.output_type == "stream")
+
+
 def test_06_deploys_the_model_to_be_judged_and_removes_it_in_the_end(walk: Walk, road: Road):
     assert walk.code == 0, walk.err
     entries = [entry.facts for entry in road.project.entries("deployment")]
@@ -86,7 +95,7 @@ def test_07_deploys_and_the_deployment_answers_as_the_model_was_judged(deployed:
     assert "12 answers are the same" in deployed.shown("07_deploy", "parity-code")["text/html"]
     assert road.project.need("override", "07_deploy").facts["reason"] == "nano shows nothing"
     assert "GlobalStandard" in deployed.shown("07_deploy", "plan-code")["text/html"]
-    assert 'create(model="gql-live"' in deployed.shown("07_deploy", "use-code")["text/plain"]
+    assert 'create(model="gql-live"' in text_of(deployed, "use-code")
 
 
 def test_no_key_is_in_the_executed_notebooks_or_the_record(deployed: Walk, road: Road):
@@ -107,4 +116,5 @@ def test_again_it_finds_the_deployment_and_removes_it_when_asked(deployed: Walk,
 def test_at_the_local_service_the_same_notebook_deploys_for_nothing(deployed: Walk, road: Road):
     local = road.ran("--only", "07", *SMALL[:-1], "local", "-p", "OVERRIDE_REASON", "here")
     assert local.code == 0, local.err
+    assert "hours" in local.shown("07_deploy", "costs-code")["text/html"]
     assert "it answers" in local.shown("07_deploy", "deploy-code")["text/html"]
