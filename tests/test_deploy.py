@@ -389,6 +389,17 @@ class TestAnswering:
         assert deployments(client) == ()
         assert events(project) == ["asked", "ready", "removed"]
 
+    def test_what_07_goes_on_using_is_not_removed_by_the_notebook_that_made_it_to_judge(
+        self, client: openai.OpenAI, watch: Watch, project: Project, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(
+            deploying.time, "sleep", lambda seconds: setattr(watch, "now", watch.now + seconds)
+        )
+        served = answering(client, project, TUNED, deploy=True)
+        deploy(client, plan_deployment(client, TUNED, project=project), project=project)
+        answering(client, project, TUNED).end()
+        assert [one.name for one in deployments(client)] == list(served.through.values())
+
     def test_your_own_deployment_is_taken_by_its_name_without_the_control_plane(
         self, client: openai.OpenAI, watch: Watch, project: Project
     ):
@@ -424,16 +435,21 @@ class TestRelease:
 
 
 def answers(*texts: str, score: float = 0.5, interval: tuple[float, float] = (0.4, 0.6)) -> SimpleNamespace:
-    items = [SimpleNamespace(id=str(number), answer=text) for number, text in enumerate(texts)]
+    """Answers of which each has this score."""
+    items = [SimpleNamespace(id=str(n), answer=text, score=score) for n, text in enumerate(texts)]
     return SimpleNamespace(items=items, score=score, interval=interval)
 
 
-def test_parity_counts_equal_answers_and_holds_the_score_against_the_interval_of_then():
-    same = parity(answers("a", "b", "c"), answers("a", "x", score=0.6))
+def test_parity_counts_equal_answers_and_holds_the_score_of_then_against_the_interval_of_now():
+    same = parity(answers("a", "b", "c", score=0.6), answers("a", "x"))
     assert (same.items, same.same, same.share, same.holds) == (2, 1, 0.5, True)
     assert same.different == (("b", "x"),)
-    assert not parity(answers("a"), answers("a", score=0.7)).holds
-    assert parity(answers("a", interval=(1e-17, 0.3)), answers("a", score=0.0)).holds
+    assert not parity(answers("a", score=0.7), answers("a")).holds
+    assert parity(answers("a", score=0.0), answers("a", score=0.0, interval=(1e-17, 0.3))).holds
+    assert repr(same) == (
+        "<Parity: 1 of 2 answers are the same as when the model was judged; 60.0 % right then, 50.0 % now, "
+        "which chance explains.>"
+    )
     assert not parity(answers("a"), answers()).holds
 
 

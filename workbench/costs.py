@@ -1,7 +1,8 @@
 """The ledger of a project: trainings estimated and billed, deployments by the hour, and what ends when.
 
 Read from the project's record, with the service asked for bills and for what is still deployed. Nothing is
-guessed: without a price the amount is there and the dollars are not.
+guessed: without a price the amount is there and the dollars are not. Apart because it reads both trainings
+and deployments, which know nothing of each other.
 """
 
 import datetime

@@ -7,10 +7,12 @@ plan before anything is sent; what happened stands in the project's record. The 
 import datetime
 import hashlib
 import json
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from workbench import catalog
@@ -53,7 +55,6 @@ SKUS: Mapping[str, _Sku] = {
     "ProvisionedManaged": _Sku("provisioned", "on throughput units (PTU) that are bought first", _UNUSED),
 }
 _SPELT = {sku.lower(): sku for sku in SKUS} | {"developer": DEVELOPER}
-SERVERLESS = ("globalStandard", "dataZone", "developerTier", "standard")
 _CAPACITY, _OPEN_CAPACITY = 50, 100  # enough to evaluate; open weights fail to load at 1 (skill, 2026-08-20)
 
 
@@ -112,25 +113,21 @@ class DeploymentPlan(Shown):
         """What the SDK is given to send."""
         from azure.mgmt.cognitiveservices import models as azure
 
-        base, known = base_name(self.model), None
+        base, name, version = base_name(self.model), self.model, "1"
         if base == self.model:  # a base model has its own version, a tuned one is always 1
             known = catalog.model(base)
-        model = azure.DeploymentModel(
-            format=formats_of(base)[0],
-            name=known.name if known else self.model,
-            version="1" if known is None else known.version,
-            source=self.source,
-        )
+            name, version = known.name, known.version or "1"
+        named = {"format": formats_of(base)[0], "name": name, "version": version, "source": self.source}
+        properties = azure.DeploymentProperties(model=azure.DeploymentModel(**named))
         sku = azure.Sku(name=self.sku, capacity=self.capacity)
-        return azure.Deployment(
-            sku=sku, properties=azure.DeploymentProperties(model=model), tags=dict(self.tags)
-        )
+        return azure.Deployment(sku=sku, properties=properties, tags=dict(self.tags))
 
     @property
     def body(self) -> dict[str, JSON]:
         """The body of the PUT, as it is sent; only the source's subscription is left out."""
-        body: dict[str, JSON] = json.loads(json.dumps(self.request.serialize()))
-        return json.loads(re.sub(r"/subscriptions/[^/]+", "/subscriptions/…", json.dumps(body)))  # type: ignore[no-any-return]
+        sent = re.sub(r"/subscriptions/[^/]+", "/subscriptions/…", json.dumps(self.request.serialize()))
+        body: dict[str, JSON] = json.loads(sent)
+        return body
 
     @property
     def verdict(self) -> str:
@@ -143,14 +140,7 @@ class DeploymentPlan(Shown):
 
     def tables(self) -> Iterator[Table]:
         """The SKUs with their prices, then where it goes, how much it takes, and the request."""
-        columns = (
-            "SKU",
-            "hosting an hour",
-            f"{HOURS_A_MONTH:.0f} hours",
-            "1M tokens in and out",
-            "runs",
-            "ends",
-        )
+        columns = ("SKU", "hosting an hour", "730 hours", "1M tokens in and out", "runs", "ends")
         possible = [option for option in self.options if option.possible]
         planned = {self.sku: f"{self.sku} (planned)"}
         yield self.verdict, columns, [(planned.get(o.sku, o.sku), *o.row) for o in possible]
@@ -190,11 +180,10 @@ def plan_deployment(
     options = tuple(_options(model, where, resource.region))
     possible = [option for option in options if option.possible]
     if not possible:
-        kinds = (
-            ", ".join(catalog.model(base_name(model)).deployment_types or ()) or "no way that is published"
-        )
+        kinds = catalog.model(base_name(model)).deployment_types or ("no way that is published",)
         raise SetupError(
-            f"{base_name(model)} is deployed as {kinds}, which is not done through this API: use the portal."
+            f"{base_name(model)} is deployed as {', '.join(kinds)}, which is not done through this API: use "
+            "the portal."
         )
     chosen = min(possible, key=_cheapest) if sku is None else _named(sku, options)
     least = _OPEN_CAPACITY if formats_of(base_name(model))[0] != "OpenAI" else _CAPACITY
@@ -207,20 +196,9 @@ def plan_deployment(
             f"'{named}' cannot name a deployment; use up to 64 letters (a-z, A-Z), digits and '-'."
         )
     tags = {"made-by": "fine-tuning-workbench"} | ({"project": project.name} if project else {})
-    dates = life_ends(base_name(model), where.name)
-    return DeploymentPlan(
-        named,
-        model,
-        chosen.sku,
-        size,
-        where.name,
-        resource.account,
-        resource.region,
-        options,
-        dates,
-        source,
-        tags,
-    )
+    place = (where.name, resource.account, resource.region)
+    ends = life_ends(base_name(model), where.name)
+    return DeploymentPlan(named, model, chosen.sku, size, *place, options, ends, source, tags)
 
 
 def _options(model: str, where: Provider, region: str) -> Iterator[SkuOption]:
@@ -228,25 +206,16 @@ def _options(model: str, where: Provider, region: str) -> Iterator[SkuOption]:
     known = None if where.runs_here else _known(base)
     regions = [place for place in known.regions if place.use == "deployment"] if known else []
     for sku, of in SKUS.items():
-        if known is None:
-            yield SkuOption(
-                sku, sku != DEVELOPER or base != model, _rates(base, sku, where, region), "possible"
-            )
-            continue
         places = [place for place in regions if place.type == of.priced_as]
-        here = of.priced_as in (known.deployment_types or ()) or any(place.has(region) for place in places)
-        possible = here and (sku != DEVELOPER or base != model)
-        elsewhere = (
-            f"only in {', '.join(name for place in places for name in place.names)}"
-            if places
-            else "not offered"
-        )
-        yield SkuOption(
-            sku, possible, _rates(base, sku, where, region), "possible" if possible else elsewhere
-        )
+        here = known is None or of.priced_as in (known.deployment_types or ())
+        possible = here or any(place.has(region) for place in places)
+        names = ", ".join(name for place in places for name in place.names)
+        remark = f"only in {names}" if names else "not offered"
+        for_it = possible and (sku != DEVELOPER or base != model)  # the Developer tier is for tuned models
+        yield SkuOption(sku, for_it, _rates(base, sku, where, region), remark)
 
 
-def _known(base: str) -> "Model | None":
+def _known(base: str) -> Model | None:
     try:
         known = catalog.model(base)
     except SetupError:  # the catalogue does not have it; the service decides
@@ -258,9 +227,8 @@ def _rates(base: str, sku: str, where: Provider, region: str) -> _Rates:
     if where.runs_here:
         return _Rates(0.0, 0.0, 0.0, "your own machine")
     known, kind = _known(base), SKUS[sku].priced_as
-    idle = (
-        0.0 if sku == DEVELOPER else None
-    )  # no hosting fee, whatever the model (cost management, 2026-03-19)
+    # The Developer tier has no hosting fee, whatever the model (cost management, 2026-03-19).
+    idle = 0.0 if sku == DEVELOPER else None
     if known is None:
         return _Rates(idle, None, None, "not in the catalogue; put yours into WORKBENCH_PRICES")
     hour, reads, writes = (
@@ -304,13 +272,9 @@ def life_ends(base: str, service: str) -> datetime.date | None:
 
 
 def _usd(amount: float | None) -> str:
-    return (
-        "not published"
-        if amount is None
-        else f"${amount:,.2f}"
-        if amount >= 0.1 or not amount
-        else f"${amount:g}"
-    )
+    if amount is None:
+        return "not published"
+    return f"${amount:,.2f}" if amount >= 0.1 or not amount else f"${amount:g}"
 
 
 # A deployment that is there: found, made, followed until it answers, resized, removed.
@@ -347,12 +311,6 @@ class Deployed(Facts):
         if self.sku != DEVELOPER or self.created_at is None:
             return None
         return self.created_at + 3600 * DEVELOPER_HOURS
-
-    def cost(self, now: float) -> float | None:
-        """US dollars of hosting since it was made, without tokens."""
-        if self.hosting_hour is None or self.created_at is None:
-            return None
-        return self.hosting_hour * max(0.0, now - self.created_at) / 3600
 
     @property
     def facts(self) -> dict[str, object]:
@@ -414,26 +372,14 @@ def deploy(
     rates = plan.chosen.rates
     if not (agreed or (agreed is None and rates.hosting_hour == 0)):
         raise SetupError(f"Nothing was deployed. Set DEPLOY = True to agree to the price: {plan.verdict}")
-    asked = Deployed(
-        plan.name,
-        plan.model,
-        plan.sku,
-        plan.capacity,
-        "Accepted",
-        plan.service,
-        plan.region,
-        hosting_hour=rates.hosting_hour,
-    )
+    what = (plan.name, plan.model, plan.sku, plan.capacity, "Accepted", plan.service, plan.region)
+    asked = Deployed(*what, hosting_hour=rates.hosting_hour)
     _note(project, asked, "asked", temporary)
     with control_plane_errors():
         begin = resource.management.deployments.begin_create_or_update
         try:  # a try whose answer was lost has begun it, and a second one meets it at work
-            begin(
-                **resource.place,
-                deployment_name=plan.name,
-                deployment=plan.request,
-                polling=False,
-            )
+            named = {**resource.place, "deployment_name": plan.name}
+            begin(**named, deployment=plan.request, polling=False)
         except ResourceExistsError:
             made = find(client, plan.name)
             if made is None or made.model.lower() != plan.model.lower():
@@ -541,10 +487,8 @@ def scale(client: "OpenAI", name: str, capacity: int, *, project: Project | None
         raise DataError(f"capacity is {capacity}; give 1 or more, in thousands of tokens a minute.")
     change = azure.PatchResourceTagsAndSku(sku=azure.Sku(name=there.sku, capacity=capacity))
     with control_plane_errors():
-        poller = resource.management.deployments.begin_update(
-            **resource.place, deployment_name=name, deployment=change
-        )
-        poller.result()
+        begin = resource.management.deployments.begin_update
+        begin(**resource.place, deployment_name=name, deployment=change).result()
     now = find(client, name) or replace(there, capacity=capacity)
     _note(project, now, "resized")
     return now
@@ -570,18 +514,10 @@ def _deployed(found: "azure.Deployment", where: Provider, resource: Resource) ->
     kind = _SPELT.get(kind.lower(), kind)
     rates = _rates(base_name(model), kind, where, resource.region) if kind in SKUS else None
     made = found.system_data.created_at if found.system_data else None
-    return Deployed(
-        found.name or "",
-        model,
-        kind,
-        (sku.capacity if sku else None) or 1,
-        str(of.provisioning_state) if of else "unknown",
-        where.name,
-        resource.region,
-        made.timestamp() if made else None,
-        rates.hosting_hour if rates else None,
-        tags=found.tags or {},
-    )
+    size, state = (sku.capacity if sku else None) or 1, str(of.provisioning_state) if of else "unknown"
+    what = (found.name or "", model, kind, size, state, where.name, resource.region)
+    since, rate = made.timestamp() if made else None, rates.hosting_hour if rates else None
+    return Deployed(*what, since, rate, tags=found.tags or {})
 
 
 def _note(project: Project | None, deployed: Deployed, event: str, temporary: bool = False) -> None:
@@ -590,11 +526,11 @@ def _note(project: Project | None, deployed: Deployed, event: str, temporary: bo
         return
     facts = deployed.recorded | {"event": event, "moment": now()}
     mine = [e.facts for e in project.entries("deployment") if e.facts.get("name") == deployed.name]
-    if mine and event == "found" and mine[-1].get("event") in ("ready", "asked", "found", "resized"):
+    last = mine[-1] if mine else {}
+    kept = bool(last.get("temporary")) if event in ("ready", "resized") else temporary
+    known = {"found": ("asked", "ready", "found", "resized"), "ready": ("ready",)}.get(event, ())
+    if last.get("event") in known and (temporary or kept == last.get("temporary")):
         return
-    if mine and event == "ready" and mine[-1].get("event") == "ready":
-        return
-    kept = temporary or (event == "ready" and bool(mine) and bool(mine[-1].get("temporary")))
     project.record("deployment", **facts, temporary=kept)
 
 
@@ -663,14 +599,14 @@ def answering(
             f"{plans[0].verdict}"
         )
     for plan in plans:
-        *_, ready = follow(client, _deploy(client, plan, project), project=project)
+        *_, ready = follow(client, _for_a_while(client, plan, project), project=project)
         through[plan.model] = ready.name
     made = {str(e.facts["name"]): bool(e.facts.get("temporary")) for e in project.entries("deployment")}
     temporary = tuple(each for each in through.values() if made.get(each))
     return Answering(_routed(client, through), through, project, temporary)
 
 
-def _deploy(client: "OpenAI", plan: DeploymentPlan, project: Project) -> Deployed:
+def _for_a_while(client: "OpenAI", plan: DeploymentPlan, project: Project) -> Deployed:
     return deploy(client, plan, project=project, agreed=True, temporary=True)
 
 
@@ -711,6 +647,8 @@ class _Item(Protocol):
     def id(self) -> str: ...
     @property
     def answer(self) -> str: ...
+    @property
+    def score(self) -> float: ...
 
 
 class _Answers(Protocol):
@@ -738,45 +676,41 @@ class Parity(Shown):
     @property
     def share(self) -> float:
         """The share of equal answers; ``nan`` without common questions."""
-        return self.same / self.items if self.items else float("nan")
+        return self.same / self.items if self.items else math.nan
 
     @property
     def holds(self) -> bool:
-        """Whether the score now lies in the interval of the score then."""
+        """Whether the score then, on the same questions, lies in the 95 % interval of the score now."""
         rounding = 1e-9  # Wilson's bound of 0 of 12 is 1e-17
-        return self.items > 0 and self.low - rounding <= self.now <= self.high + rounding
+        return self.items > 0 and self.low - rounding <= self.before <= self.high + rounding
 
     @property
     def verdict(self) -> str:
         """It in a sentence."""
         equal = f"{self.same} of {self.items} answers are the same as when the model was judged"
         scores = f"{100 * self.before:.1f} % right then, {100 * self.now:.1f} % now"
-        end = "within the interval of then" if self.holds else "OUTSIDE the interval of then: look at them"
-        return f"{equal}; {scores}, {end}."
+        end = "which chance explains" if self.holds else "which is more than chance: read what differs"
+        return f"{equal}; {scores}, {end}." if self.items else "No question is common to both."
 
     @property
     def facts(self) -> dict[str, JSON]:
         """What the project's record keeps of it."""
-        shown = ("items", "same", "before", "now", "holds")
-        return {name: getattr(self, name) for name in shown}
+        kept = ("items", "same", "share", "before", "now", "holds")
+        return {name: getattr(self, name) for name in kept}
 
     def tables(self) -> Iterator[Table]:
-        """The verdict, then answers that differ."""
-        facts = [
-            ("same answers", f"{self.same} of {self.items}"),
-            ("right then", f"{100 * self.before:.1f} %"),
-        ]
-        yield self.verdict, ("", ""), [*facts, ("right now", f"{100 * self.now:.1f} %")]
-        yield "Answers that differ", ("then", "now"), self.different[:10]
+        """The verdict, with answers that differ."""
+        yield self.verdict, ("answered then", "answers now"), self.different[:10]
 
 
 def parity(before: _Answers, now: _Answers) -> Parity:
     """Compare the answers of a deployment with those of the evaluation, question by question."""
-    then = {item.id: item.answer for item in before.items}
-    pairs = [(then[item.id], item.answer) for item in now.items if item.id in then]
-    different = tuple(pair for pair in pairs if pair[0] != pair[1])
-    low, high = before.interval
-    return Parity(len(pairs), len(pairs) - len(different), before.score, now.score, low, high, different)
+    then = {item.id: item for item in before.items}
+    pairs = [(then[item.id], item) for item in now.items if item.id in then]
+    different = tuple((old.answer, new.answer) for old, new in pairs if old.answer != new.answer)
+    scores = [old.score for old, _ in pairs if not math.isnan(old.score)]
+    same, score = len(pairs) - len(different), fmean(scores) if scores else math.nan
+    return Parity(len(pairs), same, score, now.score, *now.interval, different)
 
 
 def snippet(client: "OpenAI", deployed: Deployed) -> str:
@@ -788,9 +722,8 @@ def snippet(client: "OpenAI", deployed: Deployed) -> str:
         f'answer = client.chat.completions.create(model="{deployed.name}",\n'
         '    messages=[{"role": "user", "content": "…"}])\nprint(answer.choices[0].message.content)'
     )
-    body = json.dumps(
-        {"model": deployed.name, "messages": [{"role": "user", "content": "…"}]}, ensure_ascii=False
-    )
+    message = {"role": "user", "content": "…"}
+    body = json.dumps({"model": deployed.name, "messages": [message]}, ensure_ascii=False)
     curl = (
         f'curl {base}chat/completions -H "Authorization: Bearer ${where.key_setting}" \\\n'
         f"  -H 'Content-Type: application/json' -d '{body}'"

@@ -92,7 +92,10 @@ def test_07_deploys_and_the_deployment_answers_as_the_model_was_judged(deployed:
     parity = road.project.need("parity", "07_deploy").facts
     assert (parity["name"], parity["items"], parity["holds"]) == ("gql-live", 12, True)
     assert parity["same"] >= 10
-    assert "12 answers are the same" in deployed.shown("07_deploy", "parity-code")["text/html"]
+    assert (
+        "12 answers are the same as when the model was judged"
+        in deployed.shown("07_deploy", "parity-code")["text/html"]
+    )
     assert road.project.need("override", "07_deploy").facts["reason"] == "nano shows nothing"
     assert "GlobalStandard" in deployed.shown("07_deploy", "plan-code")["text/html"]
     assert 'create(model="gql-live"' in text_of(deployed, "use-code")
