@@ -11,6 +11,10 @@ import openai
 import pytest
 from control_plane import management, sent_by
 from echo_service import Watch, client_of, echo_service, tune
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from workbench import deploy as deploying
@@ -338,6 +342,76 @@ def test_a_refusal_names_the_cause_and_the_way_out_without_ids(
             deploy(client, plan_deployment(client, TUNED))
     assert says in str(refused.value)
     assert "my-subscription" not in str(refused.value)
+
+
+ID = "0b1f6471-1bf0-4dda-aec3-cb9272f09590"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "says"),
+    [
+        (
+            401,
+            "ExpiredAuthenticationToken",
+            "The access token expiry UTC time is earlier.",
+            "sign in again with",
+        ),
+        (
+            403,
+            "AuthorizationFailed",
+            f"The client '{ID}' does not have authorization.",
+            "ask for the role Foundry O",
+        ),
+        (
+            404,
+            "SubscriptionNotFound",
+            f"The subscription '{ID}' could not be found.",
+            "check AZURE_SUBSCRIPTION_ID",
+        ),
+        (
+            409,
+            "RequestConflict",
+            "Another operation is being performed.",
+            "is there already, or something is being",
+        ),
+        (
+            400,
+            "quotaExceeded",
+            "This resource has 10 deployments.",
+            "a resource takes ten deployments of tuned",
+        ),
+        (410, "Gone", "The model has been retired.", "the model is retired: 'python -m workbench models'"),
+        (
+            429,
+            "TooManyRequests",
+            "Too many requests.",
+            "the control plane was asked too often: wait a minute",
+        ),
+        (500, "", "", "Azure answers so to a wrong format of the model: OpenAI for its own"),
+        (
+            400,
+            "InvalidResourceProperties",
+            "The sku is not supported.",
+            "this model cannot be deployed as this SKU",
+        ),
+    ],
+)
+def test_every_documented_refusal_has_its_cause(
+    watch: Watch, status: int, code: str, message: str, says: str
+):
+    body = {"error": {"code": code, "message": message}} if code else None
+
+    async def refuse(_: Request) -> Response:
+        return Response(status_code=status) if body is None else JSONResponse(body, status)
+
+    app = Starlette(routes=[Route("/{path:path}", refuse, methods=["GET"])])
+    with TestClient(app) as http:
+        client = connect("azure", client=client_of(http), management=management(http, watch))
+        with pytest.raises(SetupError) as refused:
+            deployments(client)
+    assert f"refused ({f'{status} {code}'.strip()}): " in str(refused.value)
+    assert says in str(refused.value)
+    assert ID not in str(refused.value)
 
 
 def test_a_model_that_the_service_does_not_have_is_not_supported(client: openai.OpenAI):
