@@ -32,7 +32,7 @@ FLOORS = (
     ("task",),
     ("connect", "project"),
     ("training", "evaluation", "review", "deploy"),
-    ("report", "runner"),
+    ("report", "runner", "costs"),
     ("widgets",),
     ("cli",),
     ("__main__",),

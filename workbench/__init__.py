@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from workbench.decide.payback import payback as payback
     from workbench.decide.power import power_table as power_table
     from workbench.decide.situation import situation as situation
+    from workbench.deploy import answering as answering
     from workbench.errors import DataError as DataError
     from workbench.errors import SetupError as SetupError
     from workbench.errors import WorkbenchError as WorkbenchError
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from workbench.training.checkpoints import advise_stopping as advise_stopping
     from workbench.training.checkpoints import choose_checkpoint as choose_checkpoint
     from workbench.training.cost import estimate as estimate
-    from workbench.training.curve_files import read_curve as read_curve
     from workbench.training.diagnosis import diagnose as diagnose
     from workbench.training.example_losses import example_losses as example_losses
     from workbench.training.follow import choices as choices
@@ -139,11 +139,11 @@ WORDS = {
         "diagnose": "training.diagnosis",
         "example_losses": "training.example_losses",
         "plot": "widgets.curve_figure",
-        "read_curve": "training.curve_files",
         "record_curve": "training.runs",
         "runs": "training.runs",
     },
     "Base against tuned": {
+        "answering": "deploy",
         "blind_review": "widgets.blind_review",
         "browse": "widgets.item_browser",
         "compare": "evaluation.compare",

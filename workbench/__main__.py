@@ -17,7 +17,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench import runner, settings
-from workbench.cli import AsJson, Home, NameAndValue, OneSentence, data, decide, evaluate, guide, jobs
+from workbench.cli import (
+    AsJson,
+    Home,
+    NameAndValue,
+    OneSentence,
+    data,
+    decide,
+    evaluate,
+    guide,
+    hosting,
+    jobs,
+)
 from workbench.connect import base_model, connect, self_test
 from workbench.errors import DataError, SetupError, did_you_mean
 from workbench.project import Project, open_project, projects, state_task
@@ -40,6 +51,7 @@ data.add_to(app)
 decide.add_decision_commands(app)
 decide.add_catalog_commands(app)
 jobs.add_to(app)
+hosting.add_to(app)
 evaluate.add_curve_commands(app)
 evaluate.add_evaluation_commands(app)
 app.add_typer(service, name="service")

@@ -1,4 +1,4 @@
-"""Connecting to a service (the local one, Azure, OpenAI), and whether the connection works.
+"""Connecting to a service (the local one, Azure, OpenAI) and to Azure's control plane; does it work?
 
 What comes back is ``openai``'s own client, whichever service it is. Keys come
 from the environment or ``.env``, are never an argument and never printed. A
@@ -14,10 +14,11 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from workbench import catalog
@@ -27,6 +28,8 @@ from workbench.errors import SetupError
 from workbench.settings import VERSION, home, setting
 
 if TYPE_CHECKING:
+    from azure.core.exceptions import HttpResponseError
+    from azure.mgmt.cognitiveservices import CognitiveServicesManagementClient
     from openai import APIConnectionError, APIStatusError, OpenAI
 
 _NAMED = 4  # models; more are only counted
@@ -42,6 +45,7 @@ def connect(
     api_version: str | None = None,
     timeout: float = 600.0,
     client: "OpenAI | None" = None,
+    management: "CognitiveServicesManagementClient | None" = None,
 ) -> "OpenAI":
     """Connect to ``"local"``, ``"azure"`` or ``"openai"``; ``None`` asks ``WORKBENCH_PROVIDER``, else local.
 
@@ -51,10 +55,12 @@ def connect(
     ``timeout`` is in seconds and holds for each request. The client knows its provider ever after.
 
     ``client``: one that you made yourself, with headers or certificates of your own; it is given back and
-    knows that it talks to this provider. The other settings are then its own.
+    knows that it talks to this provider. The other settings are then its own. ``management``: the same for
+    the control plane, where deployments are made.
     """
     if client is not None:
-        return carrying(client, catalog.provider(provider) if provider else catalog.provider_of(client))
+        named = catalog.provider(provider) if provider else catalog.provider_of(client)
+        return carrying(client, named, management=management)
     known = catalog.provider(provider or setting("WORKBENCH_PROVIDER") or "local")
     if known.runs_here:
         made = _connect_local(known, endpoint, timeout)
@@ -62,7 +68,7 @@ def connect(
         made = _connect_azure(known, endpoint, api_version or setting("OPENAI_API_VERSION"), timeout)
     else:
         made = _connect_v1(known, endpoint, timeout)
-    return carrying(made, known)
+    return carrying(made, known, management=management)
 
 
 def _connect_local(known: Provider, endpoint: str | None, timeout: float) -> "OpenAI":
@@ -177,6 +183,188 @@ def _entra_token(known: Provider) -> Callable[[], str]:
 def _v1(url: str) -> str:
     """Complete an address to that of its v1 API."""
     return re.sub(r"(/openai)?(/v1)?/*$", "/openai/v1/", url, count=1)
+
+
+# The control plane: another address, another token, where deployments are made. It takes no key on Azure; the
+# local service, which emulates it, takes its own.
+
+_ARM = "https://management.azure.com"
+_POLL_SECONDS = {True: 1, False: 10}  # between two questions of the SDK's own polling; here, and on Azure
+
+
+@dataclass(frozen=True)
+class Resource:
+    """The resource that a client talks to, as the control plane knows it."""
+
+    management: "CognitiveServicesManagementClient" = field(repr=False)
+    group: str
+    account: str
+    region: str
+
+    @property
+    def place(self) -> dict[str, str]:
+        """Its resource group and account, as the SDK's calls want them."""
+        return {"resource_group_name": self.group, "account_name": self.account}
+
+
+def control_plane(client: "OpenAI") -> Resource:
+    """Find the resource of this client in the subscription ``AZURE_SUBSCRIPTION_ID``.
+
+    Its account is the one whose endpoint the client has, else the one of its name; ``AZURE_OPENAI_RESOURCE``
+    names it where a gateway stands in front. ``SetupError`` where there is none, and where nobody signed in.
+    """
+    known: Resource | None = vars(client).get("workbench_resource")
+    if known is not None:
+        return known
+    where = provider_of(client)
+    if not (where.runs_here or where.azure):
+        raise SetupError(f"At {where.name} a tuned model answers by its name; nothing is deployed there.")
+    management = vars(client).get("workbench_management") or _management(client, where)
+    host = str(client.base_url.host)
+    wanted = {host.partition(".")[0].lower(), (setting("AZURE_OPENAI_RESOURCE") or "").lower()} - {""}
+    with control_plane_errors():
+        accounts = list(management.accounts.list())
+    for account in accounts:
+        of = account.properties
+        addresses = [of.endpoint or "", *(of.endpoints or {}).values()] if of else []
+        if account.name.lower() in wanted or host in [urlsplit(each).hostname for each in addresses]:
+            group = re.split("/resourceGroups/", account.id, flags=re.IGNORECASE)[1].split("/")[0]
+            found = Resource(management, group, account.name, account.location)
+            vars(client)["workbench_resource"] = found
+            return found
+    names = ", ".join(account.name for account in accounts) or "none that you may see"
+    raise SetupError(
+        f"No resource of the subscription has the endpoint {host} (it has {names}); name yours in "
+        "AZURE_OPENAI_RESOURCE, or correct AZURE_SUBSCRIPTION_ID, in .env."
+    )
+
+
+def _management(client: "OpenAI", where: Provider) -> "CognitiveServicesManagementClient":
+    from azure.core.credentials import AzureKeyCredential
+    from azure.core.pipeline.policies import AzureKeyCredentialPolicy
+    from azure.mgmt.cognitiveservices import CognitiveServicesManagementClient
+
+    owner, url = owner_of(str(client.base_url.host)), client.base_url
+    rehearsed = owner is not None and owner.runs_here
+    here = f"{url.scheme}://{url.netloc.decode()}"
+    address = setting("AZURE_MANAGEMENT_ENDPOINT") or (here if rehearsed else _ARM)
+    subscription = setting("AZURE_SUBSCRIPTION_ID") or ("local" if rehearsed else None)
+    if subscription is None:
+        raise SetupError(
+            "Set AZURE_SUBSCRIPTION_ID in .env: deployments are made through Azure's control plane, which "
+            "asks for the subscription (the portal shows its ID on the page of your resource)."
+        )
+    polling: dict[str, Any] = {"polling_interval": _POLL_SECONDS[rehearsed]}
+    if rehearsed:  # a token would be refused over plain http, so its key goes through a policy of azure-core
+        key = AzureKeyCredential(client.api_key)
+        policy = AzureKeyCredentialPolicy(key, "Authorization", prefix="Bearer")
+        options = {"authentication_policy": policy, **polling}
+        return CognitiveServicesManagementClient(key, subscription, base_url=address, **options)  # type: ignore[arg-type]
+    from azure.identity import DefaultAzureCredential
+
+    logging.getLogger("azure.identity").addHandler(logging.NullHandler())
+    scopes = [f"{address.rstrip('/')}/.default"]
+    credential = DefaultAzureCredential()
+    options = {"credential_scopes": scopes, **polling}
+    return CognitiveServicesManagementClient(credential, subscription, base_url=address, **options)
+
+
+class _Refused(NamedTuple):
+    pattern: str
+    """Of the status, the code and the message of a refusal; upper and lower case are the same."""
+    means: str
+
+
+# What is behind a refusal of the control plane. Microsoft Learn, "Deploy a fine-tuned model" (2026-10-07) and
+# roles (2026-10-05); microsoft/GitHub-Copilot-for-Azure (2026-08-20).
+_REFUSED = (
+    _Refused(
+        r"^403|AuthorizationFailed|does not have authorization",
+        "you may train but not deploy: ask for the role Foundry Owner, or any with "
+        "Microsoft.CognitiveServices/accounts/deployments/write, then sign in again with 'az login'",
+    ),
+    _Refused(
+        r"unable to be deployed|Model evaluation identified",
+        "the model did not pass the safety evaluation: deploy an earlier checkpoint, or add refusals of the "
+        "named harms to the data",
+    ),
+    _Refused(
+        r"quotaExceeded|the most there may be",
+        "a resource takes ten deployments of tuned models: remove one that nobody needs ('python -m "
+        "workbench cleanup' lists yours)",
+    ),
+    _Refused(
+        r"InsufficientQuota|available capacity",
+        "the quota of this region and SKU is used up: ask for less capacity, take another SKU or region, or "
+        "remove a deployment that nobody needs",
+    ),
+    _Refused(r"^429", "the control plane was asked too often: wait a minute and try again"),
+    _Refused(
+        r"^410|retired|ModelDeprecated",
+        "the model is retired: 'python -m workbench models' lists what can be trained today",
+    ),
+    _Refused(
+        "DeploymentModelNotSupported",
+        "the name, the format or the region is wrong: the format is OpenAI, for open-weight models "
+        "Microsoft, Mistral AI, Meta or Alibaba, and the region must support fine-tuning",
+    ),
+    _Refused(
+        r"sku.*(not supported|invalid)|InvalidResourceProperties|InvalidSku",
+        "this model cannot be deployed as this SKU: the plan lists those it can be",
+    ),
+    _Refused(
+        r"^409",
+        "a deployment of this name is there already, or something is being done to it: wait, or replace",
+    ),
+    _Refused(
+        r"^404|SubscriptionNotFound|ResourceGroupNotFound",
+        "it is not there: check AZURE_SUBSCRIPTION_ID and AZURE_OPENAI_RESOURCE in .env",
+    ),
+    _Refused(r"^401|expired", "sign in again with 'az login'; the control plane takes no key"),
+    _Refused(
+        r"^500",
+        "Azure answers so to a wrong format of the model: OpenAI for its own, for open-weight models "
+        "Microsoft, Mistral AI, Meta or Alibaba",
+    ),
+)
+
+
+@contextmanager
+def control_plane_errors() -> Iterator[None]:
+    """Give a refusal of the control plane as a ``SetupError``: its text without ids, and the way out."""
+    from azure.core.exceptions import (
+        ClientAuthenticationError,
+        HttpResponseError,
+        ServiceRequestError,
+        ServiceResponseError,
+    )
+
+    try:
+        yield
+    except (ServiceRequestError, ServiceResponseError) as error:
+        raise SetupError(f"Azure's control plane cannot be reached: {_without_ids(str(error))}") from None
+    except HttpResponseError as error:  # the cause is left out: its traceback holds addresses with ids
+        if error.response is None and isinstance(error, ClientAuthenticationError):
+            raise SetupError(
+                "Azure's control plane takes no key: sign in with 'az login' (see .env.example)."
+            ) from None
+        raise SetupError(_explained(error)) from None
+
+
+def _explained(error: "HttpResponseError") -> str:
+    code = (error.error.code if error.error else None) or ""
+    said = _without_ids((error.error.message if error.error else None) or error.message or "no message")
+    whole = f"{error.status_code or ''} {code} {said}"
+    found = (each.means for each in _REFUSED if re.search(each.pattern, whole, re.IGNORECASE | re.DOTALL))
+    means = next(found, "try again later")
+    head = " ".join(filter(None, (str(error.status_code or ""), code)))
+    return f"The control plane refused ({head}): {means}. It said: {said}"
+
+
+def _without_ids(text: str) -> str:
+    """The text of a service without the ids of subscriptions, tenants and people."""
+    text = re.sub(r"/subscriptions/[^/\s'\"]+", "/subscriptions/…", text)
+    return " ".join(re.sub(r"\b[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b", "…", text).split())
 
 
 # The self-test: is the service there, and does it know us?

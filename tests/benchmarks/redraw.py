@@ -2,8 +2,9 @@
 
     python tests/benchmarks/redraw.py          a few seconds
 
-CPU time, the best of ``ROUNDS`` and the median: 30 ms and 60 KB a redraw with 10,000 points is the limit, and
-100 ms for the harder ones. The hardest has a missing value after each second one, so that no stretch can be joined.
+CPU time, the best of ``ROUNDS`` and the median: 30 ms and 60 KB a redraw with 10,000 points is the limit,
+and 100 ms for the harder ones. The hardest has a missing value after each second one, so that no stretch
+can be joined.
 """
 
 import time

@@ -39,6 +39,7 @@ def test_the_journey_is_in_order():
         "04_launch",
         "05_loss_curves",
         "06_evaluate",
+        "07_deploy",
         "08_preferences",
         "09_reinforcement",
     ]

@@ -398,6 +398,27 @@ def base_name(name: str) -> str:
     return name.split(".ft-")[0]
 
 
+# Whose model: by the start of its name, what Azure's control plane calls them. The az command line says
+# OpenAI-OSS for all but OpenAI's own, and "Ministral AI" was seen to work. The local service's own small
+# models stand in for OpenAI's.
+_FORMATS = (
+    (("gpt-oss",), ("Microsoft",)),
+    (("ministral", "mistral"), ("Mistral AI", "Ministral AI")),
+    (("llama", "meta-llama"), ("Meta",)),
+    (("qwen",), ("Alibaba",)),
+)
+_ANY_OPEN = "OpenAI-OSS"
+
+
+def formats_of(base_model: str) -> tuple[str, ...]:
+    """What a deployment's ``model.format`` may say for models tuned from this one, the usual word first."""
+    name = base_model.rpartition("/")[2].lower()
+    for starts, formats in _FORMATS:
+        if name.startswith(starts):
+            return (*formats, _ANY_OPEN)
+    return ("OpenAI",)
+
+
 def _spoken(fact: str) -> str:
     return fact.replace("_", " ")
 

@@ -16,8 +16,11 @@ from workbench.settings import setting
 
 if TYPE_CHECKING:
     from openai import OpenAI
+    from openai._models import FinalRequestOptions
 
 _Client = TypeVar("_Client", bound="OpenAI")
+
+_ANSWERED = ("/chat/completions", "/responses")  # where the model of a request is one that answers
 
 
 @dataclass(frozen=True)
@@ -110,14 +113,34 @@ def runs_here(name: str | None) -> bool:
     return known is not None and known.runs_here
 
 
-def carrying(client: _Client, provider: Provider) -> _Client:
-    """The same client, which from now on carries its provider, as every copy of it does."""
+def carrying(
+    client: _Client,
+    provider: Provider,
+    *,
+    management: object = None,
+    deployments: Mapping[str, str] | None = None,
+) -> _Client:
+    """The same client, which from now on carries its provider, as every copy of it does.
+
+    With it go the client of Azure's control plane that somebody made for it, and the ``deployments`` by the
+    models that they serve: a question to such a model is sent to its deployment.
+    """
 
     def copy(**options: Any) -> _Client:
-        return carrying(type(client).copy(client, **options), provider)
+        made = type(client).copy(client, **options)
+        return carrying(made, provider, management=management, deployments=deployments)
+
+    def prepare(options: "FinalRequestOptions") -> "FinalRequestOptions":
+        options = type(client)._prepare_options(client, options)
+        asked = options.json_data
+        if options.url in _ANSWERED and isinstance(asked, Mapping) and deployments:
+            options.json_data = {**asked, "model": deployments.get(str(asked.get("model")), asked["model"])}
+        return options
 
     # The client's class gives no place for it, and a copy (with_options) is a new client.
     vars(client).update(workbench_provider=provider, copy=copy, with_options=copy)
+    vars(client).update({"workbench_management": management} if management else {})
+    vars(client).update({"_prepare_options": prepare} if deployments else {})  # the client's hook for this
     return client
 
 

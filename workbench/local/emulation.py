@@ -82,6 +82,7 @@ KNOWN: Mapping[str, Fault] = MappingProxyType(
         "data-check": Fault(_ALL_DATA, _HARMS, "a new job fails the check of its data, for these harms"),
         "model-check": Fault("Violence+Self Harm", _HARMS, "a new job gives a model that cannot be deployed"),
         "quota": Fault("", "", "no quota is left: no job is taken on, nothing can be deployed"),
+        "role": Fault("", "", "whoever asks may train, but not deploy, resize or remove (403)"),
         "rate-limit": Fault("2", _TURNS, "the first of every N requests is refused (429); or one: once"),
         "server-error": Fault("2", _TURNS, "the first of every N requests fails (500); or one: once"),
         "slow": Fault("5", _SECONDS, "every answer begins so many seconds late"),

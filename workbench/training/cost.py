@@ -312,6 +312,18 @@ _BILLED = re.compile(r"Training (tokens|hours) billed: ([\d.]+)")
 _PER_UNIT = {"tokens": ("training", 1e6), "hours": ("training_hour", 1.0)}
 
 
+def billed_amount(
+    job: "FineTuningJob", events: Sequence["FineTuningJobEvent"] = ()
+) -> tuple[float, str] | None:
+    """How many ``tokens`` or ``hours`` the service says it billed, or the trained tokens before it does."""
+    bill = next((found for event in reversed(events) if (found := _BILLED.match(event.message))), None)
+    if bill is not None:
+        return float(bill[2]), bill[1]
+    if job.trained_tokens and methods.method_of(job).billed_by == "tokens":
+        return float(job.trained_tokens), "tokens"
+    return None
+
+
 def billed(
     job: "FineTuningJob",
     events: Sequence["FineTuningJobEvent"] = (),
@@ -326,13 +338,10 @@ def billed(
     """
     if runs_here(service) or job.status == "failed":
         return 0.0
-    bill = next((found for event in reversed(events) if (found := _BILLED.match(event.message))), None)
-    if bill is not None:
-        unit, amount = bill[1], float(bill[2])
-    elif job.trained_tokens and methods.method_of(job).billed_by == "tokens":
-        unit, amount = "tokens", float(job.trained_tokens)
-    else:
+    bill = billed_amount(job, events)
+    if bill is None:
         return None
+    amount, unit = bill
     what, units = _PER_UNIT[unit]
     try:
         price = catalog.model(job.model).price(what, service=service, training_type=training_type)

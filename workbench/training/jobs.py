@@ -232,7 +232,9 @@ def hints(client: "OpenAI", *, training_type: str | None = None) -> Iterator[Non
 _CAME_TO_NOTHING = ("failed", "cancelled")
 
 
-def start_or_find(client: "OpenAI", spec: JobSpec, *, project: "Project | None" = None) -> "FineTuningJob":
+def start_or_find(
+    client: "OpenAI", spec: JobSpec, *, project: "Project | None" = None, estimated_usd: float | None = None
+) -> "FineTuningJob":
     """Ask for the job, unless one of the same content is there: then give that one.
 
     Of all kernels on this machine one at a time does this for the same content, whatever its project.
@@ -245,7 +247,8 @@ def start_or_find(client: "OpenAI", spec: JobSpec, *, project: "Project | None" 
         new = {"job_id": job.id, "content": spec.content}
         if project and not any(new.items() <= entry.facts.items() for entry in project.entries("job")):
             endpoint = client.base_url.netloc.decode()
-            project.record("job", **new, endpoint=endpoint, **spec.facts(service.name), **ancestors)
+            facts = {**spec.facts(service.name), "estimated_usd": estimated_usd, **ancestors}
+            project.record("job", **new, endpoint=endpoint, **facts)
     return job
 
 

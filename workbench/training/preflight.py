@@ -443,7 +443,8 @@ def launch(
     if plan.errors and known_job(client, plan.spec, project=project) is None:
         wrong = " ".join(f"{finding.message}: {finding.fix}." for finding in plan.errors)
         raise SetupError(f"The job is not started, and nothing was uploaded. {wrong}")
-    return start_or_find(client, plan.spec, project=project)
+    likely = plan.cost.likely if plan.cost else None
+    return start_or_find(client, plan.spec, project=project, estimated_usd=likely)
 
 
 def _of_the_changes(new: tuple[SpecChange, ...] | None) -> Iterator[Finding]:

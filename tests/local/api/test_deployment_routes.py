@@ -1,16 +1,11 @@
 """Deployments, made by Azure's own management client and called by OpenAI's."""
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import openai
 import pytest
-import requests
-from azure.core.credentials import AzureKeyCredential
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.core.pipeline.policies import AzureKeyCredentialPolicy
-from azure.core.pipeline.transport import RequestsTransport
 from azure.mgmt.cognitiveservices import CognitiveServicesManagementClient
 from azure.mgmt.cognitiveservices.models import (
     Deployment,
@@ -19,11 +14,10 @@ from azure.mgmt.cognitiveservices.models import (
     PatchResourceTagsAndSku,
     Sku,
 )
+from control_plane import management
 from echo_service import ROOT, Watch, client_of, echo_service, say, tune
 from idle_service import KEY
-from requests.adapters import BaseAdapter
 from starlette.testclient import TestClient
-from urllib3 import HTTPResponse
 
 from workbench.local.emulation import Emulation
 
@@ -34,56 +28,6 @@ PATH = (
     "/accounts/my-account/deployments"
 )
 DAY = 86_400
-
-
-class IntoTheApp(BaseAdapter):
-    """Carries what the management client sends into the app, without a port."""
-
-    def __init__(self, http: TestClient) -> None:
-        super().__init__()
-        self._http = TestClient(http.app)  # without the key that the other one always sends
-
-    def send(self, request: requests.PreparedRequest, **_: object) -> requests.Response:
-        answer = self._http.request(
-            str(request.method), str(request.url), content=request.body, headers=dict(request.headers)
-        )
-        found = requests.Response()
-        found.request, found.url, found.status_code = request, str(request.url), answer.status_code
-        found.headers.update(answer.headers)
-        found.raw = HTTPResponse(io.BytesIO(answer.content), preload_content=False)
-        return found
-
-    def close(self) -> None:
-        pass
-
-
-class OnTheWatch(RequestsTransport):
-    """Waits by moving the watch."""
-
-    def __init__(self, http: TestClient, watch: Watch) -> None:
-        session = requests.Session()
-        session.mount(ROOT, IntoTheApp(http))
-        super().__init__(session=session, session_owner=False)
-        self._watch = watch
-        self.slept: list[float] = []
-
-    def sleep(self, duration: float) -> None:
-        self.slept.append(duration)
-        self._watch.now += duration
-
-
-def management(http: TestClient, watch: Watch) -> CognitiveServicesManagementClient:
-    key = AzureKeyCredential(KEY)
-    policy = AzureKeyCredentialPolicy(key, "Authorization", prefix="Bearer")
-    return CognitiveServicesManagementClient(
-        key,
-        "my-subscription",
-        base_url=ROOT,
-        authentication_policy=policy,
-        polling_interval=1,
-        retry_total=0,
-        transport=OnTheWatch(http, watch),
-    )
 
 
 def wanted(

@@ -15,6 +15,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from workbench.catalog.models import formats_of
 from workbench.local.api.http import RequestShape, faults_of, invalid, read_json
 from workbench.local.api.model_routes import all_models, find_model
 from workbench.local.chat_protocol import Refusal
@@ -32,16 +33,6 @@ from workbench.local.store.store import Store
 MOST_CAPACITY = 1_000_000
 SKUS = ("Standard", "GlobalStandard", "DataZoneStandard", DEVELOPER_SKU, "ProvisionedManaged")
 _SPOKEN = {sku.lower(): sku for sku in SKUS} | {"developer": DEVELOPER_SKU}
-# Whose model: by the start of its name, what the management API calls them. The az command line says
-# OpenAI-OSS for all but OpenAI's own, and "Ministral AI" was seen to work. This service's own small models
-# stand in for OpenAI's.
-_FORMATS = (
-    (("gpt-oss",), ("Microsoft",)),
-    (("ministral", "mistral"), ("Mistral AI", "Ministral AI")),
-    (("llama", "meta-llama"), ("Meta",)),
-    (("qwen",), ("Alibaba",)),
-)
-_ANY_OPEN = "OpenAI-OSS"
 
 
 class Sku(RequestShape):
@@ -113,15 +104,6 @@ class DeploymentChange(RequestShape):
 
     sku: Sku | None = None
     tags: dict[str, str] | None = None
-
-
-def formats_of(base_model: str) -> tuple[str, ...]:
-    """What ``model.format`` may say for models tuned from this one, the management API's own word first."""
-    name = base_model.rpartition("/")[2].lower()
-    for starts, formats in _FORMATS:
-        if name.startswith(starts):
-            return (*formats, _ANY_OPEN)
-    return ("OpenAI",)
 
 
 def check_model(asked: DeployedModel, found: Model | None, sku: str) -> Model:
@@ -274,6 +256,7 @@ class ManagementApi:
         if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name):
             rule = "A deployment's name has 1 to 64 letters, digits and hyphens"
             raise invalid(f"{rule}; {name[:80]!r} is none.", "name")
+        _check_role(request, "write")
         asked = await read_json(request, DeploymentRequest)
         sku, faults = asked.sku.spelt, faults_of(request)
         model = find_model(self._store, asked.properties.model.name)
@@ -319,6 +302,7 @@ class ManagementApi:
     async def change(self, request: Request) -> Response:
         """Change the kind, the size or the tags of a deployment."""
         deployment = self._deployment(request)
+        _check_role(request, "write")
         self._check_idle(deployment)
         asked = await read_json(request, DeploymentChange)
         if asked.sku is not None:
@@ -336,6 +320,7 @@ class ManagementApi:
         deployment = self._store.deployments.get(request.path_params["name"])
         if deployment is None:
             return Response(status_code=204)
+        _check_role(request, "delete")
         self._check_idle(deployment)
         self._store.deployments.delete(deployment.name)
         return Response(status_code=200)
@@ -427,6 +412,20 @@ def account_id(request: Request, account: str) -> str:
     """The account's id in the words of the path that was asked for."""
     place = request.path_params["subscription"], request.path_params.get("group", NAME)
     return f"{ACCOUNTS.format(subscription=place[0], group=place[1])}/{account}"
+
+
+def _check_role(request: Request, action: str) -> None:
+    """Raise Azure's refusal of somebody who may train but not deploy, where that fault was asked for."""
+    if "role" not in faults_of(request):
+        return
+    asked = request.path_params
+    scope = f"{account_id(request, asked['account'])}/deployments/{asked['name'][:80]}"
+    message = (
+        "The client does not have authorization to perform action "
+        f"'{PROVIDER}/accounts/deployments/{action}' over scope '{scope}' or the scope is invalid. If access "
+        "was recently granted, please refresh your credentials."
+    )
+    raise Refusal(403, "AuthorizationFailed", message)
 
 
 def _conflict(message: str) -> Refusal:
