@@ -244,7 +244,7 @@ class ItemBrowser(Card):
             rows.append((self._kinds[place], *texts, why, self._nearest(base)))
         caption = f"{self!r}; {self._which}, {len(some)} of {len(self._found):,}"
         texts = ("origin", "question", "reference", "base answer", "tuned answer")
-        return table(caption, ("", *texts, "grader", "like it in training"), rows)
+        return folded(caption, table(caption, ("", *texts, "grader", "like it in training"), rows))
 
     def _do(self, content: Mapping[str, object]) -> str:
         match content.get("do"), content.get("value"):
