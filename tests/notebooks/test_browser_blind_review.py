@@ -127,11 +127,11 @@ def test_a_person_rates_blind_by_keyboard_and_then_looks_at_what_got_worse(
     page.get_by_label("Show", exact=True).select_option("all (3)")
     items.get_by_text("May I return the kettle?").first.wait_for()
     page.locator(".wb-browse").get_by_role("button", name="Next").click()
-    items.get_by_text("Is it <b>blue</b>?").wait_for()  # as text, not as HTML
+    items.get_by_text("Is it <b>blue</b>?").first.wait_for()  # as text, not as HTML
     page.keyboard.press("ArrowRight")  # keys go on after a click
-    items.get_by_text("Do you ship to Norway?").wait_for()
+    items.get_by_text("Do you ship to Norway?").first.wait_for()
     page.keyboard.press("ArrowLeft")
-    items.get_by_text("Is it <b>blue</b>?").wait_for()
+    items.get_by_text("Is it <b>blue</b>?").first.wait_for()
     page.screenshot(path=tmp_path / "items.png", full_page=True)
 
     labelling = page.get_by_role("group", name="Labelling of failures")
