@@ -144,4 +144,4 @@ def test_a_person_rates_blind_by_keyboard_and_then_looks_at_what_got_worse(
     labelling.screenshot(path=tmp_path / "label.png")
     labels = Labels(lab_home / "projects" / "shop" / "failures" / "labels.jsonl").latest.values()
     assert [(label.kind, label.by) for label in labels] == [("style", "person")]
-    page.get_by_text("tuned  66.7 % (21 to 94)").wait_for()
+    page.get_by_text("tuned 66.7 % (21 to 94)", exact=True).wait_for()
