@@ -311,8 +311,8 @@ def test_the_list_of_data_to_collect_has_the_question_the_answers_and_the_label(
 def test_failures_show_their_kinds_and_what_is_open(unstyled):
     page = unstyled(failures(tried("BY NOON.", "night"))._repr_html_())
     assert "2 failures of base, few-shot: 1 not labelled" in page
-    assert "<td>BY NOON.</td><td>format</td><td>rule</td><td>the reference but for" in page
-    assert "<td>not labelled</td><td></td><td>counts as instruction by its score</td>" in page
+    assert "<td>BY NOON.</td><td>format (rule): the reference but for case and white space</td>" in page
+    assert "<td>night</td><td>not labelled: counts as instruction by its score</td>" in page
     assert "None" not in page
     assert "nan" not in page
 

@@ -120,3 +120,10 @@ def test_a_grader_that_can_be_tricked_refuses():
         ("a grader to trust", "refused"),
     ]
     assert found.facts["result"] == "refused"
+
+
+def test_the_card_has_the_verdict_and_a_mark_and_a_word_for_each_check(unstyled):
+    card = unstyled(release_check(EQUAL, forgetting=probed(100))._repr_html_())
+    assert "✕ Do not deploy this model, it fails this: nothing lost elsewhere.</p>" in card
+    assert "<b>?&nbsp;open</b></td><th scope='row'>better at the task</th>" in card
+    assert "<b>✕&nbsp;refused</b></td><th scope='row'>nothing lost elsewhere</th>" in card

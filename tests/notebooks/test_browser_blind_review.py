@@ -126,12 +126,12 @@ def test_a_person_rates_blind_by_keyboard_and_then_looks_at_what_got_worse(
     assert "train.jsonl:7" in items.inner_text()
     page.get_by_label("Show", exact=True).select_option("all (3)")
     items.get_by_text("May I return the kettle?").first.wait_for()
-    page.get_by_role("button", name="Next →").click()
-    items.get_by_text("Is it <b>blue</b>?").wait_for()  # as text, not as HTML
+    page.locator(".wb-browse").get_by_role("button", name="Next").click()
+    items.get_by_text("Is it <b>blue</b>?").first.wait_for()  # as text, not as HTML
     page.keyboard.press("ArrowRight")  # keys go on after a click
-    items.get_by_text("Do you ship to Norway?").wait_for()
+    items.get_by_text("Do you ship to Norway?").first.wait_for()
     page.keyboard.press("ArrowLeft")
-    items.get_by_text("Is it <b>blue</b>?").wait_for()
+    items.get_by_text("Is it <b>blue</b>?").first.wait_for()
     page.screenshot(path=tmp_path / "items.png", full_page=True)
 
     labelling = page.get_by_role("group", name="Labelling of failures")
@@ -144,4 +144,4 @@ def test_a_person_rates_blind_by_keyboard_and_then_looks_at_what_got_worse(
     labelling.screenshot(path=tmp_path / "label.png")
     labels = Labels(lab_home / "projects" / "shop" / "failures" / "labels.jsonl").latest.values()
     assert [(label.kind, label.by) for label in labels] == [("style", "person")]
-    page.get_by_text("tuned  66.7 % (21 to 94)").wait_for()
+    page.get_by_text("tuned 66.7 % (21 to 94)", exact=True).wait_for()

@@ -303,9 +303,16 @@ class Failures:
         return found
 
     def _repr_html_(self) -> str:
-        frame = self.frame.head(LISTED)
-        columns = ("origin", "question", "right answer", "the model's answer", "what is wrong", "says", "why")
-        return table(f"The first {len(frame)}: {self.summary}", columns, frame.itertuples(index=False))
+        rows = []
+        for failed in self.items[:LISTED]:
+            said = _in_words(failed)
+            why = (
+                said["kind"] + f" ({said['by']})" * bool(said["by"]) + f": {said['why']}" * bool(said["why"])
+            )
+            item = failed.item
+            rows.append((item.origin, item.question, item.reference, item.answer, why))
+        columns = ("origin", "question", "right answer", "the model's answer", "what is wrong")
+        return table(f"The first {len(rows)}: {self.summary}", columns, rows)
 
     @property
     def _unlabelled_count_as(self) -> str:

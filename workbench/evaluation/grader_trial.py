@@ -380,7 +380,7 @@ class Checks(Shown):
     def _repr_html_(self) -> str:
         """A card: the verdict, then each check with its mark, its result in words, and why."""
         rows = "".join(
-            f"<tr><td {_CELL}><b>{_MARKS[check.result]}&nbsp;{check.result}</b></td>"
+            f"<tr style='background:none'><td {_CELL}><b>{_MARKS[check.result]}&nbsp;{check.result}</b></td>"
             f"<th scope='row' {_CELL}>{safe(check.name)}</th><td {_CELL}>{safe(check.why)}</td></tr>"
             for check in self.checks
         )

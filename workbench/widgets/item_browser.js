@@ -8,6 +8,7 @@ const STYLE = `
 .wb-browse input { font: inherit; font-size: 13px; color: inherit; background: transparent; min-height: 28px;
   border: 1px solid var(--line); border-radius: 4px; padding: .18rem .5rem; }
 .wb-browse input[type="number"] { width: 6.5em; }
+.wb-browse .wb-item h4 { margin: .7rem 0 .15rem; }
 `;
 const TYPED = 300; // milliseconds after the last letter until the words are looked for
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import cached_property
 from html import escape
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from workbench.dataset.dataset import ROWS_SHOWN, Dataset, Example, counted, text_of
+from workbench.dataset.dataset import ROWS_SHOWN, Dataset, Example, Message, counted, text_of
 from workbench.display import folded, table
 from workbench.errors import DataError
 from workbench.evaluation.compare import Comparison
@@ -158,7 +158,7 @@ def _sent(prompt: Prompt, example: Example) -> Iterator[str]:
         yield f"<p>{_escaped(str(error))}</p>"
         return
     for message in messages:
-        yield _block(str(message["role"]), _text(text_of(message)))
+        yield _block(str(message["role"]), _text(text_of(cast(Message, message))))
 
 
 def _taught(similar: Sequence[Similar] | None) -> str:
@@ -244,7 +244,7 @@ class ItemBrowser(Card):
             rows.append((self._kinds[place], *texts, why, self._nearest(base)))
         caption = f"{self!r}; {self._which}, {len(some)} of {len(self._found):,}"
         texts = ("origin", "question", "reference", "base answer", "tuned answer")
-        return table(caption, ("", *texts, "grader", "like it in training"), rows)
+        return folded(caption, table(caption, ("", *texts, "grader", "like it in training"), rows))
 
     def _do(self, content: Mapping[str, object]) -> str:
         match content.get("do"), content.get("value"):
