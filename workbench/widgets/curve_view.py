@@ -239,7 +239,8 @@ class _Buttons:
         import ipywidgets
         from IPython.display import display
 
-        self._steering, self._job = steering, None
+        self._steering = steering
+        self._job: FineTuningJob | None = None
         self._costs: dict[Verb, Any] = {}
         self._buttons: dict[Verb, Any] = {}
         verbs: tuple[Verb, ...] = ("pause", "resume", "cancel")
@@ -269,6 +270,8 @@ class _Buttons:
 
     def _clicked(self, verb: "Verb") -> None:
         button = self._buttons[verb]
+        if self._job is None:  # nothing is known of it yet
+            return
         if verb == "cancel" and button.description == "Cancel":
             button.description, button.button_style = "Cancel for good?", "warning"
             return
