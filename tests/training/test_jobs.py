@@ -31,7 +31,7 @@ from workbench.evaluation.graders.ready_made import grader
 from workbench.local.api.app import create_app
 from workbench.project import open_project
 from workbench.settings import ROOT
-from workbench.training.follow import follow, kept_checkpoints
+from workbench.training.follow import follow, follow_all, kept_checkpoints
 from workbench.training.jobs import find_job
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -401,6 +401,7 @@ def test_the_record_says_what_the_job_is_made_of(service):
         "training_examples": 12,
         "hyperparameters": {"n_epochs": 2, "batch_size": "auto", "learning_rate_multiplier": "auto"},
         "seed": 0,
+        "estimated_usd": 0,
     }
 
 
@@ -629,7 +630,7 @@ def test_looking_once_at_a_job_that_has_ended_is_enough(service):
 
 
 def test_whoever_stops_to_follow_can_follow_on_by_the_id(running):
-    first = follow(running.client(), "ftjob-0", poll_seconds=0)
+    first = follow_all(running.client(), ["ftjob-0"], poll_seconds=0)
     list(islice(first, 2))
     with pytest.raises(KeyboardInterrupt):
         first.throw(KeyboardInterrupt)

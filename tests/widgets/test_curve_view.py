@@ -527,7 +527,10 @@ def test_above_the_curve_stands_how_far_it_is_how_fast_and_each_alert():
     page = str(window._bundle(now, window._plot(now), "", "<svg/>")["text/html"])
     assert "<b>Paused</b> · step 30 of 60 (50 %)" in page
     assert 'value="0.500" aria-label="share of the steps that are done"' in page
-    assert "<li>⏸ Paused: it waits until it is resumed (step 30)</li>" in page
+    assert "<li>" not in page  # that it is paused is said already
+    ended = Progress(progress("succeeded", 30, fine_tuned_model="nano.ft-1").job, trained(), events)
+    page = str(window._bundle(ended, window._plot(ended), "", "<svg/>")["text/html"])
+    assert "<li>✓ Done: the model is nano.ft-1 (step 30)</li>" in page
 
 
 def test_what_the_service_says_is_text_and_never_markup():

@@ -155,8 +155,9 @@ def choose_checkpoint(
     """
     models = {each.step_number: each for each in checkpoints}
     names = {step: each.fine_tuned_model_checkpoint for step, each in models.items()}
+    found: dict[int, tuple[float, float | None]]
     if scores:
-        found = dict(sorted((step, _mean_and_error(step, items)) for step, items in scores.items()))
+        found = {step: _mean_and_error(step, items) for step, items in sorted(scores.items())}
         kept: set[int] | None = set(models or found)
         measure: str | None = TASK
         sign = 1

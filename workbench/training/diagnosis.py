@@ -354,7 +354,10 @@ def _concluded(
         ask = f"python -m workbench evaluate TEST --model {best.model or 'NAME'}"
         return f"Use the checkpoint of step {best.step}{name}, not the last one", f"Test it: {ask}"
     if is_better:
-        return "Use this model: the test confirms it", "Read in 06_evaluate what got worse, then deploy it."
+        return (
+            "Use this model: the test confirms it",
+            "Read in 06_evaluate what got worse; 07_deploy deploys it.",
+        )
     if diagnosis.verdict == "underfitting":
         return "Train again: the model has hardly learnt", diagnosis.action
     if test:

@@ -440,9 +440,9 @@ def choices(client: "OpenAI", job: "FineTuningJob") -> Choices:
         cancelled = "nothing, because training has not begun"
     elif by_the_hour:
         cancelled = "the hours trained so far, and what the grader has read and written"
-    if service.runs_here:
-        paused = resumed = cancelled = "nothing"
     started = "while it runs and after its first step; on Azure for OpenAI's models only, and not for gpt-5"
+    if service.runs_here:
+        started, paused, resumed, cancelled = "while it runs", *["nothing"] * 3
     return Choices(
         job,
         (

@@ -201,8 +201,7 @@ class _Window:
             for alert in alerts_now(now, cost_cap=self._plan.cap if self._plan else None):
                 self._alerts.setdefault(alert.kind, alert)
             self._judged = now
-        known = self._alerts.values()
-        return [each for each in known if each.kind != "paused" or str(now.job.status) == "paused"]
+        return [each for each in self._alerts.values() if each.kind != "paused"]  # the state says that
 
     def _standing(self, now: "Progress") -> str:
         """Say where the job stands; before its first step the service's last message says it best."""
@@ -215,7 +214,7 @@ class _Window:
         return self._plan.cost_so_far(now) if self._plan else ""
 
 
-_MARKS = {"done": "✓", "paused": "⏸"}  # all others are warnings
+_MARKS = {"done": "✓"}  # all others are warnings
 
 
 def _sentence(alert: Alert) -> str:
@@ -239,7 +238,8 @@ class _Buttons:
         import ipywidgets
         from IPython.display import display
 
-        self._steering, self._job = steering, None
+        self._steering = steering
+        self._job: FineTuningJob | None = None
         self._costs: dict[Verb, Any] = {}
         self._buttons: dict[Verb, Any] = {}
         verbs: tuple[Verb, ...] = ("pause", "resume", "cancel")
@@ -269,6 +269,8 @@ class _Buttons:
 
     def _clicked(self, verb: "Verb") -> None:
         button = self._buttons[verb]
+        if self._job is None:  # nothing is known of it yet
+            return
         if verb == "cancel" and button.description == "Cancel":
             button.description, button.button_style = "Cancel for good?", "warning"
             return

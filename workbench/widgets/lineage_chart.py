@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workbench.project import Project
 
 _WIDTH, _HEIGHT, _ACROSS, _DOWN = 182, 88, 38, 18  # of a box, and between two of them, in pixels
-_LETTERS = 24  # of a model's name
+_LETTERS = 22  # of a model's name
 _COLOURS = {"sft": BLUE, "dpo": PURPLE, "rft": GREEN}
 _Place = tuple[float, float]
 
