@@ -160,7 +160,7 @@ def test_an_interrupted_run_says_what_is_kept_and_how_to_go_on(model: Model, sum
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--grader", "nobody"), "There is no ready-made grader 'nobody'; there are exact, "),
+        (("--grader", "nobody"), "There is no ready-made grader 'nobody'. There are exact, "),
         (("--grader", "none.json"), "none.json cannot be read: No such file or directory.\n"),
         (("--system", "a", "--prompt", "b.txt"), "--system and --prompt both say what the instructions are"),
         (("--samples", "2"), "samples is 2 and temperature 0; "),

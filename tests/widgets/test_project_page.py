@@ -49,7 +49,10 @@ def test_runs_have_short_names_scores_and_the_model_that_came_of_them(mine: Proj
 
 def test_dates_that_come_near_are_named_and_far_ones_are_not(mine: Project):
     near = [str(each) for each in project_page(mine, today=TODAY).endings]
-    assert near == ["2027-04-14, in 103 days: gpt-4.1 can no longer be trained"]
+    assert near == [
+        "2027-04-14, in 103 days: gpt-4.1 can no longer be trained",
+        "2027-04-14, in 103 days: gpt-4.1 no longer answers untuned",
+    ]
     assert project_page(mine, today=datetime.date(2026, 9, 1)).endings == ()
     over = project_page(mine, today=datetime.date(2027, 10, 14)).endings
     assert "2027-10-14, over: gpt-4.1 no longer answers once tuned" in map(str, over)

@@ -27,7 +27,7 @@ NEAR = 180  # days: what ends sooner is named; a successor takes months to train
 _ENDS = {
     "training_ends": "can no longer be trained",
     "deployments_end": "no longer answers once tuned",
-    "base_retires": "no longer answers",
+    "base_retires": "no longer answers untuned",
 }
 
 
