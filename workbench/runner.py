@@ -342,7 +342,7 @@ class _Watcher:
         from nbformat import write
 
         if self.notebook is not None:
-            write(self.notebook, self.kept)
+            write(self.notebook, self.kept)  # type: ignore[no-untyped-call]
 
     def enter(self, cell: "NotebookNode", cell_index: int) -> None:
         if self.stopped:

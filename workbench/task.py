@@ -249,8 +249,8 @@ class Task(Facts):
     def _repr_html_(self) -> str:
         facts = self.facts
         rows = [(s.name, facts[s.name], s.metadata["meaning"]) for s in SETTINGS if s.name in facts]
-        rows.append(("stated in", self.stated_in, "edit it there; all notebooks read it"))
-        return folded_table(self.line, ("setting", "value", "meaning"), rows)
+        where = ("stated in", self.stated_in, "edit it there; all notebooks read it")
+        return folded_table(self.line, ("setting", "value", "meaning"), [*rows, where])
 
     def _read(self, path: str) -> "Dataset":
         from workbench.dataset.read import read
