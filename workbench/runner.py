@@ -529,8 +529,8 @@ def _become_kernel(arguments: list[str], environment: dict[str, str], folder: st
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.chdir(folder)
         os.environ.clear()
-        os.environ.update(environment | {"JPY_PARENT_PID": str(os.getppid())})
-        IPKernelApp.launch_instance(argv=arguments)
+        os.environ.update(environment)
+        IPKernelApp.launch_instance(argv=arguments, parent_handle=os.getppid())  # it ends when we do
         code = 0
     finally:
         os._exit(code)
