@@ -193,7 +193,7 @@ class Task(Facts):
             grader(name)
         notes = _right_answers(grader(self.grader), test)
         for model in models:
-            _find_model(client, model)
+            find_model(client, model)
         service = provider_of(client)
         asked = (
             ""
@@ -308,7 +308,7 @@ def _right_answers(grader: Mapping[str, object], test: "Dataset") -> tuple[str, 
     return (f"The grader {grader['name']} takes {of} for wrong ({wrong[0]}); look at grader and test.",)
 
 
-def _find_model(client: "OpenAI", model: str) -> None:
+def find_model(client: "OpenAI", model: str) -> None:
     """Ask the service for the model; where it has none of this name, say which it has."""
     import openai
 
