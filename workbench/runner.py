@@ -433,6 +433,8 @@ _LIBRARIES = (
     "tqdm.auto",
 )
 _SERVER = """
+import signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the notebook at work
 import workbench
 for word in workbench.__all__:
     getattr(workbench, word)
@@ -480,8 +482,9 @@ class _Forks:
         asked = {"arguments": arguments, "environment": dict(environment), "folder": str(Path.cwd())}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(asked) + "\n")
+            self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError("The process that starts kernels has ended")
@@ -504,7 +507,6 @@ def _forks(notebooks: int) -> Iterator[_Forks | None]:
 
 def serve_kernels() -> None:
     """Load the libraries; then for each line of JSON on stdin fork a kernel, and write its process id."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the notebook at work
     for name in _LIBRARIES:
         import_module(name)
     gc.freeze()  # what is loaded stays shared with the kernels
