@@ -92,6 +92,8 @@ def test_the_page_has_the_rules_about_money():
     told = call("guide").stdout
     assert "warn once" in told
     assert "Honour a cap" in told
+    rehearsal = next(line for line in told.splitlines() if "free)" in line)
+    assert "-p PROVIDER=local " in rehearsal  # else a project's own provider would be billed
     assert "Never delete." in told
     spend = [name for name, contract in CONTRACTS.items() if contract.costs]
     assert spend == ["run", "build", "jobs resume", "evaluate", "ask"]

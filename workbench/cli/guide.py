@@ -131,7 +131,7 @@ answer that was paid for is kept.
 ## The usual way
 
     python -m workbench new NAME --train FILE --test FILE --json
-    python -m workbench run --project NAME -p MODEL=nano --json    (a rehearsal: a minute, and free)
+    python -m workbench run --project NAME -p PROVIDER=local -p MODEL=nano    (a rehearsal: minutes, and free)
     python -m workbench run --project NAME --json
     python -m workbench projects NAME --json                       (done, next, runs, scores, dates)
     python -m workbench costs --project NAME --json                (paid so far, and what goes on costing)
