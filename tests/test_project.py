@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import DataError, SetupError
-from workbench.project import Project, open_project
+from workbench.project import Project, existing_project, open_project
 
 
 @pytest.fixture
@@ -130,3 +130,13 @@ def test_what_has_changed_since_it_was_locked_is_refused(gql):
     gql.lock("few-shot examples", "b" * 64)
     with pytest.raises(DataError, match=r"^The test of project gql has changed since it was locked on 20"):
         gql.lock("test", "b" * 64)
+
+
+def test_a_project_that_is_none_is_answered_with_the_near_one(home):
+    with pytest.raises(
+        DataError, match=r"^There is no project gqll\. Did you mean gql\? There are gql, support\.$"
+    ):
+        existing_project("gqll")
+    open_project("mine").record("job", job_id="ftjob-1")
+    assert existing_project("mine") == open_project("mine")
+    assert existing_project("gql").entries() == ()

@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -200,6 +202,29 @@ def test_a_notebook_reads_the_environment_of_this_moment(tmp_path: Path, monkeyp
     first = printed(next(running).path)
     monkeypatch.setenv("CHANGED", "second")
     assert (first, printed(next(running).path)) == ("first\n", "second\n")
+
+
+def test_a_kernel_ends_with_the_process_that_runs_the_notebooks_even_when_that_is_killed(tmp_path: Path):
+    work = (
+        f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(f'{{os.getpid()}}.')\ntime.sleep(120)"
+    )
+    for name in ("00_a", "01_b"):
+        write(tmp_path / f"{name}.ipynb", "N = 1", work)
+    code = (
+        "import sys; from pathlib import Path; from workbench.runner import execute, plan;"
+        "folder = Path(sys.argv[1]); list(execute(plan({}, folder=folder), folder))"
+    )
+    running = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().endswith("."):
+        assert time.monotonic() < deadline
+        assert running.poll() is None
+        time.sleep(0.1)
+    kernel = psutil.Process(int((tmp_path / "pid").read_text().rstrip(".")))
+    running.kill()
+    running.wait()
+    psutil.wait_procs([kernel], timeout=60)
+    assert not kernel.is_running()
 
 
 def test_a_failing_cell_is_named_and_ends_the_run(tmp_path: Path):

@@ -31,7 +31,7 @@ from workbench.cli import (
 )
 from workbench.connect import base_model, connect, self_test
 from workbench.errors import DataError, SetupError, did_you_mean
-from workbench.project import Project, open_project, projects, state_task
+from workbench.project import Project, existing_project, open_project, state_task
 from workbench.task import PARAMETERS, SETTINGS, TASK_FILE, Setting, sample_task, samples
 
 if TYPE_CHECKING:
@@ -259,11 +259,7 @@ def show_projects(
     """List the projects, or show one: steps done and next, runs, scores, cost, dates that come near."""
     from workbench.widgets.project_page import project_page
 
-    project = None if name is None else open_project(name)
-    if project is not None and project not in (known := projects()) and sample_task(project.name) is None:
-        names = dict.fromkeys([*(each.name for each in known), *samples()])
-        meant = did_you_mean(project.name, names)
-        raise DataError(f"There is no project {name}.{meant} There are {', '.join(names)}.")
+    project = None if name is None else existing_project(name)
     client = connect(provider) if provider and project else None
     page = project_page(project, client)
     typer.echo(json.dumps(page.facts) if as_json else repr(page))

@@ -186,6 +186,16 @@ def open_project(name: str) -> Project:
     return Project(name, home() / "projects" / name)
 
 
+def existing_project(name: str) -> Project:
+    """Open a project that states a task or has something on record, or a sample's; any other is an error."""
+    project = open_project(name)
+    names = dict.fromkeys([*(each.name for each in projects()), *samples()])
+    if name not in names:
+        meant = did_you_mean(name, names)
+        raise DataError(f"There is no project {name}.{meant} There are {', '.join(names)}.")
+    return project
+
+
 def projects() -> tuple[Project, ...]:
     """The projects that state a task or have something on record, the one worked on last first."""
     found = [

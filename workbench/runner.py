@@ -342,7 +342,7 @@ class _Watcher:
         from nbformat import write
 
         if self.notebook is not None:
-            write(self.notebook, self.kept)
+            write(self.notebook, self.kept)  # type: ignore[no-untyped-call]
 
     def enter(self, cell: "NotebookNode", cell_index: int) -> None:
         if self.stopped:
@@ -433,6 +433,8 @@ _LIBRARIES = (
     "tqdm.auto",
 )
 _SERVER = """
+import signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the notebook at work
 import workbench
 for word in workbench.__all__:
     getattr(workbench, word)
@@ -480,8 +482,9 @@ class _Forks:
         asked = {"arguments": arguments, "environment": dict(environment), "folder": str(Path.cwd())}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(asked) + "\n")
+            self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError("The process that starts kernels has ended")
@@ -504,7 +507,6 @@ def _forks(notebooks: int) -> Iterator[_Forks | None]:
 
 def serve_kernels() -> None:
     """Load the libraries; then for each line of JSON on stdin fork a kernel, and write its process id."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the notebook at work
     for name in _LIBRARIES:
         import_module(name)
     gc.freeze()  # what is loaded stays shared with the kernels
@@ -529,8 +531,8 @@ def _become_kernel(arguments: list[str], environment: dict[str, str], folder: st
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.chdir(folder)
         os.environ.clear()
-        os.environ.update(environment | {"JPY_PARENT_PID": str(os.getppid())})
-        IPKernelApp.launch_instance(argv=arguments)
+        os.environ.update(environment)
+        IPKernelApp.launch_instance(argv=arguments, parent_handle=os.getppid())  # it ends when we do
         code = 0
     finally:
         os._exit(code)

@@ -193,7 +193,7 @@ class Task(Facts):
             grader(name)
         notes = _right_answers(grader(self.grader), test)
         for model in models:
-            _find_model(client, model)
+            find_model(client, model)
         service = provider_of(client)
         asked = (
             ""
@@ -249,8 +249,8 @@ class Task(Facts):
     def _repr_html_(self) -> str:
         facts = self.facts
         rows = [(s.name, facts[s.name], s.metadata["meaning"]) for s in SETTINGS if s.name in facts]
-        rows.append(("stated in", self.stated_in, "edit it there; all notebooks read it"))
-        return folded_table(self.line, ("setting", "value", "meaning"), rows)
+        where = ("stated in", self.stated_in, "edit it there; all notebooks read it")
+        return folded_table(self.line, ("setting", "value", "meaning"), [*rows, where])
 
     def _read(self, path: str) -> "Dataset":
         from workbench.dataset.read import read
@@ -308,7 +308,7 @@ def _right_answers(grader: Mapping[str, object], test: "Dataset") -> tuple[str, 
     return (f"The grader {grader['name']} takes {of} for wrong ({wrong[0]}); look at grader and test.",)
 
 
-def _find_model(client: "OpenAI", model: str) -> None:
+def find_model(client: "OpenAI", model: str) -> None:
     """Ask the service for the model; where it has none of this name, say which it has."""
     import openai
 

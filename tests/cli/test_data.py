@@ -358,7 +358,7 @@ def test_a_fix_and_its_undo_in_a_real_shell(defective: Path):
     [
         (("fix", "nowhere.jsonl"), "nowhere.jsonl does not exist"),
         (("fix", "."), "is a folder"),
-        (("fix", "faq.csv"), "faq.csv is not written line by line; read it first"),
+        (("fix", "faq.csv"), "faq.csv is a table, and 'fix' repairs JSON lines"),
         (("fix", "train.jsonl", "--rules", "beauty"), "there is no fix for 'beauty'; there are fixes for "),
         (("fix", "train.jsonl", "-o", "taken.jsonl"), "taken.jsonl exists already"),
         (("fix", "train.jsonl", "-o", "train.jsonl"), "train.jsonl exists already"),

@@ -6,15 +6,18 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import typer
 import uvicorn
+from openai import OpenAI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from starlette.testclient import TestClient
 from typer.testing import CliRunner, Result
 
 from workbench.cli import OneSentence
@@ -160,7 +163,7 @@ def test_an_interrupted_run_says_what_is_kept_and_how_to_go_on(model: Model, sum
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--grader", "nobody"), "There is no ready-made grader 'nobody'; there are exact, "),
+        (("--grader", "nobody"), "There is no ready-made grader 'nobody'. There are exact, "),
         (("--grader", "none.json"), "none.json cannot be read: No such file or directory.\n"),
         (("--system", "a", "--prompt", "b.txt"), "--system and --prompt both say what the instructions are"),
         (("--samples", "2"), "samples is 2 and temperature 0; "),
@@ -258,3 +261,23 @@ def test_runs_that_cannot_be_compared_are_one_sentence_unless_told_to_leave_item
     assert call("compare", base, short, "--missing", "leave-out").exit_code == 1
     done = call("compare", base, tmp_path / "nowhere.jsonl")
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+
+
+def test_an_unknown_model_is_answered_with_those_there_are(home: Path, tmp_path: Path, monkeypatch):
+    def refused(request: Request) -> JSONResponse:
+        return JSONResponse({"error": {"message": "no such deployment", "code": "404"}}, 404)
+
+    def listed(request: Request) -> JSONResponse:
+        return JSONResponse({"object": "list", "data": [{"id": "nano", "object": "model"}]})
+
+    routes = [
+        Route("/openai/v1/models", listed),
+        Route("/openai/v1/{rest:path}", refused, methods=["GET", "POST"]),
+    ]
+    http = TestClient(Starlette(routes=routes))
+    client = OpenAI(base_url="http://127.0.0.1/openai/v1/", api_key="k", http_client=http, max_retries=0)
+    monkeypatch.setattr(import_module("workbench.connect"), "connect", lambda provider: client)
+    (tmp_path / "sums.csv").write_text(SUMS)
+    done = call("evaluate", tmp_path / "sums.csv", "--model", "nonano")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "local has no model nonano. Did you mean nano? It has nano; name one of them." in done.stderr

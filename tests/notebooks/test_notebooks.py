@@ -4,6 +4,7 @@ import ast
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,6 +57,18 @@ def test_they_are_committed_without_outputs_and_traces_of_a_machine():
     command = [sys.executable, "-m", "nbstripout", "--keep-id", "--verify", "--extra-keys", keys]
     done = subprocess.run([*command, *NOTEBOOKS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_notebook_ends_with_links_to_where_one_goes_on():
+    road = [path.stem for path in NOTEBOOKS if path.stem != "07_deploy"]
+    following = dict(zip(road, [*road[1:], "07_deploy"], strict=True))
+    following |= {"06_evaluate": "07_deploy", "07_deploy": "08_preferences"}
+    for path in NOTEBOOKS:
+        last = cells(path, "markdown")[-1].source
+        linked = re.findall(r"\[(\d\d_\w+)\]\((\d\d_\w+)\.ipynb\)", last)
+        assert last.startswith("## Go on\n"), path.stem
+        assert following[path.stem] in [name for name, _ in linked], path.stem
+        assert all(name == file and path.with_name(f"{file}.ipynb").is_file() for name, file in linked)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -30,7 +30,7 @@ def mine(home: Path) -> Project:
 
 def test_a_new_project_has_its_first_step_next(home: Path):
     page = project_page(open_project("new"), today=TODAY)
-    assert page.verdict == "Project new: 0 of 7 steps done, next: Measure the base model (01_baseline)."
+    assert page.verdict == "Project new: 0 of 7 steps done. Next: measure the base model (01_baseline)."
     assert (page.runs, page.endings) == ((), ())
     assert '<a href="01_baseline.ipynb">01_baseline</a>' in page._repr_html_()
 
@@ -44,12 +44,16 @@ def test_runs_have_short_names_scores_and_the_model_that_came_of_them(mine: Proj
     assert [score["score"] for score in facts["runs"][1]["scores"]] == [0.9]
     html = project_page(mine, today=TODAY)._repr_html_()
     assert "90 % (84–94), better" in html
-    assert "ftjob-" not in html
+    assert "ft-" not in html  # no names of 40 letters; the shell and the JSON have them
+    assert "gpt-4.1.ft-2" in repr(project_page(mine, today=TODAY))
 
 
 def test_dates_that_come_near_are_named_and_far_ones_are_not(mine: Project):
     near = [str(each) for each in project_page(mine, today=TODAY).endings]
-    assert near == ["2027-04-14, in 103 days: gpt-4.1 can no longer be trained"]
+    assert near == [
+        "2027-04-14, in 103 days: gpt-4.1 can no longer be trained",
+        "2027-04-14, in 103 days: gpt-4.1 no longer answers untuned",
+    ]
     assert project_page(mine, today=datetime.date(2026, 9, 1)).endings == ()
     over = project_page(mine, today=datetime.date(2027, 10, 14)).endings
     assert "2027-10-14, over: gpt-4.1 no longer answers once tuned" in map(str, over)

@@ -29,7 +29,7 @@ from workbench.catalog.refresh import (
     refreshed_path,
     with_refreshed,
 )
-from workbench.errors import DataError, SetupError
+from workbench.errors import DataError, SetupError, did_you_mean
 from workbench.jsonl_log import read_text
 from workbench.settings import ROOT, home, models_in, setting
 
@@ -58,7 +58,7 @@ def model(name: str) -> Model:
     if found is None:
         there_are = ", ".join(each.name for each in all_of_them if not each.retired)
         raise SetupError(
-            f"The catalogue has no model '{name}'; it has {there_are}. "
+            f"The catalogue has no model '{name}'.{did_you_mean(wanted, known)} It has {there_are}. "
             "The name of a deployment does not tell its model: give the name of the model behind it."
         )
     return found

@@ -194,12 +194,12 @@ def fix_file(
     """Show what can be repaired, as a diff; with --output, write the repaired file. The file itself stays."""
     from workbench.dataset.check.check import check
     from workbench.dataset.check.sources import LINES
-    from workbench.dataset.read import read_header
+    from workbench.dataset.read import column_names
     from workbench.dataset.repair.changes import keep_changes
     from workbench.dataset.repair.repair import propose
 
     if file.suffix.lower() not in LINES:
-        read_header(file)  # a file that is not there is named first
+        column_names(file)  # a file that is not there is named first
         raise DataError(
             f"{file} is a table, and 'fix' repairs JSON lines; make them first: "
             f"python -m workbench build {shlex.quote(str(file))}"

@@ -106,10 +106,13 @@ def evaluate_file(
     All answers are kept, so that a second run asks only what is missing. For the check, an item that could
     not be graded scores 0.
     """
+    from openai import NotFoundError
+
     from workbench.connect import connect
     from workbench.dataset.read import read
     from workbench.evaluation.evaluate import evaluate
     from workbench.evaluation.graders.ready_made import grader as grader_of
+    from workbench.task import find_model
 
     dataset = read(data, question=question, answer=answer)
     dataset = dataset.take(len(dataset) if first is None else first)
@@ -130,6 +133,9 @@ def evaluate_file(
             concurrency=concurrency,
             cache=cache,
         )
+    except NotFoundError:
+        find_model(client, model)  # raises where the service has none of this name, and says which it has
+        raise
     except KeyboardInterrupt as error:
         typer.echo("\n".join(["Stopped.", *getattr(error, "__notes__", ())]), err=True)
         raise typer.Exit(INTERRUPTED) from None

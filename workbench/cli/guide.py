@@ -88,6 +88,18 @@ CONTRACTS: Mapping[str, Contract] = {
         {0: "it is what it --must be", 1: "that is not shown"},
         "evaluations (evaluate -o), or JSON lines with id and score",
     ),
+    "ask": Contract(
+        ("question", "prompt", "answers"),
+        {0: "answered", 130: "interrupted"},
+        "a question on stdin, where none is given",
+        "tokens for each model asked",
+    ),
+    "report": Contract(("report", "bytes")),
+    "costs": Contract(
+        ("project", "charges", "usd", "usd_per_month", "alarms"),
+        {0: "no alarm", 1: "an alarm needs somebody"},
+    ),
+    "cleanup": Contract(("deployments", "removed"), {0: "done; see removed"}),
     "service start": Contract(),
     "service stop": Contract(),
     "service status": Contract(("running", "url", "pid"), {0: "it runs", 1: "it does not"}),
@@ -107,20 +119,22 @@ answer that was paid for is kept.
 ## Money
 
 - The local service (the default) charges for nothing. On `azure` and `openai`, commands with a line "costs"
-  spend money, and a deployment on Azure costs by the hour until it is deleted.
+  spend money, and a deployment on Azure (07_deploy) costs by the hour until somebody removes it.
 - Before the first command that spends money, warn once: what it will do, the estimate (03_build_data, or the
   preflight of 04_launch), and the cap. Then go on without asking again for each step.
 - Honour a cap: `budget` in project.toml, or `run -p COST_CAP=DOLLARS`. A job that would likely cost more is
   not launched; do not raise a cap that a person set.
-- Never delete. No command deletes data, jobs, models or deployments: `fix` writes a copy, `build` and `fix`
-  refuse to overwrite, `jobs cancel` keeps the checkpoints. Leave what is there to the person who owns it.
+- Never delete. `fix` writes a copy, `build` and `fix` refuse to overwrite, `jobs cancel` keeps the
+  checkpoints. `cleanup` alone removes something, the deployments of a project: it asks first, and `--yes` is
+  for the person who owns them to order, not for a program to decide.
 
 ## The usual way
 
     python -m workbench new NAME --train FILE --test FILE --json
-    python -m workbench run --project NAME -p MODEL=nano --json    (a rehearsal: a minute, and free)
+    python -m workbench run --project NAME -p PROVIDER=local -p MODEL=nano    (a rehearsal: minutes, and free)
     python -m workbench run --project NAME --json
     python -m workbench projects NAME --json                       (done, next, runs, scores, dates)
+    python -m workbench costs --project NAME --json                (paid so far, and what goes on costing)
 """
 
 

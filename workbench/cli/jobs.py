@@ -16,7 +16,7 @@ from workbench.cli import AsJson
 from workbench.connect import connect
 from workbench.display import columns
 from workbench.errors import SetupError
-from workbench.project import projects
+from workbench.project import existing_project, projects
 
 if TYPE_CHECKING:
     from openai.types.fine_tuning import FineTuningJob
@@ -137,10 +137,9 @@ def show_lineage(
     as_json: AsJson = False,
 ) -> None:
     """Show which model was made from which: each training back to the base model, with its scores."""
-    from workbench.project import open_project
     from workbench.training.lineage import lineage
 
-    opened = open_project(project)
+    opened = existing_project(project)
     found = None if provider else lineage(opened, model=model)
     if found is None or found.missing:
         found = lineage(opened, connect(provider or opened.stated("provider")), model=model)

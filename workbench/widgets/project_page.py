@@ -27,7 +27,7 @@ NEAR = 180  # days: what ends sooner is named; a successor takes months to train
 _ENDS = {
     "training_ends": "can no longer be trained",
     "deployments_end": "no longer answers once tuned",
-    "base_retires": "no longer answers",
+    "base_retires": "no longer answers untuned",
 }
 
 
@@ -68,9 +68,13 @@ class ProjectPage:
     @property
     def verdict(self) -> str:
         """How far it is, in a sentence."""
-        done = sum(bool(step.done) for step in self.steps)
-        to_do = f"next: {self.next.name} ({self.next.notebook})" if self.next else "all of them"
-        return f"Project {self.name}: {done} of {len(self.steps)} steps done, {to_do}."
+        to_do = f" Next: {self.next.name.lower()} ({self.next.notebook})." if self.next else ""
+        return f"Project {self.name}: {self._done}.{to_do}"
+
+    @property
+    def _done(self) -> str:
+        done, all_of_them = sum(bool(step.done) for step in self.steps), len(self.steps)
+        return f"{done} of {all_of_them} steps done" if done < all_of_them else f"all {done} steps done"
 
     @property
     def facts(self) -> dict[str, JSON]:
@@ -109,7 +113,6 @@ class ProjectPage:
         to_do = ""
         if self.next:
             to_do = f" Next: {_link(self.next.notebook)}, {escape(self.next.name.lower())}."
-        done = sum(bool(step.done) for step in self.steps)
         items = "".join(
             f'<li style="margin:.15em 0">{"✓" if step.done else "→" if step is self.next else "○"} '
             f"{_link(step.notebook)}: {escape(step.name)}. <b>{escape(step.done) or 'To do'}</b></li>"
@@ -117,13 +120,14 @@ class ProjectPage:
         )
         head = (
             f'<div class="mathjax_ignore" role="region" aria-label="Project {escape(self.name)}">'
-            f'<p role="status"><b>Project {escape(self.name)}</b>: {done} of {len(self.steps)} steps done.'
+            f'<p role="status"><b>Project {escape(self.name)}</b>: {self._done}.'
             f"{to_do} {escape(self.stated)}</p>"
             f'<ol style="list-style:none;padding-left:.5em;word-break:normal">{items}</ol>'
         )
         ends = "".join(f"<li>{escape(str(each))}</li>" for each in self.endings)
         listed = f"<p>Dates that come near:</p><ul>{ends}</ul>" if ends else ""
-        shown = table("Runs of this project", _RUN, [row for _, row in self._rows()]) if self.runs else ""
+        rows = [row[:-1] for _, row in self._rows()]  # names of 40 letters would leave no room
+        shown = table("Runs of this project", _RUN[:-1], rows) if rows else ""
         return f"{head}{shown}{listed}</div>"
 
     def _rows(self) -> Iterator[tuple[RecordedRun, tuple[str, ...]]]:

@@ -68,7 +68,7 @@ def test_a_source_runs_without_the_workbench_and_under_any_name():
 @pytest.mark.parametrize(
     ("name", "options", "told"),
     [
-        ("exakt", {}, "no ready-made grader 'exakt'; there are exact, normalised, contains, regex"),
+        ("exakt", {}, r"no ready-made grader 'exakt'\. Did you mean exact\? There are exact, norm"),
         ("exact", {"pattern": "x"}, "The grader 'exact' takes no pattern"),
         ("mine.py", {"tolerance": 0.0}, "mine.py takes no schema, tolerance or pattern; write them into"),
         ("regex", {}, 'The grader "regex" needs a pattern'),
