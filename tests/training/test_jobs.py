@@ -401,6 +401,7 @@ def test_the_record_says_what_the_job_is_made_of(service):
         "training_examples": 12,
         "hyperparameters": {"n_epochs": 2, "batch_size": "auto", "learning_rate_multiplier": "auto"},
         "seed": 0,
+        "estimated_usd": 0,
     }
 
 
