@@ -247,8 +247,10 @@ def start_or_find(
         new = {"job_id": job.id, "content": spec.content}
         if project and not any(new.items() <= entry.facts.items() for entry in project.entries("job")):
             endpoint = client.base_url.netloc.decode()
-            facts = {**spec.facts(service.name), "estimated_usd": estimated_usd, **ancestors}
-            project.record("job", **new, endpoint=endpoint, **facts)
+            estimated = {} if estimated_usd is None else {"estimated_usd": estimated_usd}
+            project.record(
+                "job", **new, endpoint=endpoint, **spec.facts(service.name), **estimated, **ancestors
+            )
     return job
 
 
