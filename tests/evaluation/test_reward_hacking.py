@@ -168,6 +168,8 @@ def test_a_sound_job_shows_none():
     signs = hacking_signs(answered(VARIED, 0.3), answered(VARIED, 0.8), curve=curve, rubric=rubric)
     assert (signs.level, signs.verdict) == ("none", "None of 5 signs of reward hacking.")
     assert (signs.facts["level"], signs.facts["items"]) == ("none", 12)
+    assert signs.signs[1].found == "an answer has 10 tokens where it had 10"
+    assert "✓ none" in signs._repr_html_()
 
 
 def no_effect(seed: int) -> HackingSigns:

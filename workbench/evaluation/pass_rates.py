@@ -389,7 +389,8 @@ class PassRates(Shown):
         yield self.verdict, ("measure", "value"), self._rows()
         for name, items in (("never pass", self.never), ("always pass", self.always)):
             shown = [(item.origin, item.question, item.reference, item.answer) for item in items[:_SHOWN]]
-            caption = f"{counted(len(items), 'prompt')} {name}; the first {len(shown)}"
+            first = f"; the first {len(shown)}" if len(items) > len(shown) else ""
+            caption = f"Prompts that {name}: {len(items)}{first}"
             yield caption, ("row", "prompt", "reference", "one of the answers"), shown
 
     def _rows(self) -> Iterator[tuple[str, str]]:

@@ -49,6 +49,7 @@ FEWEST = 10
 
 Level: TypeAlias = Literal["none", "watch", "stop", "not measured"]
 _ORDER: tuple[Level, ...] = ("stop", "watch", "none", "not measured")
+_MARKS = dict(zip(_ORDER, "✕!✓?", strict=True))
 
 
 class RewardCurve(Protocol):
@@ -115,7 +116,7 @@ class HackingSigns(Shown):
     def tables(self) -> Iterator[Table]:
         """Each sign with what was found, the gravest first."""
         signs = sorted(self.signs, key=lambda sign: _ORDER.index(sign.level))
-        rows = [(sign.name, sign.level, sign.found, sign.source) for sign in signs]
+        rows = [(sign.name, f"{_MARKS[sign.level]} {sign.level}", sign.found, sign.source) for sign in signs]
         yield self.verdict, ("sign", "level", "found", "threshold by"), rows
 
 
@@ -233,7 +234,8 @@ def _longer(before: Evaluation, after: Evaluation, curve: RewardCurve | None) ->
     if not start > 0:
         return _unmeasured(name, "the service counted no tokens")
     times = end / start
-    found = f"an answer has {end:.0f} tokens where it had {start:.0f}, {times:.2g} times as many"
+    found = f"an answer has {end:.0f} tokens where it had {start:.0f}"
+    found += f", {times:.2g} times as many" if f"{times:.2g}" != "1" else ""
     level: Level = "stop" if times >= LONGER[1] else _level(times, LONGER)
     return _sign(name, level, found, times, lowest, SKILL)
 
