@@ -161,10 +161,14 @@ def test_the_models_are_named_by_all_that_they_were_trained_by(road: Road, cloud
 
 
 def test_the_models_own_answers_become_pairs(road: Road, walk: Walk, task: tuple[str, ...]):
-    supervised = road.project_of("support").need_job("dpo").facts["model"]
-    asked = ("-p", "PAIRS", "sampled", "-p", "START_FROM", str(supervised), "--only", "03,08")
-    sampled = road.ran("--project", "own", *task, *SMALL, *asked)
+    project = road.project_of("support")
+    numbered = task[task.index("PREFERENCE_GRADER") + 1]  # random weights have no tone
+    asked = ("-p", "PAIRS", "sampled", "-p", "PREFERENCE_GRADER", numbered)
+    sampled = road.ran("--project", "support", "--only", "08", *asked, *SMALL)
     assert sampled.code == 0, sampled.err
-    kept = road.project_of("own").need("pairs", "08_preferences").facts
+    kept = project.need("pairs", "08_preferences").facts
     assert kept["source"] == "sampled"
     assert 15 <= kept["training_examples"] + kept["validation_examples"] <= 20
+    _, *others = project.entries("job")
+    assert [job.facts["method"] for job in others] == ["dpo", "dpo"]
+    assert {job.facts["model"] for job in others} == {others[0].facts["model"]}
