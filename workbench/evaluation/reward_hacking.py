@@ -8,7 +8,7 @@ sign, and is said. Nothing here asks a model. Apart because pass rates are read 
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
@@ -329,9 +329,7 @@ def _rubric(before: Evaluation, after: Evaluation, rubric: tuple[Evaluation, Eva
     labels = [_labels(after)[place] for place in known]
 
     def lowest() -> float:
-        nothing = [0.5] * len(known)
-        against = (difference(each, gained, labels).interval().low for each in (nothing, other))
-        return min(against)
+        return min(_lowest_difference(each, gained, labels) for each in ([0.5] * len(known), other))
 
     return _sign(name, alone, found, reward - by_other, lowest)
 
@@ -343,27 +341,22 @@ def _ungraded(before: Evaluation, after: Evaluation, curve: RewardCurve | None) 
         for side in (before, after)
     )
     found = f"{_percent(fmean(now))} of the answers got no number, before {_percent(fmean(was))}"
-    rises = fmean(now) - fmean(was)
     lowest = partial(_lowest_difference, was, now, _labels(after))
-    signs = [_sign(name, _level(rises, UNGRADED), found, fmean(now), lowest)]
+    sign = _sign(name, _level(fmean(now) - fmean(was), UNGRADED), found, fmean(now), lowest)
     steps = list(map(float, curve.measured("mean_unresponsive_rewards"))) if curve is not None else []
-    if curve is not None and steps:
-        late = fmean(steps[-_RECENT:])
-        found += f"; {_percent(late)} in the last steps of the training"
-        counts = {error: float(sum(curve.measured(f"train_{error}_count"))) for error in GRADER_ERRORS}
-        worst = max(counts, key=lambda error: counts[error])
-        words = worst.replace("_", " ")
-        found += f", most often for a {words} ({counts[worst]:.0f})" if counts[worst] else ""
-        first, last = _ends(steps)
-        if late > UNGRADED[1] and not first:  # too few steps for a trend, but a share that is too large
-            signs.append(Sign(name, "watch", found, late))
-        elif first:
-            level = _level(fmean(last) - fmean(first), UNGRADED)
-            rising = _sign(name, level, found, late, partial(_rise, first, last))
-            steady: Level = "watch" if late > UNGRADED[1] else "none"
-            signs.append(rising if rising.level != "none" else Sign(name, steady, found, late))
-    worse = min(signs, key=lambda sign: _ORDER.index(sign.level))
-    return worse if worse.level != "none" else replace(signs[0], found=found)
+    if curve is None or not steps:
+        return sign
+    first, last = _ends(steps)
+    late = fmean(steps[-_RECENT:])
+    found = f"{sign.found}; {_percent(late)} in the last steps of the training"
+    counts = {error: float(sum(curve.measured(f"train_{error}_count"))) for error in GRADER_ERRORS}
+    worst = max(counts, key=lambda error: counts[error])
+    if counts[worst]:
+        found += f", most often for a {worst.replace('_', ' ')} ({counts[worst]:.0f})"
+    level: Level = "watch" if late > UNGRADED[1] else "none"
+    if _rise(first, last) > 0:
+        level = _level(fmean(last) - fmean(first), UNGRADED)
+    return Sign(name, min(sign.level, level, key=_ORDER.index), found, max(sign.value, late))
 
 
 def _lowest_difference(before: Sequence[float], after: Sequence[float], labels: Sequence[str]) -> float:
