@@ -16,7 +16,7 @@ from workbench.local.api.app import create_app
 from workbench.local.models.bases import NANO
 from workbench.project import Project, open_project
 from workbench.training.follow import follow
-from workbench.training.lineage import lineage, stages
+from workbench.training.lineage import lineage
 from workbench.training.preflight import launch, preflight
 
 BASE = "gpt-4.1-mini-2025-04-14"
@@ -308,12 +308,6 @@ def ended(client: OpenAI, id: str) -> str:
     *_, last = follow(client, id, poll_seconds=0.05)
     assert last.job.status == "succeeded", last.job.error
     return str(last.job.fine_tuned_model)
-
-
-def test_a_model_is_named_by_all_that_it_was_trained_by(client: OpenAI, stacked: Project):
-    assert stages(stacked, client, DPO) == "SFT + DPO"
-    assert stages(stacked, client, BASE) == ""
-    assert stages(stacked, client, f"{BASE}.ft-0123456789") == "made elsewhere"
 
 
 def test_dpo_goes_on_from_an_sft_model_and_is_refused_on_one_that_got_worse(client: OpenAI, shop: Project):

@@ -388,12 +388,6 @@ def lineage(project: Project, client: "OpenAI | None" = None, *, model: str | No
     return Lineage(project.name, tuple(bases), tuple(steps))
 
 
-def stages(project: Project, client: "OpenAI", model: str) -> str:
-    """By which methods a model was trained, ``SFT + DPO``; empty for a base model."""
-    behind = lineage(project, client, model=model).steps if is_tuned(model) else ()
-    return " + ".join(step.method.upper() or "made elsewhere" for step in behind)
-
-
 def _asked(project: Project, jobs: Mapping[str, _Job], model: str) -> str | None:
     """The job that made this model, or its own name where nobody knows; ``None`` for a base model."""
     if maker := (model if model in jobs else _maker(jobs, model)):
