@@ -131,7 +131,7 @@ def test_azure_gets_the_documented_request(
     with road.client as client:
         tuned = client.fine_tuning.jobs.retrieve(str(job.facts["job_id"])).fine_tuned_model
     made = {"PROVIDER": "azure", "MODEL": str(tuned), "SUFFIX": "team", "SEED": "7", "EVAL_INTERVAL": "5"}
-    made |= {"START_ANYWAY": "True", "HOURS": "2"}
+    made |= {"START_ANYWAY": "True", "HOURS": "2", "TRAIN_PROMPTS": "20"}
     words = [word for name, value in made.items() for word in ("-p", name, value)]
     done = road.ran("--only", "09", "--project", "cloud", *task, *SMALL, *words)
     assert done.code == 0, done.err
@@ -162,6 +162,8 @@ def test_azure_gets_the_documented_request(
     assert set(body) == {
         *("model", "training_file", "validation_file", "method", "seed", "suffix", "metadata", "trainingType")
     }
+    kept = road.project_of("cloud").need("prompts", "09_reinforcement").facts
+    assert kept["training_examples"] == 20  # TRAIN_PROMPTS
     facts = road.project_of("cloud").need("reinforcement", "09_reinforcement").facts
     assert list(facts["models"]) == ["base", "before", "after"]
     assert facts["models"]["before"] == tuned
