@@ -15,6 +15,7 @@ def test_every_cell_is_escaped_and_the_first_is_the_row_header(unstyled) -> None
 
 def test_a_long_cell_is_cut_and_says_so() -> None:
     assert "x" * 300 + "…<" in table("c", ("a",), [("x" * 301,)])
+    assert "x" * 301 + "</caption>" in table("x" * 301, ("a",), [])  # a verdict with its way out
 
 
 def test_a_column_of_numbers_stands_on_the_right_and_breaks_no_number() -> None:

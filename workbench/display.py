@@ -103,7 +103,7 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
         for first, *rest in rows
     )
     return (  # the class: JupyterLab would take what stands between two dollar signs for mathematics
-        f'<table class="mathjax_ignore"><caption style="text-align:left">{_cell(caption)}</caption>'
+        f'<table class="mathjax_ignore"><caption style="text-align:left">{safe(caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
 

@@ -216,18 +216,18 @@ def test_the_page_about_the_desk_names_every_team_and_is_itself_in_tone():
 
 
 @pytest.mark.parametrize(
-    ("answer", "pays", "at_a_glance"),
+    ("answer", "pays", "to_a_customer"),
     [
         ("Team: delivery\nSorry about that! We'll trace it within 3 working days.", 1.0, 1.0),
-        ("Team: delivery\nSorry about that! We'll trace it soon.", 2 / 3, 1.0),
-        ("Team: billing\nSorry about that! We'll trace it within 3 working days.", 2 / 3, 0.5),
-        ("Team: delivery\nThe parcel will be traced.", 1 / 3, 0.5),
+        ("Team: delivery\nSorry about that! We'll trace it soon.", 2 / 5, 0.5),
+        ("Team: billing\nSorry about that! We'll trace it within 3 working days.", 4 / 5, 1.0),
+        ("Team: delivery\nThe parcel will be traced.", 1 / 5, 0.0),
         ("", 0.0, 0.0),
     ],
 )
-def test_the_reward_has_three_parts_and_what_judges_it_two(answer: str, pays: float, at_a_glance: float):
+def test_the_reward_has_three_parts_and_what_judges_it_two(answer: str, pays: float, to_a_customer: float):
     item = {"team": "delivery", "says": "3 working days"}
-    for name, expected in (("reward", pays), ("ready", at_a_glance)):
+    for name, expected in (("reward", pays), ("customer", to_a_customer)):
         assert grading.grade(grader(f"data/support/support.py:{name}"), answer, item) == pytest.approx(
             expected
         )

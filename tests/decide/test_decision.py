@@ -622,3 +622,20 @@ def test_known_facts_are_shown_in_words_without_the_names_of_fields(unstyled):
     assert '<th scope="row">The score of the best prompt</th><td>58 %</td>' in unstyled(shown._repr_html_())
     with pytest.raises(DataError, match=r"^score is 58; it should be 1 or less\.$"):
         repr(Known({"score": 58}))
+
+
+def test_the_reward_of_a_grader_with_partial_credit_is_called_a_mean_reward():
+    rates = {"reward": 0.04, "mixed": 0.5, "right_or_wrong": False}
+    known = measured_in([BASELINE, Line("pass_rates", rates)])
+    assert known["partial_credit"] is True
+    assert "partial_credit" not in measured_in(
+        [BASELINE, Line("pass_rates", rates | {"right_or_wrong": True})]
+    )
+    for partial, said in (
+        (True, "the mean reward of the samples is 30 % of a full one, and"),
+        (None, "30 % of the samples pass, and"),
+    ):
+        known = REASONING | {"teacher_score": 0.5, "pass_rate": 0.3, "partial_credit": partial}
+        assert said in decide(READY.but(**known)).reason
+    nothing = decide(READY.but(**UNABLE, teacher_score=0.5, partial_credit=True)).reason
+    assert "the mean reward of the samples is 0 % of a full one, and where none is right" in nothing

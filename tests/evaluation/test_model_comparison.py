@@ -29,6 +29,7 @@ def test_a_preference_that_costs_nothing_is_reached():
     assert found.steps["tone"].difference == 1.0
     assert found.whole["task"].difference == 1.0
     assert found.verdict.startswith("Reached, and nothing lost: tone 0.0 → 100.0 % (+100.0 points, 95 % ")
+    assert found.headline.startswith("Reached, and nothing lost: tone 0.0 → 100.0 %, ")
     assert "; task 100.0 → 100.0 % (+0.0 points, " in found.verdict
     assert found.verdict.endswith("no more than 5 points lost.")
 

@@ -222,6 +222,19 @@ def test_partial_credit_passes_from_the_calibrated_threshold_on():
     assert rates.threshold.value == 0.6
     assert rates.by_prompt == pytest.approx((1 / 3, 1.0))
     assert "the mean reward of 6 answers to 2 prompts is 57 % of a full one" in rates.verdict
+    assert rates.facts["right_or_wrong"] is False
+
+
+def test_of_partial_credit_nobody_says_that_answers_pass():
+    rates = pass_rates(sampled(*[(0.5,) * 8] * 10))
+    assert rates.headline == ("Reinforcement cannot start: only 0 % of groups are expected to be mixed")
+    assert rates.verdict.startswith(
+        "Reinforcement cannot start: the mean reward of 80 answers to 10 prompts is 50 % of a full one "
+    )
+    assert "as all answers to most prompts earn the same." in rates.verdict
+    assert pass_rates(sampled((0.02,) * 4)).headline == (
+        "Reinforcement cannot start: 2.0 % of a full reward on average"
+    )
 
 
 def test_the_graders_own_threshold_counts_before_the_calibrated_one():

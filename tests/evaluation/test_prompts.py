@@ -434,7 +434,7 @@ def test_a_test_in_a_file_of_the_same_name_keeps_its_rows():
 
 def test_prompts_are_compared_by_their_questions_alone():
     short = answered_by(TICKETS, "team")
-    rows = questions_alone(with_references(short, Prompt("shown", system="One word.", shots=short[:1])))
+    (rows,) = questions_alone(with_references(short, Prompt("shown", system="One word.", shots=short[:1])))
     assert rows[0].messages == ({"role": "user", "content": "I paid twice."},)
     assert (rows[0].more["team"], rows[0].origin) == ("billing", "tickets.csv:3")
     many = Dataset("many", tuple(example(f"May I ask {w} of {w}?", w) for w in ("red", "blue", "green")))
@@ -442,8 +442,21 @@ def test_prompts_are_compared_by_their_questions_alone():
     shots = Prompt("shown", shots=tuple(shown))
     test = Dataset("test", (replace(example("Where is the post office?", "x"), origin="t:1"),))
     assert contaminated(with_references(test, shots), with_references(many, shots)) == {"t:1"}
-    alone = (questions_alone(with_references(each, shots)) for each in (test, many))
+    alone = questions_alone(*(with_references(each, shots) for each in (test, many)))
     assert contaminated(*alone) == frozenset()
+
+
+def test_a_conversation_keeps_its_turns_when_it_is_compared():
+    said = [
+        ("My order is late.", "Which one?", "The red one."),
+        ("I want my money back.", "Which one?", "The red one."),
+    ]
+    roles = ("user", "assistant", "user")
+    talks = [[{"role": r, "content": t} for r, t in zip(roles, each, strict=True)] for each in said]
+    shown = ({"role": "system", "content": "Be kind."}, *example("Shown?", "yes").messages)
+    rows = Dataset("talks", tuple(Example((*shown, *talk), f"t:{n}") for n, talk in enumerate(talks)))
+    (alone,) = questions_alone(rows)
+    assert [list(row.messages) for row in alone] == talks
 
 
 def test_a_row_without_a_field_that_is_needed_is_named():

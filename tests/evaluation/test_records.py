@@ -175,6 +175,12 @@ def test_the_base_model_is_asked_with_its_best_prompt_and_the_others_with_the_sh
         "SFT": ("nano.ft-1", "short"),
         "SFT + DPO": ("nano.ft-2", "short"),
     }
+    assert list(models_beside(project, before, "x", stages="SFT + DPO")) == [
+        "base",
+        "SFT + DPO",
+        "SFT + DPO + DPO",
+    ]
+    assert list(models_beside(project, before, "x", stages="")) == ["base", "DPO"]
     prompts = [evaluation(0.0, 0.0, model="nano"), evaluation(1.0, 0.0, model="nano", prompt="long")]
     record_baseline(project, compare_prompts(prompts), test_sha256="0" * 64)
     assert models_beside(project, before, "nano.ft-2")["base"].prompt.name == "long"
@@ -239,7 +245,9 @@ def test_what_reinforcement_reached_is_on_record_with_its_signs(project: Project
     comparison = compare_models({"judged": models, "paid": models})
     signs = hacking_signs(models["before"], models["after"])
     made = {"job_id": "ftjob-3", "training_seconds": 5.0}
+    made |= {"hyperparameters": {"max_completion_tokens": 32}}
     entry = record_reinforcement(project, comparison, signs=signs, **made)
+    assert entry.facts["hyperparameters"] == {"max_completion_tokens": 32}
     assert (entry.facts["tuned_model"], entry.facts["difference"], entry.facts["task"]) == (
         "rft",
         0.5,

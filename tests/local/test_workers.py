@@ -1,5 +1,7 @@
 """Real jobs on nano, interrupted on purpose: paused, damaged, out of disk; the curve does not show it."""
 
+import errno
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from workbench.local import workers
 from workbench.local.api.app import create_app
 from workbench.local.emulation import Emulation
 from workbench.local.store.store import Store
+from workbench.local.training.training_worker import exit_code_of
 from workbench.training.follow import Progress, follow
 
 KEY = "the-key-of-this-test"
@@ -211,6 +214,47 @@ def test_a_job_waits_on_a_full_disk_and_ends_with_the_same_curve(
     assert results(client, job.id) == results(client, undisturbed.id)
     assert said(client, job.id).count(waits) == 1
     assert "There is room on the disk again; the job goes on from step 10." in said(client, job.id)
+
+
+def test_an_error_of_the_service_itself_is_named_and_not_taken_for_a_lack_of_memory(
+    client: OpenAI, training_file: str, store: Store
+) -> None:
+    job = start(client, training_file)
+    (store.jobs.folder(job.id) / "state.new").mkdir()  # where the state of step 10 would be written
+    failed = ended(client, job.id).job
+    assert (failed.status, failed.error.code) == ("failed", "internalFailure")
+    assert failed.error.message.startswith("The training process ended 3 times at step 10: ")
+    assert "state.new" in failed.error.message
+    assert failed.error.message.endswith("This is a fault of the local service, which service.log shows.")
+    assert "memory" not in failed.error.message
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "said"),
+    [
+        (errno.ENOMEM, "memory is too small; take a smaller batch,"),
+        (-signal.SIGKILL, "it was killed from outside (SIGKILL), most often because memory is too small;"),
+        (-signal.SIGSEGV, "it was ended by SIGSEGV; service.log has the last words."),
+        (3, "its exit code was 3; service.log has the last words."),
+    ],
+)
+def test_only_a_lack_of_memory_is_called_that(exit_code: int, said: str) -> None:
+    assert workers.why_it_ended(exit_code).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError(), errno.ENOMEM),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), errno.ENOMEM),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), errno.ENOMEM),
+        (OSError(errno.ENOSPC, "No space left on device"), errno.ENOSPC),
+        (RuntimeError("shape '[2, 3]' is invalid"), None),
+        (OSError(errno.EACCES, "Permission denied"), None),
+    ],
+)
+def test_memory_and_disk_have_exit_codes_of_their_own(error: Exception, code: int | None) -> None:
+    assert exit_code_of(error) == code
 
 
 def test_a_job_whose_file_lost_its_bytes_fails_with_that_reason(client: OpenAI, store: Store) -> None:

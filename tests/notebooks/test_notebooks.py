@@ -31,6 +31,15 @@ def cells(path: Path, kind: str) -> list[NotebookNode]:
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_parameter_is_read_by_a_cell(path: Path):
+    stated, *others = cells(path, "code")
+    names = {
+        node.id for cell in others for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)
+    }
+    assert {target.id for each in ast.parse(stated.source).body for target in each.targets} - names == set()
+
+
 def test_the_journey_is_in_order():
     assert [path.stem for path in NOTEBOOKS] == [
         "00_start_here",

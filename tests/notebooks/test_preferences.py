@@ -102,24 +102,30 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     return tuple(word for name, value in stated.items() for word in ("-p", name, str(value)))
 
 
-def test_azure_gets_the_documented_request(
-    road: Road, task: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-):
-    address = process.find(road.home) or process.start(road.home)
-    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", address.url)
-    monkeypatch.setenv("AZURE_OPENAI_API_KEY", address.key)
-    asked = ("-p", "BETA", "0.1", "-p", "SUFFIX", "tone", "-p", "SEED", "7", "-p", "PROVIDER", "azure")
-    walk = road.ran("--project", "cloud", *task, *SMALL, *asked, "--only", "03,04,08")
-    assert walk.code == 0, walk.err
-    shown = walk.shown("08_preferences", "preflight")["text/html"]
+@pytest.fixture(scope="module")
+def cloud(walk: Walk, road: Road, task: tuple[str, ...]) -> Walk:
+    """That task at Azure, on top of the model that ``walk`` has trained by preference."""
+    address = process.find(road.home)
+    supervised = road.project_of("support").need("preference", "08_preferences").facts["tuned_model"]
+    own = {"START_FROM": supervised, "BETA": "0.1", "SUFFIX": "tone", "SEED": "7", "PROVIDER": "azure"}
+    asked = [word for name, value in own.items() for word in ("-p", name, str(value))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AZURE_OPENAI_ENDPOINT", address.url)
+        patch.setenv("AZURE_OPENAI_API_KEY", address.key)
+        return road.ran("--project", "cloud", *task, *SMALL, *asked, "--only", "08")
+
+
+def test_azure_gets_the_documented_request(road: Road, cloud: Walk):
+    assert cloud.code == 0, cloud.err
+    shown = cloud.shown("08_preferences", "preflight")["text/html"]
     body = json.loads(html.unescape(re.search(r"<pre[^>]*>(.*?)</pre>", shown, re.DOTALL)[1]))
-    jobs = road.project_of("cloud").entries("job")
+    (recorded,) = road.project_of("cloud").entries("job")
     with road.client as client:
-        first, second = (client.fine_tuning.jobs.retrieve(str(job.facts["job_id"])) for job in jobs)
+        job = client.fine_tuning.jobs.retrieve(str(recorded.facts["job_id"]))
     # azure-rest-api, "Create request", 2025-04-01-preview: what is not given is left to the service.
     hyperparameters = {"n_epochs": 1, "batch_size": "auto", "learning_rate_multiplier": "auto", "beta": 0.1}
     assert {name: body[name] for name in ("model", "seed", "suffix", "trainingType", "method")} == {
-        "model": first.fine_tuned_model,
+        "model": job.model,
         "seed": 7,
         "suffix": "tone",
         "trainingType": "globalStandard",
@@ -128,52 +134,41 @@ def test_azure_gets_the_documented_request(
     assert set(body) == {
         *("model", "training_file", "validation_file", "method", "seed", "suffix", "metadata", "trainingType")
     }
-    assert (second.method.type, second.method.dpo.hyperparameters.beta) == ("dpo", 0.1)
-    assert second.model_extra["trainingType"] == "globalStandard"
-    assert jobs[1].facts["provider"] == "azure"
-    line = json.loads(
-        (road.project_of("cloud").path / training_file(road, "cloud")).read_text().splitlines()[0]
+    assert (job.method.type, job.method.dpo.hyperparameters.beta) == ("dpo", 0.1)
+    assert job.model_extra["trainingType"] == "globalStandard"
+    assert recorded.facts["provider"] == "azure"
+
+
+def test_a_task_of_ones_own_names_its_pairs_and_its_grader(road: Road, cloud: Walk):
+    project = road.project_of("cloud")
+    kept = project.need("pairs", "08_preferences").facts
+    assert (kept["source"], kept["training_examples"]) == ("file", 20)
+    assert (
+        project.need("preference", "08_preferences").facts["measures"]["preference"]["grader"] == "numbered"
     )
+    line = json.loads((project.path / str(kept["training_file"])).read_text().splitlines()[0])
     assert [message["role"] for message in line["input"]["messages"]] == ["user"]
     assert [message["role"] for message in line["preferred_output"]] == ["assistant"]
 
 
-def training_file(road: Road, name: str) -> str:
-    return str(road.project_of(name).need("pairs", "08_preferences").facts["training_file"])
+def test_the_models_are_named_by_all_that_they_were_trained_by(road: Road, cloud: Walk):
+    facts = road.project_of("cloud").need("preference", "08_preferences").facts
+    assert list(facts["models"]) == ["base", "SFT + DPO", "SFT + DPO + DPO"]
+    assert (
+        facts["models"]["SFT + DPO"]
+        == road.project_of("support").entries("preference")[0].facts["tuned_model"]
+    )
 
 
-def test_pairs_of_an_own_table_and_then_of_the_models_own_answers_until_the_model_vanishes(
-    road: Road, task: tuple[str, ...]
-):
-    walk = road.ran("--project", "own", *task, "--only", "03,04,08", *SMALL)
-    assert walk.code == 0, walk.err
-    own = road.project_of("own")
-    assert own.need("pairs", "08_preferences").facts["training_examples"] == 20
-    assert own.need("preference", "08_preferences").facts["measures"]["preference"]["grader"] == "numbered"
-    sampled = road.ran("--project", "own", "--only", "08", "-p", "PAIRS", "sampled", *SMALL)
+def test_the_models_own_answers_become_pairs(road: Road, walk: Walk, task: tuple[str, ...]):
+    project = road.project_of("support")
+    numbered = task[task.index("PREFERENCE_GRADER") + 1]  # random weights have no tone
+    asked = ("-p", "PAIRS", "sampled", "-p", "PREFERENCE_GRADER", numbered)
+    sampled = road.ran("--project", "support", "--only", "08", *asked, *SMALL)
     assert sampled.code == 0, sampled.err
-    kept = own.need("pairs", "08_preferences").facts
+    kept = project.need("pairs", "08_preferences").facts
     assert kept["source"] == "sampled"
     assert 15 <= kept["training_examples"] + kept["validation_examples"] <= 20
-    first, *others = own.entries("job")
+    _, *others = project.entries("job")
     assert [job.facts["method"] for job in others] == ["dpo", "dpo"]
-    with road.client as client:
-        model = client.fine_tuning.jobs.retrieve(str(first.facts["job_id"])).fine_tuned_model
-        client.models.delete(model)
-    assert {job.facts["model"] for job in others} == {model}
-    refused = road.ran("--project", "own", "--only", "08", *SMALL)
-    assert refused.code == 1
-    said = refused.err.splitlines()[-2]
-    assert f"SetupError: The model {model}, which 04_launch trained for project own, is not at local" in said
-    assert said.endswith(
-        "run 04_launch with another SEED, as the same job would be found again and not repeated."
-    )
-
-
-def test_without_ratings_the_way_out_is_said(walk: Walk, road: Road):
-    refused = road.ran("--project", "support", "--only", "08", "-p", "PAIRS", "ratings", *SMALL)
-    assert refused.code == 1
-    assert refused.err.splitlines()[-2].endswith(
-        "DataError: Nobody has preferred an answer in project support yet: rate answers in 06_evaluate "
-        "first, or take other pairs with PAIRS = 'sampled' or 'file'."
-    )
+    assert {job.facts["model"] for job in others} == {others[0].facts["model"]}

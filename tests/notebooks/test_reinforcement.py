@@ -18,6 +18,7 @@ EVEN = "def grade(sample, item):\n    return 1.0 - sum(map(ord, sample['output_t
 TICKETS = ["ticket,team,note"]
 TICKETS += [f"Ticket {n} of {team}?,{team},n{n}" for n in range(30) for team in ("billing", "returns")]
 TEST = ["ticket,team,note", *(f"May I ask {n} of {team}?,{team},n" for n in range(6) for team in ("a", "b"))]
+TEST[1] = TICKETS[1]  # is trained on, so it does not count
 
 
 def failure(walk: Walk) -> str:
@@ -63,7 +64,7 @@ class TestWalk:
         project = road.project_of("own")
         before = project.need("pass_rates", "09_reinforcement").facts
         assert (before["prompts"], before["answers"], before["group_size"]) == (8, 32, 4)
-        assert before["mixed"] > 0.5
+        assert before["mixed"] > 0.3
         facts = project.need("reinforcement", "09_reinforcement").facts
         assert before["grader_quality"]["result"] == "refused"  # it knows no right from wrong
         assert [sign["name"] for sign in facts["reward_hacking"]["signs"]] == [
@@ -78,7 +79,9 @@ class TestWalk:
             "judging grader": "normalised",
             "paying grader": "even",
         }
-        assert facts["items"] == 12
+        assert (facts["items"], facts["reward_hacking"]["items"]) == (11, 11)
+        assert [each["why"] for each in facts["left_out"]] == ["trained on"]
+        assert facts["hyperparameters"]["max_completion_tokens"] == 8
 
     def test_pass_rates_reward_and_scores_are_pictures(self, walk: Walk):
         for cell in ("sample-code", "watch-code", "compare-code"):
@@ -95,13 +98,6 @@ class TestWalk:
         assert (project.path / "answers.jsonl").read_bytes() == answers
 
 
-def test_a_grader_that_is_not_fit_stops_before_the_launch(road: Road, walk: Walk):
-    stopped = failure(road.ran("--only", "09", "--project", "own", *SMALL, "-p", "SEED", "1"))
-    assert "DataError: Do not train with the grader even. Knows right from wrong: Do not trust" in stopped
-    assert "START_ANYWAY = True" in stopped
-    assert len(road.project_of("own").entries("job")) == 1
-
-
 def test_what_never_passes_cannot_start(road: Road):
     stopped = failure(road.ran("--only", "09", "--project", "support", *SMALL))
     assert "DataError: Reinforcement cannot start: 0 % of 32 answers to 8 prompts pass" in stopped
@@ -113,14 +109,15 @@ def test_a_row_without_what_the_grader_reads_is_named(road: Road, tmp_path: Path
     by_team = {"type": "string_check", "name": "team", "operation": "eq"}
     by_team |= {"input": "{{sample.output_text}}", "reference": "{{item.note}}"}
     (tmp_path / "team.json").write_text(json.dumps(by_team))
-    (tmp_path / "train.csv").write_text("\n".join([*TICKETS, "And this one?,billing,"]))
+    (tmp_path / "train.csv").write_text(
+        "\n".join([TICKETS[0], *(row.rpartition("n")[0] for row in TICKETS[1:])])
+    )
     (tmp_path / "test.csv").write_text("\n".join(TEST))
     words = ("-p", "EXAMPLES", str(tmp_path / "train.csv"), "-p", "TEST", str(tmp_path / "test.csv"))
     words += ("-p", "QUESTION", "ticket", "-p", "ANSWER", "team")
     words += ("-p", "REINFORCEMENT_GRADER", str(tmp_path / "team.json"))
-    stopped = failure(road.ran("--only", "09", "--project", "gaps", *words, *SMALL, "-p", "PROMPTS", "null"))
-    assert "train.csv:62" in stopped
-    assert "{{item.note}} finds nothing" in stopped
+    stopped = failure(road.ran("--only", "09", "--project", "gaps", *words, *SMALL))
+    assert "{{item.note}} finds nothing in item train.csv:" in stopped
     assert road.project_of("gaps").entries("job") == ()
 
 
@@ -134,7 +131,7 @@ def test_azure_gets_the_documented_request(
     with road.client as client:
         tuned = client.fine_tuning.jobs.retrieve(str(job.facts["job_id"])).fine_tuned_model
     made = {"PROVIDER": "azure", "MODEL": str(tuned), "SUFFIX": "team", "SEED": "7", "EVAL_INTERVAL": "5"}
-    made |= {"START_ANYWAY": "True", "HOURS": "2"}
+    made |= {"START_ANYWAY": "True", "HOURS": "2", "TRAIN_PROMPTS": "20"}
     words = [word for name, value in made.items() for word in ("-p", name, value)]
     done = road.ran("--only", "09", "--project", "cloud", *task, *SMALL, *words)
     assert done.code == 0, done.err
@@ -165,6 +162,8 @@ def test_azure_gets_the_documented_request(
     assert set(body) == {
         *("model", "training_file", "validation_file", "method", "seed", "suffix", "metadata", "trainingType")
     }
+    kept = road.project_of("cloud").need("prompts", "09_reinforcement").facts
+    assert kept["training_examples"] == 20  # TRAIN_PROMPTS
     facts = road.project_of("cloud").need("reinforcement", "09_reinforcement").facts
     assert list(facts["models"]) == ["base", "before", "after"]
     assert facts["models"]["before"] == tuned

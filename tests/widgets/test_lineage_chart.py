@@ -8,7 +8,7 @@ import pytest
 
 from workbench.project import Project, open_project
 from workbench.training.lineage import lineage
-from workbench.widgets.lineage_chart import LineageChart, lineage_chart
+from workbench.widgets.lineage_chart import LineageChart, lineage_chart, stages
 
 SFT = "nano.ft-aaaa"
 
@@ -29,6 +29,13 @@ def boxes(chart: LineageChart) -> list[tuple[float, float, str]]:
     """Where each box begins, and its title."""
     found = re.findall(r'<g><title>(.*?)</title><path d="M(\S+) (\S+)h182', chart.svg)
     return [(float(x), float(y), title) for title, x, y in found]
+
+
+def test_a_model_is_named_by_all_that_it_was_trained_by(shop: Project):
+    assert stages(shop, None, "nano.ft-bbbb") == "SFT + DPO"
+    assert stages(shop, None, f"{SFT}:ckpt-step-5") == "SFT"
+    assert stages(shop, None, "nano") == ""
+    assert stages(shop, None, "nano.ft-0123") == "made elsewhere"
 
 
 def test_the_first_training_on_a_model_stands_beside_it_and_the_next_below(shop: Project):

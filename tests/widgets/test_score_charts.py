@@ -71,6 +71,8 @@ def test_the_drawing_stands_alone_and_its_numbers_stand_below(comparison):
     bundle = score_chart(comparison)._repr_mimebundle_()
     assert set(bundle) == {"image/svg+xml", "text/html", "text/plain"}
     assert "SFT + &lt;DPO&gt; against SFT" in bundle["text/html"]
+    assert bundle["text/html"].startswith('<p class="mathjax_ignore"')  # the outcome in a line
+    assert bundle["text/html"].index("<svg") < bundle["text/html"].index("<details")
     assert bundle["text/plain"] == comparison.verdict
 
 

@@ -34,7 +34,7 @@ from workbench.decide.situation import (
     to_save,
     trusted,
 )
-from workbench.decide.wording import counted, high, percent, points, preferences_so_far, yes_or_no
+from workbench.decide.wording import counted, high, percent, points, preferences_so_far, samples, yes_or_no
 from workbench.display import table
 
 if TYPE_CHECKING:
@@ -411,7 +411,7 @@ def _preferences(s: Situation) -> str:
 
 
 def _samples(s: Situation) -> str:
-    return "" if s.pass_rate is None else f"{percent(s.pass_rate)} of the base model's samples pass."
+    return "" if s.pass_rate is None else high(samples(s, "the base model's")) + "."
 
 
 def _graded(s: Situation) -> str:

@@ -429,7 +429,7 @@ RULES: tuple[Rule, ...] = (
         "most failures are of reasoning, and a trusted grader finds right and wrong samples to learn from",
         "score target failures reasoning_model grader judge_agreement prompts pass_rate mixed_share",
         _reinforce,
-        "{standing}{fails}, and a grader has something to choose from: {passing} of the samples pass, and "
+        "{standing}{fails}, and a grader has something to choose from: {samples}, and "
         "{mixed} of the questions have both right and wrong ones.",
         "Try the grader on 50 answers that a person graded, train on the {prompts} (09_reinforcement), then "
         "{same_test}.",

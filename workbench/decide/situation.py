@@ -187,7 +187,9 @@ class Situation:
     teacher_score: Share | None = None
     """What does a larger model score with its best prompt?"""
     pass_rate: Share | None = None
-    """Which share of several samples per question passes?"""
+    """Which share of several samples per question passes (with partial credit: their mean reward)?"""
+    partial_credit: YesNo | None = None
+    """Does the grader give partial credit, so that this share is a mean reward?"""
     mixed_share: Share | None = None
     """Which share of questions has both passing and failing samples?"""
     months_of_service: Unbounded | None = None
@@ -424,6 +426,7 @@ def measured_in(entries: Iterable[Recorded]) -> dict[str, Value]:
             # A lower bound below a fifth does not say whether a fifth is mixed.
             unknown = rates.get("mixed_at_least") and mixed is not None and mixed < 0.2
             found |= {"pass_rate": mean, "mixed_share": None if unknown else mixed}
+            found |= {"partial_credit": rates.get("right_or_wrong") is False or None}
         named = facts.get("models")
         models = named if isinstance(named, Mapping) else {"base": facts.get("base_model", base)}
         if base is None or base_name(str(next(iter(models.values())))) == base:

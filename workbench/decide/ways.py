@@ -18,7 +18,7 @@ from workbench.decide.situation import (
     to_save,
     trusted,
 )
-from workbench.decide.wording import NEEDED, percent, points, preferences_so_far, too_few
+from workbench.decide.wording import NEEDED, percent, points, preferences_so_far, samples, too_few
 
 # Why not each way: what is missing for it, in the figures of the situation.
 
@@ -85,10 +85,9 @@ def _not_dpo(s: Situation) -> Iterator[str]:
 
 def _not_rft(s: Situation) -> Iterator[str]:
     if s.pass_rate is not None and s.pass_rate < 0.05:
-        share = percent(s.pass_rate) if s.pass_rate else "none"
-        yield f"{share} of the samples pass, so there is nothing to reinforce"
+        yield f"{samples(s)}, so there is nothing to reinforce"
     if s.pass_rate is not None and s.pass_rate > 0.95:
-        yield f"{percent(s.pass_rate)} of the samples pass already"
+        yield f"{samples(s)} already"
     if s.grader_sound is False:
         yield "the grader took wrong answers for right ones when it was tried"
     elif s.grader == "judge" and not trusted(s):

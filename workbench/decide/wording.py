@@ -58,6 +58,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "grader_trainable": "whether it can be trained with a grader",
         "teacher_score": "the score of a larger model",
         "pass_rate": "the share of samples that pass",
+        "partial_credit": "whether the grader gives partial credit",
         "mixed_share": "the share of questions with both passing and failing samples",
         "months_of_service": "the months that a tuned model is served",
         "payback_months": "the months until training is paid back",
@@ -369,11 +370,17 @@ def why_tune(s: Situation) -> str:
     return f"{standing(s)}{f'{kinds}{can}' if kinds else ''}{have}"
 
 
+def samples(s: Situation, whose: str = "the") -> str:
+    """What samples earn: how many pass, or the mean reward of a grader that gives partial credit."""
+    if s.partial_credit:
+        return f"the mean reward of {whose} samples is {percent(s.pass_rate or 0)} of a full one"
+    return f"{percent(s.pass_rate) if s.pass_rate else 'none'} of {whose} samples pass"
+
+
 def why_no_start(s: Situation) -> str:
     """Why a training with a grader finds nothing to learn from."""
     if s.pass_rate is not None and s.pass_rate < 0.05:
-        share = percent(s.pass_rate) if s.pass_rate else "none"
-        return f"{share} of the samples pass, and where none is right there is nothing to reinforce"
+        return f"{samples(s)}, and where none is right there is nothing to reinforce"
     return f"only {percent(s.mixed_share or 0)} of the questions have both right and wrong samples"
 
 
@@ -475,7 +482,7 @@ def collect(s: Situation) -> str:
 _FUNCTIONS: tuple[Callable[[Situation], str], ...] = (another_model, better_prompt, cheaper, collect)
 _FUNCTIONS += (examples, fails, gold, questions, repair, retrieve)
 _FUNCTIONS += (same_test, score_interval, standing, test_more, why_collect, why_life, why_no_evaluation)
-_FUNCTIONS += (preferences_so_far, why_no_start, why_not_paid, why_prompt, why_repair, why_tune)
+_FUNCTIONS += (preferences_so_far, samples, why_no_start, why_not_paid, why_prompt, why_repair, why_tune)
 PHRASES: Mapping[str, Callable[[Situation], str]] = MappingProxyType(
     {each.__name__: each for each in _FUNCTIONS}
     | {
@@ -484,7 +491,6 @@ PHRASES: Mapping[str, Callable[[Situation], str]] = MappingProxyType(
         "mixed": lambda s: percent(s.mixed_share or 0),
         "motive": lambda s: str(s.motive),
         "pairs": lambda s: counted(s.pairs or 0, "pair"),
-        "passing": lambda s: percent(s.pass_rate or 0),
         "prompts": lambda s: counted(s.prompts or 0, "prompt"),
         "score": lambda s: percent(s.score or 0),
         "target": lambda s: percent(s.target or 0),

@@ -123,6 +123,15 @@ class ModelComparison(Shown):
         return "reached, the price not known" if "inconclusive" in found else "reached, and nothing lost"
 
     @property
+    def headline(self) -> str:
+        """The outcome in a line: ``Reached, at a price: preference 2.5 → 98.3 %, task 80.0 → 75.8 %``."""
+        scores = (
+            f"{name} {100 * step.base.score:.1f} → {100 * step.tuned.score:.1f} %"
+            for name, step in self.steps.items()
+        )
+        return f"{self.outcome[0].upper()}{self.outcome[1:]}: {', '.join(scores)}"
+
+    @property
     def verdict(self) -> str:
         """Say it in a few sentences: what was reached, what it cost, what does not count."""
         first = f"{self.outcome[0].upper()}{self.outcome[1:]}: "

@@ -345,9 +345,9 @@ class PassRates(Shown):
         groups = self._groups
         if self.level == "cannot start":
             return (
-                f"Reinforcement cannot start: {self._measured}, but only {groups}, as most prompts always "
-                "pass or never do. Leave out what always passes, and make what never passes easier, or do "
-                "supervised fine-tuning first."
+                f"Reinforcement cannot start: {self._measured}, but only {groups}, as all answers to most "
+                f"prompts {'pass or all fail' if self.right_or_wrong else 'earn the same'}. Leave out what "
+                "is always right, and make what never is easier, or do supervised fine-tuning first."
             )
         if self.level == "good":
             return f"Reinforcement can start: {self._measured}, and {groups}."
@@ -375,6 +375,7 @@ class PassRates(Shown):
             "prompts": len(self.sampled.items),
             "answers": self.answers,
             "graded": self.graded,
+            "right_or_wrong": self.right_or_wrong,
             "group_size": self.group_size,
             "mixed_at_least": self.mixed.at_least,
             "never": len(self.never),
@@ -388,7 +389,8 @@ class PassRates(Shown):
         yield self.verdict, ("measure", "value"), self._rows()
         for name, items in (("never pass", self.never), ("always pass", self.always)):
             shown = [(item.origin, item.question, item.reference, item.answer) for item in items[:_SHOWN]]
-            caption = f"{counted(len(items), 'prompt')} {name}; the first {len(shown)}"
+            first = f"; the first {len(shown)}" if len(items) > len(shown) else ""
+            caption = f"Prompts that {name}: {len(items)}{first}"
             yield caption, ("row", "prompt", "reference", "one of the answers"), shown
 
     def _rows(self) -> Iterator[tuple[str, str]]:
@@ -437,7 +439,7 @@ class PassRates(Shown):
     def _could_be(self, within: bool) -> str:
         if not within:
             return ""
-        return "The interval does not exclude a rate at which it could: sample more prompts to be sure. "
+        return "The interval does not exclude a mean at which it could: sample more prompts to be sure. "
 
     @property
     def _problems(self) -> Counter[str]:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -402,13 +402,20 @@ def with_references(
     return Dataset(f"{dataset.name} (prompts)", rows, (*dataset.notes, *notes))
 
 
-def questions_alone(dataset: Dataset) -> Dataset:
-    """The same prompts without what all of them show: the question and its fields.
+def questions_alone(*datasets: Dataset) -> tuple[Dataset, ...]:
+    """The same prompts without what all rows of all datasets show in front of their own turns.
 
     For comparing rows with each other: with ten solved examples in front, any two prompts are nearly alike.
+    Instructions go too; the last message always stays.
     """
-    alone = (replace(e, messages=tuple(m for m in e.messages if m["role"] == "user")[-1:]) for e in dataset)
-    return replace(dataset, examples=tuple(alone))
+    turns = [[tuple(m for m in e.messages if not _instructs(m)) for e in each] for each in datasets]
+    every = [row for rows in turns for row in rows]
+    in_front = zip(*(row[:-1] for row in every), strict=False)
+    shown = sum(1 for _ in takewhile(lambda places: all(m == places[0] for m in places), in_front))
+    return tuple(
+        replace(each, examples=tuple(replace(e, messages=t[shown:]) for e, t in zip(each, rows, strict=True)))
+        for each, rows in zip(datasets, turns, strict=True)
+    )
 
 
 def _prompt_of(example: Example, prompt: Prompt, fields: Sequence[str] | None) -> Example:

@@ -258,9 +258,12 @@ def _judged(project: Project, model: str) -> str:
     return verdicts[-1] if verdicts else "not judged yet; run 06_evaluate to know whether it is better"
 
 
-def models_beside(project: Project, before: TrainedModel, after: str) -> dict[str, AskedModel]:
+def models_beside(
+    project: Project, before: TrainedModel, after: str, *, stages: str = "SFT"
+) -> dict[str, AskedModel]:
     """The three to compare: base, the model gone on from, and the one that came of it.
 
+    ``stages``: the trainings of the model gone on from, by which it is named; empty for the base model.
     The base model is asked with the best prompt of 01_baseline, with the short one where none was measured.
     """
     base, baseline = AskedModel(before.base, Prompt("short")), project.latest("baseline")
@@ -268,7 +271,8 @@ def models_beside(project: Project, before: TrainedModel, after: str) -> dict[st
         best = Evaluation.load(project.path / str(baseline.facts["best_evaluation"]))
         base = AskedModel(before.base, best.prompt)
     short = Prompt("short")
-    return {"base": base, "SFT": AskedModel(before.model, short), "SFT + DPO": AskedModel(after, short)}
+    trained = {stages: AskedModel(before.model, short)} if stages else {}
+    return {"base": base, **trained, " + ".join(filter(None, (stages, "DPO"))): AskedModel(after, short)}
 
 
 def models_reinforced(started_from: str, tuned: str) -> dict[str, AskedModel]:
@@ -309,12 +313,16 @@ def record_reinforcement(
     job_id: str,
     training_seconds: float,
     signs: "HackingSigns",
+    **more: JSON,
 ) -> Entry:
-    """Keep what a reinforcement job reached by the grader that judges, and the signs of reward hacking."""
+    """Keep what a reinforcement job reached by the grader that judges, and the signs of reward hacking.
+
+    ``more``: the hyperparameters as the service resolved them.
+    """
     facts = _kept_models(project, comparison, job_id)
     facts |= {"difference": comparison.steps[comparison.aim].difference, "task": comparison.aim}
     facts |= {"reward_hacking": _finite(signs.facts), "training_seconds": training_seconds}
-    return project.record("reinforcement", **facts)
+    return project.record("reinforcement", **facts, **more)
 
 
 def _kept_models(project: Project, comparison: "ModelComparison", job_id: str) -> dict[str, JSON]:

@@ -11,6 +11,7 @@ import errno
 import itertools
 import multiprocessing
 import os
+import signal
 import sqlite3
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import suppress
@@ -40,6 +41,7 @@ PRELOADED = ["workbench.local.training.training_worker", "workbench.local.infere
 DEATHS_WITHOUT_PROGRESS = 3
 GRACE = 15.0  # seconds to finish the step at hand, before a child is killed
 RETRY = 5.0  # seconds until a full disk is tried again
+UNCAUGHT = "uncaught.txt"  # in a job's folder: the error that ended its process, in a sentence
 LEAST_ROOM = 1024 * 1024  # bytes with which a job goes on; or three times what it has written so far
 
 
@@ -169,9 +171,9 @@ class Workers:
             del self._deaths[job_id]
             await self._wait_for_room(job_id, step)
         elif deaths >= DEATHS_WITHOUT_PROGRESS:
-            found = f"The training process ended {deaths} times at step {step} (exit code {exit_code})"
-            message = f"{found}; most often memory is too small. service.log has the last words."
-            await self._give_up(job_id, message)
+            error = self._store.jobs.folder(job_id) / UNCAUGHT
+            why = error.read_text() if exit_code == 1 and error.exists() else why_it_ended(exit_code)
+            await self._give_up(job_id, f"The training process ended {deaths} times at step {step}: {why}")
 
     async def _wait_for_room(self, job_id: str, step: int) -> None:
         """Let a job rest until it can write again, or is not to go on; its log says so once."""
@@ -271,6 +273,18 @@ class Workers:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def why_it_ended(exit_code: int | None) -> str:
+    """What an exit code says; a negative one is a signal."""
+    smaller = "take a smaller batch, shorter examples or a smaller model, or end other programs"
+    if exit_code == errno.ENOMEM:
+        return f"memory is too small; {smaller}."
+    if exit_code == -signal.SIGKILL:
+        return f"it was killed from outside (SIGKILL), most often because memory is too small; {smaller}."
+    if exit_code is not None and exit_code < 0:
+        return f"it was ended by {signal.Signals(-exit_code).name}; service.log has the last words."
+    return f"its exit code was {exit_code}; service.log has the last words."
 
 
 def _train_in_child(home: Path, models: Path, job_id: str) -> None:

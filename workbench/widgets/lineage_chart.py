@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from workbench.training.lineage import Lineage, LineageStep, lineage
+from workbench.training.lineage import Lineage, LineageStep, is_tuned, lineage
 from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
 from workbench.widgets.svg import GREY, Scale, marker, printable, stroke, text, themed
 
@@ -77,6 +77,12 @@ def lineage_chart(
 ) -> LineageChart:
     """Draw which model was made from which: all trainings of the project, or those behind ``model``."""
     return LineageChart(lineage(project, client, model=model))
+
+
+def stages(project: "Project", client: "OpenAI | None", model: str) -> str:
+    """By which methods a model was trained, to name it in a chart: ``SFT + DPO``; empty for a base model."""
+    behind = lineage(project, client, model=model).steps if is_tuned(model) else ()
+    return " + ".join(step.method.upper() or "made elsewhere" for step in behind)
 
 
 def _place(depth: int, row: int) -> _Place:

@@ -133,13 +133,28 @@ class ScoreChart(StaticChart):
         return forest(self.comparison.verdict, panels)
 
     @property
+    def above(self) -> str:
+        """The outcome and the scores in a line."""
+        return _headed(self.comparison)
+
+    @property
     def below(self) -> str:
-        """The verdict with the numbers."""
-        return self.comparison._repr_html_()
+        """The verdict with the numbers, folded."""
+        return folded("The verdict in full, with all numbers", self.comparison._repr_html_())
 
     def __repr__(self) -> str:
         """The verdict."""
         return self.comparison.verdict
+
+
+_SIGNS = {"better": "✓", "worse": "✕", "inconclusive": "?"}
+_SIGNS |= {"reached, and nothing lost": "✓", "not reached": "✕", "not shown": "?"}
+
+
+def _headed(compared: ModelComparison | Comparison) -> str:
+    style = "font-size:1.25em;font-weight:600;line-height:1.4;max-width:46em"
+    sign = _SIGNS.get(compared.outcome, "≈")
+    return f'<p class="mathjax_ignore" style="{style}">{sign} {safe(compared.headline)}</p>'
 
 
 def score_chart(comparison: ModelComparison) -> ScoreChart:
@@ -149,7 +164,6 @@ def score_chart(comparison: ModelComparison) -> ScoreChart:
 
 # Base against tuned: the verdict, the scores of all candidates, and the difference.
 
-_SIGNS = {"better": "✓", "worse": "✕", "inconclusive": "?"}
 _LOOKS = {"better": (GREEN, "triangle-up"), "worse": (VERMILLION, "triangle-down")}
 _UNSHOWN = (GREY, "circle")
 
@@ -199,9 +213,7 @@ class ComparisonChart(StaticChart):
     @property
     def above(self) -> str:
         """The verdict in a sentence."""
-        sign = _SIGNS.get(self.comparison.outcome, "≈")
-        style = "font-size:1.25em;font-weight:600;line-height:1.4;max-width:46em"
-        return f'<p class="mathjax_ignore" style="{style}">{sign} {safe(self.comparison.headline)}</p>'
+        return _headed(self.comparison)
 
     @property
     def below(self) -> str:

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import get_args, get_type_hints
@@ -393,6 +394,32 @@ def test_an_address_on_this_machine_grades_and_is_asked_again_when_it_fails(addr
     assert (sent[0]["place"], sent[0]["key"], sent[0]["item"]) == ("/grade?by=me", "secret", ITEM)
     assert sent[0]["sample"]["output_text"] == "It is 42."
     assert sent[0]["trace_id"] == sent[1]["trace_id"]
+
+
+def test_an_address_is_asked_no_oftener_than_its_rate_limit_allows_by_all_threads_together(address):
+    url, sent, replies = address
+    replies += [(200, {"score": 1})]
+    limited = endpoint(url) | {"rate_limit": 25}
+    began = time.monotonic()
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(lambda text: graded(limited, text, ITEM), "abcdef"))
+    assert [grade.score for grade in found] == [1.0] * 6
+    assert len(sent) == 6
+    assert time.monotonic() - began >= 5 / 25  # the first leaves at once
+
+
+def test_the_wait_for_a_rate_limit_is_no_part_of_the_time_for_an_answer(address):
+    url, _, replies = address
+    replies += [(200, {"score": 1})]
+    limited = endpoint(url) | {"rate_limit": 2}
+    found = [graded(limited, text, ITEM, limits=SandboxLimits(seconds=0.4)) for text in "ab"]
+    assert [grade.score for grade in found] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("rate", [0, -1, True, "10"])
+def test_a_rate_limit_is_a_number_of_requests_a_second(rate):
+    with pytest.raises(DataError, match="the requests that the address takes in a second, such as 10"):
+        check_grader(endpoint("http://127.0.0.1:9/") | {"rate_limit": rate})
 
 
 @pytest.mark.parametrize(

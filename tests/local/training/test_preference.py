@@ -15,7 +15,7 @@ from workbench.errors import DataError
 from workbench.local.models import lora
 from workbench.local.models.model import Base, TokenRow, encode_prompt, load_base
 from workbench.local.training.preference import Preference
-from workbench.local.training.run import ADAPTER, RunSettings, TrainingRun, TrainingStep
+from workbench.local.training.run import ADAPTER, RunSettings, TrainingRun, TrainingStep, resolve
 from workbench.local.training.supervised import Supervised, learnt_loss
 from workbench.training.curve import Curve
 from workbench.training.reward_rules import likelihood_displacement
@@ -97,6 +97,13 @@ def merged(base: Base, folder: Path) -> PreTrainedModel:
         change = branch.scale * branch.b.detach().double() @ branch.a.detach().double()
         model.get_submodule(name).weight.data += change
     return model
+
+
+@pytest.mark.parametrize(("rows", "epochs"), [(128, 1), (300, 1), (64, 2), (12, 6)])
+def test_unless_asked_for_more_16_steps_are_made_or_one_epoch(rows: int, epochs: int) -> None:
+    job = {"method": {"type": "dpo", "dpo": {}}, "hyperparameters": {"n_epochs": -1}, "seed": 0}
+    plan = resolve(job, rows, 0, auto_steps=Preference.auto_steps)  # type: ignore[arg-type]
+    assert plan.n_epochs == epochs
 
 
 def test_the_loss_and_all_columns_equal_a_computation_by_hand_in_float64(base: Base, folder: Path) -> None:

@@ -203,12 +203,38 @@ def check_endpoint(grader: Grader, path: str) -> None:
     ):
         finding = 'is an object of texts in ASCII such as {"x-key": "secret"}'
         raise BadGraderError(f"{path}.headers", finding)
+    rate = grader.get("rate_limit")
+    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not rate > 0):
+        finding = f"is {rate!r}; it should be the requests that the address takes in a second, such as 10"
+        raise BadGraderError(f"{path}.rate_limit", finding)
+
+
+_NEXT: dict[str, float] = {}
+"""By address: when the next request may leave, on the clock of ``time.monotonic``."""
+_TURN = threading.Lock()
+
+
+def _wait_for_turn(grader: Grader) -> float:
+    """Wait until the address takes a request again; the seconds that this took.
+
+    ``rate_limit`` is taken as requests a second, in which Azure counts as well (50 at most); no source says
+    so. Requests of one process leave evenly spread, from whatever thread.
+    """
+    rate, url, began = grader.get("rate_limit"), str(grader["url"]), time.monotonic()
+    if not isinstance(rate, int | float):
+        return 0.0
+    with _TURN:
+        mine = max(_NEXT.get(url, began), began)
+        _NEXT[url] = mine + 1 / rate
+    time.sleep(max(0.0, mine - began))
+    return time.monotonic() - began
 
 
 def score_by_endpoint(grader: Grader, answer: AnswerToGrade, seconds: float) -> Grade:
     """What the address replies to a sample and its item: ``{"score": 0.7}``, within ``seconds`` in all.
 
-    A failing address is asked again up to three times.
+    A failing address is asked again up to three times, and none oftener than its ``rate_limit`` allows; the
+    wait for that is no part of ``seconds``.
     """
     sent = {"sample": sample_of(answer.output_text), "item": dict(answer.item)}
     try:
@@ -218,6 +244,7 @@ def score_by_endpoint(grader: Grader, answer: AnswerToGrade, seconds: float) -> 
     body = json.dumps({**sent, "trace_id": f"trace_{hashlib.sha256(text.encode()).hexdigest()[:32]}"})
     deadline, problem = time.monotonic() + seconds, ""
     for _ in range(1 + RETRIES):
+        deadline += _wait_for_turn(grader)
         left = deadline - time.monotonic()
         if left <= 0:
             break

@@ -43,6 +43,7 @@ from workbench.local.training.run import (
     InTrainingEvaluation,
     RunSettings,
     grade_all,
+    longest_answer,
     settings_of,
 )
 
@@ -52,8 +53,6 @@ KL = 0.01
 EVEN = 1e-4
 """Added to the spread, as TRL adds it; and rewards that differ by less than this are equal."""
 ANSWERS_AT_ONCE = 64
-TEXT_TOKENS, JSON_TOKENS = 32, 256
-"""The longest answer where nobody says: a label or a sentence, and an object of a dozen fields (ours)."""
 PATIENCE = 3  # answers of one step on which a grader may hang; the others of the step are not graded then
 
 
@@ -171,9 +170,7 @@ class GradedTask:
         self._grammars = Grammars(base.tokenizer, base.stop_tokens)
         schema = _schema_of(settings.get("response_format"))
         self._grammar = None if schema is None else self._grammars.of_schema(schema)
-        asked = job["hyperparameters"].get("max_completion_tokens", -1)
-        usual = TEXT_TOKENS if self._grammar is None else JSON_TOKENS
-        self.max_tokens = usual if asked == -1 else int(asked)
+        self.max_tokens = longest_answer(job)
 
     def evaluation(self, rows: Sequence[TokenRow]) -> InTrainingEvaluation | None:
         """The same prompts each time, each with the likeliest answer; ``None`` without any."""

@@ -107,6 +107,8 @@ def resolve(job: Job, rows: int, held_out: int, *, auto_steps: int = 120) -> Run
     table = METHODS[method_name(job)].hyperparameters
     asked: dict[str, Any] = {each.name: each.default for each in table if each.default is not None}
     asked |= {name: value for name, value in job["hyperparameters"].items() if value != -1}
+    if METHODS[method_name(job)].grader == "required":
+        asked["max_completion_tokens"] = longest_answer(job)
     batch_size = int(asked.get("batch_size", 8 if rows >= 32 else 4))
     n_epochs = int(asked.get("n_epochs", min(10, max(1, math.ceil(auto_steps * batch_size / rows)))))
     steps = math.ceil(rows * n_epochs / batch_size)
@@ -119,6 +121,18 @@ def resolve(job: Job, rows: int, held_out: int, *, auto_steps: int = 120) -> Run
         eval_samples=min(held_out, int(asked.get("eval_samples", GRADED_ANSWERS))),
     )
     return replace(plan, more={name: value for name, value in asked.items() if name not in vars(plan)})
+
+
+TEXT_TOKENS, JSON_TOKENS = 32, 256
+"""The longest answer where nobody says: a label or a sentence, and an object of a dozen fields (ours)."""
+
+
+def longest_answer(job: Job) -> int:
+    """How many tokens an answer of a reinforcement job may have."""
+    asked = job["hyperparameters"].get("max_completion_tokens", -1)
+    form = settings_of(job).get("response_format")
+    usual = TEXT_TOKENS if form is None or form.get("type") == "text" else JSON_TOKENS
+    return usual if asked == -1 else int(asked)
 
 
 def method_name(job: Job) -> str:

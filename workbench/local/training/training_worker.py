@@ -11,15 +11,18 @@ import json
 import math
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sqlite3
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Literal
 
 from filelock import FileLock
@@ -48,6 +51,7 @@ from workbench.local.training.reinforcement import (
     ask_service,
 )
 from workbench.local.training.supervised import Supervised
+from workbench.local.workers import UNCAUGHT
 
 TRAINERS: Mapping[str, runs.Trainer] = {
     "supervised": Supervised(),
@@ -85,16 +89,57 @@ def train(home: Path, models: Path, job_id: str) -> None:
     use_threads()
     try:
         _train(home, models, job_id)
-    except (OSError, sqlite3.Error, RuntimeError, SafetensorError) as error:
-        if not is_disk_full(error):
+    except (OSError, sqlite3.Error, RuntimeError, SafetensorError, MemoryError) as error:
+        code = exit_code_of(error)
+        if code is None:
             raise
-        sys.exit(errno.ENOSPC)  # the service says so, and starts another process once there is room
+        traceback.print_exception(error)
+        sys.exit(code)
+
+
+def exit_code_of(error: Exception) -> int | None:
+    """What tells the service that disk or memory is too small; ``None`` for any other error.
+
+    On a full disk it waits, and starts another process once there is room.
+    """
+    if is_disk_full(error):
+        return errno.ENOSPC
+    small = isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))
+    )
+    return errno.ENOMEM if small else None
+
+
+_NO_MEMORY = re.compile("can't allocate memory|out of memory", re.IGNORECASE)  # torch has no error for it
+
+
+class _Uncaught:
+    """Leaves the error that ends this process beside the job, for the service to say."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / UNCAUGHT
+
+    def __enter__(self) -> None:
+        self._file.unlink(missing_ok=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception):
+            *_, last = traceback.extract_tb(trace)
+            where = f"{Path(last.filename).name} line {last.lineno}"
+            found = " ".join(f"{type(error).__name__}: {error}".split())
+            with suppress(OSError):  # a full disk has its own exit code
+                self._file.write_text(
+                    f"{found} ({where}). This is a fault of the local service, which service.log shows."
+                )
 
 
 def _train(home: Path, models: Path, job_id: str) -> None:
     store = Store(home)
     # A killed service leaves its child to finish a step; its successor waits here until that is done.
-    with FileLock(store.jobs.folder(job_id) / "worker.lock"):
+    folder = store.jobs.folder(job_id)
+    with FileLock(folder / "worker.lock"), _Uncaught(folder):
         job = store.jobs.get(job_id)
         if job is None or job["status"] not in ("pending", "running", "pausing", "resuming"):
             return
@@ -119,6 +164,7 @@ class _Training:
         self._trainer = TRAINERS[self._method.name]
         self._state = store.jobs.folder(self._id) / "state.pt"
         self._previous = self._state.with_name("state.previous.pt")
+        self._graded = self._method.grader == "required"
         self._adapter: Path | None = None  # where continued training starts from
         self._asked_to_stop = False
         signal.signal(signal.SIGTERM, self._stop)
@@ -170,7 +216,7 @@ class _Training:
         validation: Dataset,
     ) -> runs.TrainingRun:
         trainer = self._trainer
-        if self._method.grader == "required":
+        if self._graded:
             ask = ask_service(self._store.home, plan.seed, self._is_ending)
             task = GradedTask(self._job, base, ask)
             evaluation = task.evaluation(held_out[: plan.eval_samples])
@@ -197,7 +243,7 @@ class _Training:
                 f"{words.capitalize()} has {len(dataset)} example(s), but must have at least {least} examples"
             )
             raise RefusedDataError("invalid_n_examples", message)
-        grader = runs.settings_of(self._job).get("grader") if self._method.grader == "required" else None
+        grader = runs.settings_of(self._job).get("grader") if self._graded else None
         report = check(dataset, method=self._method.name, grader=grader, only=("format",))
         unusable = [each for each in report.errors if each.rule not in ("too_few", "no_validation")]
         if unusable:
@@ -224,7 +270,8 @@ class _Training:
         One that was to pause when its process died takes one more step, and pauses then.
         """
         asked = self._job["hyperparameters"]
-        settings = {name: value for name, value in plan.hyperparameters.items() if name in asked}
+        told = [each.name for each in self._method.hyperparameters] if self._graded else asked
+        settings = {name: value for name, value in plan.hyperparameters.items() if name in told}
         update, to_run = self._store.jobs.update, {"pending", "running", "resuming"}
         job = update(self._id, expect=to_run, status="running", hyperparameters=settings)
         job = job or update(self._id, expect={"pausing"}, hyperparameters=settings)
