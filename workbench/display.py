@@ -120,6 +120,7 @@ class Drawn(NamedTuple):
         return self.words
 
 
+_BAR_LOOK = "vertical-align:middle;margin-right:.6em;max-width:none;min-width:150px"
 _BARS = {"info": "#1a86c8", "warning": "#b7791f", "error": "#d9480f"}
 
 
@@ -131,7 +132,7 @@ def bar(share: float, words: str, level: str = "info") -> Drawn:
     colour = f"color-mix(in srgb, {_BARS[level]} 72%, currentColor)"
     width = f"{100 * min(max(share, 0.0), 1.0):.1f}%"
     drawn = (
-        f'<svg width="150" height="12" aria-hidden="true" style="vertical-align:middle;margin-right:.6em">'
+        f'<svg width="150" height="12" aria-hidden="true" style="{_BAR_LOOK}">'
         f'<rect width="{width}" height="12" rx="2" style="fill:{colour}"/></svg>'
     )
     return Drawn(f'<span style="white-space:nowrap">{drawn}{escape(words)}</span>', words)
@@ -148,7 +149,7 @@ def histogram(values: Iterable[int]) -> list[tuple[str, Drawn]]:
     ordered = sorted(values)
     if not ordered:
         return []
-    usual = ordered[int(0.98 * (len(ordered) - 1))] + 1
+    usual = ordered[-(-98 * len(ordered) // 100) - 1] + 1
     steps = (factor * 10**power for power in range(18) for factor in (1, 2, 5))
     width = next(step for step in steps if step * _BINS >= usual)
     counts = Counter(min(value // width, _BINS) for value in ordered)

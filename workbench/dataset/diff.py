@@ -39,7 +39,8 @@ class Diff(str):
 
     def _repr_html_(self) -> str:
         drawn = "".join(_coloured(self.splitlines())) or "There is nothing to change."
-        look = "white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal;margin:0;line-height:1.5"
+        look = "white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal;margin:0;line-height:1.5;"
+        look += "background:none;font-family:var(--jp-code-font-family, monospace);font-size:.93em"
         return f'<pre class="mathjax_ignore" style="{look}">{drawn}</pre>'
 
 

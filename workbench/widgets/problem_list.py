@@ -7,6 +7,7 @@ work for a browser than 50.
 
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from functools import cached_property
 from html import escape
 from typing import Any
@@ -22,10 +23,10 @@ from workbench.dataset.repair.changes import RepairChange
 from workbench.dataset.repair.fixes import FIXES
 from workbench.dataset.repair.repair import Repair, propose
 from workbench.display import Window
-from workbench.errors import WorkbenchError
 from workbench.project import Project
 
 PAGE = 50  # rows that are listed at once
+SMALL = 2_000  # rows up to which all are repaired for a preview, within a second; else those on the page
 KEPT = "repairs.json"  # in the project's folder: which rules were chosen for which data
 _LETTERS = 70  # of a row in the list
 _MARKS = {"error": "✕", "warning": "!", "info": "·"}
@@ -43,13 +44,13 @@ class ProblemList(Window, ipywidgets.VBox):  # type: ignore[misc]
         self._dataset, self._report, self._project = dataset, report, project
         self._start = list(rules)
         self.chosen: list[str] = self._kept()
-        self._of_rule: dict[str, Repair] = {}
+        self._previews: dict[tuple[str, int], Repair] = {}
         self._made: tuple[tuple[str, ...], Repair] | None = None
         short = method_named(report.method).format
         self._fixes = {fix.rule: fix for fix in FIXES if short in fix.methods}
         self._rules = report.by_rule
         self._places: list[str] = []
-        self._page = 0
+        self._page, self._open = 0, -1
         self.findings = ipywidgets.Select(
             options=self._labels(), description="Findings", layout=_WIDE, style=_LABEL, rows=8
         )
@@ -68,7 +69,10 @@ class ProblemList(Window, ipywidgets.VBox):  # type: ignore[misc]
         self.after.on_click(lambda _: self._turn(1))
         self.repair_it.on_click(lambda _: self._choose(True))
         self.undo.on_click(lambda _: self._choose(False))
-        self._open_rule()
+        if self._rules:
+            self._open_rule()
+        else:
+            self._open_row()
         self._say()
 
     @property
@@ -107,7 +111,9 @@ class ProblemList(Window, ipywidgets.VBox):  # type: ignore[misc]
         ]
 
     def _open_rule(self, _change: object = None) -> None:
-        rule = self._rule
+        if self.findings.index == self._open:
+            return
+        self._open, rule = self.findings.index, self._rule
         problems = [problem for group in rule.groups for problem in group.problems()] if rule else []
         self._places = list(dict.fromkeys(problem.origin for problem in problems if problem.line is not None))
         self._turn(-self._page)
@@ -116,9 +122,7 @@ class ProblemList(Window, ipywidgets.VBox):  # type: ignore[misc]
         last = max(0, -(-len(self._places) // PAGE) - 1)
         self._page = min(max(self._page + pages, 0), last)
         listed = self._places[self._page * PAGE : (self._page + 1) * PAGE]
-        with self.hold_trait_notifications():
-            self.rows.options = [(self._named(origin), n) for n, origin in enumerate(listed)]
-            self.rows.index = 0 if listed else None
+        self.rows.options = [(self._named(origin), n) for n, origin in enumerate(listed)]
         self.before.disabled, self.after.disabled = self._page == 0, self._page == last
         self._open_row()
 
@@ -165,9 +169,14 @@ class ProblemList(Window, ipywidgets.VBox):  # type: ignore[misc]
     def _changes(self, rule: str, origin: str) -> list[RepairChange]:
         if rule not in self._fixes:
             return []
-        if rule not in self._of_rule:
-            self._of_rule[rule] = propose(self._dataset, self._report, rules=[rule])
-        return [change for change in self._of_rule[rule].changes if change.origin == origin]
+        listed = self._places[self._page * PAGE : (self._page + 1) * PAGE]
+        whole = len(self._dataset) <= SMALL
+        key = (rule, 0 if whole else self._page)
+        if key not in self._previews:
+            rows = tuple(self._examples[each] for each in listed if each in self._examples)
+            data = self._dataset if whole else replace(self._dataset, examples=rows)
+            self._previews = {key: propose(data, self._report, rules=[rule])}
+        return [change for change in self._previews[key].changes if change.origin == origin]
 
     def _choose(self, wanted: bool) -> None:
         """Choose the rule in view, or no longer; a second click of the same kind changes nothing."""
@@ -179,20 +188,19 @@ class ProblemList(Window, ipywidgets.VBox):  # type: ignore[misc]
         else:
             self.chosen.remove(rule.rule)
         self._keep()
-        place, row = self.findings.index, self.rows.index
-        with self.findings.hold_trait_notifications():
-            self.findings.options = self._labels()
-            self.findings.index = place
-        self.rows.index = row
+        self.findings.unobserve(self._open_rule, names="index")  # new labels set it back to the first one
+        self.findings.options = self._labels()
+        self.findings.index = self._open
+        self.findings.observe(self._open_rule, names="index")
         self._open_row()
         self._say()
 
     def _say(self) -> None:
-        try:
-            said = str(self.repair)
-        except WorkbenchError as error:
-            said = str(error)
-        self._status.value = f'<p role="status">{escape(said)}. Your file stays as it is.</p>'
+        places = sum(rule.places for rule in self._rules)
+        mine = sum(rule.places for rule in self._rules if rule.rule in self.chosen)
+        rules = ", ".join(dict.fromkeys(rule.rule for rule in self._rules if rule.rule in self.chosen))
+        said = f"Chosen for repair: {rules or 'nothing'} ({mine:,} of {counted(places, 'place')})."
+        self._status.value = f'<p role="status">{escape(said)} Your file stays as it is.</p>'
 
     def _kept(self) -> list[str]:
         """What was chosen before for the same data and the same rules to begin with."""

@@ -1,6 +1,7 @@
 """A repair of a dataset: seen before it happens, applied as a whole or in part, and undone."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given, settings

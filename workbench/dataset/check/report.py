@@ -243,13 +243,13 @@ class RuleFindings(NamedTuple):
     def where(self) -> str:
         """The first places: ``faq.csv, lines 3, 7, 9 and 5 more``."""
         file = self.groups[0].file
-        lines = sorted(line for group in self.groups if group.file == file for line in group.lines)
+        lines = sorted({line for group in self.groups if group.file == file for line in group.lines})
         if not lines:
             return file
-        rest = self.places - len(lines[:PLACES])
+        rest = len(lines) - PLACES
         named = ", ".join(f"{line:,}" for line in lines[:PLACES])
         return f"{file}, line{'' if len(lines) == 1 else 's'} {named}" + (
-            f" and {rest:,} more" if rest else ""
+            f" and {rest:,} more" if rest > 0 else ""
         )
 
 
