@@ -169,4 +169,4 @@ def test_where_a_price_is_missing_payback_is_left_out_and_says_why():
     assert found.facts == {"left_out": found.reason}
     known = tuning_payback("gpt-4.1", service="azure", **(terms | {"training": 2.0}))
     assert known
-    assert [outlook.likely.way.name for outlook in known.outlooks][0] == "gpt-4.1, tuned"
+    assert known.outlooks[0].likely.way.name == "gpt-4.1, tuned"

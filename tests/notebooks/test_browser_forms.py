@@ -1,6 +1,5 @@
-"""The forms of 02 and 03 in a real JupyterLab, by keyboard: the decision, the columns, repairing and undoing."""
+"""The forms of 02 and 03 in a real JupyterLab, by keyboard: the decision, the columns, repairs and undo."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from workbench.project import Project
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-PICTURES = Path(os.environ.get("WORKBENCH_PICTURES", ""))
 FORM = """
 import workbench as wb
 form = wb.questionnaire(wb.situation({"score": 0.5, "eval_items": 200, "trainable": True}))
@@ -29,15 +27,18 @@ folder.mkdir(parents=True, exist_ok=True)
 for name in ("train.csv", "test.csv"):
     (folder / name).write_text(table)
 if not (folder / "project.toml").exists():
-    wb.state_task(wb.open_project("shop"), {"examples": str(folder / "train.csv"), "test": str(folder / "test.csv")})
+    files = {"examples": str(folder / "train.csv"), "test": str(folder / "test.csv")}
+    wb.state_task(wb.open_project("shop"), files)
 wb.map_columns(folder / "train.csv", wb.open_project("shop"))
 """
 PROBLEMS = """
 import workbench as wb
 def row(n, question, answer):
-    return wb.Example(({"role": "user", "content": question}, {"role": "assistant", "content": answer}), f"faq.csv:{n}")
-faq = wb.Dataset("faq.csv", tuple(row(n, f"Where is parcel {n}?", f"On its way, {n}. ") for n in range(2, 14)))
-faq = wb.Dataset("faq.csv", (*faq, row(14, "Who <b>signed</b>?", "Ask jane.miller@contoso.com")))
+    said = ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
+    return wb.Example(said, f"faq.csv:{n}")
+rows = [row(n, f"Where is parcel {n}?", f"On its way, {n}. ") for n in range(2, 14)]
+rows += [row(14, "Who <b>signed</b>?", "Ask jane.miller@contoso.com")]
+faq = wb.Dataset("faq.csv", tuple(rows))
 window = wb.problems(faq, wb.check(faq), project=wb.open_project("shop"))
 window
 """
@@ -56,14 +57,14 @@ def open_cells(page: "Page", lab: str):
 
 
 def picture(page: "Page", name: str, tmp_path: Path) -> None:
-    folder = PICTURES if PICTURES.name else tmp_path
     for theme, width in (("light", 1100), ("dark", 1100), ("light", 900)):
-        page.evaluate(
-            f"window.jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme.title()}'}})"
-        )
+        look = f"{{theme: 'JupyterLab {theme.title()}'}}"
+        page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {look})")
         page.set_viewport_size({"width": width, "height": 1400})
-        page.locator(f"body[data-jp-theme-light='{str(theme == 'light').lower()}']").wait_for()
-        page.screenshot(path=folder / f"{name}-{theme}-{width}.png")
+        page.locator(f"body[data-jp-theme-light='{str(theme == 'light').lower()}']").wait_for(
+            state="attached"
+        )
+        page.screenshot(path=tmp_path / f"{name}-{theme}-{width}.png")
 
 
 def cells_of(page: "Page") -> int:
@@ -129,8 +130,8 @@ def test_a_person_repairs_by_keyboard_undoes_it_and_finds_the_choice_again(
     findings, rows = page.get_by_label("Findings"), page.get_by_label("Rows")
     findings.wait_for()
     names = findings.locator("option").all_inner_texts()
-    assert "! warning: whitespace, 12 places" in names
-    findings.select_option("! warning: whitespace, 12 places")
+    assert "! warning: whitespace, 12 places" in [name.replace("\xa0", " ") for name in names]
+    assert findings.evaluate("each => each.selectedIndex") == 0
     rows.locator("option", has_text="faq.csv:13").wait_for(state="attached")
     rows.focus()
     page.keyboard.press("ArrowDown")

@@ -16,6 +16,7 @@ from workbench.display import Window, table
 from workbench.errors import DataError, WorkbenchError
 from workbench.project import Project, state_task
 from workbench.task import TASK_FILE, task_file
+from workbench.widgets.questionnaire import own_keys
 
 ROWS = 3
 NONE = "(none)"
@@ -47,7 +48,9 @@ class ColumnMap(Window, ipywidgets.VBox):  # type: ignore[misc]
         self.save = ipywidgets.Button(description="Save in project.toml", icon="save", disabled=not project)
         self.save.layout.width = "16em"
         self._shown, self._said = ipywidgets.HTML(), ipywidgets.HTML()
-        super().__init__([self._shown, *(self.fields.values() if self._names else ()), self.save, self._said])
+        super().__init__(
+            [self._shown, *(self.fields.values() if self._names else ()), self.save, self._said, *own_keys()]
+        )
         for field in self.fields.values():
             field.observe(self._draw, names="value")
         self.save.on_click(self._save)

@@ -24,6 +24,7 @@ from workbench.dataset.repair.fixes import FIXES
 from workbench.dataset.repair.repair import Repair, propose
 from workbench.display import Window
 from workbench.project import Project
+from workbench.widgets.questionnaire import own_keys
 
 PAGE = 50  # rows that are listed at once
 SMALL = 2_000  # rows up to which all are repaired for a preview, within a second; else those on the page
@@ -62,7 +63,7 @@ class ProblemList(Window, ipywidgets.VBox):  # type: ignore[misc]
         self._shown, self._status = ipywidgets.HTML(), ipywidgets.HTML()
         pages = ipywidgets.HBox([self.before, self.after])
         choices = ipywidgets.HBox([self.repair_it, self.undo])
-        super().__init__([self._status, self.findings, self.rows, pages, self._shown, choices])
+        super().__init__([self._status, self.findings, self.rows, pages, self._shown, choices, *own_keys()])
         self.findings.observe(self._open_rule, names="index")
         self.rows.observe(self._open_row, names="index")
         self.before.on_click(lambda _: self._turn(-1))
@@ -123,6 +124,7 @@ class ProblemList(Window, ipywidgets.VBox):  # type: ignore[misc]
         self._page = min(max(self._page + pages, 0), last)
         listed = self._places[self._page * PAGE : (self._page + 1) * PAGE]
         self.rows.options = [(self._named(origin), n) for n, origin in enumerate(listed)]
+        self.rows.index = 0 if listed else None
         self.before.disabled, self.after.disabled = self._page == 0, self._page == last
         self._open_row()
 

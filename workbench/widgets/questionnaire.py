@@ -6,6 +6,7 @@ from functools import cache
 from html import escape
 from typing import Any, get_args
 
+import anywidget
 import ipywidgets
 
 from workbench.decide.decision import Decision, decide
@@ -13,6 +14,7 @@ from workbench.decide.situation import FAILURES, Failure, Situation, Value, ques
 from workbench.decide.wording import IN_PERCENT, IN_POINTS, LABELS, high, percent, worded
 from workbench.display import Window, folded, table
 from workbench.errors import DataError
+from workbench.settings import setting
 
 _FIRST = {
     "motive": "The goal",
@@ -39,6 +41,28 @@ _STYLE = """<style>
 </style>"""
 
 
+class OwnKeys(anywidget.AnyWidget):
+    """In a box, it keeps JupyterLab's shortcuts out: else arrow keys move its cells, and d d deletes one."""
+
+    _esm = """
+export default {
+  render({ el }) {
+    const mark = () => {
+      const box = el.closest(".widget-vbox");
+      if (box) box.setAttribute("data-lm-suppress-shortcuts", "true");
+      else requestAnimationFrame(mark);
+    };
+    mark();
+  },
+};
+"""
+
+
+def own_keys() -> tuple[OwnKeys, ...]:
+    """What keeps the keys of a box its own; nothing headless, where no browser needs to know."""
+    return () if setting("WORKBENCH_HEADLESS") == "1" else (OwnKeys(),)
+
+
 class Questionnaire(Window, ipywidgets.VBox):  # type: ignore[misc]
     """The form; ``situation`` and ``decision`` are what its answers amount to.
 
@@ -61,7 +85,7 @@ class Questionnaire(Window, ipywidgets.VBox):  # type: ignore[misc]
             fields += self._asked(name, asked)
         boxes = [ipywidgets.VBox(fields) for fields in groups.values()]
         form = ipywidgets.Accordion(children=boxes, titles=tuple(groups), selected_index=0)
-        super().__init__([ipywidgets.HTML(_STYLE), self._verdict, form])
+        super().__init__([ipywidgets.HTML(_STYLE), self._verdict, form, *own_keys()])
         self.add_class("wb-form")
         for field in self.fields.values():
             field.observe(self._answered, names="value")
