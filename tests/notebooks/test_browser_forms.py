@@ -52,6 +52,7 @@ def open_cells(page: "Page", lab: str):
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python"}}
         notebook = new_notebook(cells=[new_code_cell(source) for source in sources], metadata=kernel)
         run_all(page, put(lab, name, notebook))
+        page.wait_for_function("() => window.ran !== undefined")  # until then the notebook moves the focus
 
     return opened
 
@@ -127,7 +128,7 @@ def test_a_person_repairs_by_keyboard_undoes_it_and_finds_the_choice_again(
     page: "Page", open_cells, tmp_path: Path
 ):
     open_cells("problems.ipynb", PROBLEMS, "[e.answer for e in window.repair.apply()][:1]")
-    findings, rows = page.get_by_label("Findings"), page.get_by_label("Rows")
+    findings, rows = page.get_by_label("Findings", exact=True), page.get_by_label("Rows", exact=True)
     findings.wait_for()
     names = findings.locator("option").all_inner_texts()
     assert "! warning: whitespace, 12 places" in [name.replace("\xa0", " ") for name in names]
