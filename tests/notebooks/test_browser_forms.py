@@ -112,7 +112,7 @@ def test_a_person_says_which_column_is_what(page: "Page", open_cells, lab_home: 
     question.focus()
     page.keyboard.press("ArrowDown")
     page.locator("th", has_text="text").filter(has_text="▸ question").wait_for()
-    page.get_by_label("Which column says what belongs together?").select_option("customer")
+    page.get_by_label("Which column is the cluster?").select_option("customer")
     picture(page, "columns", tmp_path)
     save = page.get_by_role("button", name="Save in project.toml")
     save.focus()

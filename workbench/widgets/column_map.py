@@ -23,9 +23,9 @@ NONE = "(none)"
 _ROLES = {
     "question": "Which column is the question?",
     "answer": "Which column is the right answer?",
-    "cluster": "Which column says what belongs together?",
+    "cluster": "Which column is the cluster?",
 }
-_STYLE, _LAYOUT = {"description_width": "20em"}, ipywidgets.Layout(width="100%", max_width="42em")
+_STYLE, _LAYOUT = {"description_width": "20em"}, ipywidgets.Layout(width="auto", max_width="42em")
 
 
 class ColumnMap(Window, ipywidgets.VBox):  # type: ignore[misc]

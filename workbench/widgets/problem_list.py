@@ -31,7 +31,7 @@ SMALL = 2_000  # rows up to which all are repaired for a preview, within a secon
 KEPT = "repairs.json"  # in the project's folder: which rules were chosen for which data
 _LETTERS = 70  # of a row in the list
 _MARKS = {"error": "✕", "warning": "!", "info": "·"}
-_WIDE = ipywidgets.Layout(width="100%", max_width="60em")
+_WIDE = ipywidgets.Layout(width="auto", max_width="60em")
 _LABEL = {"description_width": "5em"}
 
 

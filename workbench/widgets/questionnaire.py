@@ -34,7 +34,8 @@ _STYLE = """<style>
   text-align: left; padding: .2em .6em .2em 0; flex: 0 1 24em; width: auto; }
 .wb-form .widget-text, .wb-form .widget-dropdown { align-items: center; height: auto; width: 100%;
   max-width: 44em; }
-.wb-form .widget-text input, .wb-form .widget-dropdown select { flex: 1 1 12em; min-width: 8em; min-height: 28px; }
+.wb-form .widget-text input, .wb-form .widget-dropdown select { flex: 1 1 12em; min-width: 8em;
+  min-height: 28px; }
 .wb-form .wb-note:has(.widget-html-content:empty) { display: none; }
 .wb-form .wb-note p { color: color-mix(in srgb, #d9480f 72%, currentColor); font-weight: 600;
   margin: 0 0 .4em; }
