@@ -77,8 +77,8 @@ if TYPE_CHECKING:
     from workbench.widgets.item_browser import browse as browse
     from workbench.widgets.labelling import label as label
     from workbench.widgets.playground import playground as playground
-    from workbench.widgets.project_page import project_page as project_page
     from workbench.widgets.problem_list import problems as problems
+    from workbench.widgets.project_page import project_page as project_page
     from workbench.widgets.questionnaire import questionnaire as questionnaire
     from workbench.widgets.row_review import review as review
 

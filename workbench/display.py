@@ -109,7 +109,7 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
     )
 
 
-class Drawn(NamedTuple):
+class HtmlCell(NamedTuple):
     """A cell of a table that is HTML already, and the same in words."""
 
     html: str
@@ -124,7 +124,7 @@ _BAR_LOOK = "vertical-align:middle;margin-right:.6em;max-width:none;min-width:15
 _BARS = {"info": "#1a86c8", "warning": "#b7791f", "error": "#d9480f"}
 
 
-def bar(share: float, words: str, level: str = "info") -> Drawn:
+def bar(share: float, words: str, level: str = "info") -> HtmlCell:
     """A bar for a table's cell, ``share`` of the longest, with its number in words beside it.
 
     The colour is mixed with the text's own, so that it stands out on a light and on a dark page.
@@ -135,13 +135,13 @@ def bar(share: float, words: str, level: str = "info") -> Drawn:
         f'<svg width="150" height="12" aria-hidden="true" style="{_BAR_LOOK}">'
         f'<rect width="{width}" height="12" rx="2" style="fill:{colour}"/></svg>'
     )
-    return Drawn(f'<span style="white-space:nowrap">{drawn}{escape(words)}</span>', words)
+    return HtmlCell(f'<span style="white-space:nowrap">{drawn}{escape(words)}</span>', words)
 
 
 _BINS = 8  # bars of a histogram; what is far out stands in one more
 
 
-def histogram(values: Iterable[int]) -> list[tuple[str, Drawn]]:
+def histogram(values: Iterable[int]) -> list[tuple[str, HtmlCell]]:
     """The rows of a table that shows how whole numbers from 0 on are spread, in bins of equal, round width.
 
     The longest 2 % may stand in one last bin, so that a few of them do not flatten the others.
@@ -184,6 +184,8 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
 def beside(*parts: str) -> str:
     """Pieces of HTML side by side where there is room, else below each other."""
     cells = "".join(f"<div>{part}</div>" for part in parts)
@@ -191,7 +193,7 @@ def beside(*parts: str) -> str:
 
 
 def _cell(value: object) -> str:
-    if isinstance(value, Drawn):
+    if isinstance(value, HtmlCell):
         return value.html
     text = str(value)
     shown = text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…"

@@ -16,7 +16,7 @@ from itertools import islice
 
 from workbench.dataset.check.privacy import masked
 from workbench.dataset.dataset import JSON, OUTPUTS, Dataset, Example, counted
-from workbench.display import Drawn, table
+from workbench.display import HtmlCell, table
 
 WIDEST = 160  # characters of a line before it is cut
 AROUND = 40  # characters kept on both sides of the place where two long texts differ
@@ -247,7 +247,9 @@ class RowChanges:
     def _repr_html_(self) -> str:
         rows = list(self._rows())
         more = f" The first {SHOWN} of them:" if len(rows) > SHOWN else ""
-        shown = [(what, origin, Drawn(Diff(diff)._repr_html_(), diff)) for what, origin, diff in rows[:SHOWN]]
+        shown = [
+            (what, origin, HtmlCell(Diff(diff)._repr_html_(), diff)) for what, origin, diff in rows[:SHOWN]
+        ]
         return table(self.verdict + more, ("", "row", "difference"), shown)
 
     def _rows(self) -> Iterator[tuple[str, str, str]]:

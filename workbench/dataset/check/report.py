@@ -208,9 +208,9 @@ class Report:
         """What became of the findings of an earlier check."""
         return ReportChange(before, self)
 
-    def left_out(self, keep: Collection[str] = ()) -> "LeftOut":
+    def left_out(self, keep: Collection[str] = ()) -> "LeftOutRows":
         """The rows with an error, which cannot be used; those that only break a rule in ``keep`` stay."""
-        return LeftOut(tuple(p for p in self.errors if p.line is not None and p.rule not in keep))
+        return LeftOutRows(tuple(p for p in self.errors if p.line is not None and p.rule not in keep))
 
     @cached_property
     def _kinds(self) -> list[tuple[Finding, str]]:
@@ -291,7 +291,7 @@ class ReportChange:
 
 
 @dataclass(frozen=True, repr=False)
-class LeftOut(Shown):
+class LeftOutRows(Shown):
     """Rows that cannot be used because an error is left in them, and by which rule."""
 
     problems: tuple[Problem, ...]

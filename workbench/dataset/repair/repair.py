@@ -41,7 +41,7 @@ from workbench.dataset.repair.lines import (
     sha256_of,
     written,
 )
-from workbench.display import Drawn, bar, table
+from workbench.display import HtmlCell, bar, table
 from workbench.errors import DataError
 
 # The data as the changes make it: a dataset, or the lines of a file one after the other.
@@ -421,9 +421,9 @@ def _method(data: Dataset | Path) -> str:
     return methods.most_common(1)[0][0] if methods else "sft"
 
 
-def _drawn(change: RepairChange) -> Drawn:
+def _drawn(change: RepairChange) -> HtmlCell:
     diff = Diff(f"--- {change.origin}\n{change.diff()}")
-    return Drawn(diff._repr_html_(), diff)
+    return HtmlCell(diff._repr_html_(), diff)
 
 
 def _shown(change: RepairChange) -> str:
