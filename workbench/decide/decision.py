@@ -273,7 +273,7 @@ class Decision:
 
     def _repr_html_(self) -> str:
         others, chosen = self.other_ways, {self.verdict, self.then}
-        ways = [
+        ways: list[tuple[object, ...]] = [
             (
                 VERDICTS[way],
                 bar(strength / 100, f"{strength:.0f}"),
