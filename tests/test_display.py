@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from workbench.display import PLOTLY, Chart, Facts, table
+from workbench.display import PLOTLY, Chart, Facts, bar, histogram, table
 
 
 def test_every_cell_is_escaped_and_the_first_is_the_row_header(unstyled) -> None:
@@ -50,3 +50,31 @@ def test_a_chart_is_interactive_and_shows_the_same_without_plotly() -> None:
     shown = Dots()._repr_mimebundle_()
     assert shown["text/plain"] == "3, 4"
     assert shown[PLOTLY]["data"][0]["y"] == [3, 4]
+
+
+def test_a_bar_is_as_long_as_its_share_and_has_its_number_as_text() -> None:
+    drawn = bar(0.25, "3 <rows>", "error")
+    assert '<rect width="25.0%"' in drawn.html
+    assert drawn.html.endswith("3 &lt;rows&gt;</span>")
+    assert str(drawn) == "3 <rows>"
+    assert '<rect width="100.0%"' in bar(7, "7").html
+    assert "<svg" in table("c", ("a", "b"), [("x", drawn)])
+
+
+def test_a_histogram_has_bins_of_round_width_and_one_for_what_is_far_out() -> None:
+    assert [(name, str(cell)) for name, cell in histogram([0, 5, 9, 10, 35])] == [
+        ("0 to 4", "1"),
+        ("5 to 9", "2"),
+        ("10 to 14", "1"),
+        ("15 to 19", "0"),
+        ("20 to 24", "0"),
+        ("25 to 29", "0"),
+        ("30 to 34", "0"),
+        ("35 to 39", "1"),
+    ]
+    lengths = [(name, str(cell)) for name, cell in histogram([*range(100), 100_000])]
+    assert [each for each in lengths if each[1] != "0"] == [
+        *((f"{low} to {low + 19}", "20") for low in range(0, 100, 20)),
+        ("160 or more", "1"),
+    ]
+    assert histogram([]) == []

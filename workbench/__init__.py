@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from workbench.training.runs import runs as runs
     from workbench.training.spec import JobSpec as JobSpec
     from workbench.widgets.blind_review import blind_review as blind_review
+    from workbench.widgets.column_map import map_columns as map_columns
     from workbench.widgets.cost_charts import payback_chart as payback_chart
     from workbench.widgets.cost_charts import quality_cost as quality_cost
     from workbench.widgets.curve_figure import plot as plot
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from workbench.widgets.item_browser import browse as browse
     from workbench.widgets.labelling import label as label
     from workbench.widgets.playground import playground as playground
+    from workbench.widgets.problem_list import problems as problems
     from workbench.widgets.project_page import project_page as project_page
     from workbench.widgets.questionnaire import questionnaire as questionnaire
     from workbench.widgets.row_review import review as review
@@ -98,7 +100,9 @@ WORDS = {
         "Dataset": "dataset.dataset",
         "Example": "dataset.dataset",
         "keep_data": "training.jobs",
+        "map_columns": "widgets.column_map",
         "open_review": "review",
+        "problems": "widgets.problem_list",
         "propose": "dataset.repair.repair",
         "read": "dataset.read",
         "rendered": "dataset.chat_template",

@@ -6,12 +6,13 @@ how a notebook shows our errors.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from traceback import walk_tb
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from workbench.errors import WorkbenchError
 from workbench.settings import setting
@@ -108,6 +109,60 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
     )
 
 
+class HtmlCell(NamedTuple):
+    """A cell of a table that is HTML already, and the same in words."""
+
+    html: str
+    words: str
+
+    def __str__(self) -> str:
+        """The words."""
+        return self.words
+
+
+_BAR_LOOK = "vertical-align:middle;margin-right:.6em;max-width:none;min-width:150px"
+_BARS = {"info": "#1a86c8", "warning": "#b7791f", "error": "#d9480f"}
+
+
+def bar(share: float, words: str, level: str = "info") -> HtmlCell:
+    """A bar for a table's cell, ``share`` of the longest, with its number in words beside it.
+
+    The colour is mixed with the text's own, so that it stands out on a light and on a dark page.
+    """
+    colour = f"color-mix(in srgb, {_BARS[level]} 72%, currentColor)"
+    width = f"{100 * min(max(share, 0.0), 1.0):.1f}%"
+    drawn = (
+        f'<svg width="150" height="12" aria-hidden="true" style="{_BAR_LOOK}">'
+        f'<rect width="{width}" height="12" rx="2" style="fill:{colour}"/></svg>'
+    )
+    return HtmlCell(f'<span style="white-space:nowrap">{drawn}{escape(words)}</span>', words)
+
+
+_BINS = 8  # bars of a histogram; what is far out stands in one more
+
+
+def histogram(values: Iterable[int]) -> list[tuple[str, HtmlCell]]:
+    """The rows of a table that shows how whole numbers from 0 on are spread, in bins of equal, round width.
+
+    The longest 2 % may stand in one last bin, so that a few of them do not flatten the others.
+    """
+    ordered = sorted(values)
+    if not ordered:
+        return []
+    usual = ordered[-(-98 * len(ordered) // 100) - 1] + 1
+    steps = (factor * 10**power for power in range(18) for factor in (1, 2, 5))
+    width = next(step for step in steps if step * _BINS >= usual)
+    counts = Counter(min(value // width, _BINS) for value in ordered)
+    most = max(counts.values())
+
+    def named(place: int) -> str:
+        low, high = place * width, (place + 1) * width - 1
+        return f"{low:,} or more" if place == _BINS else f"{low:,}" if width == 1 else f"{low:,} to {high:,}"
+
+    places = range(min(counts), max(counts) + 1)
+    return [(named(place), bar(counts[place] / most, f"{counts[place]:,}")) for place in places]
+
+
 def folded(title: str, content: str) -> str:
     """HTML that opens at a click on its title."""
     return f'<details class="mathjax_ignore"><summary>{escape(title)}</summary>{content}</details>'
@@ -131,7 +186,15 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def beside(*parts: str) -> str:
+    """Pieces of HTML side by side where there is room, else below each other."""
+    cells = "".join(f"<div>{part}</div>" for part in parts)
+    return f'<div style="display:flex;flex-wrap:wrap;gap:0 2.5em;align-items:flex-start">{cells}</div>'
+
+
 def _cell(value: object) -> str:
+    if isinstance(value, HtmlCell):
+        return value.html
     text = str(value)
     shown = text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…"
     return safe(shown)

@@ -142,3 +142,27 @@ def test_a_role_that_is_none_cannot_break_the_lines():
 def test_two_long_texts_are_shown_where_they_differ_and_whose_they_are():
     old, new = chat(f"assistant: {'word ' * 99}old"), chat(f"assistant: {'word ' * 99}new")
     assert difference(old, new) == (f"- assistant: …{'word ' * 8}old\n+ assistant: …{'word ' * 8}new")
+
+
+def test_a_long_text_is_cut_to_what_differs_in_the_middle_of_it():
+    text = "word " * 80
+    before, after = chat(f"user: {text}mail x{text}"), chat(f"user: {text}mail [EMAIL_1]{text}")
+    gone, come = difference(before, after).splitlines()
+    assert gone == "- user: …" + ("word " * 80 + "mail ")[-40:] + "x" + ("word " * 80)[:40] + "…"
+    assert come == "+ user: …" + ("word " * 80 + "mail ")[-40:] + "[EMAIL_1]" + ("word " * 80)[:40] + "…"
+
+
+def test_personal_data_and_passwords_are_masked_in_what_is_kept():
+    before = chat("user: I am at jane.miller@contoso.com or +49 30 901820", "assistant: Thanks. ")
+    after = chat("user: I am at [EMAIL_1] or [PHONE_1]", "assistant: Thanks.")
+    assert difference(before, after).splitlines()[0] == "- user: I am at ja••• or +4•••"
+    assert "miller" not in difference(before, None)
+
+
+def test_a_notebook_colours_the_lines_and_underlines_what_differs(unstyled):
+    before, after = chat("user: Who?", "assistant: M<e>."), chat("user: Who?", "assistant: Me.")
+    shown = unstyled(difference(before, after)._repr_html_())
+    assert shown == (
+        "<pre>  user: Who?\n<span>- assistant: M<u>&lt;e&gt;</u>.\n</span>"
+        "<span>+ assistant: M<u>e</u>.\n</span></pre>"
+    )

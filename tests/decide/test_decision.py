@@ -256,9 +256,12 @@ def test_it_reads_as_a_verdict_a_reason_and_a_next_step():
         "demonstrations (SFT)."
     )
     html = decision._repr_html_()
-    assert html.startswith('<div class="mathjax_ignore"><p style=')
+    assert html.startswith('<div class="mathjax_ignore" style="border:')
     assert "Not yet: repair the data first</p>" in html
-    assert "<details><summary>The rules, in their order</summary><table class=" in html
+    assert "<summary>The rules, in their order</summary><table class=" in html
+    assert html.count("Not yet: repair the data first</p>") == 1
+    held = html.partition("The rules that hold")[2].partition("</table>")[0]
+    assert held.count('<th scope="row"') == 1  # of 23 rules; the others are folded
 
 
 def test_its_facts_are_json():

@@ -243,3 +243,10 @@ def test_quality_with_one_accuracy_says_whose_is_missing():
         payback(case)
     case["ways"][0]["accuracy"] = 0.9
     assert payback(case).best.likely.way.name == "tuned"
+
+
+def test_the_first_training_is_paid_before_the_first_month():
+    way = replace(HOSTED, training=6.0, labour=100.0)
+    costs = over_time(way, requests_per_month=0, months=[0, 1])
+    assert costs == [106.0, pytest.approx(106 + 1.70 * 730)]
+    assert over_time(replace(way, months_of_service=0), requests_per_month=0, months=[0, 1]) == [0.0, 0.0]

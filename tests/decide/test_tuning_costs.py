@@ -6,7 +6,7 @@ import pytest
 
 from workbench.catalog.methods import METHODS
 from workbench.decide.payback import payback
-from workbench.decide.tuning_costs import known_of, tuning_case
+from workbench.decide.tuning_costs import known_of, tuning_case, tuning_payback
 from workbench.errors import SetupError
 
 DAY = datetime.date(2026, 11, 22)
@@ -158,3 +158,15 @@ def test_the_decision_reads_when_tuning_the_model_itself_pays_though_a_smaller_o
     assert round(both.evidence["break_even_requests"], -4) == 1_630_000
     new = payback(case(existing_customer=False, **SHORT))  # it cannot tune the model itself
     assert round(new.evidence["break_even_requests"], -4) == 340_000
+
+
+def test_where_a_price_is_missing_payback_is_left_out_and_says_why():
+    terms = {**SHORT, "training": None, "requests_per_month": 100_000}
+    found = tuning_payback("gpt-4.1", service="azure", **terms)
+    assert not found
+    assert repr(found).startswith("Payback is left out. The price of training gpt-4.1 at azure is not known")
+    assert found.evidence == {}
+    assert found.facts == {"left_out": found.reason}
+    known = tuning_payback("gpt-4.1", service="azure", **(terms | {"training": 2.0}))
+    assert known
+    assert known.outlooks[0].likely.way.name == "gpt-4.1, tuned"

@@ -22,6 +22,10 @@ def test_each_way_is_a_line_told_apart_without_colour(shown):
     assert list(lines[0].y) == pytest.approx([0, 760, 1520, 2280])
 
 
+def test_what_is_paid_at_the_start_stands_at_month_0(shown):
+    assert shown.figure.data[1].y[0] == TUNED.training + TUNED.labour
+
+
 def test_the_day_on_which_a_model_is_switched_off_is_drawn_in(shown):
     (off,) = shown.figure.layout.shapes
     assert (off.x0, off.x1) == (2.5, 2.5)

@@ -200,9 +200,14 @@ def context_of(model: str) -> int | None:
 
 @cache
 def _load(folder: Path) -> "PreTrainedTokenizerFast":
-    from transformers import AutoTokenizer
+    from tqdm.auto import tqdm
 
-    return cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(folder, local_files_only=True))
+    # It takes some seconds, and nothing is known of how far it is.
+    with tqdm(total=2, desc="Loading the model's template", leave=False, bar_format="{desc} …") as steps:
+        from transformers import AutoTokenizer
+
+        steps.update()
+        return cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(folder, local_files_only=True))
 
 
 # What a template can write, and what is written for it

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias, overload
 
-from workbench.display import table
+from workbench.display import bar, beside, folded, histogram, table
 from workbench.errors import DataError
 
 
@@ -140,6 +140,8 @@ JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON
 Message: TypeAlias = Mapping[str, JSON]
 
 ROWS_SHOWN, COLUMNS_SHOWN = 10, 8
+MANY = 20  # examples from which on their spread is worth a picture
+MOST_LABELS = 20  # different answers that are counted as labels
 _EMPTY: Mapping[str, JSON] = MappingProxyType({})
 EXPORTED = ("origin", "messages", "more", "metadata")  # the columns of the Parquet file
 
@@ -200,8 +202,10 @@ class Example:
         return self.messages[:-1] if self.method == "sft" else self.messages
 
     def _repr_html_(self) -> str:
-        rows = [(str(_role(message)), text_of(message)) for message in self.messages]
-        rows += [(key, value) for key, value in _beside(self).items()]
+        from workbench.dataset.check.privacy import masked  # here: it takes time to load
+
+        rows = [(str(_role(message)), masked(text_of(message))) for message in self.messages]
+        rows += [(key, masked(value)) for key, value in _beside(self).items()]
         return table(self.origin, ("role", "content"), rows)
 
 
@@ -321,6 +325,8 @@ class Dataset(Sequence[Example]):
         return f"Dataset({self.name!r}, {len(self)} examples)"
 
     def _repr_html_(self) -> str:
+        from workbench.dataset.check.privacy import masked  # here: it takes time to load
+
         caption = f"{self.name}: {counted(len(self), 'example')}"
         if len(self) > ROWS_SHOWN:
             caption += f", the first {ROWS_SHOWN}"
@@ -330,7 +336,23 @@ class Dataset(Sequence[Example]):
         columns = list(dict.fromkeys(["origin", "question", "answer", *(key for row in rows for key in row)]))
         columns = columns[:COLUMNS_SHOWN]
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
-        return table(caption, columns, [[row.get(key, "") for key in columns] for row in rows]) + notes
+        first = table(caption, columns, [[masked(row.get(key, "")) for key in columns] for row in rows])
+        if len(self) < MANY:
+            return first + notes
+        return beside(*self._spread()) + folded(f"The first {ROWS_SHOWN} examples", first) + notes
+
+    def _spread(self) -> Iterator[str]:
+        """How the questions and answers are spread: by length, and answers that are labels by how often."""
+        columns = ("characters", "examples")
+        caption = f"{self.name}: {counted(len(self), 'example')}, by the length of the question"
+        yield table(caption, columns, histogram(len(example.question) for example in self))
+        answers = Counter(example.answer for example in self)
+        if len(answers) > MOST_LABELS:
+            yield table("By the length of the answer", columns, histogram(len(e.answer) for e in self))
+        elif answers.keys() != {""}:
+            most = max(answers.values())
+            labels = [(label, bar(n / most, f"{n:,}")) for label, n in answers.most_common()]
+            yield table("By the answer", ("answer", "examples"), labels)
 
 
 class Split(NamedTuple):

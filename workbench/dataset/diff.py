@@ -2,6 +2,7 @@
 
 White space around a text is drawn (``·`` for a space, ``→`` for a tab, ``↵`` for a line break), long texts
 are cut to the place where they differ, and what a terminal would take for a command is written as an escape.
+Personal data and secrets are masked: a diff is kept in notebooks.
 """
 
 import difflib
@@ -10,10 +11,12 @@ import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import islice
 
+from workbench.dataset.check.privacy import masked
 from workbench.dataset.dataset import JSON, OUTPUTS, Dataset, Example, counted
-from workbench.display import table
+from workbench.display import HtmlCell, table
 
 WIDEST = 160  # characters of a line before it is cut
 AROUND = 40  # characters kept on both sides of the place where two long texts differ
@@ -28,7 +31,67 @@ _DRAWN = str.maketrans({" ": "·", "\t": "→", "\n": "↵"})
 _COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def difference(before: JSON, after: JSON) -> str:
+_ADDED, _REMOVED = "rgba(46, 160, 67, .22)", "rgba(218, 54, 51, .22)"  # behind text of the page's colour
+
+
+class Diff(str):
+    """Lines that differ, marked with + and -; a notebook colours them as well."""
+
+    def _repr_html_(self) -> str:
+        drawn = "".join(_coloured(self.splitlines())) or "There is nothing to change."
+        look = "white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal;margin:0;line-height:1.5;"
+        look += "background:none;font-family:var(--jp-code-font-family, monospace);font-size:.93em"
+        return f'<pre class="mathjax_ignore" style="{look}">{drawn}</pre>'
+
+
+def _coloured(lines: Sequence[str]) -> Iterator[str]:
+    """HTML of each line; what is different within two lines that belong together is underlined."""
+    number = 0
+    while number < len(lines):
+        gone = _run(lines, number, "- ")
+        come = _run(lines, number + len(gone), "+ ")
+        if not gone and not come:
+            strong = lines[number].startswith(("---", "+++"))
+            line = escape(lines[number])
+            yield f"<b>{line}</b>\n" if strong else f"{line}\n"
+            number += 1
+            continue
+        paired = len(gone) == len(come)
+        for mine, others, colour in ((gone, come, _REMOVED), (come, gone, _ADDED)):
+            for place, line in enumerate(mine):
+                shown = _underlined(line, others[place]) if paired else escape(line)
+                yield f'<span style="background:{colour};display:block">{shown}\n</span>'
+        number += len(gone) + len(come)
+
+
+def _run(lines: Sequence[str], start: int, mark: str) -> list[str]:
+    end = start
+    while end < len(lines) and lines[end].startswith(mark):
+        end += 1
+    return list(lines[start:end])
+
+
+def _underlined(line: str, other: str) -> str:
+    """The line with what the other one has not underlined; the marks in front count for nothing."""
+    start, end = _changed(line[2:], other[2:])
+    start, end = start + 2, end + 2
+    changed = f"<u>{escape(line[start:end])}</u>" if start < end else ""
+    return f"{escape(line[:start])}{changed}{escape(line[end:])}"
+
+
+def _changed(line: str, other: str) -> tuple[int, int]:
+    """Where in a line it begins to differ from another one, and from where on it is the same again."""
+    start = _shared(line, other)
+    return start, len(line) - _shared(line[start:][::-1], other[start:][::-1])
+
+
+def _shared(line: str, other: str) -> int:
+    """How many letters two texts have in common at their beginning."""
+    pairs = enumerate(zip(line, other, strict=False))
+    return next((n for n, (mine, others) in pairs if mine != others), min(len(line), len(other)))
+
+
+def difference(before: JSON, after: JSON) -> Diff:
     """The lines of two values that differ; a text is a line of a file that is no JSON object.
 
     Nothing (``None``) after means that the row is dropped: each of its lines is a removal.
@@ -38,7 +101,7 @@ def difference(before: JSON, after: JSON) -> str:
     old = _line(before) if as_lines else list(_told(before))
     new = [] if after is None else _line(after) if as_lines else list(_told(after))
     marked = list(islice(_marked(old[:MOST_LINES], new[:MOST_LINES]), MOST_SHOWN + 1))
-    return "\n".join([*marked[:MOST_SHOWN], "…"] if len(marked) > MOST_SHOWN else marked)
+    return Diff("\n".join([*marked[:MOST_SHOWN], "…"] if len(marked) > MOST_SHOWN else marked))
 
 
 def _marked(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
@@ -51,7 +114,7 @@ def _marked(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
             if kind == "equal":
                 yield from (f"  {_cut(line)}" for line in gone)
             elif len(gone) == len(come):
-                pairs = [_cut_around(*pair) for pair in zip(gone, come, strict=True)]
+                pairs = [_cut_around(masked(a), masked(b)) for a, b in zip(gone, come, strict=True)]
                 yield from (f"- {line}" for line, _ in pairs)
                 yield from (f"+ {line}" for _, line in pairs)
             else:
@@ -122,23 +185,25 @@ def _json(value: JSON) -> str:
 def _cut_around(old: str, new: str) -> tuple[str, str]:
     """Two lines without the long stretches that they share; whose they are is still said."""
     if max(len(old), len(new)) <= WIDEST:
-        return _cut(old), _cut(new)
-    same = next(
-        (n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new))
-    )
-    label = _LABEL.match(old[:same])
+        return _plain(old), _plain(new)
+    return _around(old, *_changed(old, new)), _around(new, *_changed(new, old))
+
+
+def _around(line: str, start: int, end: int) -> str:
+    """A line's label, and what differs with ``AROUND`` characters on both sides."""
+    label = _LABEL.match(line[:start])
     begin = label.end() if label else 0
-    start = max(begin, same - AROUND)
-    return _cut(_without(old, begin, start)), _cut(_without(new, begin, start))
-
-
-def _without(line: str, begin: int, end: int) -> str:
-    return f"{line[:begin]}…{line[end:]}" if begin < end else line
+    start, end = max(begin, start - AROUND), min(len(line), end + AROUND)
+    before = f"{line[:begin]}…" if begin < start else line[:begin]
+    return _plain(before) + _cut(line[start:end]) + ("…" if end < len(line) else "")
 
 
 def _cut(line: str) -> str:
-    if len(line) > WIDEST:
-        line = f"{line[: WIDEST - AROUND]}…{line[-AROUND:]}"
+    line = masked(line)
+    return _plain(line if len(line) <= WIDEST else f"{line[: WIDEST - AROUND]}…{line[-AROUND:]}")
+
+
+def _plain(line: str) -> str:
     return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
 
 
@@ -182,7 +247,10 @@ class RowChanges:
     def _repr_html_(self) -> str:
         rows = list(self._rows())
         more = f" The first {SHOWN} of them:" if len(rows) > SHOWN else ""
-        return table(self.verdict + more, ("", "row", "difference"), rows[:SHOWN])
+        shown = [
+            (what, origin, HtmlCell(Diff(diff)._repr_html_(), diff)) for what, origin, diff in rows[:SHOWN]
+        ]
+        return table(self.verdict + more, ("", "row", "difference"), shown)
 
     def _rows(self) -> Iterator[tuple[str, str, str]]:
         for before, after in self.changed:

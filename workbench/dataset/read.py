@@ -423,6 +423,17 @@ def column_names(source: str | os.PathLike[str]) -> tuple[str, ...] | None:
     return _records(Path(source), Wanted(), None).columns
 
 
+def first_rows(
+    source: str | os.PathLike[str], number: int
+) -> tuple[tuple[str, ...] | None, list[Mapping[str, JSON]]]:
+    """The columns of a table and its first rows; no columns and no rows where the rows are conversations."""
+    records = _records(Path(source), Wanted(), None)
+    rows = [value for _, value in records.values[:number] if isinstance(value, Mapping)]
+    if records.columns is None or any(_shape(row, Wanted()) is not None for row in rows):
+        return None, []
+    return records.columns, rows
+
+
 def parse_jsonl(data: bytes, name: str) -> Dataset:
     """Read an uploaded file that is already in memory: chats and preference pairs, nothing converted.
 

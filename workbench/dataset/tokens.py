@@ -19,7 +19,7 @@ from workbench.dataset import chat_template
 from workbench.dataset.check.row import Finding, Row, RowSource, Tally, breaks
 from workbench.dataset.dataset import Dataset, Message, counted
 from workbench.dataset.tokenizers import PER_IMAGE, conversations, laid_out, vocabulary
-from workbench.display import table
+from workbench.display import beside, histogram, table
 from workbench.errors import DataError, SetupError
 
 REMEMBERED_FROM = 4  # rows at the beginning of each batch whose system messages are counted once
@@ -258,10 +258,8 @@ class TokenCounts:
         return "\n".join([str(self), *lines, *bars])
 
     def _repr_html_(self) -> str:
-        bars = [(f"{low:,} to {high:,}", f"{n:,}", bar) for low, high, n, bar in self._bars()]
-        return table(str(self), ("", "tokens"), self._facts()) + table(
-            "Examples by length", ("tokens", "examples", "share"), bars
-        )
+        lengths = table("Examples by length", ("tokens", "examples"), histogram(self.totals))
+        return beside(table(str(self), ("", "tokens"), self._facts()), lengths)
 
     @cached_property
     def _sorted(self) -> NDArray[np.int64]:

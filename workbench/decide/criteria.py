@@ -1,6 +1,6 @@
 """Microsoft's criteria and claims held against a situation, and which methods its data allows."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ from workbench.decide.situation import (
     trusted,
 )
 from workbench.decide.wording import counted, high, percent, points, preferences_so_far, samples, yes_or_no
-from workbench.display import table
+from workbench.display import folded, table
 
 if TYPE_CHECKING:
     from workbench.decide.payback import Payback
@@ -132,7 +132,11 @@ class Criteria:
 
     def _repr_html_(self) -> str:
         rows = [(each.name, each.kind, yes_or_no(answer), each.source.title) for each, answer in self.answers]
-        return table("Microsoft's criteria", ("criterion", "kind", "here", "source"), rows)
+        columns = ("criterion", "kind", "here", "source")
+        mine, others = ([row for row in rows if (row[2] == "no") is is_no] for is_no in (False, True))
+        title = f"Microsoft's criteria: {sum(row[2] == 'yes' for row in rows)} of {len(rows)} apply here"
+        rest = folded(f"{len(others):,} that do not apply", table("", columns, others))
+        return table(title, columns, mine) + (rest if others else "")
 
 
 def criteria(situation: Situation) -> Criteria:
@@ -260,9 +264,20 @@ class Claims:
         return "\n".join(f"{c.claim}: {c.known} Here: {c.measured or 'not measured'}" for c in self.claims)
 
     def _repr_html_(self) -> str:
+        measured, others = (
+            [c for c in self.claims if bool(c.measured) is is_known] for is_known in (True, False)
+        )
+        further = folded(f"{len(others):,} claims that were not measured here", self._table(others))
+        return (
+            self._table(measured or others)
+            + (further if measured and others else "")
+            + f"<p>The pages themselves go on with: {_links(NEXT_STEPS)}.</p>"
+        )
+
+    def _table(self, claims: Sequence[Claim]) -> str:
         rows = [
             (c.claim, c.known, c.measured or "not measured", *map(_links, ((c.page,), c.sources)))
-            for c in self.claims
+            for c in claims
         ]
         head = "".join(f'<th scope="col" {_LEFT}>{name}</th>' for name in _COLUMNS)
         body = "".join(
@@ -276,7 +291,6 @@ class Claims:
         return (
             f'<table class="mathjax_ignore">'
             f"{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-            f"<p>The pages themselves go on with: {_links(NEXT_STEPS)}.</p>"
         )
 
 

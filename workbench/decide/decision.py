@@ -29,7 +29,7 @@ from workbench.decide.wording import (
     standing,
     worded,
 )
-from workbench.display import table
+from workbench.display import bar, folded, table
 from workbench.errors import DataError
 
 _MODELS = "python -m workbench models"
@@ -90,6 +90,11 @@ _TO_FIND_OUT = (
     "requests_per_month latency_objective_missed task_changes_every_days private_knowledge retrieval_in_place"
 )
 _NEAREST = 4
+_FRAME = (
+    "border:1px solid color-mix(in srgb, currentColor 30%, transparent);border-left-width:6px;"
+    "border-radius:4px;padding:.3em 1em;margin:.3em 0 .8em;max-width:52em"
+)
+_COLUMNS, _RULES = ("way", "strength", "why not"), ("if", "here", "then")
 
 
 @dataclass(frozen=True)
@@ -257,25 +262,43 @@ class Decision:
         steps = (f"{when}: {step}" for when, step in self._steps.items())
         return " ".join((f"{self.title}.", self.reason, *steps))
 
-    def summary(self) -> str:
-        """The verdict, its reason and the next step as HTML, without the rules."""
-        parts = [f'<p style="font-size:1.4em;font-weight:600;margin:0.3em 0">{escape(self.title)}</p>']
-        parts += [f"<p>{escape(self.reason)}</p>"]
-        parts += [f"<p><b>{when}:</b> {escape(step)}</p>" for when, step in self._steps.items()]
-        weighed = (f"<li><b>{name}.</b> {escape(sentence)}</li>" for name, sentence in self.weighed.items())
-        return "".join(['<div class="mathjax_ignore">', *parts, "<ul>", *weighed, "</ul></div>"])
+    def card(self) -> str:
+        """The verdict, its reason and the next step as HTML, in a frame."""
+        steps = (f"<p><b>{when}:</b> {escape(step)}</p>" for when, step in self._steps.items())
+        return (
+            f'<div class="mathjax_ignore" style="{_FRAME}">'
+            f'<p style="font-size:1.4em;font-weight:600;margin:0.2em 0">{escape(self.title)}</p>'
+            f"<p>{escape(self.reason)}</p>{''.join(steps)}</div>"
+        )
 
     def _repr_html_(self) -> str:
-        lists = (
-            f'<div class="mathjax_ignore"><p><b>{heading}</b></p>'
-            f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul></div>"
-            for heading, items in self._lists
+        others, chosen = self.other_ways, {self.verdict, self.then}
+        ways: list[tuple[object, ...]] = [
+            (
+                VERDICTS[way],
+                bar(strength / 100, f"{strength:.0f}"),
+                "this is the advice" if way in chosen else others.get(way, ""),
+            )
+            for way, strength in self.strengths.items()
+        ]
+        ways += [(VERDICTS[way], "", why) for way, why in others.items() if way not in self.strengths]
+        held = [
+            (match.rule.condition, _answer(match), match.rule.titled(self.situation)) for match in self._shown
+        ]
+        changes = "".join(f"<li>{escape(each)}</li>" for each in self.would_change)
+        known, rules, _ = self._details
+        return "".join(
+            (
+                self.card(),
+                table("", ("also weighed", "what it says"), self.weighed.items()),
+                table("How strongly the evidence speaks for each way, from 0 to 100", _COLUMNS, ways),
+                table("The rules that hold or wait for an answer; the first decides", _RULES, held),
+                f'<div class="mathjax_ignore"><p><b>What would change it</b></p><ul>{changes}</ul></div>'
+                if changes
+                else "",
+                *(folded(title, table("", columns, rows)) for title, columns, rows in (known, rules)),
+            )
         )
-        folded = (
-            f"<details><summary>{title}</summary>{table('', columns, rows)}</details>"
-            for title, columns, rows in self._details
-        )
-        return "".join((self.summary(), *lists, *folded))
 
     @property
     def _shown(self) -> tuple[Match, ...]:

@@ -167,8 +167,12 @@ def compared(
 
 
 def over_time(way: Option, *, requests_per_month: float, months: Sequence[float]) -> list[float]:
-    """Its cost up to each of these months; no longer than it is served."""
-    return [way.cost(requests_per_month, way.months(month)) for month in months]
+    """Its cost up to each of these months; no longer than it is served.
+
+    The first training and the work around it are paid before the first month.
+    """
+    first = way.training + way.labour + way.evaluation if way.months(math.inf) else 0.0
+    return [max(first, way.cost(requests_per_month, way.months(month))) for month in months]
 
 
 # A case for payback as a file holds it: the base, the other ways, and figures that may be uncertain.
@@ -347,6 +351,32 @@ class Payback:
         caption += "; three figures are low, likely and high" if self._is_uncertain else ""
         columns = ("way", "a request", "saving", "pays from requests a month")
         return table(caption, (*columns, "paid back after", "that is"), rows)
+
+
+@dataclass(frozen=True)
+class NoPayback:
+    """A payback that cannot be counted, because a price is not known; it counts as false."""
+
+    reason: str
+    outlooks: tuple[Outlook, ...] = ()
+
+    @property
+    def evidence(self) -> Mapping[str, Value]:
+        """Nothing is known for a ``Situation``."""
+        return {}
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """As plain JSON."""
+        return {"left_out": self.reason}
+
+    def __bool__(self) -> bool:
+        """There is none."""
+        return False
+
+    def __repr__(self) -> str:
+        """Why it is left out."""
+        return f"Payback is left out. {self.reason}"
 
 
 def payback(case: Case | Mapping[str, object]) -> Payback:

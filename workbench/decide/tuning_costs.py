@@ -6,12 +6,13 @@ Apart because a payback itself knows no catalogue: its case may come from a file
 import datetime
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from workbench import catalog
 from workbench.catalog.methods import METHODS
 from workbench.catalog.models import Model
 from workbench.catalog.providers import runs_here
-from workbench.decide.payback import Case, Option, compared
+from workbench.decide.payback import Case, NoPayback, Option, Payback, compared, payback
 from workbench.decide.situation import Value, made
 from workbench.errors import SetupError
 
@@ -130,6 +131,15 @@ def tuning_case(
             "other model with known prices can; reckon with another model."
         )
     return Case(base, tuple(ways), requests_per_month, horizon)
+
+
+def tuning_payback(model: str, *, service: str, **terms: Any) -> Payback | NoPayback:
+    """The payback of ``tuning_case``, whose terms it takes; where a price is missing, why there is none."""
+    try:
+        case = tuning_case(model, service=service, **terms)
+    except SetupError as error:
+        return NoPayback(str(error))
+    return payback(case)
 
 
 _MEASURE = "Measure first whether it answers as well."

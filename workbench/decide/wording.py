@@ -92,9 +92,10 @@ _FAILS: Mapping[Failure, str] = MappingProxyType(
 )
 
 
-_IN_PERCENT = {"target", "score", "gold_context_score", "teacher_score", "pass_rate"}
-_IN_PERCENT |= {"mixed_share", "contradictions"}
-_IN_POINTS = {"shots_gain", "forgotten", "preferred_gain", "preference_cost", "graded_gain"}
+IN_PERCENT = {"target", "score", "gold_context_score", "teacher_score", "pass_rate"}
+IN_PERCENT |= {"mixed_share", "contradictions"}
+IN_POINTS = {"shots_gain", "forgotten", "preferred_gain", "preference_cost", "graded_gain"}
+"""The fields that are shares, and those that are differences of shares."""
 
 
 def percent(share: float) -> str:
@@ -143,9 +144,9 @@ def worded(name: str, value: Value) -> str:
         return value
     if isinf(value):
         return ENDLESS[name]
-    if name in _IN_POINTS:
+    if name in IN_POINTS:
         return counted(round(100 * value, 1), "point")
-    if name in _IN_PERCENT:
+    if name in IN_PERCENT:
         return percent(value)
     return f"{value:,.0f}" if isinstance(value, int) or value >= 100 else f"{value:,.3g}"
 

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
+from workbench.dataset.check.privacy import masked
 from workbench.dataset.check.report import Report
 from workbench.dataset.check.row import Finding
 from workbench.dataset.dataset import JSON, ROWS_SHOWN, Dataset, Example, Message, counted, identity, text_of
@@ -220,7 +221,8 @@ class Review(Card):
         for key, example, _ in self._rows[:ROWS_SHOWN]:
             verdict = latest[key].verdict if key in latest else "open"
             found = "; ".join(finding.message for finding in self._findings(example))
-            rows.append((example.origin, verdict, found, example.question, example.answer))
+            said = (masked(shown(text)) for text in (example.question, example.answer))
+            rows.append((example.origin, verdict, found, *said))
         return table(caption, ("origin", "verdict", "findings", "question", "answer"), rows)
 
     def _do(self, content: Mapping[str, object]) -> str:

@@ -1,6 +1,7 @@
 """The report: equal findings together, every place listed, and nothing that depends on the order of work."""
 
 import json
+import re
 import tracemalloc
 from array import array
 
@@ -164,3 +165,49 @@ def test_the_table_escapes_what_the_data_say():
 
 def test_a_clean_report_says_so():
     assert "Nothing to complain about." in report()._repr_html_()
+
+
+LEAK = Finding("error", "near_overlap", "", "test.csv:4 asks nearly the same", "look at both")
+
+
+def test_findings_of_one_rule_are_one_line_the_worst_first_then_the_most_frequent(unstyled):
+    same = Finding("warning", "duplicate", "", "the same stands at faq.jsonl:1", "keep one of them")
+    found = report(
+        *(
+            Group(same._replace(message=f"the same stands at faq.jsonl:{n}"), "faq.jsonl", (n + 10,))
+            for n in range(8)
+        ),
+        Group(FEW, "faq.jsonl"),
+        Group(EMPTY, "faq.jsonl", (3,)),
+    )
+    assert [(rule.level, rule.rule, rule.places) for rule in found.by_rule] == [
+        ("error", "empty", 1),
+        ("warning", "duplicate", 8),
+        ("warning", "few", 1),
+    ]
+    assert found.by_rule[1].where == "faq.jsonl, lines 10, 11, 12, 13 and 4 more"
+    first = unstyled(found._repr_html_()).partition("<details")[0]
+    assert first.count('<th scope="row">') == 3
+    assert "the same stands at faq.jsonl:0; 7 other findings of this rule" in first
+
+
+def test_what_became_of_findings_stands_side_by_side():
+    before = report(Group(EMPTY, "faq.jsonl", (3, 7)), Group(FEW, "faq.jsonl"))
+    change = report(Group(FEW, "faq.jsonl")).since(before)
+    assert change.verdict == "faq.jsonl: 2 errors before, 0 now; 1 warning before, 1 now"
+    row = change._repr_html_().partition(">empty<")[2].partition("</tr>")[0]
+    assert re.findall(r"</svg>(\d+)", row) == ["2", "0"]
+
+
+def test_rows_that_are_left_out_are_named_with_their_rule_and_the_way_to_keep_them():
+    found = report(Group(EMPTY, "faq.jsonl", (3,)), Group(LEAK, "faq.jsonl", (3, 9)), Group(FEW, "faq.jsonl"))
+    left_out = found.left_out()
+    assert left_out.origins == {"faq.jsonl:3", "faq.jsonl:9"}
+    assert left_out.verdict == (
+        "2 rows left out, because an error is left there (empty, near_overlap). Repair them, or name the "
+        "rule in KEEP to use them as they are"
+    )
+    assert "faq.jsonl:3, faq.jsonl:9" in left_out._repr_html_()
+    kept = found.left_out(keep=["near_overlap"])
+    assert kept.origins == {"faq.jsonl:3"}
+    assert "No row is left out" in report(Group(FEW, "faq.jsonl")).left_out().verdict

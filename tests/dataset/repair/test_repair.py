@@ -1,6 +1,7 @@
 """A repair of a dataset: seen before it happens, applied as a whole or in part, and undone."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -154,8 +155,20 @@ def test_an_unknown_method_is_refused():
 
 def test_what_is_shown_is_escaped_and_marked_by_signs(unstyled):
     html = unstyled(propose(DEFECTIVE, report(("overlap", 5)), rules=["overlap"])._repr_html_())
-    assert '<th scope="row">overlap</th><td>1</td>' in html
-    assert "- user: &lt;b&gt;&amp;\n- assistant: Fine." in html
+    assert re.search(r'<th scope="row">overlap</th><td>.*</svg>1</span></td>', html)
+    assert "<span>- user: &lt;b&gt;&amp;\n</span><span>- assistant: Fine.\n</span>" in html
+
+
+def test_what_a_repair_shows_holds_no_password_and_no_address(unstyled):
+    said = "Write to jane.miller@contoso.com, the password is hunter2-Zebra-99!"
+    chat = ({"role": "user", "content": "How?"}, {"role": "assistant", "content": said})
+    repair = propose(Dataset("faq", (Example(chat, "faq:1"),)), rules=["pii", "secret"])
+    assert set(repair.rules) == {"pii", "secret"}
+    for shown in (repair.diff(), repair._repr_html_(), repr(repair), str(repair.diff("pii"))):
+        assert "miller" not in shown
+        assert "hunter2" not in shown
+    assert "- assistant: Write to ja•••, the password is •••" in repair.diff("pii")
+    assert "[EMAIL_1]" in repair.diff("pii")
 
 
 def test_a_repair_of_nothing_says_so():

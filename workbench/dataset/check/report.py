@@ -8,18 +8,20 @@ import json
 from array import array
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import le
+from typing import NamedTuple
 
 from workbench.dataset.check.row import Finding
 from workbench.dataset.dataset import JSON, counted
-from workbench.display import table
+from workbench.display import Shown, Table, bar, folded, table
 
 LEVELS = ("error", "warning", "info")
 KINDS = 1_000  # different findings of a rule that are kept of a stretch of rows
 SHOWN = 50  # findings in a notebook; all of them are in report.problems
+PLACES = 4  # lines that are named where a rule found something
 
 
 @dataclass(frozen=True)
@@ -176,16 +178,39 @@ class Report:
         return "\n".join([str(self) + self._cut(), *shown])
 
     def _repr_html_(self) -> str:
+        if not self.groups:
+            return table(str(self), ("", ""), [("none", "Nothing to complain about.")])
+        columns = ("level", "rule", "places", "finding", "where", "fix")
+        found = table(str(self), columns, [_row_of(rule, self._most) for rule in self.by_rule])
         rows = [
             (level, rule, f"{place} {path}".strip(), message, fix)
             for (level, rule, path, message, fix), place in self._kinds[:SHOWN]
         ]
-        rows = rows or [("none", "", self.name, "Nothing to complain about.", "")]
-        found = table(str(self) + self._cut(), ("level", "rule", "where", "finding", "fix"), rows)
-        if not self.explained:
-            return found
+        each = table(self._cut().removeprefix(", "), ("level", "rule", "where", "finding", "fix"), rows)
         asked = table("", ("rule", "what it asks, or why"), list(self.explained.items()))
-        return f"{found}<details><summary>What these rules ask</summary>{asked}</details>"
+        more = folded("Every kind of finding", each) if len(rows) > len(self.by_rule) else ""
+        return found + more + (folded("What these rules ask", asked) if self.explained else "")
+
+    @cached_property
+    def by_rule(self) -> tuple["RuleFindings", ...]:
+        """The findings of each rule and level together, the worst first, then the most frequent."""
+        found: dict[tuple[str, str], list[Group]] = {}
+        for group in self.groups:
+            found.setdefault(group.finding[:2], []).append(group)
+        each = (RuleFindings(*key, tuple(groups)) for key, groups in found.items())
+        return tuple(sorted(each, key=lambda rule: (LEVELS.index(rule.level), -rule.places)))
+
+    @property
+    def _most(self) -> int:
+        return max(rule.places for rule in self.by_rule)
+
+    def since(self, before: "Report") -> "ReportChange":
+        """What became of the findings of an earlier check."""
+        return ReportChange(before, self)
+
+    def left_out(self, keep: Collection[str] = ()) -> "LeftOutRows":
+        """The rows with an error, which cannot be used; those that only break a rule in ``keep`` stay."""
+        return LeftOutRows(tuple(p for p in self.errors if p.line is not None and p.rule not in keep))
 
     @cached_property
     def _kinds(self) -> list[tuple[Finding, str]]:
@@ -200,6 +225,105 @@ class Report:
     def _cut(self) -> str:
         rest = len(self._kinds) - SHOWN
         return f", the first {SHOWN} of {len(self._kinds):,} kinds" if rest > 0 else ""
+
+
+class RuleFindings(NamedTuple):
+    """What one rule found at one level."""
+
+    level: str
+    rule: str
+    groups: tuple[Group, ...]
+
+    @property
+    def places(self) -> int:
+        """At how many places."""
+        return sum(map(len, self.groups))
+
+    @property
+    def where(self) -> str:
+        """The first places: ``faq.csv, lines 3, 7, 9 and 5 more``."""
+        file = self.groups[0].file
+        lines = sorted({line for group in self.groups if group.file == file for line in group.lines})
+        if not lines:
+            return file
+        rest = len(lines) - PLACES
+        named = ", ".join(f"{line:,}" for line in lines[:PLACES])
+        return f"{file}, line{'' if len(lines) == 1 else 's'} {named}" + (
+            f" and {rest:,} more" if rest > 0 else ""
+        )
+
+
+def _row_of(rule: RuleFindings, most: int) -> tuple[object, ...]:
+    finding, others = rule.groups[0].finding, len({group.finding.message for group in rule.groups}) - 1
+    more = f"; {counted(others, 'other finding')} of this rule" if others else ""
+    number = bar(rule.places / most, f"{rule.places:,}", rule.level)
+    return (rule.level, rule.rule, number, f"{finding.message}{more}", rule.where, finding.fix)
+
+
+@dataclass(frozen=True, repr=False)
+class ReportChange:
+    """What became of findings: two checks of the same data, before and after a repair."""
+
+    before: Report
+    after: Report
+
+    @property
+    def verdict(self) -> str:
+        """Say it in a sentence."""
+        was, now = self.before.counts, self.after.counts
+        parts = (f"{counted(was[level], level)} before, {now[level]:,} now" for level in LEVELS[:2])
+        return f"{self.after.name}: {'; '.join(parts)}"
+
+    def __repr__(self) -> str:
+        """The sentence, then what is left."""
+        return f"{self.verdict}.\n{self.after!r}"
+
+    def _repr_html_(self) -> str:
+        was, now = ({rule[:2]: rule.places for rule in each.by_rule} for each in (self.before, self.after))
+        most = max((*was.values(), *now.values()), default=1)
+        keys = sorted({**was, **now}, key=lambda key: (LEVELS.index(key[0]), -was.get(key, 0)))
+        rows = [
+            (*key, *(bar(each.get(key, 0) / most, f"{each.get(key, 0):,}", key[0]) for each in (was, now)))
+            for key in keys
+        ]
+        changed = table(self.verdict, ("level", "rule", "before", "after"), rows)
+        return changed + folded("What is left, with its lines", self.after._repr_html_())
+
+
+@dataclass(frozen=True, repr=False)
+class LeftOutRows(Shown):
+    """Rows that cannot be used because an error is left in them, and by which rule."""
+
+    problems: tuple[Problem, ...]
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Where they stand, for ``dataset.without(left_out.origins)``."""
+        return frozenset(problem.origin for problem in self.problems)
+
+    @property
+    def verdict(self) -> str:
+        """How many rows are left out, by which rules, and how to choose otherwise."""
+        if not self.problems:
+            return "No row is left out: none has an error any more."
+        rules = ", ".join(rule for rule, *_ in self._rows())
+        return (
+            f"{counted(len(self.origins), 'row')} left out, because an error is left there ({rules}). Repair "
+            "them, or name the rule in KEEP to use them as they are"
+        )
+
+    def tables(self) -> Iterator[Table]:
+        """A row for each rule."""
+        yield self.verdict, ("rule", "rows", "where", "what to do"), self._rows() or [("none", "0", "", "")]
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        by_rule: dict[str, list[Problem]] = {}
+        for problem in self.problems:
+            by_rule.setdefault(problem.rule, []).append(problem)
+        return [
+            (rule, f"{len(found):,}", ", ".join(p.origin for p in found[:PLACES]), found[0].fix)
+            for rule, found in by_rule.items()
+        ]
 
 
 class Findings:

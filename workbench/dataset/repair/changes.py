@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar, overload
 
 from workbench.dataset.dataset import Dataset, Example
-from workbench.dataset.diff import difference
+from workbench.dataset.diff import Diff, difference
 from workbench.dataset.repair.lines import Form, Value, example_from, texts_of
 from workbench.errors import DataError
 
@@ -36,7 +36,7 @@ class RepairChange:
     metadata: Value = field(default_factory=dict)
     """Of an example that is dropped, so that it can come back whole."""
 
-    def diff(self) -> str:
+    def diff(self) -> Diff:
         """The lines that differ, marked with + and -."""
         return difference(self.before, self.after)
 

@@ -21,6 +21,7 @@ from workbench.dataset.check.report import Report
 from workbench.dataset.check.row import method_of
 from workbench.dataset.check.sources import LINES
 from workbench.dataset.dataset import JSON, Dataset, Example, counted
+from workbench.dataset.diff import Diff
 from workbench.dataset.json_text import place_of
 from workbench.dataset.repair.changes import RepairChange, RepairChanges, last_states
 from workbench.dataset.repair.fixes import Current, Fix, Wish, chosen
@@ -40,7 +41,7 @@ from workbench.dataset.repair.lines import (
     sha256_of,
     written,
 )
-from workbench.display import table
+from workbench.display import HtmlCell, bar, table
 from workbench.errors import DataError
 
 # The data as the changes make it: a dataset, or the lines of a file one after the other.
@@ -285,14 +286,14 @@ class Repair:
         self._expect(rules)
         return _proposed(self.source, self.wish, tuple(fix for fix in self.fixes if fix.rule not in rules))
 
-    def diff(self, rule: str | None = None, limit: int = SHOWN) -> str:
-        """The first changes, as the lines of each row that differ."""
+    def diff(self, rule: str | None = None, limit: int = SHOWN, start: int = 0) -> Diff:
+        """The changes from the ``start``-th on, as the lines of each row that differ."""
         if rule is not None:
             self._expect((rule,))
         changes = [change for change in self.changes if rule in (None, change.rule)]
-        parts = [_shown(change) for change in changes[:limit]]
-        rest = len(changes) - len(parts)
-        return "\n".join([*parts, f"and {counted(rest, 'more change')}"] if rest > 0 else parts)
+        parts = [_shown(change) for change in changes[start : start + limit]]
+        rest = len(changes) - start - len(parts)
+        return Diff("\n".join([*parts, f"and {counted(rest, 'more change')}"] if rest > 0 else parts))
 
     def apply(self) -> Dataset:
         """The examples as they are to be, each with its origin and metadata; what was there stays."""
@@ -337,11 +338,13 @@ class Repair:
 
     def _repr_html_(self) -> str:
         first = {change.rule: change for change in reversed(self.changes.items)}
+        most = max((rows for rows, *_ in self.rules.values()), default=1)
         rows = [
-            (rule, f"{rows:,}", title, f"{first[rule].origin}\n{first[rule].diff()}")
+            (rule, bar(rows / most, f"{rows:,}"), title, _drawn(first[rule]))
             for rule, (rows, title, _) in self.rules.items()
         ]
-        rows = rows or [("none", "0", "Nothing to repair.", "")]
+        if not rows:
+            return table(str(self), ("", ""), [("none", "Nothing to repair.")])
         return table(str(self), ("rule", "rows", "what it does", "the first change"), rows)
 
     def _expect(self, rules: Collection[str]) -> None:
@@ -416,6 +419,11 @@ def _method(data: Dataset | Path) -> str:
     """What most of the first rows can teach by."""
     methods = Counter(method_of(line.value) for line in islice(lines_of(data), JUDGED) if line.value)
     return methods.most_common(1)[0][0] if methods else "sft"
+
+
+def _drawn(change: RepairChange) -> HtmlCell:
+    diff = Diff(f"--- {change.origin}\n{change.diff()}")
+    return HtmlCell(diff._repr_html_(), diff)
 
 
 def _shown(change: RepairChange) -> str:

@@ -1,0 +1,156 @@
+"""The forms of 02 and 03 in a real JupyterLab, by keyboard: the decision, the columns, repairs and undo."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from lab_page import put, run_all
+from nbformat.v4 import new_code_cell, new_notebook
+
+from workbench.project import Project
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+FORM = """
+import workbench as wb
+form = wb.questionnaire(wb.situation({"score": 0.5, "eval_items": 200, "trainable": True}))
+form
+"""
+COLUMNS = """
+import workbench as wb
+from pathlib import Path
+rows = [f"{n},c{n % 2},Where is {n}?,ticket {n},Here {n}." for n in range(5)]
+table = chr(10).join(["id,customer,question,text,answer", *rows])
+folder = wb.open_project("shop").path
+folder.mkdir(parents=True, exist_ok=True)
+for name in ("train.csv", "test.csv"):
+    (folder / name).write_text(table)
+if not (folder / "project.toml").exists():
+    files = {"examples": str(folder / "train.csv"), "test": str(folder / "test.csv")}
+    wb.state_task(wb.open_project("shop"), files)
+wb.map_columns(folder / "train.csv", wb.open_project("shop"))
+"""
+PROBLEMS = """
+import workbench as wb
+def row(n, question, answer):
+    said = ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
+    return wb.Example(said, f"faq.csv:{n}")
+rows = [row(n, f"Where is parcel {n}?", f"On its way, {n}. ") for n in range(2, 14)]
+rows += [row(14, "Who <b>signed</b>?", "Ask jane.miller@contoso.com")]
+faq = wb.Dataset("faq.csv", tuple(rows))
+window = wb.problems(faq, wb.check(faq), project=wb.open_project("shop"))
+window
+"""
+
+
+@pytest.fixture
+def open_cells(page: "Page", lab: str):
+    """Opens and runs a notebook of these cells."""
+
+    def opened(name: str, *sources: str) -> None:
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python"}}
+        notebook = new_notebook(cells=[new_code_cell(source) for source in sources], metadata=kernel)
+        run_all(page, put(lab, name, notebook))
+        page.wait_for_function("() => window.ran !== undefined")  # until then the notebook moves the focus
+
+    return opened
+
+
+def picture(page: "Page", name: str, tmp_path: Path) -> None:
+    for theme, width in (("light", 1100), ("dark", 1100), ("light", 900)):
+        look = f"{{theme: 'JupyterLab {theme.title()}'}}"
+        page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {look})")
+        page.set_viewport_size({"width": width, "height": 1400})
+        page.locator(f"body[data-jp-theme-light='{str(theme == 'light').lower()}']").wait_for(
+            state="attached"
+        )
+        page.screenshot(path=tmp_path / f"{name}-{theme}-{width}.png")
+
+
+def cells_of(page: "Page") -> int:
+    return page.locator(".jp-CodeCell").count()
+
+
+def test_a_person_answers_the_form_by_keyboard(page: "Page", open_cells, tmp_path: Path):
+    open_cells("form.ipynb", FORM, "1 + 1")
+    status = page.get_by_role("status").filter(has_text="With these answers")
+    status.wait_for()
+    target = page.get_by_label("Which score is good enough?")
+    target.focus()
+    page.keyboard.type("85")
+    page.keyboard.press("Tab")
+    error = page.get_by_role("alert").filter(has_text="it should be 1 or less")
+    error.wait_for()
+    assert error.inner_text().endswith("For 85 percent write 85 % or 0.85.")
+    below = error.bounding_box()["y"] - target.bounding_box()["y"]
+    assert 0 < below < 60  # pixels: beside the field that it is about
+    assert page.get_by_label("How many requests come in a month?").evaluate(
+        "each => each === document.activeElement"
+    )
+    page.get_by_text("Without the answer marked ✕ below").wait_for()
+    picture(page, "form", tmp_path)
+    target.focus()
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("85 %")
+    page.keyboard.press("Enter")
+    status.wait_for()
+    error.wait_for(state="detached")
+    page.get_by_text("The evaluation", exact=True).click()
+    label = page.locator(".widget-label").filter(
+        has_text="How well do two people agree on what is right (Cohen's kappa)?"
+    )
+    assert label.evaluate("each => each.scrollWidth <= each.clientWidth")  # nothing of it is cut off
+    assert cells_of(page) == 2
+
+
+def test_a_person_says_which_column_is_what(page: "Page", open_cells, lab_home: Path, tmp_path: Path):
+    open_cells("columns.ipynb", COLUMNS, "1 + 1")
+    question = page.get_by_label("Which column is the question?")
+    question.wait_for()
+    assert question.evaluate("each => each.selectedOptions[0].text") == "question"
+    question.focus()
+    page.keyboard.press("ArrowDown")
+    page.locator("th", has_text="text").filter(has_text="▸ question").wait_for()
+    page.get_by_label("Which column is the cluster?").select_option("customer")
+    picture(page, "columns", tmp_path)
+    save = page.get_by_role("button", name="Save in project.toml")
+    save.focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("status").filter(has_text="Saved in project.toml").wait_for()
+    save.dblclick()
+    task = Project("shop", lab_home / "projects" / "shop").task
+    assert (task.question, task.answer, task.cluster) == ("text", "answer", "customer")
+    assert cells_of(page) == 2
+
+
+def test_a_person_repairs_by_keyboard_undoes_it_and_finds_the_choice_again(
+    page: "Page", open_cells, tmp_path: Path
+):
+    open_cells("problems.ipynb", PROBLEMS, "[e.answer for e in window.repair.apply()][:1]")
+    findings, rows = page.get_by_label("Findings", exact=True), page.get_by_label("Rows", exact=True)
+    findings.wait_for()
+    names = findings.locator("option").all_inner_texts()
+    assert "! warning: whitespace, 12 places" in [name.replace("\xa0", " ") for name in names]
+    assert findings.evaluate("each => each.selectedIndex") == 0
+    rows.locator("option", has_text="faq.csv:13").wait_for(state="attached")
+    rows.focus()
+    page.keyboard.press("ArrowDown")
+    page.get_by_text("--- faq.csv:3").wait_for()
+    for key in ("d", "d", "x"):  # of the notebook: it would delete the cell
+        page.keyboard.press(key)
+    assert cells_of(page) == 2
+    repair, undo = page.get_by_role("button", name="Repair"), page.get_by_role("button", name="Undo")
+    repair.focus()
+    page.keyboard.press("Enter")
+    page.get_by_text("Chosen for repair: whitespace").wait_for()
+    picture(page, "problems", tmp_path)
+    undo.focus()
+    page.keyboard.press("Enter")
+    page.get_by_text("Chosen for repair: nothing").wait_for()
+    repair.dblclick()
+    page.get_by_text("Chosen for repair: whitespace").wait_for()
+    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.get_by_text("['On its way, 2.']").wait_for()
+    page.get_by_text("Chosen for repair: whitespace").first.wait_for()
+    assert "jane.miller" not in page.locator(".jp-OutputArea").all_inner_texts()[0]
