@@ -237,6 +237,8 @@ def start_or_find(
 ) -> "FineTuningJob":
     """Ask for the job, unless one of the same content is there: then give that one.
 
+    ``estimated_usd``, what it will cost at least, likely and at most, is kept in the record.
+
     Of all kernels on this machine one at a time does this for the same content, whatever its project.
     """
     service = provider_of(client)

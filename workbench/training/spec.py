@@ -169,7 +169,7 @@ def file_name(dataset: "Dataset", role: str) -> str:
 # Facts of a job on record that are not how it was trained: what it is called, where it is, and its data.
 _NOT_SETTINGS = (
     *("job_id", "content", "endpoint", "training_sha256", "validation_sha256"),
-    *("training_examples", "ancestors"),
+    *("training_examples", "ancestors", "estimated_usd"),
 )
 
 
