@@ -6,7 +6,7 @@ long texts are cut with a note, and everything is escaped. The HTML needs no scr
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -23,6 +23,7 @@ _MOST_ROWS = 60
 
 # Control characters, but for line ends and tabs, and those that turn the direction of writing around.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
+_LONG_WORD = re.compile(r"[^\s-]{24}")
 _NUMBER = re.compile(r"[-−+$]?[\d.,]+( ?(%|s|min|points?|\(.*\)|of [\d,]+.*))?|")
 
 
@@ -69,6 +70,7 @@ class Rows:
 class Drawing:
     """An SVG that stands on its own, with the table of its numbers."""
 
+    caption: str
     svg: str
     numbers: Rows
 
@@ -182,8 +184,9 @@ def _html(block: Block) -> str:
             )
         case Rows():
             return _table(block)
-        case Drawing(svg, numbers):
-            return f"<figure>{svg}{_table(numbers)}</figure>"
+        case Drawing(caption, svg, numbers):
+            titled = f"<figcaption>{_safe(caption)}</figcaption>" if caption else ""
+            return f"<figure>{titled}{svg}{_table(numbers)}</figure>"
         case Folded(title, text):
             code = escape(_CONTROL.sub("\ufffd", text))
             return f"<details><summary>{_safe(title)}</summary><pre>{code}</pre></details>"
@@ -195,7 +198,8 @@ def _table(rows: Rows) -> str:
     head = "".join(f'<th scope="col">{_safe(column)}</th>' for column in rows.columns)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows.rows[:_MOST_ROWS])
     caption = _captioned(rows)
-    table = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    thead = f"<thead><tr>{head}</tr></thead>" if head else ""
+    table = f'<div class="wide"><table>{thead}<tbody>{body}</tbody></table></div>'
     if rows.folded:
         return f"<details><summary>{_safe(caption)}</summary>{table}</details>"
     return (f'<p class="caption">{_safe(caption)}</p>' if caption else "") + table
@@ -209,8 +213,9 @@ def _captioned(rows: Rows) -> str:
 def _cell(cell: Cell) -> str:
     if isinstance(cell, Code):
         return f"<td><code>{_safe(cell)}</code></td>"
-    number = ' class="number"' if _NUMBER.fullmatch(cell) else ""
-    return f"<td{number}>{_isolated(cell)}</td>"
+    look = "number" if _NUMBER.fullmatch(cell) else "long" if _LONG_WORD.search(cell) else ""
+    named = f' class="{look}"' if look else ""
+    return f"<td{named}>{_isolated(cell)}</td>"
 
 
 # As Markdown.
@@ -234,8 +239,9 @@ def _markdown(block: Block) -> Iterator[str]:
             yield from ("", *single) if checks else ()
         case Rows():
             yield from _markdown_table(block)
-        case Drawing(_, numbers):
-            yield from _markdown_table(numbers)
+        case Drawing(caption, _, numbers):
+            yield from (f"{_marked(caption)}:", "") if caption else ()
+            yield from _markdown_table(replace(numbers, caption=""))
         case Folded(title, text):
             fence = "`" * (max(map(len, re.findall("`+", text)), default=2) + 1)
             yield from (f"<details><summary>{_marked(title)}</summary>", "", f"{fence}json", text, fence)
@@ -246,8 +252,9 @@ def _markdown(block: Block) -> Iterator[str]:
 
 def _markdown_table(rows: Rows) -> Iterator[str]:
     yield from (_marked(_captioned(rows)), "") if rows.caption else ()
-    yield _line(rows.columns)
-    yield _line(["---"] * len(rows.columns), plain=True)
+    columns = rows.columns or ("", "")
+    yield _line(columns)
+    yield _line(["---"] * len(columns), plain=True)
     yield from map(_line, rows.rows[:_MOST_ROWS])
 
 
@@ -303,11 +310,12 @@ def dots(caption: str, marks: Sequence[Mark]) -> Drawing:
     x, parts, bottom = Scale(0.0, 1.0, _LEFT, _RIGHT), list[str](), _ROW * len(lines) + 6
     for tick in x.ticks(4):
         parts.append(stroke(f"M{x.at(tick):.1f} 4V{bottom}", "var(--line)", 1))
-        place, words = {0.0: "start", 1.0: "end"}.get(tick, "middle"), f"{100 * tick:.0f} %"
-        parts.append(text(x.at(tick), bottom + 16, words, place, colour="var(--muted)", size=13))
+        anchor, share = {0.0: "start", 1.0: "end"}.get(tick, "middle"), f"{100 * tick:.0f} %"
+        parts.append(text(x.at(tick), bottom + 16, share, anchor, colour="var(--muted)", size=13))
     for number, line in enumerate(lines):
-        y = _ROW * number + 18
-        label = line[0].label if len(line[0].label) <= _NAME else f"{line[0].label[: _NAME - 1]}…"
+        y = _ROW * number + 18.0
+        label = shown(line[0].label)
+        label = label if len(label) <= _NAME else f"{label[: _NAME - 1]}…"
         words = line[0].words or scored(line[0])
         parts.append(text(_LEFT, y, label, size=13, colour="var(--text)"))
         parts.append(text(_RIGHT, y, words, "end", size=13, weight=600, colour="var(--text)"))
@@ -328,7 +336,7 @@ def dots(caption: str, marks: Sequence[Mark]) -> Drawing:
         f'<svg viewBox="0 0 {_WIDTH} {legend + 8}" width="{_WIDTH}" role="img" '
         f'font-family="system-ui, sans-serif" fill="none"><title>{caption}</title>{"".join(parts)}</svg>'
     )
-    return Drawing(svg, Rows(caption, ("what", "score (95 %)"), rows, folded=True))
+    return Drawing(caption, svg, Rows("In numbers", ("what", "score (95 %)"), rows, folded=True))
 
 
 # How it looks: by day, by night, and on paper. Text has a contrast of 4.5 or more on each background.
@@ -360,8 +368,8 @@ _STYLE = (
     "main{max-width:60rem;margin:0 auto;padding:1.5rem}"
     "h1{font-size:1.8rem;margin:0 0 .3rem}h2{font-size:1.45rem;margin:2.2rem 0 .4rem}"
     "h3{font-size:1.1rem;margin:1.8rem 0 .5rem;border-bottom:1px solid var(--line);padding-bottom:.2rem}"
-    ".about,.caption,.question,.missing{color:var(--muted)}.caption{margin:.8rem 0 .3rem}"
-    "bdi{unicode-bidi:isolate}p,li,td{overflow-wrap:anywhere}"
+    ".about,.caption,figcaption,.question,.missing{color:var(--muted)}.caption{margin:.8rem 0 .3rem}"
+    "bdi{unicode-bidi:isolate}p,li,td.long,td code{overflow-wrap:anywhere}"
     ".card{border:1px solid var(--line);border-left:6px solid var(--muted);background:var(--panel);"
     "padding:.7rem 1rem;margin:.7rem 0;border-radius:4px}.card p{margin:.2rem 0}"
     ".card .answer{font-size:1.25rem;font-weight:650}"
@@ -379,5 +387,5 @@ _STYLE = (
     "@page{margin:15mm}"
     f"@media print{{:root{{color-scheme:light;{_DAY}}}body{{font-size:10pt}}main{{max-width:none;padding:0}}"
     "details:not([open]){display:none}h2,h3{break-after:avoid}.card,figure,tr{break-inside:avoid}"
-    "section+section>h2{break-before:page}*{print-color-adjust:exact}}"
+    "table{font-size:8.5pt}.wide{overflow:visible}*{print-color-adjust:exact}}"
 )

@@ -10,12 +10,12 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import PurePath
 from typing import cast
 
 from workbench.catalog.methods import METHODS
 from workbench.catalog.providers import runs_here
+from workbench.dataset.check.rules import RULES
 from workbench.dataset.dataset import counted
 from workbench.dataset.repair.fixes import FIXES
 from workbench.decide.wording import Known
@@ -52,9 +52,8 @@ Facts = Mapping[str, JSON]
 _NOTHING: Facts = {}
 _STATES: Mapping[str, State] = {
     **{"better": "good", "passed": "good", "not worse": "good", "worse": "bad", "refused": "bad"},
-    **{"reached": "good", "learnt the task": "good"},
+    **{"reached, and nothing lost": "good", "not reached": "bad"},
 }
-_ANSWERS: Mapping[State, str] = {"good": "Yes", "bad": "No", "open": "Not shown"}
 _FIXED = {fix.rule: fix.title for fix in reversed(FIXES)}  # of several by one rule, the first
 
 
@@ -133,7 +132,7 @@ def subjects(project: Project, runs: Sequence[int] = ()) -> tuple[Subject, ...]:
     if runs:
         return tuple(every[number - 1] for number in dict.fromkeys(runs))
     # What was compared by 06_evaluate goes before a further training, which has a section of its own.
-    ranked = sorted(every, key=lambda run: (run.method == SUPERVISED, bool(run.judged), run.number))
+    ranked = sorted(every, key=lambda run: (bool(run.judged), run.method == SUPERVISED, run.number))
     return tuple(ranked[-1:]) or (Subject(project, project.entries()),)
 
 
@@ -166,28 +165,27 @@ def sections(subject: Subject) -> tuple[Section, ...]:
 def compared(chosen: Sequence[Subject]) -> Section:
     """Several runs side by side: a drawing of their scores, and a table."""
     marks = [mark for each in chosen for mark in _both(each)]
-    tests = {(each.judged.get("grader"), each.judged.get("items")) for each in chosen if _both(each)}
+    tests = {(_grader(each), each.judged.get("items")) for each in chosen if _both(each)}
     note = "These scores come from different tests or graders, so they do not compare with each other."
+    settings = [_settings(each) for each in chosen]
+    names = dict.fromkeys(name for one in settings for name in one)
+    differing = [name for name in names if len({str(one.get(name)) for one in settings}) > 1]
     rows = [
         (
             each.name,
-            str(each.facts.get("model", "")),
             *(scored(one) for one in _pair_of(each)),
             str(each.judged.get("outcome", "not judged")),
             str(_mapping(each.judged, "gate").get("result", "")),
             _probes(each.judged),
-            _count(each.data, "training_examples"),
-            _settings(each),
+            ", ".join(f"{name} {own[name]}" for name in differing if name in own),
             _seconds(_trained(each)),
         )
-        for each in chosen
+        for each, own in zip(chosen, settings, strict=True)
     ]
-    columns = ("run", "base model", "base", "tuned", "against the base", "release check")
-    columns += ("probes base → tuned", "examples", "settings", "training")
-    table = Rows(f"{counted(len(rows), 'run')} side by side", columns, rows)
+    columns = ("run", "base", "tuned", "outcome", "release check", "probes", "what differs", "training")
     blocks: list[Block] = [Words(note)] if len(tests) > 1 else []
     blocks += [dots("Scores with their 95 % intervals", marks)] if marks else []
-    return Section("Side by side", (*blocks, table), level=2)
+    return Section("Side by side", (*blocks, Rows("", columns, rows)), level=2)
 
 
 # The sections.
@@ -205,35 +203,34 @@ def _headline(subject: Subject) -> Block:
 def _verdict(subject: Subject) -> Iterator[Block]:
     found = subject.judged
     if found:
-        state = _STATES.get(str(found.get("outcome")), "open")
-        yield Card(state, "Is the tuned model better?", _ANSWERS[state], str(found.get("verdict", "")))
+        yield _card("Is the tuned model better?", found.get("outcome"), found.get("verdict"))
     elif subject.id:
         yield Missing("Nobody has judged the tuned model yet; run", f"{_notebook(subject)}.")
     else:
         yield Missing("There is no tuned model to judge yet; run", "04_launch, then 06_evaluate.")
     if release := _mapping(found, "gate"):
-        state = _STATES.get(str(release.get("result")), "open")
         checks = tuple(
             (_STATES.get(str(each.get("result")), "open"), str(each.get("name")), str(each.get("why", "")))
             for each in _mappings(release, "checks")
         )
-        yield Card(
-            state, "May it be deployed?", _ANSWERS[state], str(release.get("verdict", "")), checks=checks
-        )
+        yield _card("May it be deployed?", release.get("result"), release.get("verdict"), checks)
     if probed := _mapping(found, "forgetting"):
-        state = _STATES.get(str(probed.get("outcome")), "open")
         why = (
             f"Of {probed.get('items')} questions beside the task the base model answers {probed.get('base')} "
             f"right and the tuned one {probed.get('tuned')}; a loss of up to {_points(probed.get('margin'))} "
             "was acceptable."
         )
-        yield Card(state, "Is what it knew before still there?", _ANSWERS[state], why)
+        yield _card("Is what it knew before still there?", probed.get("outcome"), why)
     for method, (kind, notebook) in _JUDGED_BY.items():
         later = subject.latest(kind)
         if method != subject.method and later:
-            state = _STATES.get(str(later.get("outcome")), "open")
-            question = f"Did further training ({notebook}) reach its aim?"
-            yield Card(state, question, _ANSWERS[state], str(later.get("verdict", "")))
+            yield _card(f"What came of {notebook}?", later.get("outcome"), later.get("verdict"))
+
+
+def _card(question: str, outcome: JSON, why: JSON, checks: tuple[tuple[State, str, str], ...] = ()) -> Card:
+    state, said = _STATES.get(str(outcome), "open"), str(outcome).capitalize()
+    answer = {"good": "Yes", "bad": "No"}.get(state, "Not shown" if outcome == "open" else said)
+    return Card(state, question, answer, str(why or ""), checks)
 
 
 def _decision(subject: Subject) -> Iterator[Block]:
@@ -241,10 +238,8 @@ def _decision(subject: Subject) -> Iterator[Block]:
     if not found:
         yield Missing("Whether to fine-tune was not asked yet; run", "02_decide.")
         return
-    reason = str(
-        found.get("reason") or next((str(r.get("condition")) for r in _mappings(found, "reasons")), "")
-    )
-    yield Words(f"{found.get('title')}. {reason}")
+    conditions = (str(each.get("condition")) for each in _mappings(found, "reasons"))  # of older records
+    yield Words(f"{found.get('title')}. {found.get('reason') or next(conditions, '')}")
     steps = {"Next": found.get("advice"), "Measure next": found.get("next_measurement")}
     weighed = {**{name: step for name, step in steps.items() if step}, **_mapping(found, "weighed")}
     yield Words("What was weighed:", tuple(f"{name}: {words}" for name, words in weighed.items()))
@@ -263,13 +258,17 @@ def _data(subject: Subject) -> Iterator[Block]:
     if not found:
         yield Missing("No training data was kept yet; run", "03_build_data.")
         return
-    problems = _mapping(found, "problems")
-    left = ", ".join(f"{number} {level}" for level, number in problems.items() if number) or "nothing"
+    levels = {"error": "error", "warning": "warning", "info": "remark"}
+    left = [
+        counted(int(number), levels.get(level, level))
+        for level, number in _numbers(_mapping(found, "problems")).items()
+        if number
+    ]
     rows: list[tuple[Cell, ...]] = [
         ("from", PurePath(str(found.get("source", ""))).name),
         ("trained on", _count(found, "training_examples")),
         ("held out to watch the training", _count(found, "validation_examples")),
-        ("what the last check still found", left),
+        ("what the last check still found", ", ".join(left) or "nothing"),
     ]
     if rehearsal := _mapping(found, "rehearsal"):
         rows.append(("of them rehearsal", f"{rehearsal.get('rows')} answers of {rehearsal.get('model')}"))
@@ -283,7 +282,13 @@ def _data(subject: Subject) -> Iterator[Block]:
         for entry in subject.entries
         if entry.kind == "seal"
     ]
-    yield Rows("", ("data", ""), rows)
+    yield Rows("", (), rows)
+    if findings := _mapping(found, "findings"):
+        kinds = [
+            (RULES[rule].sentence if rule in RULES else rule, f"{number}")
+            for rule, number in findings.items()
+        ]
+        yield Rows("What the last check still found", ("finding", "places"), kinds)
     made = [each for each in _mappings(found, "repairs") if each.get("rows_changed")]
     repaired: list[tuple[str, str]] = [
         (_FIXED.get(rule, rule), f"{number}")
@@ -300,15 +305,20 @@ def _data(subject: Subject) -> Iterator[Block]:
 
 def _training(subject: Subject) -> Iterator[Block]:
     found = subject.of_job("curve")
+    if not found and subject.method != SUPERVISED:
+        yield Words(
+            f"The curve of this job is not on record; {_notebook(subject)} draws it from the service."
+        )
+        return
     if not found:
         run = "05_loss_curves." if subject.id else "04_launch."
         yield Missing("There is no loss curve on record; run", run)
         return
     diagnosis, choice = _mapping(found, "diagnosis"), _mapping(found, "choice")
-    sentences = (diagnosis.get("action"), choice.get("sentence"), _mapping(diagnosis, "flags"))
+    flags = tuple(map(str, _mapping(diagnosis, "flags").values()))
     yield Words(
-        f"{diagnosis.get('title', 'Not diagnosed')}. {sentences[0] or ''}",
-        tuple(map(str, filter(None, (sentences[1], *cast(Facts, sentences[2]).values())))),
+        f"{diagnosis.get('title', 'Not diagnosed')}. {diagnosis.get('action', '')}",
+        (str(choice["sentence"]), *flags) if "sentence" in choice else flags,
     )
     last = Rows(
         "The last value of each measure",
@@ -326,7 +336,7 @@ def _training(subject: Subject) -> Iterator[Block]:
         yield last
         return
     drawn = plotted(curve, f"{subject.name}: {counted(curve.steps, 'step')}", STEPS)
-    yield Drawing(drawn.svg, Rows("The numbers of this drawing", _ENDS, drawn.table.rows, folded=True))
+    yield Drawing("", drawn.svg, Rows("In numbers", _ENDS, drawn.table.rows, folded=True))
     yield last
 
 
@@ -339,7 +349,7 @@ def _scores(subject: Subject) -> Iterator[Block]:
         named = str(rung.get("prompt" if rung.get("role", "rung") == "rung" else "model"))
         marks += _mark(f"{rung.get('model')}, {named}", "", rung, BASE)
     found = subject.judged
-    if "base_score" in found and "tuned_score" in found:
+    if subject.method == SUPERVISED and _both(subject):
         marks = [each for each in marks if not each.label.endswith(f", {found.get('base_prompt')}")]
         marks += _both(subject)
     for kind, _ in _JUDGED_BY.values():
@@ -361,12 +371,17 @@ def _forgotten(subject: Subject) -> Iterator[Block]:
     found = subject.judged
     probed = _mapping(found, "forgetting")
     by_category = _mapping(probed, "categories")
+    for name, measure in _mapping(found, "measures").items():
+        change = _numbers(_mapping(cast(Facts, measure), "from_the_first"))
+        if {"difference", "low", "high"} <= change.keys():
+            ends = " to ".join(f"{100 * change[end]:+.1f}" for end in ("low", "high"))
+            yield Words(f"{name}: {100 * change['difference']:+.1f} points against the first model ({ends}).")
+    if not probed and "measures" in found:
+        return
     if not probed:
-        lost = [
-            each for each in _mappings(_mapping(found, "gate"), "checks") if "lost" in str(each.get("name"))
-        ]
-        if lost:
-            yield Words(str(lost[0].get("why")))
+        checks = _mappings(_mapping(found, "gate"), "checks")
+        if lost := [str(each.get("why")) for each in checks if each.get("name") == "nothing lost elsewhere"]:
+            yield Words(lost[0])
         yield Missing("How much of each kind was lost is not on record; run", "06_evaluate.")
         return
     if by_category:
@@ -384,15 +399,15 @@ def _forgotten(subject: Subject) -> Iterator[Block]:
 
 
 def _examples(subject: Subject) -> Iterator[Block]:
-    found = subject.judged
-    if "base_evaluation" not in found:
-        yield Missing("There are no answers of both models yet; run", "06_evaluate.")
+    files = _answers(subject)
+    if files is None:
+        yield Missing("There are no answers of both models yet; run", f"{_notebook(subject)}.")
         return
     try:
-        files = (subject.project.path / str(found[f"{side}_evaluation"]) for side in ("base", "tuned"))
-        both = pair(*map(Evaluation.load, files), missing="leave out")
+        first, last = (Evaluation.load(subject.project.path / file) for file in files)
+        both = pair(first, last, missing="leave out")
     except DataError:
-        yield Missing("The files with the answers cannot be read any more; run", "06_evaluate.")
+        yield Missing("The files with the answers cannot be read any more; run", f"{_notebook(subject)}.")
         return
     kinds: dict[str, list[tuple[Item, Item]]] = {"broken": [], "still wrong": [], "fixed": []}
     for base, tuned in zip(both.base.items, both.tuned.items, strict=True):
@@ -412,6 +427,21 @@ def _examples(subject: Subject) -> Iterator[Block]:
     yield Rows(f"{len(rows)} of {len(both.base.items)} questions; in all {of}", columns, rows)
 
 
+def _answers(subject: Subject) -> tuple[str, str] | None:
+    """The files with the answers of the first model and of the last."""
+    found = subject.judged
+    if {"base_evaluation", "tuned_evaluation"} <= found.keys():
+        return str(found["base_evaluation"]), str(found["tuned_evaluation"])
+    files = _mapping(found, "evaluations").items()
+    kept = [str(file) for name, file in files if name.startswith(f"{_task(found)}, ")]
+    return (kept[0], kept[-1]) if len(kept) > 1 else None
+
+
+def _task(found: Facts) -> str:
+    """By which measure 08_preferences and 09_reinforcement judge: what was trained for."""
+    return str(found.get("task", found.get("aim")))
+
+
 def _shares(numbers: Mapping[str, int], most: int = 10) -> dict[str, int]:
     """How many of each kind are shown: three of what is wrong, where there are, the rest of what is fixed."""
     taken = {kind: min(number, 3) for kind, number in numbers.items()}
@@ -422,9 +452,9 @@ def _shares(numbers: Mapping[str, int], most: int = 10) -> dict[str, int]:
 
 def _cost(subject: Subject) -> Iterator[Block]:
     rows: list[tuple[str, str]] = []
-    estimated = subject.facts.get("estimated_usd")
-    if isinstance(estimated, Sequence) and not isinstance(estimated, str):
-        low, likely, high = (f"${cast(float, usd):,.2f}" for usd in estimated)
+    estimated = _numbers(_mapping(subject.facts, "estimated_usd"))
+    if {"low", "likely", "high"} <= estimated.keys():
+        low, likely, high = (f"${estimated[end]:,.2f}" for end in ("low", "likely", "high"))
         rows.append(("training, as estimated", likely if low == high else f"{likely} ({low} to {high})"))
     billed = subject.of_job("curve").get("usd")
     if runs_here(str(subject.facts.get("provider"))):
@@ -464,8 +494,7 @@ def _lineage(subject: Subject) -> Iterator[Block]:
         for step in found.steps
     ]
     columns = ("model", "method", "from", "data", "score (95 %)")
-    table = Rows("The numbers of this drawing", columns, rows, folded=True)
-    yield Drawing(LineageChart(found).svg, table)
+    yield Drawing("", LineageChart(found).svg, Rows("In numbers", columns, rows, folded=True))
     against = tuple(f"{step.model} {each.why}" for step in found.steps for each in step.drawbacks)
     if against:
         yield Words("What the record says against a model:", against)
@@ -495,13 +524,8 @@ def _manifest(subject: Subject) -> Iterator[Block]:
         "tuned model": found.get("tuned_model"),
         "deployment": subject.latest("deployment").get("name"),
         "prompts": [found[name] for name in ("base_prompt", "tuned_prompt") if name in found] or None,
-        "grader": _graded(found, facts),
-        "evaluations": {
-            side: _kept(subject, found[f"{side}_evaluation"], None)
-            for side in ("base", "tuned")
-            if f"{side}_evaluation" in found
-        }
-        or None,
+        "grader": _graded(subject),
+        "answers": [_kept(subject, file, None) for file in _answers(subject) or ()] or None,
         "scores": [scored(one) for one in _pair_of(subject) if one] or None,
         "versions": subject.latest("environment").get("versions"),
         "workbench of each step": _versions(subject),
@@ -528,9 +552,9 @@ def _kept(subject: Subject, file: JSON, sha256: JSON) -> JSON:
     return f"{sha256} (the file has changed since: {now})"
 
 
-def _graded(found: Facts, job: Facts) -> JSON:
+def _graded(subject: Subject) -> JSON:
     """The grader's name; where the job had its definition, with a hash of that."""
-    name, of_job = found.get("grader"), job.get("grader")
+    name, of_job = _grader(subject), subject.facts.get("grader")
     if not isinstance(of_job, Mapping) or name not in (None, of_job.get("name")):
         return name
     digest = hashlib.sha256(json.dumps(of_job, sort_keys=True).encode()).hexdigest()
@@ -593,10 +617,18 @@ def _probes(found: Facts) -> str:
     return f"{probed.get('base')} → {probed.get('tuned')} of {probed.get('items')}" if probed else ""
 
 
-def _settings(subject: Subject) -> str:
-    asked = subject.of_job("curve").get("hyperparameters") or subject.facts.get("hyperparameters")
-    chosen = {**(asked if isinstance(asked, Mapping) else {}), "seed": subject.facts.get("seed")}
-    return ", ".join(f"{name} {value}" for name, value in chosen.items() if value not in (None, "auto"))
+def _settings(subject: Subject) -> dict[str, JSON]:
+    """How and on what it was trained."""
+    used = subject.of_job("curve").get("hyperparameters") or subject.facts.get("hyperparameters")
+    how = {name: subject.facts.get(name) for name in ("model", "provider", "seed")}
+    how |= {"method": subject.method, "examples": subject.data.get("training_examples")}
+    how |= dict(used) if isinstance(used, Mapping) else {}
+    return {name: value for name, value in how.items() if value is not None}
+
+
+def _grader(subject: Subject) -> JSON:
+    found = subject.judged
+    return _mapping(_mapping(found, "measures"), _task(found)).get("grader") or found.get("grader")
 
 
 def _trained(subject: Subject) -> JSON:
@@ -620,16 +652,19 @@ def _mark(label: str, words: str, facts: Facts, look: Look, prefix: str = "") ->
 
 
 def _both(subject: Subject) -> list[Mark]:
-    """The base model's score and the tuned one's."""
+    """The first model's score and the last one's; empty where they were not compared."""
     found = subject.judged
-    sides = (("base", BASE), ("tuned", TUNED))
-    named = (
-        (f"{subject.name}: {side}, {found.get(f'{side}_prompt', 'prompt not on record')}", side, look)
-        for side, look in sides
-    )
-    return [*chain.from_iterable(_mark(label, "", found, look, f"{side}_") for label, side, look in named)]
+    sides = [(str(found.get(f"{side}_prompt")), found, f"{side}_") for side in ("base", "tuned")]
+    if measure := _mapping(_mapping(found, "measures"), _task(found)):
+        scores = [*_mapping(measure, "scores").items()]
+        sides = [(f"{_task(found)}, {name}", cast(Facts, score), "") for name, score in scores]
+        sides = [sides[0], sides[-1]]
+    marks = list[Mark]()
+    for (named, facts, prefix), side, look in zip(sides, ("base", "tuned"), (BASE, TUNED), strict=True):
+        marks += _mark(f"{subject.name}: {side}, {named}", "", facts, look, prefix)
+    return marks if len(marks) == 2 else []
 
 
 def _pair_of(subject: Subject) -> tuple[Mark | None, Mark | None]:
-    both = _both(subject)
-    return (both[0], both[1]) if len(both) == 2 else (None, None)
+    base, tuned = _both(subject) or (None, None)
+    return base, tuned

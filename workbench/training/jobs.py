@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from openai.types import FileObject
     from openai.types.fine_tuning import FineTuningJob
 
+    from workbench.training.cost import Range
+
 # The data of a job, kept in the project: what is uploaded, what was repaired on the way, and their hashes.
 
 _LEAKS = ("overlap", "near_overlap", "same_group")
@@ -76,8 +78,13 @@ def keep_data(
         lines = [number for number, row in enumerate(training, 1) if "rehearsal" in row.metadata]
         facts["rehearsal"] = {**rehearsal, "lines": lines}
     made = [repair.record for repair in repairs]
+    findings = {
+        rule: sum(len(g) for g in report.groups if g.finding.rule == rule) for rule in report.explained
+    }
     evidence = data_evidence(report)
-    return project.record(kind, **facts, repairs=made, problems=report.counts, evidence=evidence)
+    return project.record(
+        kind, **facts, repairs=made, problems=report.counts, findings=findings, evidence=evidence
+    )
 
 
 _ORIGINS = "origins.json"  # beside the data: the line of the user's own file that each row came from
@@ -237,7 +244,7 @@ def start_or_find(
 ) -> "FineTuningJob":
     """Ask for the job, unless one of the same content is there: then give that one.
 
-    ``estimated_usd``, what it will cost at least, likely and at most, is kept in the record.
+    ``estimated_usd``, what it will cost, is kept in the record.
 
     Of all kernels on this machine one at a time does this for the same content, whatever its project.
     """
