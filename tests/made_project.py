@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from made_evaluations import evaluation
 from openai.types.fine_tuning import FineTuningJob
 
-from tests.made_evaluations import evaluation
 from workbench.dataset.check.check import check
 from workbench.dataset.dataset import Dataset, Example
 from workbench.dataset.repair.repair import propose

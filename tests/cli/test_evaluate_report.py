@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
+from made_project import walked
 from typer.testing import CliRunner, Result
 
-from tests.made_project import walked
 from workbench.__main__ import app
 from workbench.project import open_project
 

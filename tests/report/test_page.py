@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from made_project import walked
 
-from tests.made_project import walked
 from workbench.project import open_project
 from workbench.report import MOST_BYTES, report
 from workbench.report.page import Card, Code, Folded, Mark, Page, Rows, Section, Words, dots, shown

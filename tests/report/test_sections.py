@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+from made_project import trained, walked
 
-from tests.made_project import trained, walked
 from workbench.errors import DataError
 from workbench.project import Project, open_project
 from workbench.report import report

@@ -20,6 +20,7 @@ from workbench.dataset.dataset import counted
 from workbench.dataset.repair.fixes import FIXES
 from workbench.decide.wording import Known
 from workbench.errors import DataError
+from workbench.evaluation.compare import points
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.scores import pair
 from workbench.project import JSON, STARTED_BY, SUPERVISED, Entry, Project
@@ -374,8 +375,8 @@ def _forgotten(subject: Subject) -> Iterator[Block]:
     for name, measure in _mapping(found, "measures").items():
         change = _numbers(_mapping(cast(Facts, measure), "from_the_first"))
         if {"difference", "low", "high"} <= change.keys():
-            ends = " to ".join(f"{100 * change[end]:+.1f}" for end in ("low", "high"))
-            yield Words(f"{name}: {100 * change['difference']:+.1f} points against the first model ({ends}).")
+            ends = " to ".join(points(change[end]) for end in ("low", "high"))
+            yield Words(f"{name}: {points(change['difference'])} points against the first model ({ends}).")
     if not probed and "measures" in found:
         return
     if not probed:
