@@ -375,7 +375,7 @@ def _reported(project: Project) -> str | None:
 
     try:
         written = report(project)
-    except DataError as error:
+    except (DataError, SetupError) as error:
         typer.echo(f"The report is not written: {error}", err=True)
         return None
     typer.echo(f"What came out, on one page: {written.path}", err=True)

@@ -92,6 +92,22 @@ def test_what_got_worse_stands_by_category_with_how_many_were_asked(shop: Projec
     assert words.text == "Of the questions of the task itself 8 right answers became wrong."
 
 
+def test_without_the_number_of_questions_of_each_kind_no_share_is_drawn(shop: Project):
+    facts = dict(shop.latest("comparison").facts)
+    facts["forgetting"] = {name: value for name, value in facts["forgetting"].items() if name != "asked"}
+    shop.record("comparison", **facts)
+    table, _ = of(subjects(shop)[0], "What got worse")
+    assert table.rows == [("facts", "30", "10"), ("tone", "30", "10")]
+
+
+def test_items_that_do_not_count_are_no_examples(shop: Project):
+    seen = [f"id{n}" for n in range(40, 48)]  # all of the broken ones
+    left_out = [{"why": "contaminated", "ids": seen}]
+    shop.record("comparison", **{**shop.latest("comparison").facts, "left_out": left_out})
+    (table,) = of(subjects(shop)[0], "Ten examples")
+    assert table.caption == "10 of 50 questions; in all 0 broken, 10 still wrong, 30 fixed"
+
+
 def test_ten_examples_show_what_is_broken_what_is_still_wrong_and_what_is_fixed(shop: Project):
     (table,) = of(subjects(shop)[0], "Ten examples")
     assert table.caption == "10 of 50 questions; in all 8 broken, 10 still wrong, 30 fixed"
@@ -179,7 +195,7 @@ def test_a_record_of_odd_shapes_is_reported_all_the_same(home: Path):
         gate={"checks": [1]},
         **facts,
     )
-    assert "Nobody has judged" not in report(project).path.read_text(encoding="utf-8")
+    assert "<h3>Reproduce it</h3>" in report(project).path.read_text(encoding="utf-8")
 
 
 def test_a_preference_job_is_judged_by_what_08_found_of_it(shop: Project):

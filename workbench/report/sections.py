@@ -206,7 +206,7 @@ def _verdict(subject: Subject) -> Iterator[Block]:
     if found:
         yield _card("Is the tuned model better?", found.get("outcome"), found.get("verdict"))
     elif subject.id:
-        yield Missing("Nobody has judged the tuned model yet; run", f"{_notebook(subject)}.")
+        yield Missing("The tuned model is not judged yet; run", f"{_notebook(subject)}.")
     else:
         yield Missing("There is no tuned model to judge yet; run", "04_launch, then 06_evaluate.")
     if release := _mapping(found, "gate"):
@@ -243,7 +243,8 @@ def _decision(subject: Subject) -> Iterator[Block]:
     yield Words(f"{found.get('title')}. {found.get('reason') or next(conditions, '')}")
     steps = {"Next": found.get("advice"), "Measure next": found.get("next_measurement")}
     weighed = {**{name: step for name, step in steps.items() if step}, **_mapping(found, "weighed")}
-    yield Words("What was weighed:", tuple(f"{name}: {words}" for name, words in weighed.items()))
+    if weighed:
+        yield Words("What was weighed:", tuple(f"{name}: {words}" for name, words in weighed.items()))
     if changes := found.get("would_change"):
         yield Words("What would change it:", tuple(map(str, cast("Sequence[JSON]", changes))))
     known = _mapping(found, "situation")
@@ -385,16 +386,18 @@ def _forgotten(subject: Subject) -> Iterator[Block]:
             yield Words(lost[0])
         yield Missing("How much of each kind was lost is not on record; run", "06_evaluate.")
         return
-    if by_category:
-        asked = _mapping(probed, "asked")
-        most = max(max(map(float, _pair(each))) for each in by_category.values()) or 1.0
-        marks = []
-        for name, each in by_category.items():
-            base, tuned = _pair(each)
-            of = float(cast(float, asked.get(name) or most))
-            words = f"{base:g} → {tuned:g}" + (f" of {of:g}" if name in asked else "")
+    asked, marks = _numbers(_mapping(probed, "asked")), list[Mark]()
+    right = "Questions beside the task that were answered right, base → tuned"
+    for name, each in by_category.items():
+        base, tuned = _pair(each)
+        if of := asked.get(name):
+            words = f"{base:g} → {tuned:g} of {of:g}"
             marks += [Mark(name, words, base / of, look=BASE), Mark(name, "", tuned / of, look=TUNED)]
-        yield dots("Questions beside the task that were answered right, base → tuned", marks)
+    if marks:
+        yield dots(right, marks)
+    elif by_category:  # of an older record, which did not say how many were asked of each kind
+        counts = [(name, *(f"{number:g}" for number in _pair(each))) for name, each in by_category.items()]
+        yield Rows(right, ("kind", "base", "tuned"), counts)
     broken = int(cast(int, found.get("broken") or 0))
     yield Words(f"Of the questions of the task itself {counted(broken, 'right answer')} became wrong.")
 
@@ -411,8 +414,9 @@ def _examples(subject: Subject) -> Iterator[Block]:
         yield Missing("The files with the answers cannot be read any more; run", f"{_notebook(subject)}.")
         return
     kinds: dict[str, list[tuple[Item, Item]]] = {"broken": [], "still wrong": [], "fixed": []}
+    left_out = {id for each in _mappings(subject.judged, "left_out") for id in cast("list[str]", each["ids"])}
     for base, tuned in zip(both.base.items, both.tuned.items, strict=True):
-        if math.isnan(base.score) or math.isnan(tuned.score):
+        if base.id in left_out or math.isnan(base.score) or math.isnan(tuned.score):
             continue
         if base.score != tuned.score:
             kinds["fixed" if tuned.score > base.score else "broken"].append((base, tuned))
