@@ -20,7 +20,7 @@ from workbench.evaluation.release_check import release_check
 from workbench.project import Project
 from workbench.training.checkpoints import choose_checkpoint
 from workbench.training.curve_files import read_curve
-from workbench.training.diagnosis import diagnose
+from workbench.training.diagnosis import Conclusion, diagnose
 from workbench.training.follow import KeptCheckpoint, Progress
 from workbench.training.jobs import keep_data
 from workbench.training.runs import record_curve
@@ -90,8 +90,9 @@ def trained(
         }
     )
     curve = read_curve(results())
-    found = {"diagnosis": diagnose(curve, n_epochs=4), "choice": choose_checkpoint(curve, ())}
-    record_curve(project, Progress(job, curve, (), results()), checkpoints=KeptCheckpoint(()), **found)
+    found = (diagnose(curve, n_epochs=4), choose_checkpoint(curve, ()), KeptCheckpoint(()))
+    concluded = Conclusion("Use it", "Compare it (06_evaluate).", (("Curve", "It falls."),), *found)
+    record_curve(project, Progress(job, curve, (), results()), concluded)
     base = evaluation(BASE, "nano", prompt=Prompt("few-shot"))
     after = evaluation(tuned, model, prompt=Prompt("short"))
     if texts:

@@ -9,7 +9,7 @@ from made_project import walked
 
 from workbench.project import open_project
 from workbench.report import MOST_BYTES, report
-from workbench.report.page import Card, Code, Folded, Mark, Page, Rows, Section, Words, dots, shown
+from workbench.report.page import Code, Folded, Mark, Page, Rows, Section, VerdictCard, Words, dots, shown
 
 HOSTILE = '<script>alert(1)</script><img src="http://evil.example/x" onerror=alert(2)> "quoted" & \x00'
 KEY = "sk-proj-Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4z"
@@ -103,7 +103,7 @@ def test_every_colour_of_text_has_a_contrast_of_4_5_on_page_and_panel(theme: int
 
 
 def test_a_verdict_is_told_by_a_sign_and_words_beside_its_colour():
-    html = Page("t", "", (Section("s", (Card("bad", "Better?", "No", "Worse."),)),)).html
+    html = Page("t", "", (Section("s", (VerdictCard("bad", "Better?", "No", "Worse."),)),)).html
     assert '<p class="answer">✗ No</p>' in html
 
 

@@ -10,7 +10,7 @@ from made_project import trained, walked
 from workbench.errors import DataError
 from workbench.project import Project, open_project
 from workbench.report import report
-from workbench.report.page import Card, Drawing, Missing, Rows
+from workbench.report.page import Drawing, Missing, Rows, VerdictCard
 from workbench.report.sections import Subject, runs_of, sections, subjects
 
 
@@ -31,7 +31,7 @@ def rows(subject: Subject, title: str) -> dict[str, str]:
 
 def test_the_verdict_says_better_refused_and_what_was_lost(shop: Project):
     better, release, kept = of(subjects(shop)[0], "Verdict")
-    assert isinstance(better, Card)
+    assert isinstance(better, VerdictCard)
     assert (better.state, better.answer) == ("good", "Yes")
     assert better.why.startswith("The tuned model is better: 32 of 50 items right against 10")
     assert (release.state, release.answer) == ("bad", "No")
@@ -127,13 +127,20 @@ def test_an_estimate_and_a_bill_stand_side_by_side(shop: Project):
         job_id="ftjob-9",
         model="gpt",
         provider="azure",
-        estimated_usd={"low": 2, "likely": 2.5, "high": 4},
+        estimated_usd=2.5,
         seed=1,
     )
     shop.record("curve", job_id="ftjob-9", usd=2.75)
     found = rows(runs_of(shop)[1], "Cost")
-    assert found["training, as estimated"] == "$2.50 ($2.00 to $4.00)"
+    assert found["training, as estimated"] == "$2.50"
     assert found["training, as it was"] == "$2.75"
+
+
+def test_a_deployment_of_the_model_stands_with_its_price_and_in_the_manifest(shop: Project):
+    shop.record("deployment", name="faq-bot", model="nano.ft-1", event="asked", hosting_hour=1.7)
+    shop.record("deployment", name="other", model="nano.ft-2", event="asked", hosting_hour=9)
+    assert rows(subjects(shop)[0], "Cost")["deployment faq-bot, an hour"] == "$1.70"
+    assert rows(subjects(shop)[0], "Reproduce it")["deployment"] == "faq-bot"
 
 
 def test_the_manifest_goes_from_the_bytes_of_the_data_to_the_scores(shop: Project):
@@ -212,7 +219,7 @@ def test_a_preference_job_is_judged_by_what_08_found_of_it(shop: Project):
     shop.record("preference", job_id="ftjob-2", outcome="not reached", verdict="Not reached: 40 %.", **facts)
     _, preferred = runs_of(shop)
     assert subjects(shop)[0].id == "ftjob-1"
-    assert of(preferred, "Verdict")[0] == Card(
+    assert of(preferred, "Verdict")[0] == VerdictCard(
         "bad", "Is the tuned model better?", "No", "Not reached: 40 %."
     )
     assert of(subjects(shop)[0], "Verdict")[-1].question == "What came of 08_preferences?"

@@ -45,7 +45,7 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Card:
+class VerdictCard:
     """A question, its answer in a word or two, and why."""
 
     state: State
@@ -91,7 +91,7 @@ class Missing:
     run: str
 
 
-Block: TypeAlias = Words | Card | Rows | Drawing | Folded | Missing
+Block: TypeAlias = Words | VerdictCard | Rows | Drawing | Folded | Missing
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _html(block: Block) -> str:
         case Words(text, items):
             listed = "".join(f"<li>{_isolated(item)}</li>" for item in items)
             return f"<p>{_isolated(text)}</p>" + (f"<ul>{listed}</ul>" if items else "")
-        case Card(state, question, answer, why, checks):
+        case VerdictCard(state, question, answer, why, checks):
             single = "".join(
                 f'<li class="{each}"><b>{_SIGNS[each]} {_safe(name)}</b> {_isolated(reason)}</li>'
                 for each, name, reason in checks
@@ -232,7 +232,7 @@ def _markdown(block: Block) -> Iterator[str]:
         case Words(text, items):
             yield _marked(text)
             yield from ("", *(f"- {_marked(item)}" for item in items)) if items else ()
-        case Card(state, question, answer, why, checks):
+        case VerdictCard(state, question, answer, why, checks):
             yield f"**{_marked(question)} {_SIGNS[state]} {_marked(answer)}**"
             yield from ("", _marked(why)) if why else ()
             single = (f"- {_SIGNS[each]} {_marked(name)}: {_marked(reason)}" for each, name, reason in checks)
@@ -265,14 +265,14 @@ def _line(cells: Iterable[Cell], *, plain: bool = False) -> str:
 # A drawing of scores: a line for each, marks with their intervals on an axis from 0 to 100 %.
 
 
-class Look(NamedTuple):
+class MarkLook(NamedTuple):
     """How a mark is drawn."""
 
     shape: str
     colour: str
 
 
-BASE, TUNED = Look("circle", "var(--muted)"), Look("diamond", "var(--blue)")
+BASE, TUNED = MarkLook("circle", "var(--muted)"), MarkLook("diamond", "var(--blue)")
 
 
 class Mark(NamedTuple):
@@ -284,7 +284,7 @@ class Mark(NamedTuple):
     score: float
     low: float | None = None
     high: float | None = None
-    look: Look = BASE
+    look: MarkLook = BASE
 
 
 def scored(mark: Mark | None) -> str:

@@ -28,17 +28,17 @@ from workbench.report.page import (
     BASE,
     TUNED,
     Block,
-    Card,
     Cell,
     Code,
     Drawing,
     Folded,
-    Look,
     Mark,
+    MarkLook,
     Missing,
     Rows,
     Section,
     State,
+    VerdictCard,
     Words,
     dots,
     scored,
@@ -228,10 +228,12 @@ def _verdict(subject: Subject) -> Iterator[Block]:
             yield _card(f"What came of {notebook}?", later.get("outcome"), later.get("verdict"))
 
 
-def _card(question: str, outcome: JSON, why: JSON, checks: tuple[tuple[State, str, str], ...] = ()) -> Card:
+def _card(
+    question: str, outcome: JSON, why: JSON, checks: tuple[tuple[State, str, str], ...] = ()
+) -> VerdictCard:
     state, said = _STATES.get(str(outcome), "open"), str(outcome).capitalize()
     answer = {"good": "Yes", "bad": "No"}.get(state, "Not shown" if outcome == "open" else said)
-    return Card(state, question, answer, str(why or ""), checks)
+    return VerdictCard(state, question, answer, str(why or ""), checks)
 
 
 def _decision(subject: Subject) -> Iterator[Block]:
@@ -318,10 +320,10 @@ def _training(subject: Subject) -> Iterator[Block]:
         return
     diagnosis, choice = _mapping(found, "diagnosis"), _mapping(found, "choice")
     flags = tuple(map(str, _mapping(diagnosis, "flags").values()))
-    yield Words(
-        f"{diagnosis.get('title', 'Not diagnosed')}. {diagnosis.get('action', '')}",
-        (str(choice["sentence"]), *flags) if "sentence" in choice else flags,
-    )
+    reasons = (str(choice["sentence"]), *flags) if "sentence" in choice else flags
+    concluded = _mapping(found, "conclusion")  # of records before it: the diagnosis alone
+    title, action = (diagnosis.get("title", "Not diagnosed"), diagnosis.get("action", ""))
+    yield Words(f"{concluded.get('verdict', title)}. {concluded.get('next_step', action)}", reasons)
     last = Rows(
         "The last value of each measure",
         ("measure", "value"),
@@ -457,10 +459,9 @@ def _shares(numbers: Mapping[str, int], most: int = 10) -> dict[str, int]:
 
 def _cost(subject: Subject) -> Iterator[Block]:
     rows: list[tuple[str, str]] = []
-    estimated = _numbers(_mapping(subject.facts, "estimated_usd"))
-    if {"low", "likely", "high"} <= estimated.keys():
-        low, likely, high = (f"${estimated[end]:,.2f}" for end in ("low", "likely", "high"))
-        rows.append(("training, as estimated", likely if low == high else f"{likely} ({low} to {high})"))
+    estimated = subject.facts.get("estimated_usd")
+    if isinstance(estimated, int | float):
+        rows.append(("training, as estimated", f"${estimated:,.2f}"))
     billed = subject.of_job("curve").get("usd")
     if runs_here(str(subject.facts.get("provider"))):
         rows.append(("training, as it was", "$0.00, on a machine of your own"))
@@ -468,6 +469,9 @@ def _cost(subject: Subject) -> Iterator[Block]:
         rows.append(("training, as it was", f"${billed:,.2f}"))
     if seconds := _trained(subject):
         rows.append(("training time", _seconds(seconds)))
+    deployed = _deployed(subject)
+    if isinstance(hour := deployed.get("hosting_hour"), int | float):
+        rows.append((f"deployment {deployed.get('name')}, an hour", f"${hour:,.2f}"))
     payback = _mapping(subject.latest("decision"), "payback")
     ways = [*([_mapping(payback, "base")] if payback else []), *_mappings(payback, "ways")]
     rows += [
@@ -527,7 +531,7 @@ def _manifest(subject: Subject) -> Iterator[Block]:
         "service": facts.get("provider"),
         "checkpoint": chosen.get("model") or curve.get("fine_tuned_model"),
         "tuned model": found.get("tuned_model"),
-        "deployment": subject.latest("deployment").get("name"),
+        "deployment": _deployed(subject).get("name"),
         "prompts": [found[name] for name in ("base_prompt", "tuned_prompt") if name in found] or None,
         "grader": _graded(subject),
         "answers": [_kept(subject, file, None) for file in _answers(subject) or ()] or None,
@@ -544,6 +548,13 @@ def _manifest(subject: Subject) -> Iterator[Block]:
 
 
 # Of facts.
+
+
+def _deployed(subject: Subject) -> Facts:
+    """The last word of the record on a deployment of the tuned model; empty where it was never deployed."""
+    model = subject.judged.get("tuned_model")
+    found = (entry.facts for entry in reversed(subject.entries) if entry.kind == "deployment")
+    return next((facts for facts in found if model and facts.get("model") == model), _NOTHING)
 
 
 def _kept(subject: Subject, file: JSON, sha256: JSON) -> JSON:
@@ -649,7 +660,7 @@ def _seconds(value: JSON) -> str:
 # Scores as marks.
 
 
-def _mark(label: str, words: str, facts: Facts, look: Look, prefix: str = "") -> Iterator[Mark]:
+def _mark(label: str, words: str, facts: Facts, look: MarkLook, prefix: str = "") -> Iterator[Mark]:
     """A mark, where the facts hold a score."""
     found = _numbers(facts)
     if (score := found.get(f"{prefix}score")) is not None:

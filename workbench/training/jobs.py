@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from openai.types import FileObject
     from openai.types.fine_tuning import FineTuningJob
 
-    from workbench.training.cost import Range
-
 # The data of a job, kept in the project: what is uploaded, what was repaired on the way, and their hashes.
 
 _LEAKS = ("overlap", "near_overlap", "same_group")
@@ -243,8 +241,6 @@ def start_or_find(
     client: "OpenAI", spec: JobSpec, *, project: "Project | None" = None, estimated_usd: float | None = None
 ) -> "FineTuningJob":
     """Ask for the job, unless one of the same content is there: then give that one.
-
-    ``estimated_usd``, what it will cost, is kept in the record.
 
     Of all kernels on this machine one at a time does this for the same content, whatever its project.
     """
