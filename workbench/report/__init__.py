@@ -9,14 +9,14 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from html import escape
 from itertools import chain
 from pathlib import Path
 
 from workbench import jsonl_log
-from workbench.errors import DataError
+from workbench.errors import DataError, did_you_mean
 from workbench.project import Project, open_project
+from workbench.project import projects as projects_here
 from workbench.report.page import MARK, Page
 from workbench.report.sections import compared, runs_of, sections, subjects
 from workbench.settings import VERSION, home
@@ -90,17 +90,14 @@ def report(
 
 def _opened(name: str) -> Project:
     project = open_project(name)
-    if project.path.is_dir() or name in samples():
+    if name in _names():
         return project
-    near = get_close_matches(name, _names(), 1)
-    meant = f" Did you mean {near[0]}?" if near else ""
-    raise DataError(f"There is no project {name}.{meant} {_there_are().capitalize()}.")
+    there_are = _there_are().capitalize()
+    raise DataError(f"There is no project {name}.{did_you_mean(name, _names())} {there_are}.")
 
 
 def _names() -> list[str]:
-    folder = home() / "projects"
-    kept = (path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ()
-    return sorted({*kept, *samples()})
+    return sorted({*(project.name for project in projects_here()), *samples()})
 
 
 def _there_are() -> str:
