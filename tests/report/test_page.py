@@ -9,7 +9,18 @@ from made_project import walked
 
 from workbench.project import open_project
 from workbench.report import MOST_BYTES, report
-from workbench.report.page import Code, Folded, Mark, Page, Rows, Section, VerdictCard, Words, dots, shown
+from workbench.report.page import (
+    Code,
+    Folded,
+    Page,
+    Rows,
+    Section,
+    ShareMark,
+    VerdictCard,
+    Words,
+    dots,
+    shown,
+)
 
 HOSTILE = '<script>alert(1)</script><img src="http://evil.example/x" onerror=alert(2)> "quoted" & \x00'
 KEY = "sk-proj-Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4z"
@@ -108,7 +119,7 @@ def test_a_verdict_is_told_by_a_sign_and_words_beside_its_colour():
 
 
 def test_marks_differ_in_shape_and_their_numbers_stand_in_a_folded_table():
-    drawing = dots("Scores", [Mark("base", "", 0.2, 0.1, 0.3), Mark("base", "", 0.5)])
+    drawing = dots("Scores", [ShareMark("base", "", 0.2, 0.1, 0.3), ShareMark("base", "", 0.5)])
     assert drawing.numbers.rows == [("base", "20.0 % (10–30)")]
     assert '<circle cx="127.2"' in drawing.svg  # 12 + 0.2 * 576
     html = Page("t", "", (Section("s", (drawing,)),)).html

@@ -275,7 +275,7 @@ class MarkLook(NamedTuple):
 BASE, TUNED = MarkLook("circle", "var(--muted)"), MarkLook("diamond", "var(--blue)")
 
 
-class Mark(NamedTuple):
+class ShareMark(NamedTuple):
     """A share on a line; marks of one name and following each other share their line."""
 
     label: str
@@ -287,7 +287,7 @@ class Mark(NamedTuple):
     look: MarkLook = BASE
 
 
-def scored(mark: Mark | None) -> str:
+def scored(mark: ShareMark | None) -> str:
     """``93.3 % (82–98)``; empty for no mark."""
     if mark is None:
         return ""
@@ -299,9 +299,9 @@ _WIDTH, _LEFT, _RIGHT, _ROW = 600, 12, 588, 44  # pixels
 _NAME = 58  # letters beside the numbers
 
 
-def dots(caption: str, marks: Sequence[Mark]) -> Drawing:
+def dots(caption: str, marks: Sequence[ShareMark]) -> Drawing:
     """Draw shares as marks, each on its line, with its interval; the numbers stand folded below."""
-    lines: list[list[Mark]] = []
+    lines: list[list[ShareMark]] = []
     for mark in marks:
         if lines and lines[-1][0].label == mark.label and mark.words == "":
             lines[-1].append(mark)

@@ -32,11 +32,11 @@ from workbench.report.page import (
     Code,
     Drawing,
     Folded,
-    Mark,
     MarkLook,
     Missing,
     Rows,
     Section,
+    ShareMark,
     State,
     VerdictCard,
     Words,
@@ -348,7 +348,7 @@ _ENDS = ("line", "first", "lowest", "highest", "last")
 
 
 def _scores(subject: Subject) -> Iterator[Block]:
-    marks = list[Mark]()
+    marks = list[ShareMark]()
     for rung in _mappings(subject.latest("baseline"), "rungs"):
         named = str(rung.get("prompt" if rung.get("role", "rung") == "rung" else "model"))
         marks += _mark(f"{rung.get('model')}, {named}", "", rung, BASE)
@@ -388,13 +388,16 @@ def _forgotten(subject: Subject) -> Iterator[Block]:
             yield Words(lost[0])
         yield Missing("How much of each kind was lost is not on record; run", "06_evaluate.")
         return
-    asked, marks = _numbers(_mapping(probed, "asked")), list[Mark]()
+    asked, marks = _numbers(_mapping(probed, "asked")), list[ShareMark]()
     right = "Questions beside the task that were answered right, base → tuned"
     for name, each in by_category.items():
         base, tuned = _pair(each)
         if of := asked.get(name):
             words = f"{base:g} → {tuned:g} of {of:g}"
-            marks += [Mark(name, words, base / of, look=BASE), Mark(name, "", tuned / of, look=TUNED)]
+            marks += [
+                ShareMark(name, words, base / of, look=BASE),
+                ShareMark(name, "", tuned / of, look=TUNED),
+            ]
     if marks:
         yield dots(right, marks)
     elif by_category:  # of an older record, which did not say how many were asked of each kind
@@ -660,14 +663,14 @@ def _seconds(value: JSON) -> str:
 # Scores as marks.
 
 
-def _mark(label: str, words: str, facts: Facts, look: MarkLook, prefix: str = "") -> Iterator[Mark]:
+def _mark(label: str, words: str, facts: Facts, look: MarkLook, prefix: str = "") -> Iterator[ShareMark]:
     """A mark, where the facts hold a score."""
     found = _numbers(facts)
     if (score := found.get(f"{prefix}score")) is not None:
-        yield Mark(label, words, score, found.get(f"{prefix}low"), found.get(f"{prefix}high"), look)
+        yield ShareMark(label, words, score, found.get(f"{prefix}low"), found.get(f"{prefix}high"), look)
 
 
-def _both(subject: Subject) -> list[Mark]:
+def _both(subject: Subject) -> list[ShareMark]:
     """The first model's score and the last one's; empty where they were not compared."""
     found = subject.judged
     sides = [(str(found.get(f"{side}_prompt")), found, f"{side}_") for side in ("base", "tuned")]
@@ -675,12 +678,12 @@ def _both(subject: Subject) -> list[Mark]:
         scores = [*_mapping(measure, "scores").items()]
         sides = [(f"{_task(found)}, {name}", cast(Facts, score), "") for name, score in scores]
         sides = [sides[0], sides[-1]]
-    marks = list[Mark]()
+    marks = list[ShareMark]()
     for (named, facts, prefix), side, look in zip(sides, ("base", "tuned"), (BASE, TUNED), strict=True):
         marks += _mark(f"{subject.name}: {side}, {named}", "", facts, look, prefix)
     return marks if len(marks) == 2 else []
 
 
-def _pair_of(subject: Subject) -> tuple[Mark | None, Mark | None]:
+def _pair_of(subject: Subject) -> tuple[ShareMark | None, ShareMark | None]:
     base, tuned = _both(subject) or (None, None)
     return base, tuned
