@@ -32,8 +32,9 @@ FLOORS = (
     ("task",),
     ("connect", "project"),
     ("training", "evaluation", "review", "deploy"),
-    ("report", "runner", "costs"),
+    ("runner", "costs"),
     ("widgets",),
+    ("report",),
     ("cli",),
     ("__main__",),
 )

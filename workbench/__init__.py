@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from workbench.evaluation.release_check import release_check as release_check
     from workbench.project import open_project as open_project
     from workbench.project import state_task as state_task
+    from workbench.report import report as report
     from workbench.review import open_review as open_review
     from workbench.training.alerts import alerts as alerts
     from workbench.training.checkpoints import advise_stopping as advise_stopping
@@ -158,6 +159,7 @@ WORDS = {
         "probe": "evaluation.probes",
         "quality_cost": "widgets.cost_charts",
         "release_check": "evaluation.release_check",
+        "report": "report",
         "try_grader": "evaluation.grader_trial",
     },
     "Errors": {

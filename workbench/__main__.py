@@ -132,8 +132,9 @@ def run(
         typer.echo(_goes_on(project, client), err=True)
         raise typer.Exit(130) from None
     summary = runner.summarize(project, runs.values(), folder)
-    project.save(f"runs/{folder.name}/summary.json", json.dumps(summary.facts, indent=2))
-    typer.echo(json.dumps(summary.facts) if as_json else str(summary))
+    facts = summary.facts | {"report": _reported(project)}
+    project.save(f"runs/{folder.name}/summary.json", json.dumps(facts, indent=2))
+    typer.echo(json.dumps(facts) if as_json else str(summary))
     for failed in (run for run in summary.runs if run.error is not None):
         typer.echo(f"{failed.name} failed in {failed.error}", err=True)
         typer.echo(f"Open it: python -m workbench lab {failed.path}", err=True)
@@ -362,6 +363,19 @@ def _connected(provider: runner.Value) -> "OpenAI":
     if not test.ok:
         raise SetupError(test.sentence)
     return client
+
+
+def _reported(project: Project) -> str | None:
+    """Write the project's report, and say where it is; a file of that name that is none of ours stays."""
+    from workbench.report import report
+
+    try:
+        written = report(project)
+    except (DataError, SetupError) as error:
+        typer.echo(f"The report is not written: {error}", err=True)
+        return None
+    typer.echo(f"What came out, on one page: {written.path}", err=True)
+    return str(written.path)
 
 
 def _goes_on(project: Project, client: "OpenAI") -> str:

@@ -32,6 +32,7 @@ FILES = {
 WITHOUT_A_SERVICE = {
     "new": ("new", "mine", "--train", "train.csv", "--test", "test.csv"),
     "projects": ("projects",),
+    "report": ("report", "--project", "gql"),
     "decide": ("decide", "situation.json"),
     "forecast": ("forecast", "runs.csv"),
     "models": ("models", "nano"),

@@ -182,7 +182,15 @@ class TestRoad:
     def test_its_progress_is_on_stderr_a_line_a_notebook(self, walk: Walk):
         lines = walk.err.splitlines()
         assert lines[0] == f"Executed notebooks are kept in {walk.summary['folder']}"
-        assert [line.split()[:2] for line in lines[1:]] == [[path.stem, "completed"] for path in ROAD]
+        assert [line.split()[:2] for line in lines[1:-1]] == [[path.stem, "completed"] for path in ROAD]
+
+    def test_it_ends_by_writing_and_naming_the_report(self, walk: Walk, road: Road):
+        page = road.project.path / "report.html"
+        assert walk.err.splitlines()[-1] == f"What came out, on one page: {page}"
+        assert walk.summary["report"] == str(page)
+        html = page.read_text(encoding="utf-8")
+        assert 'class="missing"' not in html  # every step was done
+        assert road.project.latest("curve").facts["job_id"] in html
 
     def test_the_executed_notebooks_and_the_summary_are_kept(self, walk: Walk):
         folder = Path(walk.summary["folder"])

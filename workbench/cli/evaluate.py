@@ -65,6 +65,7 @@ def add_evaluation_commands(app: typer.Typer) -> None:
     app.command("evaluate")(evaluate_file)
     app.command("compare")(compare_files)
     app.command("ask")(ask_models)
+    app.command("report")(report_projects)
 
 
 def evaluate_file(
@@ -252,6 +253,30 @@ def ask_models(
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
         typer.echo(json.dumps({"question": asked, "prompt": prompt, "answers": answers}, ensure_ascii=False))
+
+
+def report_projects(
+    project: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="The project; repeat to set several side by side."),
+    ] = None,
+    run: Annotated[
+        list[int] | None,
+        typer.Option(metavar="N", help="This run of the project, the first is 1; repeat for more."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A .html or .md file; else report.html of the project."),
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Replace a file that is no report.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write what came out on one page that opens anywhere: verdict, data, curve, scores, cost, hashes."""
+    from workbench.report import report
+
+    written = report(*(project or ()), runs=run or (), out=out, force=force)
+    facts = {"report": str(written.path), "bytes": written.path.stat().st_size}
+    typer.echo(json.dumps(facts) if as_json else repr(written))
 
 
 def _prompt(system: str | None, file: Path | None) -> "Prompt":

@@ -34,12 +34,13 @@ CONTRACTS: Mapping[str, Contract] = {
     "lab": Contract(codes={0: "JupyterLab has ended"}),
     "new": Contract(("file", "examples", "test", "grader", "target")),
     "run": Contract(
-        ("notebooks", "outcome", "verdict", "release_check", "decision", "project", "folder"),
+        ("notebooks", "outcome", "verdict", "release_check", "decision", "project", "folder", "report"),
         {**_MET, 1: "a notebook failed, or the release check refuses the tuned model"},
         "--file: YAML or JSON, a value for each parameter",
         _TRAINS,
     ),
     "projects": Contract(("projects",)),
+    "report": Contract(("report", "bytes"), {0: "the page is written"}),
     "decide": Contract(
         ("verdict", "title", "reason", "advice", "then", "would_change", "next_measurement"),
         _DECIDED,

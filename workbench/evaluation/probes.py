@@ -187,8 +187,9 @@ class Forgetting(Shown):
             name: [each.comparison.base.correct, each.comparison.tuned.correct]
             for name, each in self.categories.items()
         }
+        asked: dict[str, JSON] = {name: each.comparison.items for name, each in self.categories.items()}
         outcome: dict[str, JSON] = {"outcome": self.outcome, "margin": self.whole.margin}
-        return {**numbers, **outcome, "categories": by_category}
+        return {**numbers, **outcome, "categories": by_category, "asked": asked}
 
     def __repr__(self) -> str:
         """The verdict, then each category."""

@@ -76,8 +76,13 @@ def keep_data(
         lines = [number for number, row in enumerate(training, 1) if "rehearsal" in row.metadata]
         facts["rehearsal"] = {**rehearsal, "lines": lines}
     made = [repair.record for repair in repairs]
+    findings = {
+        rule: sum(len(g) for g in report.groups if g.finding.rule == rule) for rule in report.explained
+    }
     evidence = data_evidence(report)
-    return project.record(kind, **facts, repairs=made, problems=report.counts, evidence=evidence)
+    return project.record(
+        kind, **facts, repairs=made, problems=report.counts, findings=findings, evidence=evidence
+    )
 
 
 _ORIGINS = "origins.json"  # beside the data: the line of the user's own file that each row came from

@@ -283,6 +283,11 @@ def runs(project: "Project", client: "OpenAI | None" = None) -> Runs:
 def record_curve(project: "Project", done: "Progress", conclusion: "Conclusion") -> Entry:
     """Record what the curve of a finished job gives: last values, diagnosis, the checkpoint, and why."""
     result = job_result(done)
+    started = next((e.facts for e in project.entries("job") if e.facts["job_id"] == done.job.id), NOTHING)
+    service, kind = str(started.get("provider")), started.get("training_type")
+    usd = billed(done.job, done.events, service=service, training_type=str(kind) if kind else None)
+    file = f"curves/{done.job.id}.csv"
+    project.save(file, done.results if done.results.strip() else done.curve.frame.to_csv())
     return project.record(
         "curve",
         job_id=done.job.id,
@@ -295,6 +300,10 @@ def record_curve(project: "Project", done: "Progress", conclusion: "Conclusion")
         choice=cast("JSON", conclusion.choice.facts),
         conclusion=conclusion.facts,
         training_seconds=result.training_seconds,
+        curve_file=file,
+        hyperparameters=done.job.hyperparameters.model_dump(exclude_none=True),
+        trained_tokens=done.job.trained_tokens,
+        usd=usd,
     )
 
 
