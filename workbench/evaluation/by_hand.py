@@ -23,8 +23,8 @@ from workbench.evaluation.requests import Answer, Request, with_limit, writable
 from workbench.project import STARTED_BY, Project
 
 if TYPE_CHECKING:
-    from openai import OpenAI
-    from openai.types.chat import ChatCompletionMessageParam
+    from openai import OpenAI, Stream
+    from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
 Use: TypeAlias = Literal["test", "training"]
 USES: tuple[Use, ...] = get_args(Use)
@@ -50,7 +50,9 @@ def stream(client: "OpenAI", request: Request) -> Generator[Answer, None, None]:
         stream_options={"include_usage": True},
     )
     began, text, refusal, reason, pieces, usage = time.perf_counter(), "", "", "", 0, None
-    with closing(with_limit(send, request.max_tokens)) as chunks:
+    # The client's types know the kind of an answer only where ``stream`` stands in the call itself.
+    received = cast("Stream[ChatCompletionChunk]", with_limit(send, request.max_tokens))
+    with closing(received) as chunks:
         for chunk in chunks:
             usage = chunk.usage or usage
             for choice in chunk.choices[:1]:
