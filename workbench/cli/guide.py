@@ -95,7 +95,6 @@ CONTRACTS: Mapping[str, Contract] = {
         "a question on stdin, where none is given",
         "tokens for each model asked",
     ),
-    "report": Contract(("report", "bytes")),
     "costs": Contract(
         ("project", "charges", "usd", "usd_per_month", "alarms"),
         {0: "no alarm", 1: "an alarm needs somebody"},
