@@ -35,14 +35,14 @@ LONGEST = 60  # tokens of an answer: each is learnt, and costs as much as one of
 HARMFUL = "safety"  # the category of prompts that a model should decline
 SHOWN = 10
 
-# What each way did to the sample: tests/benchmarks/rehearsal.py, one seed; figures are in data/README.md.
+# What each way did to the sample: tests/benchmarks/rehearsal.py; figures are in data/README.md.
 CURES = (
     (
         "rehearsal",
-        "REHEARSAL = 0.4 in 03_build_data",
-        "86 % of what the base model has right, without it 40 %",
-        "93.3 %, as without it",
-        "143 answers of the base model, and 40 % more rows to train on",
+        "REHEARSAL = 0.6 in 03_build_data",
+        "90 to 94 % as many right as the base model (three seeds), without it 40 %",
+        "93.3 to 95.0 %, without it 93.3 %",
+        "215 answers of the base model, and 60 % more rows to train on",
     ),
     (
         "an earlier checkpoint",
