@@ -319,6 +319,20 @@ def test_bad_answers_that_could_not_be_graded_are_no_pass():
     assert known.why == "none of them could be graded."
 
 
+@pytest.mark.parametrize(("alike", "result"), [(2, "passed"), (4, "refused")])
+def test_the_reference_of_another_question_may_be_right_once_in_twenty(alike: int, result: str):
+    teams = [f"team-{number:02}" for number in range(20)]
+    known = python_grader(
+        "mine",
+        f"def grade(sample, item):\n    said, team = sample['output_text'], item['team']\n"
+        f"    return float(said == team or {{said, team}} <= set({teams[:alike]}))",
+    )
+    trial = try_grader(known, prompts(*teams))
+    check = trial.quality(graded_by(known, *RANKED), graded_by(OTHER, *RANKED)).checks[1]
+    assert check.result == result
+    assert check.why.startswith(f"{alike - 1} of 100 do not")
+
+
 def test_a_grader_that_hangs_is_waited_for_three_times():
     start = time.monotonic()
     quality = quality_of("def grade(sample, item):\n    while True: pass", seconds=0.5)

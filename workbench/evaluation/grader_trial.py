@@ -330,7 +330,8 @@ LOW = 0.5
 AGREES = 0.8
 """Spearman's correlation with a second grader, on ``COMPARED`` answers or more (the same)."""
 COMPARED = 50
-BAD = ("nothing", "very long", "the question", "a refusal", "another question's reference")
+SWAPPED = "another question's reference"
+BAD = ("nothing", "very long", "the question", "a refusal", SWAPPED)
 """Five deliberately bad answers to each question."""
 
 Result: TypeAlias = Literal["passed", "open", "refused"]
@@ -444,6 +445,11 @@ def _bad_answers(trial: Trial) -> Check:
         return Check(name, "open", "none of them could be graded.")
     if not high:
         return Check(name, "passed", f"all {len(bad)} of them do.")
+    # The reference of another question may be right for this one as well, so a few may score high.
+    swapped = [each.case.name == SWAPPED for each in bad]
+    if all(each.case.name == SWAPPED for each in high) and len(high) <= (1 - LEAST) * sum(swapped):
+        few = f"{len(high)} of {len(bad)} do not, as {SWAPPED} may be right as well."
+        return Check(name, "passed", few)
     worst = max(high, key=lambda each: each.grade.score)
     earned = f"{worst.case.name} earns {worst.grade.score:g} at {worst.case.example.origin}"
     why = f"{len(high)} of {len(bad)} do not; {earned}."
