@@ -27,7 +27,7 @@ def test_every_question_is_asked_once_in_its_group(form):
         "What trainings brought",
         "The data",
     )
-    assert [len(group.children) / 2 for group in groups.children] == [5, 9, 9, 3, 9, 4, 7]  # each has a note
+    assert [len(group.children) / 2 for group in groups.children] == [5, 9, 9, 3, 10, 4, 7]  # each has a note
     asked = [name for name in form.fields if name not in FAILURES]
     assert asked == [name for name in questions() if name != "failures"]
 
@@ -111,7 +111,7 @@ def test_without_a_front_end_it_is_a_folded_table_of_the_answers(form, monkeypat
     monkeypatch.setenv("WORKBENCH_HEADLESS", "1")
     shown, _ = form._repr_mimebundle_()
     assert set(shown) == {"text/plain", "text/html"}
-    assert "<summary>3 of 38 questions are answered</summary>" in shown["text/html"]
+    assert "<summary>3 of 39 questions are answered</summary>" in shown["text/html"]
     assert "Not yet" not in shown["text/html"]  # the verdict has a cell of its own
     assert shown["text/plain"].endswith("(3 of 38 questions answered)")
 
