@@ -113,7 +113,7 @@ def test_without_a_front_end_it_is_a_folded_table_of_the_answers(form, monkeypat
     assert set(shown) == {"text/plain", "text/html"}
     assert "<summary>3 of 39 questions are answered</summary>" in shown["text/html"]
     assert "Not yet" not in shown["text/html"]  # the verdict has a cell of its own
-    assert shown["text/plain"].endswith("(3 of 38 questions answered)")
+    assert shown["text/plain"].endswith("(3 of 39 questions answered)")
 
 
 def test_without_a_person_the_answers_are_in_percent_and_words():
