@@ -76,8 +76,8 @@ def test_every_command_has_a_contract_and_names_its_json():
 
 
 def test_the_page_describes_every_command_with_all_its_options():
-    told = call("guide").stdout
-    described = {part.split("\n")[0]: part for part in told.split("\n### ")[1:]}
+    printed = call("guide").stdout
+    described = {part.split("\n")[0]: part for part in printed.split("\n### ")[1:]}
     for name, command in ALL.items():
         [part] = [text for head, text in described.items() if f"{head} ".startswith(f"{name} ")]
         for option in command.params:
@@ -90,17 +90,17 @@ def test_the_page_describes_every_command_with_all_its_options():
 
 
 def test_the_page_has_the_rules_about_money():
-    told = call("guide").stdout
-    assert "warn once" in told
-    assert "Honour a cap" in told
-    rehearsal = next(line for line in told.splitlines() if "free)" in line)
+    printed = call("guide").stdout
+    assert "warn once" in printed
+    assert "Honour a cap" in printed
+    rehearsal = next(line for line in printed.splitlines() if "free)" in line)
     assert "-p PROVIDER=local " in rehearsal  # else a project's own provider would be billed
-    assert "Never delete." in told
+    assert "Never delete." in printed
     spend = [name for name, contract in CONTRACTS.items() if contract.costs]
     assert spend == ["run", "build", "jobs resume", "evaluate", "ask"]
     removing = [name for name, each in ALL.items() if " remove " in f" {each.help} ".replace("\n", " ")]
     assert removing == ["cleanup"]
-    assert "`cleanup` alone removes something" in told
+    assert "`cleanup` alone removes something" in printed
 
 
 @pytest.mark.parametrize(

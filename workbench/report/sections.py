@@ -349,9 +349,9 @@ _ENDS = ("line", "first", "lowest", "highest", "last")
 
 def _scores(subject: Subject) -> Iterator[Block]:
     marks = list[ShareMark]()
-    for rung in _mappings(subject.latest("baseline"), "rungs"):
-        named = str(rung.get("prompt" if rung.get("role", "rung") == "rung" else "model"))
-        marks += _mark(f"{rung.get('model')}, {named}", "", rung, BASE)
+    for tried in _mappings(subject.latest("baseline"), "rungs"):
+        named = str(tried.get("prompt" if tried.get("role", "rung") == "rung" else "model"))
+        marks += _mark(f"{tried.get('model')}, {named}", "", tried, BASE)
     found = subject.judged
     if subject.method == SUPERVISED and _both(subject):
         marks = [each for each in marks if not each.label.endswith(f", {found.get('base_prompt')}")]

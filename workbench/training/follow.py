@@ -255,20 +255,20 @@ def _pace(progress: Progress, total: int | None) -> Pace:
     until = job.finished_at or (events[-1].created_at if events else None)
     seconds = None if first is None or until is None else float(max(0, until - first))
     since = events[begun[-1] :] if begun else ()  # a resumed job starts anew
-    told = [
+    rows = [
         (event.created_at, int(found[1]), found[2], event.data if isinstance(event.data, Mapping) else {})
         for event in since
         if (found := _STEP.match(event.message))
     ]
-    for _, _, of, data in told[-1:]:
+    for _, _, of, data in rows[-1:]:
         total = int(of or data.get("total_steps") or 0) or total
     step = progress.curve.steps
     if progress.ended:
         speed = job.trained_tokens / seconds if job.trained_tokens and seconds else None
         return Pace(step, step if job.status == "succeeded" else total, seconds, None, speed)
-    if len(told) < 2 or job.status != "running":
+    if len(rows) < 2 or job.status != "running":
         return Pace(step, total, seconds, None, None)
-    (start, early, _, before), (end, late, _, after) = told[-_WINDOW:][0], told[-1]
+    (start, early, _, before), (end, late, _, after) = rows[-_WINDOW:][0], rows[-1]
     took = max(end - start, 0)
     left = (total - step) * took / (late - early) if total and took and late > early else None
     known = [data.get("trained_tokens") for data in (before, after)]

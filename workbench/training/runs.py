@@ -210,12 +210,12 @@ class Runs:
     def name(self, run: RecordedRun) -> str:
         """A run's number, and what is particular about it: short enough for a chart."""
         differing = {name: run.configuration.get(name) for name in self.configuration_diff}
-        told = (
+        parts = (
             _WORDS.get(name, f"{name} {{}}").format(value)
             for name, value in differing.items()
             if value is not None
         )
-        return ", ".join((f"#{run.number}", *told))
+        return ", ".join((f"#{run.number}", *parts))
 
     def __repr__(self) -> str:
         """A run a line, then what the scores say."""

@@ -592,9 +592,13 @@ def test_a_job_writes_the_columns_and_events_of_the_service(client: OpenAI, paus
 def test_what_the_service_chose_is_told_with_the_job(client: OpenAI) -> None:
     chosen = {"max_completion_tokens": None, "eval_samples": None, "compute_multiplier": None, "n_epochs": 1}
     done = ended(client, job_on(client, **chosen, eval_interval=100).id).job
-    told = done.method.reinforcement.hyperparameters.to_dict()
-    assert (told["max_completion_tokens"], told["eval_samples"], told["compute_multiplier"]) == (32, 10, 1.0)
-    assert (told["n_epochs"], told["eval_interval"]) == (1, 100)
+    resolved = done.method.reinforcement.hyperparameters.to_dict()
+    assert (resolved["max_completion_tokens"], resolved["eval_samples"], resolved["compute_multiplier"]) == (
+        32,
+        10,
+        1.0,
+    )
+    assert (resolved["n_epochs"], resolved["eval_interval"]) == (1, 100)
 
 
 def test_a_paused_and_resumed_job_has_the_curve_of_one_that_ran_through(

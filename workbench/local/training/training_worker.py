@@ -270,8 +270,8 @@ class _Training:
         One that was to pause when its process died takes one more step, and pauses then.
         """
         asked = self._job["hyperparameters"]
-        told = [each.name for each in self._method.hyperparameters] if self._graded else asked
-        settings = {name: value for name, value in plan.hyperparameters.items() if name in told}
+        given = [each.name for each in self._method.hyperparameters] if self._graded else asked
+        settings = {name: value for name, value in plan.hyperparameters.items() if name in given}
         update, to_run = self._store.jobs.update, {"pending", "running", "resuming"}
         job = update(self._id, expect=to_run, status="running", hyperparameters=settings)
         job = job or update(self._id, expect={"pausing"}, hyperparameters=settings)
