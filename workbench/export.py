@@ -265,15 +265,17 @@ def _judged(project: Project, model: str) -> "Evaluation | None":
 
 def _compared(project: Project, then: "Evaluation", folder: Path, to: Form, first: int | None) -> SameAnswers:
     """The same questions with the same prompt, answered by the exported files alone."""
+    from workbench.evaluation.evaluate import questions
     from workbench.local.models import merged
 
-    said = {item.id: item for item in then.items}
-    asked = [example for example in project.task.read_test() if example.id in said][:first]
-    chats = [then.prompt.messages(example) for example in asked]
-    answers = merged.answers(folder, chats, gguf=GGUF if to == "gguf" else None, longest=then.max_tokens)
-    pairs = [
-        (example.question, said[example.id].answer, new) for example, new in zip(asked, answers, strict=True)
-    ]
+    said = {item.id: item.answer for item in then.items}
+    test = project.task.read_test()
+    named = zip(test, questions(test), strict=True)
+    asked = [(example, said[item.id]) for example, item in named if item.id in said][:first]
+    chats = [then.prompt.messages(example) for example, _ in asked]
+    gguf = GGUF if to == "gguf" else None
+    answers = merged.answers(folder, chats, gguf=gguf, longest=then.max_tokens)
+    pairs = [(example.question, old, new) for (example, old), new in zip(asked, answers, strict=True)]
     different = tuple(pair for pair in pairs if pair[1].strip() != pair[2].strip())
     return SameAnswers(len(pairs), different)
 

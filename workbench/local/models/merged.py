@@ -253,11 +253,9 @@ def turns(base: Path) -> Turns | None:
         chat = [{"role": role, "content": words} for role, words in said]
         return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=answer_next))
 
+    chat = (("system", "S0"), ("user", "U1"), ("assistant", "A2"), ("user", "U3"), ("assistant", "A4"))
     try:
-        talk = text(
-            ("system", "S0"), ("user", "U1"), ("assistant", "A2"), ("user", "U3"), ("assistant", "A4")
-        )
-        alone, asked = text(("user", "U1")), text(("user", "U1"), answer_next=True)
+        talk, alone, asked = text(*chat), text(chat[1]), text(chat[1], answer_next=True)
         # What stands between the words of one role and of the next belongs half to each: the longest end
         # that comes after the same role everywhere is its own.
         head, rest = talk.split("S0", 1)
@@ -287,16 +285,7 @@ def turns(base: Path) -> Turns | None:
         unasked.removeprefix(first),
         asked[len(alone) :],
     )
-    written = first + "".join(
-        found.before[role] + words + found.after[role]
-        for role, words in (
-            ("system", "S0"),
-            ("user", "U1"),
-            ("assistant", "A2"),
-            ("user", "U3"),
-            ("assistant", "A4"),
-        )
-    )
+    written = first + "".join(found.before[role] + words + found.after[role] for role, words in chat)
     return found if written == talk else None
 
 
