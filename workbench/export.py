@@ -3,6 +3,7 @@
 The local service keeps what it trained as an adapter beside its base. Here both become files that other
 programs load, with the commands to do so and a card that says where the model comes from; and what they
 answer is compared with what the service answered. Weights of a cloud's models stay in the cloud.
+Apart because no step of the journey needs it: it leads out.
 """
 
 import json
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
     from workbench.evaluation.evaluation import Evaluation
-    from workbench.local.models.merged import Turns
 
 Form: TypeAlias = Literal["hf", "gguf", "adapter"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -229,28 +229,10 @@ def _write(tuned: _Tuned, folder: Path, to: Form, weights: Weights) -> str:
         return ""
     merged.write_gguf(model, base, folder / GGUF, tuned.short_name, weights)
     pieces = merged.turns(base)
-    (folder / "Modelfile").write_text(_modelfile(pieces), encoding="utf-8")
+    (folder / "Modelfile").write_text(merged.modelfile(pieces, GGUF), encoding="utf-8")
     if pieces is None:
         return " Its chat template has conditions that a Modelfile was not given; Ollama will look for one."
     return ""
-
-
-def _modelfile(pieces: "Turns | None") -> str:
-    """What Ollama makes a model of: weights, the chat template in its own language, and where to stop."""
-    lines = [f"FROM ./{GGUF}", "PARAMETER temperature 0"]
-    if pieces is not None:
-        begin, end = pieces.before, pieces.after
-        said = "".join(
-            f'{{{{ if eq .Role "{role}" }}}}{begin[role]}{{{{ .Content }}}}{end[role]}{{{{ end }}}}'
-            for role in ("system", "user", "assistant")
-        )
-        unasked = f"{{{{ if not .System }}}}{pieces.unasked}{{{{ end }}}}" if pieces.unasked else ""
-        text = f"{pieces.first}{unasked}{{{{ range .Messages }}}}{said}{{{{ end }}}}{pieces.answer}"
-        lines.append(f'TEMPLATE """{text}"""')
-        lines += [
-            f'PARAMETER stop "{stop}"' for stop in dict.fromkeys([pieces.after["assistant"].strip()]) if stop
-        ]
-    return "\n".join(lines) + "\n"
 
 
 def _judged(project: Project, model: str) -> "Evaluation | None":

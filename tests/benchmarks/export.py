@@ -3,6 +3,7 @@
     python tests/benchmarks/export.py --project gql     after its 06_evaluate; about five minutes
 
 The service's answers are those on record; the files answer in transformers, greedily, eight at a time.
+On the sample with SmolLM2 all 120 answers were equal in each of the five.
 """
 
 import argparse

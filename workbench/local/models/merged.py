@@ -23,7 +23,7 @@ from workbench.errors import SetupError
 from workbench.local.models import lora
 from workbench.local.models.model import load_base
 
-Chat = Sequence[Mapping[str, Any]]
+Chat = list[dict[str, Any]]
 
 _TORCH = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 _WEIGHTS = (".safetensors", ".bin", ".gguf", ".index.json", ".pt", ".pth")
@@ -182,8 +182,9 @@ def _own_weights(model: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _rope_base(config: Any) -> float:
-    rope = getattr(config, "rope_parameters", None) or {}
-    return float(rope.get("rope_theta") or getattr(config, "rope_theta", 10_000.0))
+    rope: Mapping[str, Any] = getattr(config, "rope_parameters", None) or {}
+    base: Any = rope.get("rope_theta") or getattr(config, "rope_theta", 10_000.0)
+    return float(base)
 
 
 def _cut(vocabulary: Mapping[str, Any]) -> str | None:
@@ -289,6 +290,24 @@ def turns(base: Path) -> Turns | None:
     return found if written == talk else None
 
 
+def modelfile(pieces: Turns | None, weights: str) -> str:
+    """What Ollama reads: the file of weights, the chat template in its own language, and where to stop."""
+    lines = [f"FROM ./{weights}", "PARAMETER temperature 0"]
+    if pieces is not None:
+        begin, end = pieces.before, pieces.after
+        said = "".join(
+            f'{{{{ if eq .Role "{role}" }}}}{begin[role]}{{{{ .Content }}}}{end[role]}{{{{ end }}}}'
+            for role in ("system", "user", "assistant")
+        )
+        unasked = f"{{{{ if not .System }}}}{pieces.unasked}{{{{ end }}}}" if pieces.unasked else ""
+        text = f"{pieces.first}{unasked}{{{{ range .Messages }}}}{said}{{{{ end }}}}{pieces.answer}"
+        lines.append(f'TEMPLATE """{text}"""')
+        lines += [
+            f'PARAMETER stop "{stop}"' for stop in dict.fromkeys([pieces.after["assistant"].strip()]) if stop
+        ]
+    return "\n".join(lines) + "\n"
+
+
 @_no_bars()
 def answers(
     folder: Path, chats: Sequence[Chat], *, gguf: str | None = None, longest: int = 256, at_once: int = 8
@@ -306,7 +325,7 @@ def answers(
     tokenizer.padding_side = "left"
     said: dict[int, str] = {}
     texts = [
-        tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats
+        str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)) for chat in chats
     ]
     order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
     for start in range(0, len(order), at_once):
@@ -323,5 +342,5 @@ def answers(
                 pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
             )
         for place, row in zip(places, made, strict=True):
-            said[place] = tokenizer.decode(row[batch["input_ids"].shape[1] :], skip_special_tokens=True)
+            said[place] = str(tokenizer.decode(row[batch["input_ids"].shape[1] :], skip_special_tokens=True))
     return [said[place] for place in range(len(chats))]
