@@ -32,7 +32,7 @@ FLOORS = (
     ("task",),
     ("connect", "project"),
     ("training", "evaluation", "review", "deploy"),
-    ("runner", "costs"),
+    ("runner", "costs", "export"),
     ("widgets",),
     ("report",),
     ("cli",),
@@ -129,11 +129,11 @@ def test_the_local_service_uses_the_pure_layers_only(path):
             assert within(name, LOCAL_MAY_USE), name
 
 
-def test_only_connect_and_main_open_the_local_service_and_only_in_functions():
+def test_only_connect_main_and_export_open_the_local_service_and_only_in_functions():
     for path in MODULES:
         for name, in_function in imports(path):
             if within(name, ("workbench.local",)) and not within(name_of(path), ("workbench.local",)):
-                assert name_of(path) in ("workbench.connect", "workbench.__main__"), path
+                assert name_of(path) in ("workbench.connect", "workbench.__main__", "workbench.export"), path
                 assert in_function, f"{path} imports {name} at its head."
 
 

@@ -24,7 +24,7 @@ JOURNEY: Mapping[str, tuple[str, ...]] = {
     "Training data": ("check", "build", "fix", "undo"),
     "Training": ("jobs", "diagnose"),
     "Evaluation": ("evaluate", "compare", "ask"),
-    "Deployment": ("costs", "cleanup"),
+    "Deployment": ("export", "costs", "cleanup"),
     "Service and programs": ("service", "guide"),
 }
 """The commands by subject, in the order in which one needs them; a new command is named here."""

@@ -95,6 +95,9 @@ CONTRACTS: Mapping[str, Contract] = {
         "a question on stdin, where none is given",
         "tokens for each model asked",
     ),
+    "export": Contract(
+        ("model", "folder", "to", "bytes", "commands", "parity", "note"), {0: "the folder is written"}
+    ),
     "costs": Contract(
         ("project", "charges", "usd", "usd_per_month", "alarms"),
         {0: "no alarm", 1: "an alarm needs somebody"},

@@ -1,12 +1,14 @@
-"""Costs and cleaning up in a shell: the ledger of a project, and removing what it deployed."""
+"""A tuned model at work, in a shell: its files for other programs, its costs, and cleaning up."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from workbench.cli import AsJson
 from workbench.connect import connect
+from workbench.export import Form, Weights
 from workbench.project import open_project
 
 Name = Annotated[str, typer.Option("--project", metavar="NAME", help="Whose record is read; else gql.")]
@@ -17,6 +19,7 @@ Service = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Offer these commands."""
+    app.command()(export)
     app.command()(costs)
     app.command()(cleanup)
 
@@ -55,3 +58,33 @@ def cleanup(
         typer.echo(f"Project {project} has no deployments.")
     else:
         typer.echo(f"Removed: {', '.join(removed)}" if removed else "Nothing was removed.")
+
+
+def export(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder for the files.")],
+    model: Annotated[
+        str | None, typer.Option(help="A tuned model or checkpoint; else the project's that was judged last.")
+    ] = None,
+    project: Annotated[
+        str, typer.Option("--project", metavar="NAME", help="Whose model, scores and test.")
+    ] = "gql",
+    to: Annotated[
+        Form, typer.Option(help="hf: for transformers and vLLM; gguf: for Ollama and llama.cpp; or adapter.")
+    ] = "hf",
+    weights: Annotated[Weights, typer.Option(help="The type of the weights; q8_0 only as gguf.")] = "f16",
+    compare: Annotated[
+        int, typer.Option(min=0, help="Ask so many questions of the test again; 0 asks none.")
+    ] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Write a tuned model of the local service as files for other programs, and compare its answers."""
+    from workbench.export import export_model
+
+    opened = open_project(project)
+    done = export_model(connect("local"), out, model, project=opened, to=to, weights=weights, compare=compare)
+    if as_json:
+        typer.echo(json.dumps(done.facts, ensure_ascii=False))
+        return
+    typer.echo(done.verdict)
+    for what, command in done.commands.items():
+        typer.echo(f"  {what}: {command}")
