@@ -9,11 +9,12 @@ becomes of a job is in ``follow``.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 import openai
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from openai.types import FileObject
     from openai.types.fine_tuning import FineTuningJob
     from tqdm import tqdm
+
+_T = TypeVar("_T")
 
 # The data of a job, kept in the project: what is uploaded, what was repaired on the way, and their hashes.
 
@@ -314,16 +317,32 @@ def _send(client: "OpenAI", spec: JobSpec) -> "FineTuningJob":
     training_file = _upload(client, spec.training, "train").id
     validation_file = _upload(client, spec.validation, "validation").id if spec.validation else None
     body = spec.body(training_file, validation_file)
-    # No retry by the client: the first try may have arrived although its answer did not.
+    with hints(client, training_type=spec.training_type):
+        return _once(
+            client,
+            lambda once: once.post("/fine_tuning/jobs", body=body, cast_to=FineTuningJob),
+            lambda: find_job(client, spec.content),
+        )
+
+
+_WAITS = (0.5, 1.0, 2.0)  # seconds before the next try
+
+
+def _once(client: "OpenAI", send: "Callable[[OpenAI], _T]", there: Callable[[], _T | None]) -> _T:
+    """Send what must not arrive twice: before each further try look whether the last has arrived.
+
+    The client's own retries do not look: a try may have arrived although its answer did not.
+    """
     once = client.with_options(max_retries=0)
-    try:
-        with hints(client, training_type=spec.training_type):
-            return once.post("/fine_tuning/jobs", body=body, cast_to=FineTuningJob)
-    except (openai.APIConnectionError, openai.InternalServerError):
-        job = find_job(client, spec.content)
-        if job is None:
-            raise
-        return job
+    for wait in _WAITS:
+        try:
+            return send(once)
+        except (openai.APIConnectionError, openai.InternalServerError):
+            time.sleep(wait)
+            arrived = there()
+            if arrived is not None:
+                return arrived
+    return send(once)
 
 
 def _upload(client: "OpenAI", dataset: "Dataset", role: str) -> "FileObject":
@@ -332,13 +351,16 @@ def _upload(client: "OpenAI", dataset: "Dataset", role: str) -> "FileObject":
     file = uploaded(client.files.list(purpose="fine-tune"), name, len(content))
     if file is None:
         limits = provider_of(client).limits
-        whole = limits.in_one_upload is None or len(content) <= limits.in_one_upload
         with hints(client):
-            file = (
-                client.files.create(file=(name, content), purpose="fine-tune")
-                if whole
-                else upload_in_parts(client, content, name, part_bytes=limits.max_part_bytes or len(content))
-            )
+            if limits.in_one_upload is not None and len(content) > limits.in_one_upload:
+                part_bytes = limits.max_part_bytes or limits.in_one_upload
+                file = upload_in_parts(client, content, name, part_bytes=part_bytes)
+            else:
+                file = _once(
+                    client,
+                    lambda once: once.files.create(file=(name, content), purpose="fine-tune"),
+                    lambda: uploaded(client.files.list(purpose="fine-tune"), name, len(content)),
+                )
     if file.status != "processed":
         file = client.files.wait_for_processing(file.id, poll_interval=1)
     if file.status != "processed":
@@ -490,10 +512,10 @@ def copy_checkpoint(
     where = provider_of(client)
     if not (where.azure or where.runs_here):
         raise SetupError(f"{where.name} copies no checkpoints to other resources; only Azure does.")
-    account = (
-        r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.CognitiveServices/accounts/[^/]+"
+    resource = (
+        "/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.CognitiveServices/accounts/[^/]+"
     )
-    if not re.fullmatch(account, destination, re.IGNORECASE):
+    if not re.fullmatch(resource, destination, re.IGNORECASE):
         raise DataError(
             f"'{destination}' is no resource: give its id as the Azure portal shows it, "
             "/subscriptions/…/resourceGroups/…/providers/Microsoft.CognitiveServices/accounts/NAME."
