@@ -408,14 +408,12 @@ class Rates:
         """What it will cost in each training type that the service has and the model is trained in."""
         try:
             trained = catalog.model(self.spec.model).training_types
-        except SetupError:
+            types = [
+                each for each in self.service.limits.training_types if trained is None or each in trained
+            ]
+            return {each: self._estimate(self.n_epochs, hours, each) for each in types}
+        except SetupError:  # a model that the catalogue does not have, or whose tokens cannot be counted
             return {}
-        types = self.service.limits.training_types
-        return {
-            type: self._estimate(self.n_epochs, hours, type)
-            for type in types
-            if trained is None or type in trained
-        }
 
     def cap(self, usd: float) -> CostCap:
         """So much, and the rate by which a running job comes near it."""

@@ -165,10 +165,10 @@ _HINTS = (
     ),
     _Hint(
         r"failed RAI checks|harm types",
-        "Azure checks the data before it trains, so nothing was trained and nothing is billed. Data full of "
-        "personal details gives false hits for hate and fairness, and words such as 'step by step reasoning' "
-        "trip the filters of reasoning models; check(dataset, only=('privacy',)) shows the rows to look at, "
-        "and redacting them often is enough. You cannot set the thresholds; Azure's page on safety "
+        "data full of personal details gives false hits for hate and fairness, and words such as 'step by "
+        "step reasoning' trip the filters of reasoning models; check(dataset, only=('privacy',)) shows the "
+        "rows to look at, and redacting them often is enough. Azure checks the data before it trains, so "
+        "nothing was trained and nothing is billed. You cannot set the thresholds; its page on safety "
         "evaluation names a form to ask for others.",
     ),
     _Hint(
