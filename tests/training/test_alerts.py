@@ -117,8 +117,8 @@ def test_a_reinforcement_job_that_stands_still_may_have_reached_azures_own_limit
     by_the_hour = Method.model_validate({"type": "reinforcement"})
     (paused,) = alerts_now(look("paused", method=by_the_hour))
     assert paused.message == (
-        "it waits until it is resumed; Azure pauses such a job by itself at $5,000 of training and grading: to "
-        "resume it lifts that limit, and its newest checkpoint can be deployed as it is"
+        "it waits until it is resumed; Azure pauses such a job by itself at $5,000 of training and grading: "
+        "to resume it lifts that limit, and its newest checkpoint can be deployed as it is"
     )
     assert kinds(look("cancelled")) == ["cancelled"]
 

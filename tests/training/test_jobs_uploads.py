@@ -1,4 +1,4 @@
-"""Files of a job on their way to the service: in parts, cut off and gone on with, over a network that fails."""
+"""Files of a job on their way to the service: in parts, cut off and resumed, over a network that fails."""
 
 import json
 import signal

@@ -32,10 +32,9 @@ def dataset(name: str) -> Dataset:
 
 
 DOGS, CATS = dataset("dogs"), dataset("cats")
-PROMPTS = Dataset(
-    "sums",
-    tuple(Example(({"role": "user", "content": "1 + 1?"},), f"sums:{n}", {"answer": "2"}) for n in range(12)),
-)
+ASKED = ({"role": "user", "content": "1 + 1?"},)
+PROMPTS = Dataset("sums", tuple(Example(ASKED, f"sums:{n}", {"answer": "2"}) for n in range(12)))
+O4 = "o4-mini-2025-04-16"
 
 
 # azd
@@ -62,9 +61,7 @@ def test_the_job_file_is_in_the_form_of_microsofts_sample():
 
 
 def test_a_reinforcement_job_takes_its_grader_along():
-    job = spec(
-        PROMPTS, model="o4-mini-2025-04-16", validation=PROMPTS, grader=grader("exact"), eval_samples=5
-    )
+    job = spec(PROMPTS, model=O4, validation=PROMPTS, grader=grader("exact"), eval_samples=5)
     found = yaml.safe_load(azd_yaml(replace(job, training_type="Developer")))
     assert found["method"]["reinforcement"]["grader"] == grader("exact")
     assert found["method"]["reinforcement"]["hyperparameters"]["eval_samples"] == 5
@@ -76,20 +73,19 @@ def test_what_the_job_file_has_no_field_for_is_named():
         "type": "json_schema",
         "json_schema": {"name": "n", "strict": True, "schema": {"type": "object"}},
     }
-    job = spec(PROMPTS, model="o4-mini", grader=grader("exact"), response_format=schema)
+    job = spec(PROMPTS, model=O4, grader=grader("exact"), response_format=schema)
     with pytest.raises(DataError, match="no field for response_format: leave it out"):
         azd_yaml(job)
     with pytest.raises(DataError, match="no field for max_completion_tokens"):
-        azd_yaml(spec(PROMPTS, model="o4-mini", grader=grader("exact"), max_completion_tokens=9))
+        azd_yaml(spec(PROMPTS, model=O4, grader=grader("exact"), max_completion_tokens=9))
 
 
 def test_the_file_and_its_data_lie_in_the_project(home):
     project = open_project("gql")
     command = export_azd(project, spec(DOGS, model="gpt-4.1-mini-2025-04-14"))
     folder = project.path / "azd"
-    assert (
-        command == f"cd {folder} && azd ai finetuning jobs submit -f fine-tune-job.yaml -e PROJECT-ENDPOINT"
-    )
+    submit = "azd ai finetuning jobs submit -f fine-tune-job.yaml -e PROJECT-ENDPOINT"
+    assert command == f"cd {folder} && {submit}"
     assert (folder / "training.jsonl").read_bytes() == DOGS.to_jsonl()
     found = yaml.safe_load((folder / "fine-tune-job.yaml").read_text())
     assert "validation_file" not in found

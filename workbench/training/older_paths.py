@@ -1,8 +1,8 @@
 """Neighbouring and older ways to start the same training: azd's job file, and Azure ML's serverless jobs.
 
-Apart because the second needs a package of its own, ``azure-ai-ml``, and because it ends: the models that were
-trained so are retired one by one, and what took its place is the one jobs API of ``jobs``. The objects are
-made and nothing is sent; whoever has a workspace sends them with an ``MLClient``.
+Apart because the second needs a package of its own, ``azure-ai-ml``, and because it ends: the models that
+were trained so are retired one by one, and what took its place is the one jobs API of ``jobs``. The objects
+are made and nothing is sent; whoever has a workspace sends them with an ``MLClient``.
 """
 
 import datetime
@@ -70,14 +70,15 @@ def export_azd(project: Project, spec: JobSpec) -> str:
     return f"cd {path.parent} && azd ai finetuning jobs submit -f {JOB_FILE} -e PROJECT-ENDPOINT"
 
 
-# Serverless jobs of Azure ML, the way of Phi, Llama and Mistral from 2024 on (Azure/azureml-examples, 2026-07-31;
-# azure-ai-ml 1.35.2). Today's table of models that can be tuned (Microsoft Learn, 2026-10-06) has none of them.
+# Serverless jobs of Azure ML, the way of Phi, Llama and Mistral from 2024 on (Azure/azureml-examples,
+# 2026-07-31; azure-ai-ml 1.35.2). Of the models that were trained in this way only, the table of those that
+# can be tuned today (Microsoft Learn, 2026-10-06) has none.
 
 LEARNING_RATE = 0.00002
 """Of Microsoft's samples. It is a rate and no multiplier, so it does not follow from a ``JobSpec``."""
 _NOW = (
-    "The way now is the jobs API on a Foundry resource, with the training type Global (04_launch): gpt-oss-20b, "
-    "Qwen3-32B, Llama-3.3-70B-Instruct or Ministral-3B"
+    "The way now is the jobs API on a Foundry resource, with the training type Global (04_launch): "
+    "gpt-oss-20b, Qwen3-32B, Llama-3.3-70B-Instruct or Ministral-3B"
 )
 
 

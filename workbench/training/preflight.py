@@ -407,7 +407,7 @@ class Preflight:
         chosen = self.spec.training_type
         if chosen is None:
             return
-        for type in sorted({chosen, *self.training_types}, key=lambda each: each != chosen):
+        for type in dict.fromkeys((chosen, *self.training_types)):
             known, cost = TRAINING_TYPES.get(type), self.training_types.get(type)
             likely = cost.likely if cost else None
             usd = "price not known" if likely is None else f"about {dollars(round(likely, 2))}"
