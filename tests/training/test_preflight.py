@@ -261,11 +261,11 @@ def test_what_auto_will_become_is_guessed_with_its_source(azure):
 
 def test_what_this_machine_makes_of_auto_is_known_exactly(local):
     here = preflight(local, spec(DOGS, model="nano"))
-    rule = "(this service's rule)"
+    rule = "(the local service's own rule)"
     assert guesses(here) == {
-        "n_epochs": f"probably 10 {rule}",
-        "batch_size": f"probably 8 {rule}",
-        "learning_rate_multiplier": f"probably 1 {rule}",
+        "n_epochs": f"it will be 10 {rule}",
+        "batch_size": f"it will be 8 {rule}",
+        "learning_rate_multiplier": f"it will be 1 {rule}",
     }
     assert here.steps_guessed == (75, 75)
 
@@ -415,7 +415,7 @@ def test_reinforcement_is_billed_by_the_hour(azure):
 def test_the_price_at_which_azure_pauses_a_reinforcement_job_is_said_before(azure):
     sums = prompts(answer="0")
     settings = {"model": "o4-mini-2025-04-16", "validation": sums, "grader": grader("exact"), "hours": 2}
-    says = "azure pauses it by itself when training and grading have cost $5,000 together"
+    says = "azure pauses the job by itself when training and grading have cost $5,000 together"
     assert found(plan(azure, sums, **settings), "service_cap") == [("info", says)]
     assert found(plan(azure, sums, cost_cap=6_000, **settings), "service_cap") == [
         ("info", f"{says}, which is below your cap of $6,000.00")

@@ -475,7 +475,9 @@ def pause_findings(spec: JobSpec, service: Provider, cap: float | None) -> Itera
     most = service.limits.pause_usd
     if service.runs_here or most is None or spec.trained_by.billed_by != "hours":
         return
-    message = f"{service.name} pauses it by itself when training and grading have cost ${most:,} together"
+    message = (
+        f"{service.name} pauses the job by itself when training and grading have cost ${most:,} together"
+    )
     fix = "a paused job keeps a checkpoint that can be deployed; to resume it lifts that limit for good"
     if cap is None:
         fix += "; give cost_cap, and you are warned before that"

@@ -227,6 +227,7 @@ class SpecChange(NamedTuple):
 # What Azure made of "auto" in the jobs of others: saved outputs of microsoft-foundry/fine-tuning, 2026-01-23.
 _SEEN = "saved outputs of Microsoft's samples, 2026-01-23"
 _RATES_SEEN = {"gpt-4.1-nano": 0.1, "gpt-4.1": 2.0, "gpt-4o-mini": 1.0, "Ministral-3B": 1.0}
+_OWN_RULE = "the local service's own rule"
 _RULE = "Microsoft's fine-tuning skill, 2026-08-20; no promise of the service"
 _PORTAL = "the portal's text: 0.2 % of the examples; jobs on 148 and 2,750 were seen to take 1"
 
@@ -240,14 +241,15 @@ def guessed(spec: JobSpec, service: Provider) -> Mapping[str, tuple[float, float
     if service.runs_here:
         batch = int(spec.hyperparameters.get("batch_size") or local_batch(rows))
         chosen = {"batch_size": batch, "n_epochs": local_epochs(rows, batch), "learning_rate_multiplier": 1.0}
-        return {n: (chosen[n], chosen[n], "this service's rule") for n in auto if n in chosen}
+        return {n: (chosen[n], chosen[n], _OWN_RULE) for n in auto if n in chosen}
     if not service.azure:  # OpenAI says nothing of its rule
         return {}
     known = spec.trained_by
     by_tokens = known.billed_by == "tokens"
     fewest, most = usual_epochs(rows) if by_tokens else (1, 2)
     found: dict[str, tuple[float, float, str]] = {"n_epochs": (fewest, most, _RULE if by_tokens else _SEEN)}
-    found["batch_size"] = (1, auto_batch(rows), _PORTAL) if by_tokens else (9, 9, f"300 prompts, {_SEEN}")
+    if by_tokens:  # of reinforcement one job was seen, of 300 prompts in batches of 9
+        found["batch_size"] = (1, auto_batch(rows), _PORTAL)
     if rate := _RATES_SEEN.get(re.sub(r"-20\d\d-\d\d-\d\d$", "", base_name(spec.model))):
         found["learning_rate_multiplier"] = (rate, rate, _SEEN)
     return {n: found[n] for n in auto if n in found}
@@ -290,7 +292,7 @@ def explained_hyperparameters(
 
 def _in_a_phrase(least: float, most: float, source: str) -> str:
     span = f"{least:g}" if least == most else f"{least:g} to {most:g}"
-    return f"probably {span} ({source})"
+    return f"{'it will be' if source == _OWN_RULE else 'probably'} {span} ({source})"
 
 
 def changes(spec: JobSpec, provider: str, project: Project) -> tuple[SpecChange, ...] | None:
