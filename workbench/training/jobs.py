@@ -10,11 +10,12 @@ import hashlib
 import json
 import re
 import time
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import openai
 
@@ -126,103 +127,20 @@ def data_evidence(report: Report) -> Mapping[str, JSON]:
     }
 
 
-# Messages of the services that mislead or say too little, and what mostly is behind them.
+# Messages of the services that mislead or say too little, and what mostly is behind them (``hints.toml``).
 #
-# A hint is added to a message and never takes its place. The messages are those seen on Azure; our
-# own local service gives its reasons itself. Sources: microsoft/GitHub-Copilot-for-Azure (2026-08-20), and
-# the issues named at the rows. Which data or template is wrong, a check of the data shows.
+# The messages are those seen on Azure; our own local service gives its reasons itself. Which data or
+# template is wrong, a check of the data shows.
 
-
-class _Hint(NamedTuple):
-    pattern: str
-    """Of the message; upper and lower case are the same."""
-    text: str
-
-
-_TYPES = "there are globalStandard, Standard and developerTier"  # as Azure's documents write them
-_HINTS = (
-    _Hint(
-        "does not support fine-tuning with Standard TrainingType",
-        "open-weight models are trained with training_type='globalStandard' only (this request: {kind}).",
-    ),
-    # BerriAI/litellm 24687; MicrosoftDocs/azure-docs 116776
-    _Hint(
-        "does not support fine-tuning",
-        f"often the model is fine and trainingType is not (this request: {{kind}}; {_TYPES}), or model is a "
-        "deployment's name: give the base model with its version, such as gpt-4.1-mini-2025-04-14.",
-    ),
-    # openai-python 1836
-    _Hint(
-        r"api[- ]version\W.*(not (allowed|supported)|unsupported)|api version not supported",
-        "the dated API and the v1 API are mixed: leave OPENAI_API_VERSION empty for v1, or set it to a date "
-        "such as 2025-04-01-preview.",
-    ),
-    # MicrosoftDocs/azure-docs 108515, 110314
-    _Hint(
-        "no valid json line",
-        "the model was taken for one of the old prompt/completion models, or a line has an empty prompt or "
-        "another encoding; check(dataset) names the lines.",
-    ),
-    _Hint(
-        r"failed RAI checks|harm types",
-        "data full of personal details gives false hits for hate and fairness, and words such as 'step by "
-        "step reasoning' trip the filters of reasoning models; check(dataset, only=('privacy',)) shows the "
-        "rows to look at, and redacting them often is enough. Azure checks the data before it trains, so "
-        "nothing was trained and nothing is billed. You cannot set the thresholds; its page on safety "
-        "evaluation names a form to ask for others.",
-    ),
-    _Hint(
-        "unable to be deployed. Model evaluation",
-        "Azure asks a tuned model harmful questions before it may be deployed. The model was trained and is "
-        "billed, and only its answers to those stand in the way: add refusals of the named harms to the "
-        "data, or take an earlier checkpoint.",
-    ),
-    _Hint(
-        r"at least \d+ examples|invalid_n_examples",
-        "every service refuses a job with so few; 50 to 100 examples begin to show anything.",
-    ),
-    _Hint(
-        r"invalid_variable|formula_parse|sample_parse|grader.*(template|variable|item\.)",
-        "a template of the grader names a field that some line does not have; "
-        "check(dataset, grader=grader) names the lines.",
-    ),
-    _Hint(
-        r"InsufficientQuota|available capacity|quota.*exceeded|exceeded.*quota|quotaExceeded",
-        "the quota is that of the region and of this kind of deployment or job: end or delete one that "
-        "nobody needs, ask for less capacity (1 is about one request a minute), or take another region.",
-    ),
-    _Hint(
-        r"DeploymentNotReady|Failed to load LoRA",
-        "the deployment is reported as ready before it is: try again in some minutes, for open-weight models "
-        "with a capacity of 100 or more.",
-    ),
-    _Hint(
-        "DeploymentModelNotSupported",
-        "the model's format belongs to its provider: OpenAI, or Microsoft, Mistral AI, Meta, Alibaba for "
-        "open-weight models; and the region must be able to deploy it.",
-    ),
-    _Hint(
-        r"Error code: 410\b|\b410 Gone\b|has been retired",
-        "the model is retired; python -m workbench models lists what can be trained today.",
-    ),
-    _Hint(
-        r"does not have access|not authorized|PermissionDenied|lacks the required data action",
-        "to train takes the role Foundry User, to deploy that of Foundry Owner.",
-    ),
-    _Hint(
-        r"internal ?(server ?)?(error|failure)|unexpected error|status code 500",
-        "a file of more than {safe} that was uploaded in one piece is accepted, and the job fails late: "
-        "upload it in parts, or make it smaller. A smaller one: try once more.",
-    ),
-)
+_HINTS = tomllib.loads(Path(__file__).with_name("hints.toml").read_text(encoding="utf-8"))["hint"]
 
 
 def hint(message: str, *, training_type: str | None = None) -> str | None:
     """What is mostly behind a message; ``None`` where it can be taken at its word."""
     safe = of_provider("azure").max_safe_file_bytes
-    for pattern, text in _HINTS:
-        if re.search(pattern, message, re.IGNORECASE | re.DOTALL):
-            return "Hint: " + text.format(kind=training_type or "none", safe=in_words(safe or 0))
+    for each in _HINTS:
+        if re.search(each["pattern"], message, re.IGNORECASE | re.DOTALL):
+            return "Hint: " + each["text"].format(kind=training_type or "none", safe=in_words(safe or 0))
     return None
 
 
