@@ -27,6 +27,7 @@ from workbench.catalog.limits import LIMITS
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError, SetupError
 from workbench.local.api.app import create_app
+from workbench.local.store.store import Store
 from workbench.settings import ROOT
 from workbench.training.jobs import copy_checkpoint, upload_in_parts
 
@@ -178,6 +179,34 @@ def test_where_a_project_knows_no_uploads_the_dated_api_of_its_resource_takes_th
     assert network.count(f"{project}/uploads") == 1
 
 
+def test_somebody_who_signed_in_is_known_to_the_dated_api_by_the_token_and_sends_no_key(network):
+    network.before = lambda call: JSONResponse({}, 404) if "/v1/uploads" in call else None
+    asked = []
+
+    def note(request: object) -> None:
+        asked.append((request.headers.get("api-key"), request.headers["authorization"]))
+
+    with TestClient(network) as http:
+        http.event_hooks = {"request": [note]}
+        url = "https://my.openai.azure.com/openai/v1/"
+        client = OpenAI(base_url=url, api_key=lambda: KEY, http_client=http, max_retries=0)
+        upload_in_parts(client, CONTENT, "rows.jsonl", part_bytes=5_000)
+    assert set(asked) == {(None, f"Bearer {KEY}")}
+
+
+def test_where_nobody_takes_parts_the_refusal_says_what_to_try(network):
+    network.before = lambda call: JSONResponse({}, 404) if call.endswith("/uploads") else None
+    with TestClient(network) as http:
+        gateway = OpenAI(base_url=V1, api_key=KEY, http_client=http, max_retries=0)
+        with pytest.raises(openai.NotFoundError) as refused:
+            upload_in_parts(gateway, CONTENT, "rows.jsonl", part_bytes=5_000)
+    (hint,) = refused.value.__notes__
+    assert hint == (
+        "Hint: this address takes no file in parts; connect to the resource's own address, or make the file "
+        "smaller than 150 MB."
+    )
+
+
 # Over a network that loses one request in five
 
 
@@ -259,9 +288,13 @@ def test_a_copy_is_asked_for_as_documented_and_the_local_service_says_that_it_ma
     def taken(call: str) -> Response | None:
         return JSONResponse({"status": "accepted"}) if call.endswith("/copy") else None
 
+    def note(request: object) -> None:
+        if request.url.path.endswith("/copy"):
+            bodies.append((request.headers, request.content))
+
     network.before = taken
     with TestClient(network) as http:
-        http.event_hooks = {"request": [lambda request: bodies.append((request.headers, request.content))]}
+        http.event_hooks = {"request": [note]}
         url = "https://my.openai.azure.com/openai/v1/"
         azure = OpenAI(base_url=url, api_key=KEY, http_client=http, max_retries=2)
         said = copy_checkpoint(azure, "ftjob-1", "ftchkpt-2", destination=TO, region="westus3")
@@ -272,8 +305,14 @@ def test_a_copy_is_asked_for_as_documented_and_the_local_service_says_that_it_ma
         assert json.loads(body) == {"destinationResourceId": TO, "region": "westus3"}
         network.before = lambda call: None
         local = OpenAI(base_url=V1, api_key=KEY, http_client=http, max_retries=2)
-        with pytest.raises(openai.NotFoundError):
-            copy_checkpoint(local, "ftjob-1", "ftchkpt-2", destination=TO, region="westus3")
+        job, store = start(local, ROWS, model="nano"), Store(home / "service")
+        folder = store.checkpoints.folder(job.id, 5)
+        folder.mkdir(parents=True)
+        store.checkpoints.add(job.id, 5, "nano.ft-1", {"train_loss": 1.0}, folder)
+        network.calls.clear()
+        with pytest.raises(openai.InternalServerError, match="a single resource: it copies nowhere") as none:
+            copy_checkpoint(local, job, "nano.ft-1", destination=TO, region="westus3")
+        assert (none.value.status_code, len(network.calls)) == (501, 1)
 
 
 def test_a_destination_that_is_none_is_refused_before_anything_is_sent(client, network):

@@ -353,7 +353,11 @@ class _Sending:
         except openai.NotFoundError as error:
             dated = _dated(self.client)
             if dated is None:
-                error.add_note(f"Hint: no uploads in parts at this address; try OPENAI_API_VERSION={_DATED}.")
+                size = in_words(provider_of(self.client).limits.in_one_upload or self.part_bytes)
+                error.add_note(
+                    "Hint: this address takes no file in parts; connect to the resource's own address, or make "
+                    f"the file smaller than {size}."
+                )
                 raise
             return self._announce(dated, dated=True)
 
