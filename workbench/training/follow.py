@@ -360,7 +360,8 @@ def job_result(progress: "Progress") -> JobResult:
         message = job.error.message if job.error else ""
         reason = f" ({hinted(message).removesuffix('.')})" if message else own_pause(job)
         notebook = STARTED_BY[method_of(job).name]
-        way_out = f"run {notebook} again" if progress.ended else f"wait for it in {notebook}"
+        waiting = "resume" if str(job.status) == "paused" else "wait for"
+        way_out = f"run {notebook} again" if progress.ended else f"{waiting} it in {notebook}"
         raise SetupError(f"Job {job.id} {how}{reason}; {way_out}.")
     started = next((e.created_at for e in progress.events if e.message in STARTED), job.created_at)
     seconds = job.finished_at - started

@@ -355,8 +355,8 @@ class _Sending:
             if dated is None:
                 size = in_words(provider_of(self.client).limits.in_one_upload or self.part_bytes)
                 error.add_note(
-                    "Hint: this address takes no file in parts; connect to the resource's own address, or make "
-                    f"the file smaller than {size}."
+                    "Hint: this address takes no file in parts; connect to the resource's own address, or "
+                    f"make the file smaller than {size}."
                 )
                 raise
             return self._announce(dated, dated=True)
