@@ -132,7 +132,9 @@ def data_evidence(report: Report) -> Mapping[str, JSON]:
 # The messages are those seen on Azure; our own local service gives its reasons itself. Which data or
 # template is wrong, a check of the data shows.
 
-_HINTS = tomllib.loads(Path(__file__).with_name("hints.toml").read_text(encoding="utf-8"))["hint"]
+_HINTS: Sequence[Mapping[str, str]] = tomllib.loads(
+    Path(__file__).with_name("hints.toml").read_text(encoding="utf-8")
+)["hint"]
 
 
 def hint(message: str, *, training_type: str | None = None) -> str | None:
