@@ -106,8 +106,12 @@ def test_another_limit_changes_what_the_client_sends(strict, home: Path, monkeyp
         (kept,) = [finding for finding in plan.findings if finding.rule == "checkpoints"]
         assert kept.message == "only the last 1 of 2 epochs are kept, and an earlier one may be best"
         long = preflight(client, spec(dataset(35), model="gpt-4.1"))
+        (parts,) = [finding for finding in long.findings if finding.rule == "size"]
+        assert (parts.level, parts.message[:40]) == ("info", "the file has 0 MB, so it is uploaded in ")
+        longer = preflight(client, spec(dataset(70), model="gpt-4.1"))
         assert any(
-            error.startswith("size: the file has 0 MB, and one upload takes less") for error in errors(long)
+            error.endswith("is the most in parts; make several files and jobs of it")
+            for error in errors(longer)
         )
         with pytest.raises(SetupError, match="needs at least 20"):
             start(client, dataset(19), model="gpt-4.1")

@@ -9,6 +9,7 @@ from threading import Thread
 import pandas as pd
 import pytest
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
+from openai.types.fine_tuning.fine_tuning_job import Method
 
 from workbench.errors import DataError, SetupError
 from workbench.training.alerts import Alert, alerts, alerts_now, post
@@ -108,6 +109,17 @@ def test_a_reason_that_says_it_all_stays_alone():
 
 def test_a_pause_and_a_cancellation_are_told():
     assert kinds(look("paused")) == ["paused"]
+
+
+def test_a_reinforcement_job_that_stands_still_may_have_reached_azures_own_limit():
+    (plain,) = alerts_now(look("paused"))
+    assert plain.message == "it waits until it is resumed"
+    by_the_hour = Method.model_validate({"type": "reinforcement"})
+    (paused,) = alerts_now(look("paused", method=by_the_hour))
+    assert paused.message == (
+        "it waits until it is resumed; Azure pauses such a job by itself at $5,000 of training and grading: "
+        "to resume it lifts that limit, and its newest checkpoint can be deployed as it is"
+    )
     assert kinds(look("cancelled")) == ["cancelled"]
 
 

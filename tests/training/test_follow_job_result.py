@@ -73,6 +73,17 @@ def test_a_failed_job_is_told_with_its_reason():
     assert str(told.value) == "Job ftjob-1 failed (Too few rows); run 04_launch again."
 
 
+def test_a_paused_reinforcement_job_may_have_reached_the_price_at_which_azure_pauses_it():
+    running = job(finished_at=None, fine_tuned_model=None, method={"type": "reinforcement"})
+    with pytest.raises(SetupError) as told:
+        job_result(progress(running.model_copy(update={"status": "paused"})))
+    assert str(told.value) == (
+        "Job ftjob-1 is paused; Azure pauses such a job by itself at $5,000 of training and grading: to "
+        "resume it lifts that limit, and its newest checkpoint can be deployed as it is; resume it in "
+        "09_reinforcement."
+    )
+
+
 def test_a_running_job_has_no_outcome_yet():
     with pytest.raises(SetupError, match="Job ftjob-1 is running; wait for it in 04_launch"):
         job_result(progress(job(status="running", finished_at=None, fine_tuned_model=None)))

@@ -241,6 +241,35 @@ def test_every_hyperparameter_has_a_reason(azure):
     assert list(found) == ["n_epochs", "batch_size", "learning_rate_multiplier"]
 
 
+def guesses(plan: Preflight) -> dict[str, str]:
+    return {each.name: each.guess for each in plan.hyperparameters if each.guess}
+
+
+def test_what_auto_will_become_is_guessed_with_its_source(azure):
+    skill = "Microsoft's fine-tuning skill, 2026-08-20; no promise of the service"
+    portal = "the portal's text: 0.2 % of the examples; jobs on 148 and 2,750 were seen to take 1"
+    assert guesses(plan(azure, dataset("dogs", 1_500))) == {
+        "n_epochs": f"probably 1 to 2 ({skill})",
+        "batch_size": f"probably 1 to 3 ({portal})",
+    }
+    nano = plan(azure, model="gpt-4.1-nano-2025-04-14", n_epochs=3, batch_size=6)
+    seen = "probably 0.1 (saved outputs of Microsoft's samples, 2026-01-23)"
+    assert guesses(nano) == {"learning_rate_multiplier": seen}
+    assert nano.steps_guessed == (30, 30)  # 60 examples, three times, by 6
+    assert plan(azure, dataset("dogs", 1_500)).steps_guessed == (500, 3_000)
+
+
+def test_what_this_machine_makes_of_auto_is_known_exactly(local):
+    here = preflight(local, spec(DOGS, model="nano"))
+    rule = "(the local service's own rule)"
+    assert guesses(here) == {
+        "n_epochs": f"it will be 10 {rule}",
+        "batch_size": f"it will be 8 {rule}",
+        "learning_rate_multiplier": f"it will be 1 {rule}",
+    }
+    assert here.steps_guessed == (75, 75)
+
+
 # What has changed
 
 
@@ -383,6 +412,29 @@ def test_reinforcement_is_billed_by_the_hour(azure):
     assert by_hours.cap == CostCap(150, usd_per_hour=100)
 
 
+def test_the_price_at_which_azure_pauses_a_reinforcement_job_is_said_before(azure):
+    sums = prompts(answer="0")
+    settings = {"model": "o4-mini-2025-04-16", "validation": sums, "grader": grader("exact"), "hours": 2}
+    says = "azure pauses the job by itself when training and grading have cost $5,000 together"
+    assert found(plan(azure, sums, **settings), "service_cap") == [("info", says)]
+    assert found(plan(azure, sums, cost_cap=6_000, **settings), "service_cap") == [
+        ("info", f"{says}, which is below your cap of $6,000.00")
+    ]
+    assert found(plan(azure), "service_cap") == []
+
+
+def test_openai_says_until_when_it_trains_and_for_whom(azure):
+    azure.models.append("gpt-4.1-mini-2025-04-14")
+    client = azure.client().with_options(base_url="https://api.openai.com/openai/v1/")
+    job = spec(DOGS, model=MINI, training_type="Standard")
+    open_to_some = preflight(client, job, on=DAY)
+    ((level, message),) = found(open_to_some, "closed")
+    assert level == "warning"
+    assert "only an organisation that used a tuned model within the last 60 days" in message
+    assert "trainingType" not in open_to_some.body
+    assert found(preflight(client, job, on=datetime.date(2027, 1, 6)), "retired")[0][0] == "error"
+
+
 # The model
 
 
@@ -419,6 +471,20 @@ def test_the_name_of_a_deployment_is_recognised(azure):
     assert ("warning", "azure lists no model my-deployment") in found(named, "unknown_model")
 
 
+def test_a_deployment_on_record_is_refused_with_the_model_behind_it(azure):
+    project = open_project("gql")
+    project.record("deployment", name="my-deployment", model=TUNED, event="ready")
+    named = plan(azure, model="my-deployment", project=project)
+    (error,) = named.errors
+    assert error.message.startswith("my-deployment is the name of a deployment")
+    assert error.fix == f"give {TUNED} as the model"
+
+
+def test_a_model_without_its_version_is_named_with_it(azure):
+    (finding,) = [each for each in plan(azure, model="gpt-4.1-mini").findings if each.rule == "unknown_model"]
+    assert finding.fix == f"give it with its version: {MINI}"
+
+
 def test_a_model_that_the_local_service_lacks_is_an_error(local):
     none = preflight(local, spec(DOGS, model="nono"))
     assert found(none, "unknown_model") == [("error", "local lists no model nono")]
@@ -430,12 +496,49 @@ def test_a_model_that_the_local_service_lacks_is_an_error(local):
         (MINI, "Standard", None),
         ("gpt-oss-20b", "globalStandard", None),
         ("gpt-oss-20b", "Standard", "gpt-oss-20b is not trained as Standard"),
-        (MINI, "global", "there is no training type 'global'"),
+        (MINI, "Global", None),
+        ("gpt-oss-20b", "developer", "gpt-oss-20b is not trained as Developer (developerTier)"),
+        (MINI, "regional", "there is no training type 'regional'"),
     ],
 )
 def test_a_training_type_must_be_one_of_the_models(azure, model, type, message):
     errors = [said for level, said in found(plan(azure, model=model, training_type=type), "training_type")]
     assert errors == ([message] if message else [])
+
+
+def rows(plan: Preflight, *labels: str) -> list[str]:
+    """The values that a preflight shows under these labels."""
+    return [value for label, value, _ in plan._rows() if label in labels]
+
+
+def test_each_training_type_is_shown_with_its_price_that_of_the_job_first(azure):
+    azure.models.append("gpt-4.1-nano-2025-04-14")
+    shown = plan(azure, dataset("dogs", 6_000), model="gpt-4.1-nano-2025-04-14", n_epochs=1)
+    usd = {type: round(cost.likely, 2) for type, cost in shown.training_types.items()}
+    assert usd["developerTier"] == pytest.approx(usd["globalStandard"] / 2, abs=0.01)
+    assert usd["standard"] > usd["globalStandard"] > 0
+    assert rows(shown, "training type") == [f"Global (globalStandard): about ${usd['globalStandard']:.2f}"]
+    assert rows(shown, "instead") == [
+        f"Standard: about ${usd['standard']:.2f}",
+        f"Developer (developerTier): about ${usd['developerTier']:.2f}",
+    ]
+
+
+def test_the_portals_word_for_a_training_type_becomes_that_of_the_api(azure):
+    said = {"Developer": "developerTier", "GLOBAL": "globalStandard", "standard": "Standard"}
+    assert {word: plan(azure, training_type=word).body["trainingType"] for word in said} == said
+
+
+def test_an_open_weight_model_is_trained_in_the_one_type_that_it_has_and_says_what_it_needs(azure):
+    oss = plan(azure, model="gpt-oss-20b")
+    assert oss.body["trainingType"] == "globalStandard"
+    assert list(oss.training_types) == ["globalStandard"]
+    needs, start_with = [each for each in oss.findings if each.rule == "open_weights"]
+    assert needs.message.startswith("gpt-oss-20b has open weights: it is trained on a Foundry resource")
+    assert needs.fix == "deploy it as GlobalStandard, with the format Microsoft and a capacity of 100"
+    assert start_with.message == "Start with 2 epochs and a learning rate multiplier of 0.3"
+    assert "2026-08-20" in start_with.fix
+    assert found(plan(azure), "open_weights") == []
 
 
 def test_a_region_must_be_one_of_the_models(azure):

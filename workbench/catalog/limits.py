@@ -73,6 +73,13 @@ class Limits:
     """Where each number is written, by the name of its field."""
 
     @property
+    def in_one_upload(self) -> int | None:
+        """The most bytes that are sent as one; a larger file goes in parts."""
+        most = self.max_file_bytes
+        bounds = (self.max_safe_file_bytes, None if most is None else most - 1)
+        return min((each for each in bounds if each is not None), default=None)
+
+    @property
     def suffix(self) -> re.Pattern[str]:
         """What a suffix of a tuned model's name looks like."""
         return re.compile(rf"[A-Za-z0-9_-]{{1,{self.max_suffix or ''}}}")
@@ -87,11 +94,32 @@ class Limits:
         """The training type that is meant, as the provider writes it; ``None`` if there is none such."""
         return {name.lower(): name for name in self.training_types}.get(given.lower())
 
+    def training_type_chosen(self, given: str) -> str:
+        """The same for a person, who may say it as the portal does: ``Global``; what is unknown stays."""
+        as_in_portal = {each.portal.lower(): name for name, each in TRAINING_TYPES.items()}
+        return self.training_type(as_in_portal.get(given.lower(), given)) or given
+
     @property
     def numbers(self) -> Mapping[str, Any]:
         """The limits that have a number, by name."""
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "sources"}
         return {name: value for name, value in values.items() if value not in (None, ())}
+
+
+@dataclass(frozen=True)
+class TrainingType:
+    """One way in which Azure trains: where, how surely, and for what share of the price."""
+
+    sent: str
+    """As a request says it."""
+    portal: str
+    """As the portal and the documents say it."""
+    about: str
+    source: Source
+
+    def __str__(self) -> str:
+        """``Global (globalStandard)``, and one word where both are the same."""
+        return self.portal if self.portal == self.sent else f"{self.portal} ({self.sent})"
 
 
 def of_provider(name: str) -> Limits:
@@ -106,6 +134,11 @@ def in_words(size: int) -> str:
 
 _STATED = facts_in("limits")
 _PAGES = {key: Source(**page) for key, page in _STATED["source"].items()}
+TRAINING_TYPES: Mapping[str, TrainingType] = {
+    entry.pop("name"): TrainingType(**entry | {"source": _PAGES[entry["source"]]})
+    for entry in _STATED["training_type"]
+}
+"""Azure's, by the names in ``Limits.training_types``."""
 SPECIFICATION = _PAGES["specification"]
 """Azure's, which gives the ranges of the hyperparameters too."""
 

@@ -13,6 +13,7 @@ from workbench.errors import DataError, SetupError
 from workbench.project import JSON
 from workbench.training.cost import CostCap, dollars
 from workbench.training.diagnosis import VERDICTS, diagnose
+from workbench.training.follow import own_pause
 from workbench.training.jobs import hinted
 from workbench.training.reward_rules import likelihood_displacement
 
@@ -75,7 +76,7 @@ def _of_the_state(progress: "Progress") -> Iterator[tuple[str, str, int]]:
     elif job.status == "cancelled":
         yield "cancelled", "somebody cancelled it; its checkpoints stay", step
     elif str(job.status) == "paused":
-        yield "paused", "it waits until it is resumed", step
+        yield "paused", f"it waits until it is resumed{own_pause(job)}", step
 
 
 def _of_the_cost(progress: "Progress", cost_cap: CostCap | None) -> Iterator[tuple[str, str, int]]:

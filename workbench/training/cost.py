@@ -3,7 +3,7 @@
 import datetime
 import re
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -404,6 +404,17 @@ class Rates:
         except SetupError as error:
             return None, str(error)
 
+    def by_training_type(self, hours: float | None) -> Mapping[str, Estimate]:
+        """What it will cost in each training type that the service has and the model is trained in."""
+        try:
+            trained = catalog.model(self.spec.model).training_types
+            types = [
+                each for each in self.service.limits.training_types if trained is None or each in trained
+            ]
+            return {each: self._estimate(self.n_epochs, hours, each) for each in types}
+        except SetupError:  # a model that the catalogue does not have, or whose tokens cannot be counted
+            return {}
+
     def cap(self, usd: float) -> CostCap:
         """So much, and the rate by which a running job comes near it."""
         by_the_hour = self.spec.trained_by.billed_by == "hours"
@@ -413,9 +424,9 @@ class Rates:
             one = None
         return CostCap(usd, usd_per_hour=one) if by_the_hour else CostCap(usd, usd_per_epoch=one)
 
-    def _estimate(self, n_epochs: int | None, hours: float | None) -> Estimate:
+    def _estimate(self, n_epochs: int | None, hours: float | None, type: str | None = None) -> Estimate:
         spec = self.spec
-        type = self.service.limits.training_type(spec.training_type or "") or "globalStandard"
+        type = type or self.service.limits.training_type(spec.training_type or "") or "globalStandard"
         return estimate(
             self.tokens,
             model=spec.model,
@@ -457,6 +468,22 @@ def cost_findings(cost: Estimate | None, why_not: str, cap: float | None) -> Ite
         message = f"it may cost {dollars(round(cost.usd.high, 2))}, and the cap is {dollars(cap)}"
         fix = "give n_epochs, so that the service cannot choose more"
         yield Finding("warning", "cost_cap", "", message, fix)
+
+
+def pause_findings(spec: JobSpec, service: Provider, cap: float | None) -> Iterator[Finding]:
+    """Will the service itself pause the job when it has cost so much?"""
+    most = service.limits.pause_usd
+    if service.runs_here or most is None or spec.trained_by.billed_by != "hours":
+        return
+    message = (
+        f"{service.name} pauses the job by itself when training and grading have cost ${most:,} together"
+    )
+    fix = "a paused job keeps a checkpoint that can be deployed; to resume it lifts that limit for good"
+    if cap is None:
+        fix += "; give cost_cap, and you are warned before that"
+    elif cap > most:
+        message += f", which is below your cap of {dollars(cap)}"
+    yield Finding("info", "service_cap", "", message, fix)
 
 
 def _hours(progress: "Progress") -> float:

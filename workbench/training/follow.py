@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import openai
 
+from workbench.catalog.limits import of_provider
 from workbench.catalog.methods import method_of
 from workbench.catalog.providers import provider_of
 from workbench.display import table
@@ -357,9 +358,10 @@ def job_result(progress: "Progress") -> JobResult:
     if job.status != "succeeded" or job.finished_at is None or job.fine_tuned_model is None:
         how = {"failed": "failed", "cancelled": "was cancelled"}.get(job.status, f"is {job.status}")
         message = job.error.message if job.error else ""
-        reason = f" ({hinted(message).removesuffix('.')})" if message else ""
+        reason = f" ({hinted(message).removesuffix('.')})" if message else own_pause(job)
         notebook = STARTED_BY[method_of(job).name]
-        way_out = f"run {notebook} again" if progress.ended else f"wait for it in {notebook}"
+        waiting = "resume" if str(job.status) == "paused" else "wait for"
+        way_out = f"run {notebook} again" if progress.ended else f"{waiting} it in {notebook}"
         raise SetupError(f"Job {job.id} {how}{reason}; {way_out}.")
     started = next((e.created_at for e in progress.events if e.message in STARTED), job.created_at)
     seconds = job.finished_at - started
@@ -381,6 +383,17 @@ def job_result(progress: "Progress") -> JobResult:
         else:
             facts["held-out answers right"] = f"{reward:.0%}"
     return JobResult(job, seconds, facts)
+
+
+def own_pause(job: "FineTuningJob") -> str:
+    """Why a paused job may stand still although nobody paused it; nothing where no service does that."""
+    most = of_provider("azure").pause_usd
+    if str(job.status) != "paused" or method_of(job).billed_by != "hours" or most is None:
+        return ""
+    return (
+        f"; Azure pauses such a job by itself at ${most:,} of training and grading: to resume it lifts that "
+        "limit, and its newest checkpoint can be deployed as it is"
+    )
 
 
 def kept_checkpoints(client: "OpenAI", job: "FineTuningJob | str") -> KeptCheckpoint:

@@ -2,17 +2,20 @@
 
 A job is ``openai``'s own ``FineTuningJob``. The same content (data, model,
 method, hyperparameters, seed) is never started twice: not by a second kernel,
-not after a restart, not by a retry. What becomes of a job is in ``follow``.
+not after a restart, not by a retry. A large file is uploaded in parts. What
+becomes of a job is in ``follow``.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import openai
 
@@ -25,16 +28,21 @@ from workbench.dataset.dataset import Dataset
 from workbench.dataset.read import read
 from workbench.dataset.repair.changes import changes_to_jsonl
 from workbench.dataset.repair.repair import Repair
-from workbench.errors import DataError
+from workbench.errors import DataError, SetupError
 from workbench.project import JSON, Entry, Project
-from workbench.settings import home
+from workbench.settings import home, setting
 from workbench.training.lineage import is_tuned, lineage
-from workbench.training.spec import METADATA_KEY, JobSpec, file_name
+from workbench.training.spec import METADATA_KEY, JobSpec, file_content, file_name
 
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from openai import OpenAI
     from openai.types import FileObject
     from openai.types.fine_tuning import FineTuningJob
+    from tqdm import tqdm
+
+_T = TypeVar("_T")
 
 # The data of a job, kept in the project: what is uploaded, what was repaired on the way, and their hashes.
 
@@ -119,100 +127,22 @@ def data_evidence(report: Report) -> Mapping[str, JSON]:
     }
 
 
-# Messages of the services that mislead or say too little, and what mostly is behind them.
+# Messages of the services that mislead or say too little, and what mostly is behind them (``hints.toml``).
 #
-# A hint is added to a message and never takes its place. The messages are those seen on Azure; our
-# own local service gives its reasons itself. Sources: microsoft/GitHub-Copilot-for-Azure (2026-08-20), and
-# the issues named at the rows. Which data or template is wrong, a check of the data shows.
+# The messages are those seen on Azure; our own local service gives its reasons itself. Which data or
+# template is wrong, a check of the data shows.
 
-
-class _Hint(NamedTuple):
-    pattern: str
-    """Of the message; upper and lower case are the same."""
-    text: str
-
-
-_TYPES = "there are globalStandard, Standard and developerTier"  # as Azure's documents write them
-_HINTS = (
-    _Hint(
-        "does not support fine-tuning with Standard TrainingType",
-        "open-weight models are trained with training_type='globalStandard' only (this request: {kind}).",
-    ),
-    # BerriAI/litellm 24687; MicrosoftDocs/azure-docs 116776
-    _Hint(
-        "does not support fine-tuning",
-        f"often the model is fine and trainingType is not (this request: {{kind}}; {_TYPES}), or model is a "
-        "deployment's name: give the base model with its version, such as gpt-4.1-mini-2025-04-14.",
-    ),
-    # openai-python 1836
-    _Hint(
-        r"api[- ]version\W.*(not (allowed|supported)|unsupported)|api version not supported",
-        "the dated API and the v1 API are mixed: leave OPENAI_API_VERSION empty for v1, or set it to a date "
-        "such as 2025-04-01-preview.",
-    ),
-    # MicrosoftDocs/azure-docs 108515, 110314
-    _Hint(
-        "no valid json line",
-        "the model was taken for one of the old prompt/completion models, or a line has an empty prompt or "
-        "another encoding; check(dataset) names the lines.",
-    ),
-    _Hint(
-        r"failed RAI checks|harm types",
-        "data full of personal details gives false hits for hate and fairness, and words such as 'step by "
-        "step reasoning' trip the filters of reasoning models; check(dataset, only=('privacy',)) shows the "
-        "rows to look at, and redacting them often is enough.",
-    ),
-    _Hint(
-        "unable to be deployed. Model evaluation",
-        "the model was trained and paid for, and only its answers to harmful questions stand in the way: add "
-        "refusals of the named harms to the data, or take an earlier checkpoint.",
-    ),
-    _Hint(
-        r"at least \d+ examples|invalid_n_examples",
-        "every service refuses a job with so few; 50 to 100 examples begin to show anything.",
-    ),
-    _Hint(
-        r"invalid_variable|formula_parse|sample_parse|grader.*(template|variable|item\.)",
-        "a template of the grader names a field that some line does not have; "
-        "check(dataset, grader=grader) names the lines.",
-    ),
-    _Hint(
-        r"InsufficientQuota|available capacity|quota.*exceeded|exceeded.*quota|quotaExceeded",
-        "the quota is that of the region and of this kind of deployment or job: end or delete one that "
-        "nobody needs, ask for less capacity (1 is about one request a minute), or take another region.",
-    ),
-    _Hint(
-        r"DeploymentNotReady|Failed to load LoRA",
-        "the deployment is reported as ready before it is: try again in some minutes, for open-weight models "
-        "with a capacity of 100 or more.",
-    ),
-    _Hint(
-        "DeploymentModelNotSupported",
-        "the model's format belongs to its provider: OpenAI, or Microsoft, Mistral AI, Meta, Alibaba for "
-        "open-weight models; and the region must be able to deploy it.",
-    ),
-    _Hint(
-        r"Error code: 410\b|\b410 Gone\b|has been retired",
-        "the model is retired; python -m workbench models lists what can be trained today.",
-    ),
-    _Hint(
-        r"does not have access|not authorized|PermissionDenied|lacks the required data action",
-        "to train takes the role Foundry User, to deploy that of Foundry Owner.",
-    ),
-    _Hint(
-        r"internal ?(server ?)?(error|failure)|unexpected error|status code 500",
-        "a file of more than {safe} that was uploaded in one piece is accepted, and the job fails late: "
-        "upload it in parts, or make it smaller. A smaller one: try once more.",
-    ),
-)
+_HINTS: Sequence[Mapping[str, str]] = tomllib.loads(
+    Path(__file__).with_name("hints.toml").read_text(encoding="utf-8")
+)["hint"]
 
 
 def hint(message: str, *, training_type: str | None = None) -> str | None:
     """What is mostly behind a message; ``None`` where it can be taken at its word."""
     safe = of_provider("azure").max_safe_file_bytes
-    for pattern, text in _HINTS:
-        if re.search(pattern, message, re.IGNORECASE | re.DOTALL):
-            return "Hint: " + text.format(kind=training_type or "none", safe=in_words(safe or 0))
+    for each in _HINTS:
+        if re.search(each["pattern"], message, re.IGNORECASE | re.DOTALL):
+            return "Hint: " + each["text"].format(kind=training_type or "none", safe=in_words(safe or 0))
     return None
 
 
@@ -307,28 +237,219 @@ def _send(client: "OpenAI", spec: JobSpec) -> "FineTuningJob":
     training_file = _upload(client, spec.training, "train").id
     validation_file = _upload(client, spec.validation, "validation").id if spec.validation else None
     body = spec.body(training_file, validation_file)
-    # No retry by the client: the first try may have arrived although its answer did not.
+    with hints(client, training_type=spec.training_type):
+        return _once(
+            client,
+            lambda once: once.post("/fine_tuning/jobs", body=body, cast_to=FineTuningJob),
+            lambda: find_job(client, spec.content),
+        )
+
+
+_WAITS = (0.5, 1.0, 2.0)  # seconds before the next try
+
+
+def _once(client: "OpenAI", send: "Callable[[OpenAI], _T]", there: Callable[[], _T | None]) -> _T:
+    """Send what must not arrive twice: before each further try look whether the last has arrived.
+
+    The client's own retries do not look: a try may have arrived although its answer did not.
+    """
     once = client.with_options(max_retries=0)
-    try:
-        with hints(client, training_type=spec.training_type):
-            return once.post("/fine_tuning/jobs", body=body, cast_to=FineTuningJob)
-    except (openai.APIConnectionError, openai.InternalServerError):
-        job = find_job(client, spec.content)
-        if job is None:
-            raise
-        return job
+    for wait in _WAITS:
+        try:
+            return send(once)
+        except (openai.APIConnectionError, openai.InternalServerError):
+            time.sleep(wait)
+            arrived = there()
+            if arrived is not None:
+                return arrived
+    return send(once)
 
 
 def _upload(client: "OpenAI", dataset: "Dataset", role: str) -> "FileObject":
     """Upload the data, unless a file of the same content is there; wait until it can be used."""
-    content, name = dataset.to_jsonl(), file_name(dataset, role)
+    content, name = file_content(dataset), file_name(dataset, role)
     file = uploaded(client.files.list(purpose="fine-tune"), name, len(content))
     if file is None:
+        limits = provider_of(client).limits
         with hints(client):
-            file = client.files.create(file=(name, content), purpose="fine-tune")
+            if limits.in_one_upload is not None and len(content) > limits.in_one_upload:
+                part_bytes = limits.max_part_bytes or limits.in_one_upload
+                file = upload_in_parts(client, content, name, part_bytes=part_bytes)
+            else:
+                file = _once(
+                    client,
+                    lambda once: once.files.create(file=(name, content), purpose="fine-tune"),
+                    lambda: uploaded(client.files.list(purpose="fine-tune"), name, len(content)),
+                )
     if file.status != "processed":
         file = client.files.wait_for_processing(file.id, poll_interval=1)
     if file.status != "processed":
         reason = file.status_details or "it gave no reason"
         raise DataError(f"The service cannot use {dataset.name} as a training file: {hinted(reason)}")
     return file
+
+
+# A large file in parts. Azure takes one of more than 150 MB as a whole and fails the job late (Microsoft's
+# fine-tuning skill, 2026-08-20); in parts a connection that breaks costs a part, and no more.
+
+_MIME = "text/jsonl"  # as in OpenAI's own example of a training file in parts
+_RETRIES = 5  # for each part: a network that loses one request in five then loses one part in 15,000
+_DATED = "2025-04-01-preview"
+
+
+def upload_in_parts(client: "OpenAI", content: bytes, name: str, *, part_bytes: int) -> "FileObject":
+    """Upload a file in parts of so many bytes, and go on where an earlier call was cut off.
+
+    Which parts have arrived is kept on disk until the file is whole, so after a kill none is sent again. An
+    upload that the service has ended meanwhile (Azure's live two hours) is begun anew.
+    """
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    key = hashlib.sha256(f"{client.base_url} {name} {digest} {part_bytes}".encode()).hexdigest()[:16]
+    kept = home() / "uploads" / f"{key}.jsonl"
+    sending = _Sending(client.with_options(max_retries=_RETRIES), content, name, digest, part_bytes, kept)
+    with jsonl_log.locked(kept.with_suffix(".whole"), f"the upload of {name}"):
+        try:
+            file = sending.all()
+        except (openai.NotFoundError, openai.BadRequestError):
+            if not kept.is_file():
+                raise
+            kept.unlink()  # its time was over: the service takes no more of that one
+            file = sending.all()
+        kept.unlink(missing_ok=True)
+    return file
+
+
+@dataclass(frozen=True)
+class _Sending:
+    """One file on its way in parts; ``kept`` holds the id of the upload, then those of its parts."""
+
+    client: "OpenAI"
+    content: bytes
+    name: str
+    md5: str
+    part_bytes: int
+    kept: Path
+
+    def all(self) -> "FileObject":
+        """Send what is missing, and put it together."""
+        client, lines = self.client, list(jsonl_log.objects(self.kept))
+        if lines:
+            upload_id, sent = str(lines[0]["id"]), [str(line["id"]) for line in lines[1:]]
+            client = (_dated(client) if lines[0]["dated"] else None) or client
+        else:
+            client, upload_id = self._begin()
+            sent = []
+        size, step = len(self.content), self.part_bytes
+        with _bytes_bar(f"Uploading {self.name}", size, len(sent) * step) as bar:
+            for start in range(len(sent) * step, size, step):
+                part = self.content[start : start + step]
+                sent.append(client.uploads.parts.create(upload_id, data=part).id)
+                self._keep({"id": sent[-1]})
+                bar.update(len(part))
+        return self._complete(client, upload_id, sent)
+
+    def _begin(self) -> tuple["OpenAI", str]:
+        """Announce the file; where v1 knows no uploads, by the dated API."""
+        try:
+            return self._announce(self.client, dated=False)
+        except openai.NotFoundError as error:
+            dated = _dated(self.client)
+            if dated is None:
+                size = in_words(provider_of(self.client).limits.in_one_upload or self.part_bytes)
+                error.add_note(
+                    "Hint: this address takes no file in parts; connect to the resource's own address, or "
+                    f"make the file smaller than {size}."
+                )
+                raise
+            return self._announce(dated, dated=True)
+
+    def _announce(self, client: "OpenAI", *, dated: bool) -> tuple["OpenAI", str]:
+        begun = client.uploads.create(
+            bytes=len(self.content), filename=self.name, mime_type=_MIME, purpose="fine-tune"
+        )
+        self._keep({"id": begun.id, "dated": dated})
+        return client, begun.id
+
+    def _complete(self, client: "OpenAI", upload_id: str, sent: Sequence[str]) -> "FileObject":
+        """Put the parts together; where the answer was lost on its way, the file is there all the same."""
+        try:
+            file = client.uploads.complete(upload_id, part_ids=list(sent), md5=self.md5).file
+        except openai.APIError:
+            file = self._there()
+            if file is None:
+                raise
+        file = file or self._there()
+        if file is None:
+            raise DataError(f"The service has put {self.name} together and names no file; launch it again.")
+        return file
+
+    def _there(self) -> "FileObject | None":
+        return uploaded(self.client.files.list(purpose="fine-tune"), self.name, len(self.content))
+
+    def _keep(self, line: Mapping[str, JSON]) -> None:
+        jsonl_log.append(self.kept, json.dumps(line).encode())
+
+
+def _dated(client: "OpenAI") -> "OpenAI | None":
+    """The same resource by Azure's dated API: a project's v1 was seen to know no uploads. Else ``None``."""
+    url = client.base_url
+    if not (provider_of(client).azure and "/v1" in url.path):
+        return None
+    host = url.host.replace(".services.ai.azure.com", ".openai.azure.com")  # where the dated API is
+    before = re.split(r"/api/projects/|/openai/", url.path, maxsplit=1)[0]
+    signed_in = getattr(client, "_api_key_provider", None) is not None  # then its token is a bearer's
+    return client.with_options(
+        base_url=url.copy_with(host=host, path=f"{before}/openai/"),
+        default_query={"api-version": _DATED},
+        default_headers={} if signed_in else {"api-key": client.api_key},
+    )
+
+
+def _bytes_bar(what: str, total: int, done: int) -> "tqdm[NoReturn]":
+    """A progress bar of bytes, if it takes longer than two seconds; without a browser a line now and then."""
+    from tqdm.auto import tqdm as widget
+    from tqdm.std import tqdm as text
+
+    kind, every = (text, 5) if setting("WORKBENCH_HEADLESS") == "1" else (widget, 0.1)
+    bar: tqdm[NoReturn] = kind(
+        desc=what, total=total, initial=done, unit="B", unit_scale=True, delay=2, mininterval=every
+    )
+    return bar
+
+
+# A checkpoint for another resource: a preview of Azure's.
+
+
+def copy_checkpoint(
+    client: "OpenAI", job: "FineTuningJob | str", checkpoint: str, *, destination: str, region: str
+) -> object:
+    """Ask Azure to copy a checkpoint to another resource; gives its answer, whose form is not documented.
+
+    ``checkpoint``: its id (``ftchkpt-…``). ``destination``: the resource as Azure's control plane names it,
+    ``/subscriptions/…/accounts/NAME``, in the same tenant. It must have run a fine-tuning job before and
+    have public network access, and a user-assigned identity with the role Azure AI User on it must be
+    attached to the source. The copy keeps its name and stands in no list (Microsoft Learn, customize a model
+    with fine-tuning, 2026-10-05).
+
+    A local service checks the request and refuses it with 501: it is a single resource.
+    """
+    where = provider_of(client)
+    if not (where.azure or where.runs_here):
+        raise SetupError(f"{where.name} copies no checkpoints to other resources; only Azure does.")
+    resource = (
+        "/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.CognitiveServices/accounts/[^/]+"
+    )
+    if not re.fullmatch(resource, destination, re.IGNORECASE):
+        raise DataError(
+            f"'{destination}' is no resource: give its id as the Azure portal shows it, "
+            "/subscriptions/…/resourceGroups/…/providers/Microsoft.CognitiveServices/accounts/NAME."
+        )
+    job_id = job if isinstance(job, str) else job.id
+    # No retry: the first try may have arrived although its answer did not.
+    with hints(client):
+        return client.with_options(max_retries=0).post(
+            f"/fine_tuning/jobs/{job_id}/checkpoints/{checkpoint}/copy",
+            body={"destinationResourceId": destination, "region": region},
+            options={"headers": {"aoai-copy-ft-checkpoints": "preview"}},
+            cast_to=object,
+        )

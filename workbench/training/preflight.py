@@ -13,7 +13,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from workbench import catalog
-from workbench.catalog.limits import Limits, in_words
+from workbench.catalog.limits import TRAINING_TYPES, Limits, in_words
 from workbench.catalog.methods import METHODS
 from workbench.catalog.models import Model, base_name
 from workbench.catalog.providers import Provider, provider_of
@@ -28,7 +28,15 @@ from workbench.errors import SetupError
 from workbench.evaluation.graders.grader_types import check_in_training
 from workbench.evaluation.graders.grades import BadGraderError, Grader
 from workbench.project import JSON
-from workbench.training.cost import CostCap, Estimate, Rates, cost_findings, dollars, token_findings
+from workbench.training.cost import (
+    CostCap,
+    Estimate,
+    Rates,
+    cost_findings,
+    dollars,
+    pause_findings,
+    token_findings,
+)
 from workbench.training.jobs import known_job, start_or_find, uploaded
 from workbench.training.lineage import is_tuned, lineage
 from workbench.training.spec import (
@@ -37,7 +45,9 @@ from workbench.training.spec import (
     SpecChange,
     changes,
     explained_hyperparameters,
+    file_content,
     file_name,
+    guessed_steps,
     model_findings,
 )
 
@@ -67,8 +77,20 @@ def data_findings(spec: JobSpec, service: Provider) -> Iterator[Finding]:
         counts = Counts(spec.trained_by.short, role, service.limits)
         counts.add(rows)
         found = [finding for finding, _ in counts.found(DatasetSource(dataset))]
-        found += [*sizes(len(dataset.to_jsonl()), service.limits), *_format(dataset, rows, spec)]
+        found += [*_size(len(file_content(dataset)), service.limits), *_format(dataset, rows, spec)]
         yield from (finding._replace(path=f"{role}_file") for finding in found)
+
+
+def _size(size: int, limits: Limits) -> Iterator[Finding]:
+    """A file too large for one upload is sent in parts; what is too large for that as well stays so."""
+    largest = min(filter(None, (limits.max_upload_bytes, limits.max_all_files_bytes)), default=0)
+    if limits.in_one_upload is None or not limits.in_one_upload < size <= largest:
+        yield from sizes(size, limits)
+        return
+    part = in_words(limits.max_part_bytes or limits.in_one_upload)
+    message = f"the file has {size / 1024**2:,.0f} MB, so it is uploaded in parts of {part}"
+    fix = "nothing to do: launched again, an upload that was cut off goes on where it stopped"
+    yield Finding("info", "size", "", message, fix)
 
 
 def hyperparameter_findings(spec: JobSpec, service: Provider) -> Iterator[Finding]:
@@ -171,7 +193,7 @@ def queue_findings(
         message = f"the resource has {len(files)} files, and {limits.max_files} is the most"
         yield Finding("error", "files", "", message, "delete files of jobs that have ended")
     used = sum(file.bytes for file in files)
-    more = sum(len(data.to_jsonl()) for data in (spec.training, spec.validation) if data)
+    more = sum(len(file_content(data)) for data in (spec.training, spec.validation) if data)
     most = limits.max_all_files_bytes
     if most is not None and used + more > most:
         message = (
@@ -296,6 +318,10 @@ class Preflight:
     """``None`` where the model is not in the catalogue, or its tokens cannot be counted."""
     cap: CostCap | None
     """What it may cost, for ``alerts``; ``None`` where no cap was given."""
+    training_types: Mapping[str, Estimate]
+    """What it would cost in each training type that this model is trained in; empty where there are none."""
+    steps_guessed: tuple[int, int] | None
+    """How many steps it will take at least and at most; ``None`` where nobody can tell."""
     findings: tuple[Finding, ...]
     """What stands in the way or is worth knowing, the worst first."""
     queued: int
@@ -354,8 +380,13 @@ class Preflight:
         return f"{table(str(self), ('', '', 'why'), self._rows())}<details>{request}</details>"
 
     def _rows(self) -> Iterator[tuple[str, str, str]]:
+        yield from self._training_types()
         for each in self.hyperparameters:
-            yield each.name, str(each.value), each.reason
+            yield each.name, f"{each.value}{each.guess and '; '}{each.guess}", each.reason
+        if self.steps_guessed is not None:
+            least, most = self.steps_guessed
+            span = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+            yield "steps", f"about {span}", "examples times epochs, divided by the batch size"
         if self.changes is None:
             yield "since the last run", "none is on record", ""
         elif not self.changes:
@@ -370,6 +401,18 @@ class Preflight:
         for finding in self.findings:
             place = f" ({finding.path})" if finding.path else ""
             yield f"{finding.level}{place}", finding.message, finding.fix
+
+    def _training_types(self) -> Iterator[tuple[str, str, str]]:
+        """That of the job first, then what the others would cost, the dearest first."""
+        chosen = self.spec.training_type
+        if chosen is None:
+            return
+        for type in dict.fromkeys((chosen, *self.training_types)):
+            known, cost = TRAINING_TYPES.get(type), self.training_types.get(type)
+            likely = cost.likely if cost else None
+            usd = "price not known" if likely is None else f"about {dollars(round(likely, 2))}"
+            label = "training type" if type == chosen else "instead"
+            yield label, f"{known or type}: {usd}", known.about if known else ""
 
 
 def preflight(
@@ -405,7 +448,13 @@ def preflight(
     new = changes(spec, service.name, project) if project else None
     findings = [
         *model_findings(
-            spec, service, listed=listed, region=region, existing_customer=existing_customer, on=today
+            spec,
+            service,
+            listed=listed,
+            region=region,
+            existing_customer=existing_customer,
+            deployments=_deployments(project),
+            on=today,
         ),
         *start_findings(spec, service),
         *lineage_findings(client, spec, project, continue_anyway=continue_anyway),
@@ -413,6 +462,7 @@ def preflight(
         *hyperparameter_findings(spec, service),
         *queue_findings(spec, service, jobs, files),
         *cost_findings(cost, why_not, cost_cap),
+        *pause_findings(spec, service, cost_cap),
         *token_findings(rates.tokens if cost else 0, rates.n_epochs or 1, service.limits.max_training_tokens),
         *_of_the_changes(new),
     ]
@@ -420,10 +470,12 @@ def preflight(
         spec,
         client.base_url.netloc.decode(),
         _body(spec, files),
-        explained_hyperparameters(spec),
+        explained_hyperparameters(spec, service),
         new,
         cost,
         None if cost_cap is None else rates.cap(cost_cap),
+        rates.by_training_type(hours) if spec.training_type else {},
+        guessed_steps(spec, service),
         tuple(sorted(findings, key=lambda finding: _LEVELS.index(finding.level))),
         count(jobs, "queued"),
         count(jobs, "running"),
@@ -454,6 +506,12 @@ def _of_the_changes(new: tuple[SpecChange, ...] | None) -> Iterator[Finding]:
         yield Finding("warning", "changes", "", message, "change one a run, to know which of them helped")
 
 
+def _deployments(project: "Project | None") -> Mapping[str, str]:
+    """The deployments on record by their names, with the model of each."""
+    made = (entry.facts for entry in (project.entries("deployment") if project else ()))
+    return {str(each["name"]): str(each["model"]) for each in made}
+
+
 def _body(spec: JobSpec, files: "Sequence[FileObject]") -> Mapping[str, JSON]:
     validation = spec.validation
     return spec.body(
@@ -465,5 +523,5 @@ def _body(spec: JobSpec, files: "Sequence[FileObject]") -> Mapping[str, JSON]:
 def _file(data: "Dataset", role: str, files: "Sequence[FileObject]") -> str:
     """Its id, or its name before it is uploaded."""
     name = file_name(data, role)
-    there = uploaded(files, name, len(data.to_jsonl()))
+    there = uploaded(files, name, len(file_content(data)))
     return there.id if there else name

@@ -5,9 +5,12 @@ hyperparameters are those of ``catalog.methods``. Sending it is the business of 
 that of ``preflight``.
 """
 
+import codecs
 import datetime
 import hashlib
 import json
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,14 +18,26 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from workbench import catalog
-from workbench.catalog.methods import AUTO, DATA_KINDS, METHODS, Method, method
-from workbench.catalog.models import Model
+from workbench.catalog.limits import TRAINING_TYPES
+from workbench.catalog.methods import (
+    AUTO,
+    DATA_KINDS,
+    METHODS,
+    Method,
+    auto_batch,
+    local_batch,
+    local_epochs,
+    method,
+    usual_epochs,
+)
+from workbench.catalog.models import Model, base_name, formats_of
 from workbench.catalog.providers import Provider
 from workbench.dataset.check.row import Finding
 from workbench.dataset.dataset import counted
 from workbench.display import table
 from workbench.errors import SetupError
 from workbench.project import JSON, SUPERVISED, Project
+from workbench.settings import setting
 
 if TYPE_CHECKING:
     from workbench.dataset.dataset import Dataset
@@ -57,7 +72,7 @@ class JobSpec:
     response_format: Mapping[str, JSON] | None = None
     """The JSON Schema that answers keep to while a reinforcement job trains, named and wrapped."""
     training_type: str | None = None
-    """Azure's; ``None``: what the service needs. No part of the content."""
+    """Azure's: Standard, Global or Developer; ``None``: what the service needs. No part of the content."""
 
     def __post_init__(self) -> None:
         """Keep the hyperparameters that were chosen, and the method by the API's name."""
@@ -81,8 +96,11 @@ class JobSpec:
         return replace(self, hyperparameters={**self.hyperparameters, **chosen})
 
     def at(self, service: Provider) -> "JobSpec":
-        """The same job as this service wants it: with the training type that it needs."""
-        return replace(self, training_type=self.training_type or service.training_type)
+        """The same job as this service wants it: with the training type that it needs, by the API's name."""
+        if not service.limits.training_types:  # the field is Azure's alone
+            return replace(self, training_type=None)
+        given = self.training_type or service.training_type
+        return replace(self, training_type=given and service.limits.training_type_chosen(given))
 
     @cached_property
     def content(self) -> str:
@@ -106,7 +124,7 @@ class JobSpec:
             "seed": self.seed,
             "suffix": self.suffix,
             "metadata": {METADATA_KEY: self.content},
-            "trainingType": self.training_type,
+            "trainingType": self._sent_type,
         }
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -150,6 +168,11 @@ class JobSpec:
         return method(self.training[0].method if len(self.training) else "sft")
 
     @property
+    def _sent_type(self) -> str | None:
+        known = TRAINING_TYPES.get(self.training_type or "")
+        return known.sent if known else self.training_type
+
+    @property
     def _method_field(self) -> Mapping[str, JSON]:
         given = cast("Hyperparameters", self.hyperparameters)
         asked = self.trained_by.body(given, grader=self.grader, response_format=self.response_format)
@@ -159,6 +182,16 @@ class JobSpec:
 def file_name(dataset: "Dataset", role: str) -> str:
     """What an uploaded file is called: its role and the beginning of its hash."""
     return f"{role}-{dataset.sha256[:12]}.jsonl"
+
+
+def file_content(dataset: "Dataset") -> bytes:
+    """What is uploaded: the data, behind a byte order mark where ``WORKBENCH_BOM`` is 1.
+
+    Azure's documents of every age ask for the mark; none of Microsoft's own samples has one, and jobs on
+    them succeeded. So it is left out unless a service refuses the file without it.
+    """
+    mark = codecs.BOM_UTF8 if setting("WORKBENCH_BOM") == "1" else b""
+    return mark + dataset.to_jsonl()
 
 
 # The settings of a job, each with a reason, and what differs from the project's last run.
@@ -179,6 +212,8 @@ class ExplainedHyperparameter(NamedTuple):
     name: str
     value: int | float | str
     reason: str
+    guess: str = ""
+    """What the service will make of "auto", as far as anybody knows, and from where that is known."""
 
 
 class SpecChange(NamedTuple):
@@ -189,9 +224,59 @@ class SpecChange(NamedTuple):
     now: str
 
 
-def explained_hyperparameters(spec: JobSpec) -> tuple[ExplainedHyperparameter, ...]:
-    """Those that are sent, and why they may stand as they are."""
+# What Azure made of "auto" in the jobs of others: saved outputs of microsoft-foundry/fine-tuning, 2026-01-23.
+_SEEN = "saved outputs of Microsoft's samples, 2026-01-23"
+_RATES_SEEN = {"gpt-4.1-nano": 0.1, "gpt-4.1": 2.0, "gpt-4o-mini": 1.0, "Ministral-3B": 1.0}
+_OWN_RULE = "the local service's own rule"
+_RULE = "Microsoft's fine-tuning skill, 2026-08-20; no promise of the service"
+_PORTAL = "the portal's text: 0.2 % of the examples; jobs on 148 and 2,750 were seen to take 1"
+
+
+def guessed(spec: JobSpec, service: Provider) -> Mapping[str, tuple[float, float, str]]:
+    """What "auto" will become: the least, the most, and from where that is known; nothing without a source.
+
+    What this machine's own service chooses is known exactly. The job says what it became once it runs.
+    """
+    rows, auto = len(spec.training), [n for n, value in spec.sent_hyperparameters.items() if value == AUTO]
+    if service.runs_here:
+        batch = int(spec.hyperparameters.get("batch_size") or local_batch(rows))
+        chosen = {"batch_size": batch, "n_epochs": local_epochs(rows, batch), "learning_rate_multiplier": 1.0}
+        return {n: (chosen[n], chosen[n], _OWN_RULE) for n in auto if n in chosen}
+    if not service.azure:  # OpenAI says nothing of its rule
+        return {}
     known = spec.trained_by
+    by_tokens = known.billed_by == "tokens"
+    fewest, most = usual_epochs(rows) if by_tokens else (1, 2)
+    found: dict[str, tuple[float, float, str]] = {"n_epochs": (fewest, most, _RULE if by_tokens else _SEEN)}
+    if by_tokens:  # of reinforcement one job was seen, of 300 prompts in batches of 9
+        found["batch_size"] = (1, auto_batch(rows), _PORTAL)
+    if rate := _RATES_SEEN.get(re.sub(r"-20\d\d-\d\d-\d\d$", "", base_name(spec.model))):
+        found["learning_rate_multiplier"] = (rate, rate, _SEEN)
+    return {n: found[n] for n in auto if n in found}
+
+
+def guessed_steps(spec: JobSpec, service: Provider) -> tuple[int, int] | None:
+    """How many steps the job will take at least and at most, by what is chosen and what is guessed."""
+    guesses = guessed(spec, service)
+    spans = []
+    for name in ("n_epochs", "batch_size"):
+        value = spec.hyperparameters.get(name)
+        if isinstance(value, int) and value >= 1:
+            spans.append((value, value))
+        elif name in guesses:
+            spans.append((int(guesses[name][0]), int(guesses[name][1])))
+    if len(spans) < 2:
+        return None
+    (fewest, most), (small, large) = spans
+    rows = len(spec.training)
+    return math.ceil(rows * fewest / large), math.ceil(rows * most / small)
+
+
+def explained_hyperparameters(
+    spec: JobSpec, service: Provider | None = None
+) -> tuple[ExplainedHyperparameter, ...]:
+    """Those that are sent, why they may stand as they are, and what ``service`` will make of "auto"."""
+    known, guesses = spec.trained_by, guessed(spec, service) if service else {}
     return tuple(
         ExplainedHyperparameter(
             name,
@@ -199,9 +284,15 @@ def explained_hyperparameters(spec: JobSpec) -> tuple[ExplainedHyperparameter, .
             entry.explained(len(spec.training))
             if (entry := known.hyperparameter(name))
             else f"{known.short} has no such hyperparameter",
+            _in_a_phrase(*guesses[name]) if name in guesses else "",
         )
         for name, value in spec.sent_hyperparameters.items()
     )
+
+
+def _in_a_phrase(least: float, most: float, source: str) -> str:
+    span = f"{least:g}" if least == most else f"{least:g} to {most:g}"
+    return f"{'it will be' if source == _OWN_RULE else 'probably'} {span} ({source})"
 
 
 def changes(spec: JobSpec, provider: str, project: Project) -> tuple[SpecChange, ...] | None:
@@ -269,12 +360,19 @@ def model_findings(
     listed: Sequence[str],
     region: str | None = None,
     existing_customer: bool | None = None,
+    deployments: Mapping[str, str] = MappingProxyType({}),
     on: datetime.date,
 ) -> Iterator[Finding]:
     """Can this model still be trained here, by this method, as this training type, in this region?
 
-    ``listed``: the models that the service itself names.
+    ``listed``: the models that the service itself names; ``deployments``: those on record by their names,
+    with the model of each.
     """
+    if spec.model in deployments:
+        answers = deployments[spec.model]
+        message = f"{spec.model} is the name of a deployment; what is trained is the model behind it"
+        yield Finding("error", "deployment_name", "model", message, f"give {answers} as the model")
+        return
     if spec.model.lower() not in map(str.lower, listed):
         yield _not_listed(spec.model, service, listed)
     try:
@@ -295,6 +393,21 @@ def model_findings(
         yield Finding("error", "method", "method.type", message, fix)
     if service.training_type is not None:
         yield from _training_type(spec, service, model, region)
+        yield from _open_weights(model)
+
+
+def _open_weights(model: Model) -> Iterator[Finding]:
+    """What an open-weight model needs at Azure, before and after the job (Microsoft Learn, 2026-10-06)."""
+    if not model.open_weights:
+        return
+    message = f"{model.name} has open weights: it is trained on a Foundry resource, neither on a hub nor on "
+    message += "one for Azure OpenAI alone; its job cannot be paused, and its result not trained further"
+    fix = f"deploy it as GlobalStandard, with the format {formats_of(model.name)[0]} and a capacity of 100"
+    if model.deployment_types is not None and "globalStandard" not in model.deployment_types:
+        fix = "it is not deployed serverless: the portal offers managed compute or Fireworks"
+    yield Finding("info", "open_weights", "model", message, fix)
+    for remark in model.remarks:
+        yield Finding("info", "open_weights", "model", remark.text.removesuffix("."), str(remark.source))
 
 
 def _not_listed(name: str, service: Provider, listed: Sequence[str]) -> Finding:
@@ -303,6 +416,9 @@ def _not_listed(name: str, service: Provider, listed: Sequence[str]) -> Finding:
     if service.runs_here:
         return Finding("error", "unknown_model", "model", message, f"choose from {some}")
     fix = "give the base model with its version, not the name of a deployment"
+    versions = [each for each in listed if each.lower().startswith(f"{name.lower()}-20")]
+    if versions:
+        fix = f"give it with its version: {' or '.join(versions)}"
     return Finding("warning", "unknown_model", "model", message, fix)
 
 
@@ -340,24 +456,28 @@ def _dates(
 
 def _training_type(spec: JobSpec, service: Provider, model: Model, region: str | None) -> Iterator[Finding]:
     given, there_are = spec.training_type or "", service.limits.training_types
-    type = service.limits.training_type(given)
+    type, names = service.limits.training_type(given), {each: _called(each) for each in there_are}
     if type is None:
         message = f"there is no training type '{given}'"
-        fix = f"choose one of {', '.join(there_are)}"
+        fix = f"choose one of {', '.join(names.values())}"
         yield Finding("error", "training_type", "trainingType", message, fix)
         return
     if model.training_types is not None and type not in model.training_types:
-        known = [each for each in model.training_types if each in there_are]
-        message = f"{model.name} is not trained as {given}"
+        known = [names[each] for each in model.training_types if each in there_are]
+        message = f"{model.name} is not trained as {names[type]}"
         yield Finding("error", "training_type", "trainingType", message, f"choose {' or '.join(known)}")
     elif type == "developerTier":
         message = "a developer job runs on idle machines, so it may be interrupted and goes on by itself"
-        yield Finding("info", "training_type", "trainingType", message, "take globalStandard if it is urgent")
+        yield Finding("info", "training_type", "trainingType", message, "take Global if it is urgent")
     places = [p for p in model.regions if (p.use, p.type) == ("training", _place(type))]
     if region and places and not any(place.has(region) for place in places):
-        message = f"{model.name} is not trained as {given} in {region}"
+        message = f"{model.name} is not trained as {names[type]} in {region}"
         fix = f"take a resource in {', '.join(places[0].names[:4])}{' …' if len(places[0].names) > 4 else ''}"
         yield Finding("error", "region", "", message, fix)
+
+
+def _called(type: str) -> str:
+    return str(TRAINING_TYPES.get(type, type))
 
 
 def _place(type: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol, Self, cast
 import torch
 from torch import Tensor
 
-from workbench.catalog.methods import GRADED_ANSWERS, METHODS
+from workbench.catalog.methods import GRADED_ANSWERS, METHODS, local_batch, local_epochs
 from workbench.dataset.chat_template import tools_in
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import SetupError, WorkbenchError
@@ -109,8 +109,8 @@ def resolve(job: Job, rows: int, held_out: int, *, auto_steps: int = 120) -> Run
     asked |= {name: value for name, value in job["hyperparameters"].items() if value != -1}
     if METHODS[method_name(job)].grader == "required":
         asked["max_completion_tokens"] = longest_answer(job)
-    batch_size = int(asked.get("batch_size", 8 if rows >= 32 else 4))
-    n_epochs = int(asked.get("n_epochs", min(10, max(1, math.ceil(auto_steps * batch_size / rows)))))
+    batch_size = int(asked.get("batch_size", local_batch(rows)))
+    n_epochs = int(asked.get("n_epochs", local_epochs(rows, batch_size, auto_steps)))
     steps = math.ceil(rows * n_epochs / batch_size)
     plan = RunSettings(
         n_epochs=n_epochs,
