@@ -32,22 +32,20 @@ from workbench.report.page import (
     Code,
     Drawing,
     Folded,
-    MarkLook,
     Missing,
     Rows,
     Section,
-    ShareMark,
     State,
     VerdictCard,
     Words,
-    dots,
-    scored,
+    scores,
 )
 from workbench.training.curve_files import read_curve
 from workbench.training.lineage import lineage
 from workbench.widgets.curve_chart import STEPS
 from workbench.widgets.curve_figure import plotted
 from workbench.widgets.lineage_chart import LineageChart
+from workbench.widgets.score_charts import Mark
 
 Facts = Mapping[str, JSON]
 _NOTHING: Facts = {}
@@ -174,7 +172,7 @@ def compared(chosen: Sequence[Subject]) -> Section:
     rows = [
         (
             each.name,
-            *(scored(one) for one in _pair_of(each)),
+            *([mark.words for mark in _both(each)] or ("", "")),
             str(each.judged.get("outcome", "not judged")),
             str(_mapping(each.judged, "gate").get("result", "")),
             _probes(each.judged),
@@ -185,7 +183,7 @@ def compared(chosen: Sequence[Subject]) -> Section:
     ]
     columns = ("run", "base", "tuned", "outcome", "release check", "probes", "what differs", "training")
     blocks: list[Block] = [Words(note)] if len(tests) > 1 else []
-    blocks += [dots("Scores with their 95 % intervals", marks)] if marks else []
+    blocks += [scores("Scores with their 95 % intervals", marks)] if marks else []
     return Section("Side by side", (*blocks, Rows("", columns, rows)), level=2)
 
 
@@ -348,25 +346,25 @@ _ENDS = ("line", "first", "lowest", "highest", "last")
 
 
 def _scores(subject: Subject) -> Iterator[Block]:
-    marks = list[ShareMark]()
+    marks = list[Mark]()
     for tried in _mappings(subject.latest("baseline"), "rungs"):
         named = str(tried.get("prompt" if tried.get("role", "rung") == "rung" else "model"))
-        marks += _mark(f"{tried.get('model')}, {named}", "", tried, BASE)
+        marks += _mark(f"{tried.get('model')}, {named}", tried, BASE)
     found = subject.judged
     if subject.method == SUPERVISED and _both(subject):
-        marks = [each for each in marks if not each.label.endswith(f", {found.get('base_prompt')}")]
+        marks = [each for each in marks if not each.name.endswith(f", {found.get('base_prompt')}")]
         marks += _both(subject)
     for kind, _ in _JUDGED_BY.values():
         later = subject.latest(kind)
         for measure, each in _mapping(later, "measures").items():
-            scores = _mapping(cast(Facts, each), "scores")
-            for place, (name, score) in enumerate(scores.items(), start=1):
-                look = TUNED if place == len(scores) else BASE
-                marks += _mark(f"{measure}: {name}", "", cast(Facts, score), look)
+            models = _mapping(cast(Facts, each), "scores")
+            for place, (name, score) in enumerate(models.items(), start=1):
+                look = TUNED if place == len(models) else BASE
+                marks += _mark(f"{measure}: {name}", cast(Facts, score), look)
     if not marks:
         yield Missing("Nothing was measured yet; run", "01_baseline, later 06_evaluate.")
         return
-    yield dots("Scores with their 95 % intervals", marks)
+    yield scores("Scores with their 95 % intervals", marks)
     if not found:
         yield Missing("The tuned model is not compared yet; run", f"{_notebook(subject)}.")
 
@@ -388,21 +386,19 @@ def _forgotten(subject: Subject) -> Iterator[Block]:
             yield Words(lost[0])
         yield Missing("How much of each kind was lost is not on record; run", "06_evaluate.")
         return
-    asked, marks = _numbers(_mapping(probed, "asked")), list[ShareMark]()
-    right = "Questions beside the task that were answered right, base → tuned"
+    asked, marks = _numbers(_mapping(probed, "asked")), list[Mark]()
+    caption = "Questions beside the task that were answered right, base → tuned"
     for name, each in by_category.items():
-        base, tuned = _pair(each)
+        right = _pair(each)
         if of := asked.get(name):
-            words = f"{base:g} → {tuned:g} of {of:g}"
-            marks += [
-                ShareMark(name, words, base / of, look=BASE),
-                ShareMark(name, "", tuned / of, look=TUNED),
-            ]
+            words = f"{right[0]:g} → {right[1]:g} of {of:g}"
+            for share, look in zip((number / of for number in right), (BASE, TUNED), strict=True):
+                marks.append(Mark(name, share, (share, share), words, *look))
     if marks:
-        yield dots(right, marks)
+        yield scores(caption, marks)
     elif by_category:  # of an older record, which did not say how many were asked of each kind
         counts = [(name, *(f"{number:g}" for number in _pair(each))) for name, each in by_category.items()]
-        yield Rows(right, ("kind", "base", "tuned"), counts)
+        yield Rows(caption, ("kind", "base", "tuned"), counts)
     broken = int(cast(int, found.get("broken") or 0))
     yield Words(f"Of the questions of the task itself {counted(broken, 'right answer')} became wrong.")
 
@@ -538,7 +534,7 @@ def _manifest(subject: Subject) -> Iterator[Block]:
         "prompts": [found[name] for name in ("base_prompt", "tuned_prompt") if name in found] or None,
         "grader": _graded(subject),
         "answers": [_kept(subject, file, None) for file in _answers(subject) or ()] or None,
-        "scores": [scored(one) for one in _pair_of(subject) if one] or None,
+        "scores": [mark.words for mark in _both(subject)] or None,
         "versions": subject.latest("environment").get("versions"),
         "workbench of each step": _versions(subject),
     }
@@ -663,27 +659,27 @@ def _seconds(value: JSON) -> str:
 # Scores as marks.
 
 
-def _mark(label: str, words: str, facts: Facts, look: MarkLook, prefix: str = "") -> Iterator[ShareMark]:
+def _mark(name: str, facts: Facts, look: tuple[str, str], prefix: str = "") -> Iterator[Mark]:
     """A mark, where the facts hold a score."""
     found = _numbers(facts)
     if (score := found.get(f"{prefix}score")) is not None:
-        yield ShareMark(label, words, score, found.get(f"{prefix}low"), found.get(f"{prefix}high"), look)
+        low, high = (found.get(f"{prefix}{end}") for end in ("low", "high"))
+        words = f"{100 * score:.1f} %"
+        if low is None or high is None:
+            yield Mark(name, score, (score, score), words, *look)
+        else:
+            yield Mark(name, score, (low, high), f"{words} ({100 * low:.0f}–{100 * high:.0f})", *look)
 
 
-def _both(subject: Subject) -> list[ShareMark]:
+def _both(subject: Subject) -> list[Mark]:
     """The first model's score and the last one's; empty where they were not compared."""
     found = subject.judged
     sides = [(str(found.get(f"{side}_prompt")), found, f"{side}_") for side in ("base", "tuned")]
     if measure := _mapping(_mapping(found, "measures"), _task(found)):
-        scores = [*_mapping(measure, "scores").items()]
-        sides = [(f"{_task(found)}, {name}", cast(Facts, score), "") for name, score in scores]
+        models = [*_mapping(measure, "scores").items()]
+        sides = [(f"{_task(found)}, {name}", cast(Facts, score), "") for name, score in models]
         sides = [sides[0], sides[-1]]
-    marks = list[ShareMark]()
+    marks = list[Mark]()
     for (named, facts, prefix), side, look in zip(sides, ("base", "tuned"), (BASE, TUNED), strict=True):
-        marks += _mark(f"{subject.name}: {side}, {named}", "", facts, look, prefix)
+        marks += _mark(f"{subject.name}: {side}, {named}", facts, look, prefix)
     return marks if len(marks) == 2 else []
-
-
-def _pair_of(subject: Subject) -> tuple[ShareMark | None, ShareMark | None]:
-    base, tuned = _both(subject) or (None, None)
-    return base, tuned
