@@ -21,7 +21,7 @@ from workbench.catalog.methods import METHODS
 from workbench.catalog.models import HOURS, TOKENS, Life, Model, Price, Regions, base_name, with_facts
 from workbench.catalog.providers import PROVIDERS
 from workbench.errors import DataError, SetupError, did_you_mean
-from workbench.jsonl_log import read_text
+from workbench.jsonl_log import read_text, replace_file
 from workbench.settings import ROOT, home, models_in, setting
 
 Value: TypeAlias = str | bool | datetime.date
@@ -194,11 +194,8 @@ def keep_refreshed(new: Iterable[RefreshedFacts]) -> None:
     facts = {(each.model, each.service, each.fact): each for each in (*read_refreshed(path), *new)}
     if not facts:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
     kept = to_jsonable_python({"facts": list(facts.values())})
-    beside.write_text(json.dumps(kept, indent=2), "utf-8")
-    beside.replace(path)
+    replace_file(path, json.dumps(kept, indent=2).encode())
 
 
 def _kept(said: dict[str, object]) -> RefreshedFacts:
