@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from workbench import settings
-from workbench.cli import AsJson
+from workbench.cli import AsJson, ProviderName
 from workbench.errors import DataError
 from workbench.jsonl_log import read_text
 
@@ -91,9 +91,7 @@ def evaluate_file(
     ] = None,
     first: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N rows.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="So many questions at a time.")] = 32,
-    provider: Annotated[
-        str | None, typer.Option(help="local, azure or openai; else WORKBENCH_PROVIDER.")
-    ] = None,
+    provider: ProviderName = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Keep the evaluation: .jsonl or .parquet.")
     ] = None,
