@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jsonschema
 import pytest
 
+from workbench.decide import decision as deciding
 from workbench.decide.criteria import CRITERIA, criteria
 from workbench.decide.decision import decide
 from workbench.decide.payback import payback
@@ -655,7 +656,7 @@ def test_a_new_rule_is_an_entry_in_the_table(monkeypatch: pytest.MonkeyPatch):
         "Answer them by hand.",
         (Reference("A made-up source", "https://example.org"),),
     )
-    monkeypatch.setattr("workbench.decide.decision.RULES", (made_up, *RULES))
+    monkeypatch.setattr(deciding, "RULES", (made_up, *RULES))
     found = decide(situation({"requests_per_month": 4}))
     assert (found.verdict, found.advice) == ("keep_prompting", "Answer them by hand.")
     assert found.reason == "Fewer than 5 requests come a month."

@@ -124,7 +124,7 @@ def test_marks_differ_in_shape_and_their_numbers_stand_in_a_folded_table():
     base = Mark("base", 0.2, (0.1, 0.3), "20.0 % (10–30)", *BASE)
     drawing = scores("Scores", [base, Mark("base", 0.5, (0.5, 0.5), "50.0 %", *TUNED)])
     assert drawing.numbers.rows == [("base", "20.0 % (10–30)")]
-    assert "translate(133.6 60.0)" in drawing.svg  # 12 + 0.2 * 608
+    assert "translate(136.8 60.0)" in drawing.svg  # 16 + 0.2 * 604
     assert "<circle" in drawing.svg
     assert "m0 -5l5 5l-5 5l-5 -5z" in drawing.svg
     html = Page("t", "", (Section("s", (drawing,)),)).html

@@ -273,7 +273,7 @@ BASE, TUNED = (GREY, "circle"), (BLUE, "diamond")
 def scores(caption: str, marks: Sequence[Mark]) -> Drawing:
     """Draw shares with their intervals as a forest plot; the numbers stand folded below."""
     masked = [mark._replace(name=shown(mark.name)) for mark in marks]
-    drawn = forest(caption, [ForestPanel("● base model   ◆ tuned model", masked)], names_above=True)
+    drawn = forest(caption, [ForestPanel("● base model · ◆ tuned model", masked)], names_above=True)
     rows = [(name, next(same).words) for name, same in groupby(marks, key=lambda mark: mark.name)]
     return Drawing(caption, drawn, Rows("In numbers", ("what", "score (95 %)"), rows, folded=True))
 

@@ -77,7 +77,7 @@ def forest(words: str, panels: Sequence[ForestPanel], *, names_above: bool = Fal
     Marks of one name that follow each other share a row, with the words of the first. Names stand on the
     left, or above the axis, which is then as wide as the picture.
     """
-    left, right, row, head = (12, WIDTH - 20, 44, 60) if names_above else (_LEFT, _RIGHT, _ROW, _HEAD)
+    left, right, row, head = (16, WIDTH - 20, 44, 60) if names_above else (_LEFT, _RIGHT, _ROW, _HEAD)
     parts: list[str] = []
     top = 0.0
     for panel in panels:
@@ -97,9 +97,9 @@ def forest(words: str, panels: Sequence[ForestPanel], *, names_above: bool = Fal
         for place, (name, marks) in enumerate(rows):
             y, beside = top + head + row * place, marks[0].words
             if names_above:
-                fitting = cut(name, right - left - LETTER * (len(beside) + 2))
-                parts.append(titled(name, text(left, y - 12, fitting)))
-                parts.append(text(right, y - 12, beside, "end", weight=600))
+                fitting = cut(name, right - left - LETTER * (len(beside) + 4))
+                parts.append(titled(name, text(left + 6, y - 12, fitting)))
+                parts.append(text(right - 6, y - 12, beside, "end", weight=600))
             else:
                 parts.append(titled(name, text(left - 12, y + 4, cut(name, left - 12), "end")))
                 parts.append(text(right + 12, y + 4, beside))
