@@ -22,6 +22,7 @@ from workbench.errors import DataError
 from workbench.evaluation.compare import points
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.scores import pair
+from workbench.evaluation.statistics import Interval
 from workbench.project import JSON, STARTED_BY, SUPERVISED, Entry
 from workbench.report.page import (
     BASE,
@@ -301,7 +302,7 @@ def _forgotten(subject: Subject) -> Iterator[Block]:
         if of := asked.get(name):
             words = f"{right[0]:g} → {right[1]:g} of {of:g}"
             for share, look in zip((number / of for number in right), (BASE, TUNED), strict=True):
-                marks.append(Mark(name, share, (share, share), words, *look))
+                marks.append(Mark(name, share, Interval(share, share), words, *look))
     if marks:
         yield scores(caption, marks)
     elif by_category:  # of an older record, which did not say how many were asked of each kind
@@ -501,9 +502,9 @@ def _mark(name: str, facts: Facts, look: tuple[str, str], prefix: str = "") -> I
         low, high = (found.get(f"{prefix}{end}") for end in ("low", "high"))
         words = f"{100 * score:.1f} %"
         if low is None or high is None:
-            yield Mark(name, score, (score, score), words, *look)
+            yield Mark(name, score, Interval(score, score), words, *look)
         else:
-            yield Mark(name, score, (low, high), f"{words} ({100 * low:.0f}–{100 * high:.0f})", *look)
+            yield Mark(name, score, Interval(low, high), f"{words} ({100 * low:.0f}–{100 * high:.0f})", *look)
 
 
 def _both(subject: Subject) -> list[Mark]:
