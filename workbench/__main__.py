@@ -48,13 +48,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 service = typer.Typer(help="The local service, which trains and serves models here.", no_args_is_help=True)
-data.add_to(app)
-decide.add_decision_commands(app)
-decide.add_catalog_commands(app)
-jobs.add_to(app)
-hosting.add_to(app)
-evaluate.add_curve_commands(app)
-evaluate.add_evaluation_commands(app)
+for add_to in (data.add_to, decide.add_to, jobs.add_to, hosting.add_to, evaluate.add_to):
+    add_to(app)
 app.add_typer(service, name="service")
 app.command("guide")(guide.guide_page)
 

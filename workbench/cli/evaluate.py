@@ -30,11 +30,6 @@ GOOD = ("healthy", "still_improving")
 NOT_JUDGED = ("insufficient_data", "no_validation_cannot_judge", "cannot_tell")
 
 
-def add_curve_commands(app: typer.Typer) -> None:
-    """Offer this command."""
-    app.command("diagnose")(diagnose_file)
-
-
 def diagnose_file(
     file: Annotated[
         Path, typer.Argument(help="A job's results.csv, its events or a trainer_state.json (JSON).")
@@ -60,8 +55,9 @@ REFUSED, INTERRUPTED = 1, 130
 Column = typer.Option(help="A column, or a template like '{title}: {body}'; else guessed.")
 
 
-def add_evaluation_commands(app: typer.Typer) -> None:
+def add_to(app: typer.Typer) -> None:
     """Offer these commands."""
+    app.command("diagnose")(diagnose_file)
     app.command("evaluate")(evaluate_file)
     app.command("compare")(compare_files)
     app.command("ask")(ask_models)
