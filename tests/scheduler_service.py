@@ -8,7 +8,7 @@ from idle_service import IdleWorkers
 
 from workbench.local.chat_protocol import ChatRequest, Completion, Delta, Refusal
 from workbench.local.inference.scheduler import Scheduler
-from workbench.local.models.built_in import build_nano
+from workbench.local.models.bases import build_nano
 from workbench.local.models.model import Base, load_base
 
 # Writes tools and calls as the templates of Hermes and Qwen do.

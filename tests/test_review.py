@@ -49,7 +49,7 @@ def test_they_lie_in_the_project_and_nothing_is_there_before_the_first(home):
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", "a.b", "x" * 65])
 def test_a_name_that_is_no_file_name_is_refused(home, name):
-    with pytest.raises(DataError, match="cannot be a review's name"):
+    with pytest.raises(DataError, match="cannot name a file in review"):
         open_review(open_project("gql"), name)
 
 

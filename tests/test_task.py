@@ -275,6 +275,13 @@ class TestNew:
         assert (facts["question"], facts["answer"], facts["target"]) == ("body", "team", 0.9)
         assert facts["file"] == str(open_project("mine").path / "project.toml")
 
+    def test_every_setting_of_a_task_is_an_option(self, files: Path):
+        words = (*WORDS, "--group", "shop", "--preference-grader", "mine.py", "--rehearsal", "0.2")
+        assert call("new", "mine", *words).exit_code == 0
+        task = open_project("mine").task
+        assert (task.group, task.rehearsal, task.budget) == ("shop", 0.2, None)
+        assert task.preference_grader == str(files / "mine.py")
+
     def test_it_replaces_a_task_only_when_forced(self, files: Path):
         words = ("new", "mine", "--train", "train.csv", "--test", "test.csv", "--question", "body")
         words += ("--answer", "team")

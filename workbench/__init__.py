@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from workbench.connect import base_model as base_model
     from workbench.connect import connect as connect
     from workbench.connect import self_test as self_test
-    from workbench.dataset.chat_template import rendered as rendered
     from workbench.dataset.check.check import check as check
     from workbench.dataset.dataset import Dataset as Dataset
     from workbench.dataset.dataset import Example as Example
     from workbench.dataset.read import read as read
+    from workbench.dataset.rendering import rendered as rendered
     from workbench.dataset.repair.repair import propose as propose
     from workbench.dataset.tokens import count_tokens as count_tokens
     from workbench.decide.criteria import criteria as criteria
@@ -106,7 +106,7 @@ WORDS = {
         "problems": "widgets.problem_list",
         "propose": "dataset.repair.repair",
         "read": "dataset.read",
-        "rendered": "dataset.chat_template",
+        "rendered": "dataset.rendering",
         "review": "widgets.row_review",
     },
     "Decision": {

@@ -4,15 +4,16 @@ Each command is a few lines over the package. What the user can put right is
 one sentence on stderr and exit code 2; a notebook that fails is exit code 1.
 """
 
+import inspect
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -47,13 +48,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 service = typer.Typer(help="The local service, which trains and serves models here.", no_args_is_help=True)
-data.add_to(app)
-decide.add_decision_commands(app)
-decide.add_catalog_commands(app)
-jobs.add_to(app)
-hosting.add_to(app)
-evaluate.add_curve_commands(app)
-evaluate.add_evaluation_commands(app)
+for add_to in (data.add_to, decide.add_to, jobs.add_to, hosting.add_to, evaluate.add_to):
+    add_to(app)
 app.add_typer(service, name="service")
 app.command("guide")(guide.guide_page)
 
@@ -143,45 +139,38 @@ def run(
         raise typer.Exit(1)
 
 
+_METAVARS = {"file": "FILE", "grader": "NAME|FILE", "share": "SHARE", "dollars": "USD"}
+
+
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each setting of a task, which comes by the setting's name."""
+    shape = inspect.signature(command)
+    parameters = [each for each in shape.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    for each in SETTINGS:
+        kind, meaning = each.metadata["kind"], str(each.metadata["meaning"])
+        words = f"--{'train' if each.name == 'examples' else each.name.replace('_', '-')}"
+        sentence = f"{meaning[0].upper()}{meaning[1:]}{'' if meaning.endswith('?') else '.'}"
+        option = typer.Option(words, metavar=_METAVARS.get(kind, "TEXT"), help=sentence)
+        number, text = Annotated[float | None, option], Annotated[str | None, option]
+        taken = number if kind in ("share", "dollars") else text
+        parameters.append(
+            inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=taken)
+        )
+    vars(command)["__signature__"] = shape.replace(parameters=parameters)
+    return command
+
+
 @app.command()
+@_with_settings
 def new(
-    stated: typer.Context,  # the options below that are named like settings are read from here
     name: Annotated[str, typer.Argument(help="The project's name.")],
-    train: Annotated[str | None, typer.Option(metavar="FILE", help="The examples to learn from.")] = None,
-    test: Annotated[str | None, typer.Option(metavar="FILE", help="The test set, never trained on.")] = None,
-    validation: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Examples to watch the training with.")
-    ] = None,
-    question: Annotated[str | None, typer.Option(metavar="COL", help="The question; else guessed.")] = None,
-    answer: Annotated[str | None, typer.Option(metavar="COL", help="The right answer; else guessed.")] = None,
-    cluster: Annotated[
-        str | None, typer.Option(metavar="COL", help="Which questions of the test belong together.")
-    ] = None,
-    system: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="The short instruction in front of every question.")
-    ] = None,
-    reference: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A text that explains the task, for the prompt.")
-    ] = None,
-    documents: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Texts to look answers up in.")
-    ] = None,
-    grader: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="What is right: exact and others, or a .py or .json file."),
-    ] = None,
-    target: Annotated[float | None, typer.Option(help="The score that is good enough, 0 to 1.")] = None,
-    budget: Annotated[float | None, typer.Option(help="US dollars that one job may cost.")] = None,
-    provider: Annotated[str | None, typer.Option(help="local, azure or openai, for this project.")] = None,
-    model: Annotated[str | None, typer.Option(help="The base model, for this project.")] = None,
     sample: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="Copy the task of a sample (gql, support), in place of all of these."
-        ),
+        typer.Option(metavar="NAME", help="Copy the task of a sample (gql, support), in place of all these."),
     ] = None,
     force: Annotated[bool, typer.Option(help="Replace the task that the project states.")] = False,
     as_json: AsJson = False,
+    **given: Any,
 ) -> None:
     """Write down once what a project is about; then: python -m workbench run --project NAME."""
     from workbench.evaluation.graders.ready_made import grader as ready_or_own
@@ -190,8 +179,6 @@ def new(
     file = project.path / TASK_FILE
     if file.exists() and not force:
         raise DataError(f"{file} is there already; edit it, or replace it with --force.")
-    given: dict[str, Setting] = {"examples": train}
-    given |= {each.name: stated.params[each.name] for each in SETTINGS if each.name in stated.params}
     if sample is not None:
         if sample_task(sample) is None:
             raise DataError(f"There is no sample {sample!r}; choose {', '.join(samples())}.")

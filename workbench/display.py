@@ -187,7 +187,7 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def beside(*parts: str) -> str:
-    """Pieces of HTML side by side where there is room, else below each other."""
+    """Pieces of HTML side by side where they fit, else below each other."""
     cells = "".join(f"<div>{part}</div>" for part in parts)
     return f'<div style="display:flex;flex-wrap:wrap;gap:0 2.5em;align-items:flex-start">{cells}</div>'
 
@@ -201,7 +201,7 @@ def _cell(value: object) -> str:
 
 
 def safe(text: str) -> str:
-    """The text as HTML that shows it letter by letter."""
+    """The text as HTML that shows every character of it."""
     return escape(text.encode("utf-8", "replace").decode())  # half a surrogate pair is no UTF-8
 
 

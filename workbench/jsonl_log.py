@@ -1,4 +1,4 @@
-"""Files of JSON lines that only grow: a line is on disk, whole, when its call returns.
+"""Files of JSON lines that only grow, and files that are replaced: on disk, whole, when a call returns.
 
 A crash costs the line that it cut short and no other. Several threads and several kernels may write to
 the same file. Here too: what a disk or a user's text file refuses, said in a sentence.
@@ -6,6 +6,7 @@ the same file. Here too: what a disk or a user's text file refuses, said in a se
 
 import json
 import os
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,6 +90,20 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, in the place of one that is there."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with writing(path):
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

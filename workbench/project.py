@@ -7,7 +7,6 @@ points to. Deleting the folder forgets the project; nothing here talks to a serv
 """
 
 import json
-import os
 import re
 import uuid
 from collections.abc import Callable, Mapping
@@ -106,13 +105,18 @@ class Project:
     @property
     def run_names(self) -> dict[str, str]:
         """A short name for each job on record, by its id, in the order of their starts: ``#2, seed 1``."""
+        return {
+            id: f"#{number}" + (f", seed {job.facts['seed']}" if "seed" in job.facts else "")
+            for number, (id, job) in enumerate(self.jobs.items(), start=1)
+        }
+
+    @property
+    def jobs(self) -> dict[str, Entry]:
+        """The jobs on record by their ids, in the order of their starts; of each its first entry."""
         jobs: dict[str, Entry] = {}
         for entry in self.entries("job"):
             jobs.setdefault(str(entry.facts["job_id"]), entry)
-        return {
-            id: f"#{number}" + (f", seed {job.facts['seed']}" if "seed" in job.facts else "")
-            for number, (id, job) in enumerate(jobs.items(), start=1)
-        }
+        return jobs
 
     def lock(self, name: str, sha256: str) -> None:
         """Remember the checksum of ``name`` (the test set), and refuse any other from now on.
@@ -137,17 +141,16 @@ class Project:
             raise DataError(f"'{name}' lies outside project {self.name}; give a name inside it.")
         if path in (self._record_file.resolve(), self.path.resolve() / "record.lock"):
             raise DataError(f"'{name}' is the record itself; choose another name.")
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        with jsonl_log.writing(path):
-            try:
-                with temporary.open("xb") as file:
-                    file.write(content.encode() if isinstance(content, str) else content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        jsonl_log.replace_file(path, content.encode() if isinstance(content, str) else content)
         return path
+
+    def log_file(self, folder: str, name: str) -> Path:
+        """Where the choices of people called ``name`` are kept; ``DataError`` for what is no such name."""
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+            raise DataError(
+                f"'{name}' cannot name a file in {folder}; use up to 64 of a-z, A-Z, 0-9, '_' and '-'."
+            )
+        return self.path / folder / f"{name}.jsonl"
 
     @property
     def checklist(self) -> "Checklist":

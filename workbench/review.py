@@ -3,7 +3,6 @@
 import hashlib
 import json
 import random
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -252,11 +251,7 @@ _IN_WORDS: dict[Verdict, str] = {"keep": "kept", "drop": "dropped", "edit": "edi
 
 def open_review(project: Project, name: str = "review") -> Decisions:
     """Open the decisions of a project; one project can hold several reviews by different names."""
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        raise DataError(
-            f"'{name}' cannot be a review's name; use up to 64 letters (a-z, A-Z), digits, '_' and '-'."
-        )
-    return Decisions(project.path / "review" / f"{name}.jsonl")
+    return Decisions(project.log_file("review", name))
 
 
 def key_of(example: Example) -> str:

@@ -21,8 +21,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from workbench.dataset.check.check import ThisProcess, scan
 from workbench.dataset.check.duplicates import Repeats
-from workbench.dataset.check.parallel import ThisProcess, scan
 from workbench.dataset.check.sources import FileSource
 
 DOCUMENTS = 100_000

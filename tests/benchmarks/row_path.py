@@ -26,7 +26,7 @@ SETTINGS = {
     "WORKBENCH_MODEL": "",
 }
 STARTS_THE_WORKER = "workbench.local.workers"
-MOST = 61  # preflight included; 55 is aimed at
+MOST = 55  # preflight included
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from workbench.catalog.providers import provider
 from workbench.dataset.check.check import check
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError, SetupError
-from workbench.local.api.job_request import job_request
+from workbench.local.api.job_routes import job_request
 from workbench.local.models.bases import NANO
 from workbench.local.training.run import resolve
 from workbench.local.training.training_worker import TRAINERS

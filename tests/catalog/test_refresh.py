@@ -10,9 +10,9 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from workbench.catalog.catalog import model, models, refresh
+from workbench.catalog.catalog import model, models
 from workbench.catalog.citations import Source
-from workbench.catalog.refresh import Change, Listed, changes, listed_in
+from workbench.catalog.refresh import Change, Listed, changes, listed_in, refresh
 from workbench.catalog.search import find
 from workbench.errors import DataError, SetupError
 

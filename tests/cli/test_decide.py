@@ -18,7 +18,7 @@ def _alone(home):
 def call(*words: str) -> Result:
     app = typer.Typer(cls=OneSentence, pretty_exceptions_enable=False)
     app.callback()(lambda: None)
-    decide.add_catalog_commands(app)
+    decide.add_to(app)
     return CliRunner().invoke(app, ["models", *words], catch_exceptions=False)
 
 

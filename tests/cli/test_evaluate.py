@@ -83,7 +83,7 @@ def sums(tmp_path: Path) -> Path:
 
 def call(*words: str | Path | float) -> Result:
     app = typer.Typer(cls=OneSentence, pretty_exceptions_enable=False)
-    commands.add_evaluation_commands(app)
+    commands.add_to(app)
     return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
 
 

@@ -38,7 +38,7 @@ def service(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def call(*words: str, stdin: str = "") -> Result:
     app = typer.Typer(cls=OneSentence, pretty_exceptions_enable=False)
-    commands.add_evaluation_commands(app)
+    commands.add_to(app)
     return CliRunner().invoke(app, [*words], input=stdin, catch_exceptions=False)
 
 

@@ -14,7 +14,7 @@ from workbench.training.diagnosis import VERDICTS
 def call(*words: str) -> Result:
     app = typer.Typer(cls=OneSentence, pretty_exceptions_enable=False)
     app.callback()(lambda: None)
-    evaluate.add_curve_commands(app)
+    evaluate.add_to(app)
     return CliRunner().invoke(app, ["diagnose", *words], catch_exceptions=False)
 
 

@@ -18,7 +18,7 @@ from workbench.local.api.chat_request import CompletionRequest
 from workbench.local.api.model_routes import Model
 from workbench.local.chat_protocol import ToolCall
 from workbench.local.inference.sampling import read_calls
-from workbench.local.models.built_in import build_nano
+from workbench.local.models.bases import build_nano
 from workbench.local.models.model import encode, encode_dataset, encode_prompt
 
 Turn = dict[str, Any]

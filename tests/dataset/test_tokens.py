@@ -19,7 +19,7 @@ from workbench.dataset.dataset import Dataset, Example
 from workbench.dataset.tokenizers import reference
 from workbench.dataset.tokens import Bin, TokenCounts, Tokens, count_tokens, counter
 from workbench.errors import SetupError
-from workbench.local.models.built_in import build_nano
+from workbench.local.models.bases import build_nano
 
 HELLO = {"role": "user", "content": "hello world"}  # 2 tokens
 BYE = {"role": "assistant", "content": "bye"}  # 1 token

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import jsonschema
 import pytest
 
+from workbench.decide import decision as deciding
 from workbench.decide.criteria import CRITERIA, criteria
 from workbench.decide.decision import decide
 from workbench.decide.payback import payback
 from workbench.decide.power import items_needed
-from workbench.decide.rules import RULES, VERDICTS, Reference
+from workbench.decide.rules import RULES, VERDICTS, Reference, Rule
 from workbench.decide.situation import (
     Situation,
     data_in,
@@ -642,3 +643,22 @@ def test_the_reward_of_a_grader_with_partial_credit_is_called_a_mean_reward():
         assert said in decide(READY.but(**known)).reason
     nothing = decide(READY.but(**UNABLE, teacher_score=0.5, partial_credit=True)).reason
     assert "the mean reward of the samples is 0 % of a full one, and where none is right" in nothing
+
+
+def test_a_new_rule_is_an_entry_in_the_table(monkeypatch: pytest.MonkeyPatch):
+    made_up = Rule(
+        "X1",
+        "keep_prompting",
+        "fewer than 5 requests come a month",
+        "requests_per_month",
+        lambda s: None if s.requests_per_month is None else s.requests_per_month < 5,
+        "Fewer than 5 requests come a month.",
+        "Answer them by hand.",
+        (Reference("A made-up source", "https://example.org"),),
+    )
+    monkeypatch.setattr(deciding, "RULES", (made_up, *RULES))
+    found = decide(situation({"requests_per_month": 4}))
+    assert (found.verdict, found.advice) == ("keep_prompting", "Answer them by hand.")
+    assert found.reason == "Fewer than 5 requests come a month."
+    assert "A made-up source" in found._repr_html_()
+    assert decide(situation({"requests_per_month": 5})).verdict == "not_yet_build_eval"

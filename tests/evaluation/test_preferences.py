@@ -168,7 +168,7 @@ def test_ratings_say_how_many_they_are(ratings):
 def test_a_project_keeps_its_ratings(tmp_path):
     project = Project("shop", tmp_path / "shop")
     assert open_ratings(project, "two").path == tmp_path / "shop" / "ratings" / "two.jsonl"
-    with pytest.raises(DataError, match="'my two' cannot name ratings"):
+    with pytest.raises(DataError, match="'my two' cannot name a file in ratings"):
         open_ratings(project, "my two")
 
 

@@ -203,7 +203,7 @@ def test_a_job_waits_on_a_full_disk_and_ends_with_the_same_curve(
     job = start(client, training_file)
     full = store.jobs.folder(job.id) / "state.new"
     full.symlink_to("/dev/full")
-    waits = "The disk is full at step 10; the job waits, and goes on by itself once there is room."
+    waits = "The disk is full at step 10; the job waits, and goes on by itself once there is space."
     deadline = time.monotonic() + 60
     while waits not in said(client, job.id) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -213,7 +213,7 @@ def test_a_job_waits_on_a_full_disk_and_ends_with_the_same_curve(
     assert (done.status, done.error) == ("succeeded", None)
     assert results(client, job.id) == results(client, undisturbed.id)
     assert said(client, job.id).count(waits) == 1
-    assert "There is room on the disk again; the job goes on from step 10." in said(client, job.id)
+    assert "There is space on the disk again; the job goes on from step 10." in said(client, job.id)
 
 
 def test_an_error_of_the_service_itself_is_named_and_not_taken_for_a_lack_of_memory(

@@ -10,17 +10,19 @@ from made_project import walked
 from workbench.project import open_project
 from workbench.report import MOST_BYTES, report
 from workbench.report.page import (
+    BASE,
+    TUNED,
     Code,
     Folded,
     Page,
     Rows,
     Section,
-    ShareMark,
     VerdictCard,
     Words,
-    dots,
+    scores,
     shown,
 )
+from workbench.widgets.score_charts import Mark
 
 HOSTILE = '<script>alert(1)</script><img src="http://evil.example/x" onerror=alert(2)> "quoted" & \x00'
 KEY = "sk-proj-Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4z"
@@ -119,9 +121,12 @@ def test_a_verdict_is_told_by_a_sign_and_words_beside_its_colour():
 
 
 def test_marks_differ_in_shape_and_their_numbers_stand_in_a_folded_table():
-    drawing = dots("Scores", [ShareMark("base", "", 0.2, 0.1, 0.3), ShareMark("base", "", 0.5)])
+    base = Mark("base", 0.2, (0.1, 0.3), "20.0 % (10–30)", *BASE)
+    drawing = scores("Scores", [base, Mark("base", 0.5, (0.5, 0.5), "50.0 %", *TUNED)])
     assert drawing.numbers.rows == [("base", "20.0 % (10–30)")]
-    assert '<circle cx="127.2"' in drawing.svg  # 12 + 0.2 * 576
+    assert "translate(136.8 60.0)" in drawing.svg  # 16 + 0.2 * 604
+    assert "<circle" in drawing.svg
+    assert "m0 -5l5 5l-5 5l-5 -5z" in drawing.svg
     html = Page("t", "", (Section("s", (drawing,)),)).html
     assert "<details><summary>In numbers</summary>" in html
     assert "<figcaption>Scores</figcaption>" in html

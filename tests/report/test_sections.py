@@ -11,7 +11,8 @@ from workbench.errors import DataError
 from workbench.project import Project, open_project
 from workbench.report import report
 from workbench.report.page import Drawing, Missing, Rows, VerdictCard
-from workbench.report.sections import Subject, runs_of, sections, subjects
+from workbench.report.sections import sections
+from workbench.report.subject import Subject, runs_of, subjects
 
 
 @pytest.fixture

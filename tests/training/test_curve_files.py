@@ -352,3 +352,11 @@ def test_what_a_trainer_measured_on_the_task_is_known_with_its_direction():
         "f1": (1, ["eval_f1_macro"]),
         "wer": (-1, ["eval_wer"]),
     }
+
+
+def test_a_new_dialect_is_a_line_for_each_of_its_columns(monkeypatch: pytest.MonkeyPatch):
+    content = b"step,loss_on_training_data\n1,2.5\n2,1.5\n"
+    monkeypatch.setattr(
+        curve_files, "_ALIASES", {**curve_files._ALIASES, "loss_on_training_data": "train_loss"}
+    )
+    assert read_curve(content).measured("train_loss").to_dict() == {1: 2.5, 2: 1.5}

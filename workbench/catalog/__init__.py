@@ -6,9 +6,10 @@
 """
 
 from workbench.catalog.azure_prices import refresh_prices
-from workbench.catalog.catalog import model, models, refresh
+from workbench.catalog.catalog import model, models
 from workbench.catalog.citations import source
 from workbench.catalog.providers import provider, provider_of, runs_here
+from workbench.catalog.refresh import refresh
 from workbench.catalog.search import cheapest_base, find, way_prices
 
 __all__ = [

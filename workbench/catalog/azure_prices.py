@@ -24,6 +24,7 @@ from workbench.catalog.citations import Source, facts_in
 from workbench.catalog.models import Model, Price
 from workbench.display import table
 from workbench.errors import SetupError
+from workbench.jsonl_log import replace_file
 from workbench.settings import home, setting
 
 RETAIL_PRICES = "https://prices.azure.com/api/retail/prices"
@@ -220,10 +221,7 @@ def write_meters(path: Path, meters: Iterable[Meter], day: datetime.date, addres
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(_COLUMNS)
     rows.writerows((*meter[:4], str(meter.effective), " ".join(meter.regions)) for meter in meters)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
-    beside.write_text(f"# {day} {address}\n{text.getvalue()}", encoding="utf-8")
-    beside.replace(path)
+    replace_file(path, f"# {day} {address}\n{text.getvalue()}".encode())
 
 
 def meters_in(items: Iterable[Mapping[str, Any]]) -> list[Meter]:

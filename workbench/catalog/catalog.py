@@ -5,36 +5,29 @@ home; each carries its source and its day.
 """
 
 import datetime
+import json
 import math
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from workbench.catalog import azure_prices
 from workbench.catalog.citations import HERE, Conflict, Remark, Source, facts_in, source, sources
 from workbench.catalog.methods import METHODS
 from workbench.catalog.models import HOURS, TOKENS, Life, Model, Price, Regions, base_name, with_facts
-from workbench.catalog.providers import PROVIDERS, provider_of
-from workbench.catalog.refresh import (
-    Changes,
-    changes,
-    keep_refreshed,
-    listed_by,
-    listed_in,
-    read_refreshed,
-    refreshed_path,
-    with_refreshed,
-)
+from workbench.catalog.providers import PROVIDERS
 from workbench.errors import DataError, SetupError, did_you_mean
-from workbench.jsonl_log import read_text
+from workbench.jsonl_log import read_text, replace_file
 from workbench.settings import ROOT, home, models_in, setting
 
-if TYPE_CHECKING:
-    from openai import OpenAI
+Value: TypeAlias = str | bool | datetime.date
+
+DATES = ("base_retires", "closed_to_new", "training_ends", "deployments_end")
+_OF_A_LIFE = {fact.name for fact in fields(Life)} - {"service", "sources", "conflicts"}
 
 # The catalogue put together: the files beside this one, then what services said, then your own prices.
 #
@@ -161,26 +154,76 @@ def _stamp(path: Path) -> object:
     return state.st_mtime_ns, state.st_size
 
 
-def refresh(client: "OpenAI", *, arm: object = None) -> Changes:
-    """Ask the service for its models, keep what is new, and tell it.
+# What services said when they were asked: kept in the home, with source and day.
+#
+# Deleting ``catalog/refreshed.json`` forgets it; the catalogue's own files are never changed.
 
-    ``arm``: the parsed answer of Azure's Resource Manager to ``GET
-    /subscriptions/…/providers/Microsoft.CognitiveServices/locations/{region}/models?api-version=2024-10-01``
-    (``az rest`` asks for it), which has the dates as well.
-    """
-    provider = provider_of(client)
-    service = provider.name
-    if arm is not None and not provider.azure:
-        raise DataError(f"The list of Azure's Resource Manager says nothing about {service}; leave it out.")
-    listed = list(listed_by(client))
-    if not listed:
-        raise SetupError(f"{client.base_url.host} lists no models; nothing was changed.")
-    title, url = f"{client.base_url.host}, its list of models", str(client.base_url)
-    if arm is not None:
-        listed += listed_in(arm)
-        title += ", and Azure Resource Manager"
-    found = changes(models(), listed, service=service, source=Source(title, datetime.date.today(), url))
-    keep_refreshed(found.kept)
+
+@dataclass(frozen=True)
+class RefreshedFacts:
+    """One fact as a service said it."""
+
+    model: str
+    service: str
+    fact: str
+    """A field of ``Life``."""
+    value: Value
+    source: Source
+
+
+def refreshed_path() -> Path:
+    """Where it stands."""
+    return home() / "catalog" / "refreshed.json"
+
+
+def read_refreshed(path: Path) -> tuple[RefreshedFacts, ...]:
+    """What was kept, the oldest first; nothing when nobody was asked yet."""
+    if not path.is_file():
+        return ()
+    try:
+        return tuple(_kept(each) for each in json.loads(path.read_text(encoding="utf-8"))["facts"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SetupError(f"{path} is damaged ({error!r}); delete it and refresh the catalogue.") from None
+
+
+def keep_refreshed(new: Iterable[RefreshedFacts]) -> None:
+    """Keep these, too; a newer word on the same fact replaces the older."""
+    from pydantic_core import to_jsonable_python
+
+    path = refreshed_path()
+    facts = {(each.model, each.service, each.fact): each for each in (*read_refreshed(path), *new)}
+    if not facts:
+        return
+    kept = to_jsonable_python({"facts": list(facts.values())})
+    replace_file(path, json.dumps(kept, indent=2).encode())
+
+
+def _kept(said: dict[str, object]) -> RefreshedFacts:
+    source, value = said["source"], said["value"]
+    if not isinstance(source, dict) or not isinstance(value, str | bool):
+        raise ValueError(said)
+    model, service, fact = (str(said[key]) for key in ("model", "service", "fact"))
+    day = datetime.date.fromisoformat(str(source["date"]))
+    shown = datetime.date.fromisoformat(str(value)) if fact in DATES else value
+    return RefreshedFacts(
+        model, service, fact, shown, Source(str(source["title"]), day, str(source.get("url", "")))
+    )
+
+
+def with_refreshed(shipped: Mapping[str, Model], kept: Iterable[RefreshedFacts]) -> dict[str, Model]:
+    """These models with what services said on top; what stood there before stays as a conflict."""
+    found = dict(shipped)
+    for each in kept:
+        if each.fact not in _OF_A_LIFE:
+            continue  # written by another version of the workbench
+        known = found.get(each.model, Model(each.model, each.service))
+        life = known.life(each.service) or Life(each.service)
+        said, source = getattr(life, each.fact), life.sources.get(each.fact)
+        if source is not None and said != each.value:
+            life = replace(life, conflicts=(*life.conflicts, Conflict(each.fact, said, source)))
+        life = with_facts(life, {each.fact: each.value}, each.source)
+        others = tuple(other for other in known.lives if other.service != each.service)
+        found[each.model] = replace(known, lives=(life, *others))
     return found
 
 

@@ -230,7 +230,7 @@ COMMON = (N_EPOCHS, BATCH_SIZE, LEARNING_RATE_MULTIPLIER)
 
 
 # How often and on how much the model is graded while it trains; for supervised training only here.
-GRADED_ANSWERS = 24  # each time, where a local job is not told how many
+GRADED_ANSWERS = 24  # each time, where a local job does not say how many
 EVALUATION = (
     Hyperparameter(
         "eval_interval",

@@ -398,6 +398,11 @@ def base_name(name: str) -> str:
     return name.split(".ft-")[0]
 
 
+def is_tuned(model: str) -> bool:
+    """Whether the name is that of a tuned model or a checkpoint, as services name them."""
+    return base_name(model) != model
+
+
 # Whose model: by the start of its name, what Azure's control plane calls them. The az command line says
 # OpenAI-OSS for all but OpenAI's own, and "Ministral AI" was seen to work. The local service's own small
 # models stand in for OpenAI's.

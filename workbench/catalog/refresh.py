@@ -6,25 +6,20 @@ module apart because it follows the services' interfaces, which change without t
 """
 
 import datetime
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from workbench.catalog.citations import Conflict, Source
-from workbench.catalog.models import Life, Model, base_name, with_facts
+from workbench.catalog.catalog import RefreshedFacts, Value, keep_refreshed, models
+from workbench.catalog.citations import Source
+from workbench.catalog.models import Life, Model, base_name
+from workbench.catalog.providers import provider_of
 from workbench.display import table
 from workbench.errors import DataError, SetupError
-from workbench.settings import home
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
-Value: TypeAlias = str | bool | datetime.date
-
-DATES = ("base_retires", "closed_to_new", "training_ends", "deployments_end")
-_OF_A_LIFE = {fact.name for fact in fields(Life)} - {"service", "sources", "conflicts"}
 # The interface's words and the documents' are shifted by one.
 STAGES: Mapping[str, str] = {
     "preview": "Preview",
@@ -60,18 +55,6 @@ class Change:
         """``gpt-4.1: base_retires 2027-04-14 -> 2027-07-14``."""
         before = "not stated" if self.before is None else self.before
         return f"{self.model}: {self.fact} {before} -> {self.after}"
-
-
-@dataclass(frozen=True)
-class RefreshedFacts:
-    """One fact as a service said it."""
-
-    model: str
-    service: str
-    fact: str
-    """A field of ``Life``."""
-    value: Value
-    source: Source
 
 
 @dataclass(frozen=True, repr=False)
@@ -210,67 +193,26 @@ def _unversioned(model: Model | None) -> Model | None:
     return None if model is None or (model.version or "").count("-") == 2 else model
 
 
-# What services said when they were asked: kept in the home, with source and day.
-#
-# Deleting ``catalog/refreshed.json`` forgets it; the catalogue's own files are never changed.
+def refresh(client: "OpenAI", *, arm: object = None) -> Changes:
+    """Ask the service for its models, keep what is new, and tell it.
 
-
-def refreshed_path() -> Path:
-    """Where it stands."""
-    return home() / "catalog" / "refreshed.json"
-
-
-def read_refreshed(path: Path) -> tuple[RefreshedFacts, ...]:
-    """What was kept, the oldest first; nothing when nobody was asked yet."""
-    if not path.is_file():
-        return ()
-    try:
-        return tuple(_kept(each) for each in json.loads(path.read_text(encoding="utf-8"))["facts"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise SetupError(f"{path} is damaged ({error!r}); delete it and refresh the catalogue.") from None
-
-
-def keep_refreshed(new: Iterable[RefreshedFacts]) -> None:
-    """Keep these, too; a newer word on the same fact replaces the older."""
-    from pydantic_core import to_jsonable_python
-
-    path = refreshed_path()
-    facts = {(each.model, each.service, each.fact): each for each in (*read_refreshed(path), *new)}
-    if not facts:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
-    kept = to_jsonable_python({"facts": list(facts.values())})
-    beside.write_text(json.dumps(kept, indent=2), "utf-8")
-    beside.replace(path)
-
-
-def _kept(said: dict[str, object]) -> RefreshedFacts:
-    source, value = said["source"], said["value"]
-    if not isinstance(source, dict) or not isinstance(value, str | bool):
-        raise ValueError(said)
-    model, service, fact = (str(said[key]) for key in ("model", "service", "fact"))
-    day = datetime.date.fromisoformat(str(source["date"]))
-    shown = datetime.date.fromisoformat(str(value)) if fact in DATES else value
-    return RefreshedFacts(
-        model, service, fact, shown, Source(str(source["title"]), day, str(source.get("url", "")))
-    )
-
-
-def with_refreshed(shipped: Mapping[str, Model], kept: Iterable[RefreshedFacts]) -> dict[str, Model]:
-    """These models with what services said on top; what stood there before stays as a conflict."""
-    found = dict(shipped)
-    for each in kept:
-        if each.fact not in _OF_A_LIFE:
-            continue  # written by another version of the workbench
-        known = found.get(each.model, Model(each.model, each.service))
-        life = known.life(each.service) or Life(each.service)
-        said, source = getattr(life, each.fact), life.sources.get(each.fact)
-        if source is not None and said != each.value:
-            life = replace(life, conflicts=(*life.conflicts, Conflict(each.fact, said, source)))
-        life = with_facts(life, {each.fact: each.value}, each.source)
-        others = tuple(other for other in known.lives if other.service != each.service)
-        found[each.model] = replace(known, lives=(life, *others))
+    ``arm``: the parsed answer of Azure's Resource Manager to ``GET
+    /subscriptions/…/providers/Microsoft.CognitiveServices/locations/{region}/models?api-version=2024-10-01``
+    (``az rest`` asks for it), which has the dates as well.
+    """
+    provider = provider_of(client)
+    service = provider.name
+    if arm is not None and not provider.azure:
+        raise DataError(f"The list of Azure's Resource Manager says nothing about {service}; leave it out.")
+    listed = list(listed_by(client))
+    if not listed:
+        raise SetupError(f"{client.base_url.host} lists no models; nothing was changed.")
+    title, url = f"{client.base_url.host}, its list of models", str(client.base_url)
+    if arm is not None:
+        listed += listed_in(arm)
+        title += ", and Azure Resource Manager"
+    found = changes(models(), listed, service=service, source=Source(title, datetime.date.today(), url))
+    keep_refreshed(found.kept)
     return found
 
 

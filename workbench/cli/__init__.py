@@ -16,6 +16,9 @@ from typer.core import TyperCommand, TyperGroup
 from workbench.errors import DataError, WorkbenchError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout, at the end.")]
+ProviderName = Annotated[
+    str | None, typer.Option("--provider", help="local, azure or openai; else WORKBENCH_PROVIDER.")
+]
 Home = Annotated[Path | None, typer.Option(help="The folder that holds all its state; else WORKBENCH_HOME.")]
 
 JOURNEY: Mapping[str, tuple[str, ...]] = {

@@ -13,7 +13,7 @@ import typer
 import yaml
 
 from workbench import settings
-from workbench.cli import AsJson
+from workbench.cli import AsJson, ProviderName
 from workbench.dataset.dataset import JSON, counted
 from workbench.errors import DataError
 from workbench.jsonl_log import read_text, writing
@@ -114,9 +114,7 @@ def build_file(
         typer.Option(help="Against forgetting: mix in the base model's own answers, 0.2 is 20 for 100 rows."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="The base model that answers for --rehearsal.")] = None,
-    provider: Annotated[
-        str | None, typer.Option(help="Where it answers: local, azure or openai; else WORKBENCH_PROVIDER.")
-    ] = None,
+    provider: ProviderName = None,
     prompts: Annotated[
         Path | None, typer.Option(help="Everyday prompts to rehearse; else those that come with this.")
     ] = None,
@@ -173,13 +171,9 @@ def _rehearsal(
 
     client = connect(provider)
     cache = settings.home() / "evaluations" / "answers.jsonl"
-    asked = read_prompts(prompts)
-    return rehearse(
-        *(client, base_model(client, model), dataset, share),
-        prompts=asked,
-        never=[read_probes(), *never],
-        cache=cache,
-    )
+    unseen = [read_probes(), *never]
+    base = base_model(client, model)
+    return rehearse(client, base, dataset, share, prompts=read_prompts(prompts), never=unseen, cache=cache)
 
 
 def fix_file(

@@ -21,11 +21,12 @@ Input = Annotated[Path | None, typer.Argument(help="The file to read; '-' is sta
 Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the file, and end.")]
 
 
-def add_decision_commands(app: typer.Typer) -> None:
+def add_to(app: typer.Typer) -> None:
     """Offer these commands."""
     app.command("decide")(decide_file)
     app.command("payback")(payback_file)
     app.command("forecast")(forecast_file)
+    app.command("models")(show_models)
 
 
 def decide_file(file: Input = None, schema: Schema = False, as_json: AsJson = False) -> None:
@@ -105,11 +106,6 @@ def _json_in(file: Path | None) -> object:
 # The catalogue in a shell: which models fit, or all of one; ``--schema`` prints the shape of the JSON.
 #
 # Exit code 2: a filter or a file says what cannot be, and a sentence names what there is.
-
-
-def add_catalog_commands(app: typer.Typer) -> None:
-    """Offer this command."""
-    app.command("models")(show_models)
 
 
 def show_models(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from workbench import settings
-from workbench.cli import AsJson
+from workbench.cli import AsJson, ProviderName
 from workbench.errors import DataError
 from workbench.jsonl_log import read_text
 
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 
 GOOD = ("healthy", "still_improving")
 NOT_JUDGED = ("insufficient_data", "no_validation_cannot_judge", "cannot_tell")
-
-
-def add_curve_commands(app: typer.Typer) -> None:
-    """Offer this command."""
-    app.command("diagnose")(diagnose_file)
 
 
 def diagnose_file(
@@ -60,8 +55,9 @@ REFUSED, INTERRUPTED = 1, 130
 Column = typer.Option(help="A column, or a template like '{title}: {body}'; else guessed.")
 
 
-def add_evaluation_commands(app: typer.Typer) -> None:
+def add_to(app: typer.Typer) -> None:
     """Offer these commands."""
+    app.command("diagnose")(diagnose_file)
     app.command("evaluate")(evaluate_file)
     app.command("compare")(compare_files)
     app.command("ask")(ask_models)
@@ -91,9 +87,7 @@ def evaluate_file(
     ] = None,
     first: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N rows.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="So many questions at a time.")] = 32,
-    provider: Annotated[
-        str | None, typer.Option(help="local, azure or openai; else WORKBENCH_PROVIDER.")
-    ] = None,
+    provider: ProviderName = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Keep the evaluation: .jsonl or .parquet.")
     ] = None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli import AsJson
+from workbench.cli import AsJson, ProviderName
 from workbench.connect import connect
 from workbench.display import columns
 from workbench.errors import SetupError
@@ -28,7 +28,6 @@ FAILED, CANCELLED, INTERRUPTED = 1, 3, 130
 LAST_EVENTS = 5
 
 Job = Annotated[str, typer.Argument(help="The job's id, like ftjob-…")]
-Provider = Annotated[str | None, typer.Option(help="local, azure or openai; else WORKBENCH_PROVIDER.")]
 
 jobs = typer.Typer(help="Fine-tuning jobs.", no_args_is_help=True)
 
@@ -40,7 +39,7 @@ def add_to(app: typer.Typer) -> None:
 
 @jobs.command("list")
 def list_jobs(
-    provider: Provider = None,
+    provider: ProviderName = None,
     limit: Annotated[int, typer.Option(min=1, help="So many at most, the newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -65,7 +64,7 @@ def list_jobs(
 
 
 @jobs.command()
-def show(job: Job, provider: Provider = None, as_json: AsJson = False) -> None:
+def show(job: Job, provider: ProviderName = None, as_json: AsJson = False) -> None:
     """Show how a job stands: its curve, its last events, and what can be done to it."""
     from workbench.training.alerts import alerts_now
     from workbench.training.follow import choices, follow
@@ -89,7 +88,7 @@ def show(job: Job, provider: Provider = None, as_json: AsJson = False) -> None:
 @jobs.command()
 def follow(
     ids: Annotated[list[str], typer.Argument(metavar="JOB…", help="One or more ids, like ftjob-…")],
-    provider: Provider = None,
+    provider: ProviderName = None,
     poll: Annotated[float, typer.Option(min=0, help="Seconds between two requests.")] = 1.0,
     patience: Annotated[float, typer.Option(min=0, help="Seconds without any answer to put up with.")] = 60.0,
     webhook: Annotated[
@@ -149,7 +148,7 @@ def show_lineage(
 def _add_control(verb: "Verb", meaning: str) -> None:
     """Offer a command that does one thing to a job, and says what it costs."""
 
-    def control(job: Job, provider: Provider = None, as_json: AsJson = False) -> None:
+    def control(job: Job, provider: ProviderName = None, as_json: AsJson = False) -> None:
         from workbench.training.follow import change_job, choices
 
         client = connect(provider)

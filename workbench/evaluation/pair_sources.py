@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Source: TypeAlias = Literal["file", "ratings", "sampled"]
 SOURCES: tuple[Source, ...] = get_args(Source)
-SAMPLED_AT = 1.0  # the temperature at which answers to one question differ enough to be told apart
+SAMPLED_AT = 1.0  # the temperature at which a model seldom gives one question the same answer twice
 
 
 def source_of_pairs(project: "Project", wanted: str | None = None) -> Source:

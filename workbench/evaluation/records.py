@@ -5,7 +5,6 @@ A file apart because only notebooks call it: nothing else writes into a project 
 """
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +14,7 @@ from workbench.catalog.providers import provider_of
 from workbench.connect import base_model
 from workbench.decide.situation import Value, situation
 from workbench.display import Facts
-from workbench.errors import DataError, SetupError
+from workbench.errors import SetupError
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.failures import Failures, Labels
 from workbench.evaluation.graders.grader_types import needs
@@ -87,11 +86,7 @@ def open_labels(project: Project) -> Labels:
 
 def open_ratings(project: Project, name: str = "ratings") -> Ratings:
     """Open the ratings of a project; one project can hold several files of them."""
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        raise DataError(
-            f"'{name}' cannot name ratings; use up to 64 letters (a-z, A-Z), digits, '_' and '-'."
-        )
-    return Ratings(project.path / "ratings" / f"{name}.jsonl")
+    return Ratings(project.log_file("ratings", name))
 
 
 def record_baseline(

@@ -1,6 +1,6 @@
 """Slices of a comparison: where the tuned model is better and where worse, and which labels it confuses.
 
-A slice is the items with one value in one column of the test. Many slices are looked at, so their p-values
+A slice is the items with one value in one column of the test. Many slices are compared, so their p-values
 are corrected together (Holm) and their intervals are wider (Bonferroni). A file apart because an average
 needs none of this: a comparison is about all of its items.
 """
@@ -96,7 +96,7 @@ class Slices(Shown):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that were looked at, in the order of the test."""
+        """The columns whose values are compared, in the order of the test."""
         return tuple(dict.fromkeys(each.column for each in self.slices))
 
     @property

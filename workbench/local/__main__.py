@@ -129,7 +129,7 @@ class _Connection(H11Protocol):
 
 
 def close_longest_waiting(connections: "set[Any]") -> None:
-    """Make room for a request: close the connection that has asked for nothing for the longest time."""
+    """Close the connection that has asked for nothing for the longest time, so that another fits in."""
     waiting = [one for one in connections if one.is_waiting and not one.transport.is_closing()]
     if waiting:
         min(waiting, key=lambda one: cast(float, one.waits_since)).transport.abort()

@@ -29,17 +29,17 @@ class Once:
 
     def __init__(self) -> None:
         """Nothing is wrong yet."""
-        self._told: set[str] = set()
+        self._begun: set[str] = set()
 
     def begins(self, name: str, message: str) -> None:
         """Note the trouble called ``name``, unless it is known."""
-        if name not in self._told:
-            self._told.add(name)
+        if name not in self._begun:
+            self._begun.add(name)
             note(message)
 
     def is_over(self, name: str) -> None:
         """The trouble called ``name``, if there was any, is over."""
-        self._told.discard(name)
+        self._begun.discard(name)
 
 
 class BoundedLog(logging.StreamHandler):  # type: ignore[type-arg]

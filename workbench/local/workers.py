@@ -22,7 +22,7 @@ from pathlib import Path
 
 from workbench.local.chat_protocol import ChatRequest, Completion, Delta, Refusal
 from workbench.local.log import Once
-from workbench.local.store.database import has_room, is_disk_full
+from workbench.local.store.database import has_space, is_disk_full
 from workbench.local.store.jobs import FINISHED
 from workbench.local.store.store import Store
 
@@ -42,7 +42,7 @@ DEATHS_WITHOUT_PROGRESS = 3
 GRACE = 15.0  # seconds to finish the step at hand, before a child is killed
 RETRY = 5.0  # seconds until a full disk is tried again
 UNCAUGHT = "uncaught.txt"  # in a job's folder: the error that ended its process, in a sentence
-LEAST_ROOM = 1024 * 1024  # bytes with which a job goes on; or three times what it has written so far
+LEAST_SPACE = 1024 * 1024  # bytes with which a job goes on; or three times what it has written so far
 
 
 @dataclass
@@ -169,17 +169,17 @@ class Workers:
         self._deaths[job_id] = (step, deaths)
         if exit_code == errno.ENOSPC:
             del self._deaths[job_id]
-            await self._wait_for_room(job_id, step)
+            await self._wait_for_space(job_id, step)
         elif deaths >= DEATHS_WITHOUT_PROGRESS:
             error = self._store.jobs.folder(job_id) / UNCAUGHT
             why = error.read_text() if exit_code == 1 and error.exists() else why_it_ended(exit_code)
             await self._give_up(job_id, f"The training process ended {deaths} times at step {step}: {why}")
 
-    async def _wait_for_room(self, job_id: str, step: int) -> None:
+    async def _wait_for_space(self, job_id: str, step: int) -> None:
         """Let a job rest until it can write again, or is not to go on; its log says so once."""
-        waits = f"The disk is full at step {step}; the job waits, and goes on by itself once there is room."
-        again = f"There is room on the disk again; the job goes on from step {step}."
-        self._trouble.begins("disk", "The disk is full; jobs wait until there is room.")
+        waits = f"The disk is full at step {step}; the job waits, and goes on by itself once there is space."
+        again = f"There is space on the disk again; the job goes on from step {step}."
+        self._trouble.begins("disk", "The disk is full; jobs wait until there is space.")
         said = False
         while not self._stopping:
             job = self._store.jobs.get(job_id)
@@ -192,8 +192,8 @@ class Workers:
                 await asyncio.sleep(RETRY)
                 folder = self._store.jobs.folder(job_id)
                 written = sum(path.lstat().st_size for path in folder.iterdir())
-                if has_room(folder, max(LEAST_ROOM, 3 * written)):
-                    self._store.events.add(job_id, again, key=f"disk-room-{step}")
+                if has_space(folder, max(LEAST_SPACE, 3 * written)):
+                    self._store.events.add(job_id, again, key=f"disk-space-{step}")
                     self._trouble.is_over("disk")
                     return
             except (sqlite3.Error, OSError) as error:

@@ -4,8 +4,6 @@
 """
 
 import base64
-import os
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +16,8 @@ from workbench.errors import DataError, did_you_mean
 from workbench.project import Project, open_project
 from workbench.project import projects as projects_here
 from workbench.report.page import MARK, Page
-from workbench.report.sections import compared, runs_of, sections, subjects
+from workbench.report.sections import compared, sections
+from workbench.report.subject import runs_of, subjects
 from workbench.settings import VERSION, home
 from workbench.task import samples
 
@@ -84,7 +83,7 @@ def report(
             f"The report would have {len(content) / 1e6:.1f} MB, and {MOST_BYTES / 1e6:.0f} MB is the most; "
             "name fewer projects or runs."
         )
-    _write(path, content)
+    jsonl_log.replace_file(path, content)
     return ReportFile(path, title)
 
 
@@ -123,17 +122,3 @@ def _refuse_foreign(path: Path, *, force: bool) -> None:
             f"{path} is there already and is no report of the workbench; choose another name, or replace it "
             "with --force (force=True)."
         )
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with jsonl_log.writing(path):
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)

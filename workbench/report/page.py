@@ -8,11 +8,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
-from typing import Literal, NamedTuple, TypeAlias
+from itertools import groupby
+from typing import Literal, TypeAlias
 
 from workbench.dataset.check.privacy import sensitive
 from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
-from workbench.widgets.svg import GREY, Scale, marker, stroke, text
+from workbench.widgets.score_charts import ForestPanel, Mark, forest
+from workbench.widgets.svg import GREY
 
 MARK = "Fine-Tuning Workbench report"
 """What every report says of itself near its beginning, so that nothing else is ever overwritten."""
@@ -264,79 +266,16 @@ def _line(cells: Iterable[Cell], *, plain: bool = False) -> str:
 
 # A drawing of scores: a line for each, marks with their intervals on an axis from 0 to 100 %.
 
-
-class MarkLook(NamedTuple):
-    """How a mark is drawn."""
-
-    shape: str
-    colour: str
+BASE, TUNED = (GREY, "circle"), (BLUE, "diamond")
+"""The colour and marker of the base model, and of the tuned one."""
 
 
-BASE, TUNED = MarkLook("circle", "var(--muted)"), MarkLook("diamond", "var(--blue)")
-
-
-class ShareMark(NamedTuple):
-    """A share on a line; marks of one name and following each other share their line."""
-
-    label: str
-    words: str
-    """Beside the name; empty: the score and its interval."""
-    score: float
-    low: float | None = None
-    high: float | None = None
-    look: MarkLook = BASE
-
-
-def scored(mark: ShareMark | None) -> str:
-    """``93.3 % (82–98)``; empty for no mark."""
-    if mark is None:
-        return ""
-    ends = "" if mark.low is None or mark.high is None else f" ({100 * mark.low:.0f}–{100 * mark.high:.0f})"
-    return f"{100 * mark.score:.1f} %{ends}"
-
-
-_WIDTH, _LEFT, _RIGHT, _ROW = 600, 12, 588, 44  # pixels
-_NAME = 58  # letters beside the numbers
-
-
-def dots(caption: str, marks: Sequence[ShareMark]) -> Drawing:
-    """Draw shares as marks, each on its line, with its interval; the numbers stand folded below."""
-    lines: list[list[ShareMark]] = []
-    for mark in marks:
-        if lines and lines[-1][0].label == mark.label and mark.words == "":
-            lines[-1].append(mark)
-        else:
-            lines.append([mark])
-    x, parts, bottom = Scale(0.0, 1.0, _LEFT, _RIGHT), list[str](), _ROW * len(lines) + 6
-    for tick in x.ticks(4):
-        parts.append(stroke(f"M{x.at(tick):.1f} 4V{bottom}", "var(--line)", 1))
-        anchor, share = {0.0: "start", 1.0: "end"}.get(tick, "middle"), f"{100 * tick:.0f} %"
-        parts.append(text(x.at(tick), bottom + 16, share, anchor, colour="var(--muted)", size=13))
-    for number, line in enumerate(lines):
-        y = _ROW * number + 18.0
-        label = shown(line[0].label)
-        label = label if len(label) <= _NAME else f"{label[: _NAME - 1]}…"
-        words = line[0].words or scored(line[0])
-        parts.append(text(_LEFT, y, label, size=13, colour="var(--text)"))
-        parts.append(text(_RIGHT, y, words, "end", size=13, weight=600, colour="var(--text)"))
-        shares = [x.at(mark.score) for mark in line]
-        if len(line) > 1:
-            parts.append(stroke(f"M{min(shares):.1f} {y + 14}H{max(shares):.1f}", "var(--muted)", 1.5))
-        for mark in line:
-            if mark.low is not None and mark.high is not None:
-                ends = f"M{x.at(mark.low):.1f} {y + 14}H{x.at(mark.high):.1f}"
-                parts.append(stroke(ends, mark.look.colour, 2.5))
-            parts.append(marker(*mark.look, x.at(mark.score), y + 14))
-    legend = bottom + 36
-    for place, (look, name) in enumerate(((BASE, "base model"), (TUNED, "tuned model"))):
-        parts.append(marker(*look, _LEFT + 6 + 130 * place, legend - 4))
-        parts.append(text(_LEFT + 16 + 130 * place, legend, name, size=13, colour="var(--muted)"))
-    rows = [(line[0].label, line[0].words or scored(line[0])) for line in lines]
-    svg = (
-        f'<svg viewBox="0 0 {_WIDTH} {legend + 8}" width="{_WIDTH}" role="img" '
-        f'font-family="system-ui, sans-serif" fill="none"><title>{caption}</title>{"".join(parts)}</svg>'
-    )
-    return Drawing(caption, svg, Rows("In numbers", ("what", "score (95 %)"), rows, folded=True))
+def scores(caption: str, marks: Sequence[Mark]) -> Drawing:
+    """Draw shares with their intervals as a forest plot; the numbers stand folded below."""
+    masked = [mark._replace(name=shown(mark.name)) for mark in marks]
+    drawn = forest(caption, [ForestPanel("● base model · ◆ tuned model", masked)], names_above=True)
+    rows = [(name, next(same).words) for name, same in groupby(marks, key=lambda mark: mark.name)]
+    return Drawing(caption, drawn, Rows("In numbers", ("what", "score (95 %)"), rows, folded=True))
 
 
 # How it looks: by day, by night, and on paper. Text has a contrast of 4.5 or more on each background.

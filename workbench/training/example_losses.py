@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
-from workbench.dataset.chat_template import Rendering, Stretch
 from workbench.dataset.dataset import Dataset, Example, counted
+from workbench.dataset.rendering import Rendering, Stretch
 from workbench.display import table
 from workbench.errors import DataError, SetupError
 from workbench.training.follow import ENDED, follow, id_of

@@ -22,6 +22,7 @@ import openai
 from workbench import jsonl_log
 from workbench.catalog.limits import in_words, of_provider
 from workbench.catalog.methods import method
+from workbench.catalog.models import is_tuned
 from workbench.catalog.providers import provider_of
 from workbench.dataset.check.report import Report
 from workbench.dataset.dataset import Dataset
@@ -31,7 +32,7 @@ from workbench.dataset.repair.repair import Repair
 from workbench.errors import DataError, SetupError
 from workbench.project import JSON, Entry, Project
 from workbench.settings import home, setting
-from workbench.training.lineage import is_tuned, lineage
+from workbench.training.lineage import lineage
 from workbench.training.spec import METADATA_KEY, JobSpec, file_content, file_name
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from workbench.catalog.methods import METHODS, method_of
-from workbench.catalog.models import base_name
+from workbench.catalog.models import base_name, is_tuned
 from workbench.dataset.dataset import counted
 from workbench.display import table
 from workbench.errors import DataError
@@ -342,11 +342,6 @@ class _Job:
         """Take it up among what the job has made."""
         if self.made_as(model) is None:
             self.made.insert(0, model)
-
-
-def is_tuned(model: str) -> bool:
-    """Whether the name is that of a tuned model or a checkpoint, as services name them."""
-    return base_name(model) != model
 
 
 def lineage(project: Project, client: "OpenAI | None" = None, *, model: str | None = None) -> Lineage:

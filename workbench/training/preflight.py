@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from workbench import catalog
 from workbench.catalog.limits import TRAINING_TYPES, Limits, in_words
 from workbench.catalog.methods import METHODS
-from workbench.catalog.models import Model, base_name
+from workbench.catalog.models import Model, base_name, is_tuned
 from workbench.catalog.providers import Provider, provider_of
 from workbench.dataset.check.counts import Counts, no_validation, sizes
 from workbench.dataset.check.methods import grader_findings, response_format_findings
@@ -38,7 +38,7 @@ from workbench.training.cost import (
     token_findings,
 )
 from workbench.training.jobs import known_job, start_or_find, uploaded
-from workbench.training.lineage import is_tuned, lineage
+from workbench.training.lineage import lineage
 from workbench.training.spec import (
     ExplainedHyperparameter,
     JobSpec,

@@ -137,12 +137,12 @@ class Runs:
     @property
     def configuration_diff(self) -> Mapping[str, tuple[JSON, ...]]:
         """What differs in how they were trained: a value for each run, ``None`` where it has none."""
-        return _differing([run.configuration for run in self.runs])
+        return differing([run.configuration for run in self.runs])
 
     @property
     def data_diff(self) -> Mapping[str, tuple[JSON, ...]]:
         """What differs in the data: hashes, counts, and the file it came from."""
-        return _differing([run.data for run in self.runs])
+        return differing([run.data for run in self.runs])
 
     def row_changes(self, before: int, after: int) -> RowChanges:
         """Which rows of the training data differ between two runs, given by their numbers."""
@@ -238,7 +238,7 @@ class Runs:
                 run.started[:16].replace("T", " "),
                 run.status or "",
                 *("" if values[place] is None else values[place] for values in changed.values()),
-                _time(run.training_seconds),
+                took(run.training_seconds),
                 "" if run.usd is None else f"${run.usd:,.2f}",
                 f"{run.final['full_valid_loss']:.4g}" if "full_valid_loss" in run.final else "",
                 "; ".join(_scored(score) for score in run.scores),
@@ -263,14 +263,11 @@ def runs(project: "Project", client: "OpenAI | None" = None) -> Runs:
     The service of ``client`` is asked about its own jobs only, with several requests each; a job that it
     no longer has keeps what is on record.
     """
-    jobs: dict[str, Entry] = {}
-    for entry in project.entries("job"):
-        jobs.setdefault(str(entry.facts["job_id"]), entry)
     kept = (entry for entry in project.entries() if entry.kind in DATA_KINDS)
     datasets = {entry.facts.get("training_sha256"): entry.facts for entry in kept}
     curves, comparisons = _by_job(project.entries("curve")), _by_job(project.entries("comparison"))
     found = []
-    for number, (id, job) in enumerate(jobs.items(), start=1):
+    for number, (id, job) in enumerate(project.jobs.items(), start=1):
         dataset = datasets.get(job.facts.get("training_sha256"), NOTHING)
         later = (*comparisons.get(id, ()), *curves.get(id, ()))
         run = _recorded_run(number, job, dataset, later, _kept_file(project, dataset))
@@ -359,7 +356,8 @@ def _by_job(entries: Sequence[Entry]) -> Mapping[str, Sequence[Entry]]:
     return found
 
 
-def _differing(rows: Sequence[Mapping[str, JSON]]) -> Mapping[str, tuple[JSON, ...]]:
+def differing(rows: Sequence[Mapping[str, JSON]]) -> Mapping[str, tuple[JSON, ...]]:
+    """The names whose values differ, each with its value in every row, ``None`` where there is none."""
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {name: tuple(row.get(name) for row in rows) for name in names}
     return {name: values for name, values in columns.items() if any(value != values[0] for value in values)}
@@ -370,8 +368,9 @@ def _scored(score: Score) -> str:
     return f"{score} of {score.items}, {points} points: {score.outcome}"
 
 
-def _time(seconds: float | None) -> str:
-    if seconds is None:
+def took(seconds: object) -> str:
+    """``80 s``, ``12 min``; empty where it is not known."""
+    if not isinstance(seconds, int | float):
         return ""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 

@@ -8,11 +8,10 @@ and for any cell. Headless, and wherever no browser answers, it is a table.
 from collections.abc import Mapping
 
 from workbench.dataset.dataset import ROWS_SHOWN, counted
-from workbench.display import table
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.preferences import Preferences, preferences
 from workbench.evaluation.ratings import SIDES, AnswerPair, Choice, Rating, Ratings, Side, matches
-from workbench.widgets.card import Card
+from workbench.widgets.card import Queue
 from workbench.widgets.row_review import LONGEST, shown
 
 _PLACES = ("first", "second")
@@ -37,10 +36,12 @@ def blind_review(
     return BlindReview(base, tuned, ratings, rater, seed, sample)
 
 
-class BlindReview(Card):
+class BlindReview(Queue):
     """The window: one question, two answers, and the keys that choose; it shows no model's name."""
 
     script = "blind_review.js"
+    item = "question"
+    _asked: tuple[AnswerPair, ...]
 
     def __init__(
         self,
@@ -74,21 +75,10 @@ class BlindReview(Card):
         for match in self._asked[:ROWS_SHOWN]:
             answers = match.in_order(self._first(match, rated))
             rows.append((match.question, *answers, _PICKED.get(picked := self._picked(match, rated), picked)))
-        caption = repr(self) + (f", the first {ROWS_SHOWN}" if len(self._asked) > ROWS_SHOWN else "")
-        return table(caption, ("question", "answer 1", "answer 2", "better"), rows)
+        return self._table(("question", "answer 1", "answer 2", "better"), rows)
 
-    def _do(self, content: Mapping[str, object]) -> str:
-        place = content.get("row")
-        if not isinstance(place, int) or not 0 <= place <= len(self._asked):
-            return ""
-        # The question that the person saw, which is another one if two keys came quickly.
-        self._at = place
+    def _decide(self, place: int, content: Mapping[str, object]) -> str:
         match content.get("do"), content.get("value"):
-            case "back", _:
-                self._at = max(place - 1, 0)
-                return "" if place else "This is the first question."
-            case _ if place == len(self._asked):
-                return ""
             case "next", _:
                 self._at = place + 1
             case "choose", ("first" | "second" | "tie" | "both bad" | "skip") as said:
@@ -146,7 +136,7 @@ class BlindReview(Card):
         return f"{len(mine) - skipped:,} rated{by}, {skipped:,} skipped, {still:,} open"
 
     def _in_view(self) -> dict[str, object]:
-        view: dict[str, object] = {"at": self._at, "of": len(self._asked), "standing": self._standing()}
+        view = super()._in_view() | {"standing": self._standing()}
         if self._at == len(self._asked):
             return view
         match, rated = self._asked[self._at], self._rated()

@@ -16,14 +16,15 @@ field to write in and the message that the kernel is busy::
     export default { render };
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import anywidget
 import traitlets
 
-from workbench.display import Window
+from workbench.dataset.dataset import ROWS_SHOWN
+from workbench.display import Window, table
 from workbench.errors import WorkbenchError
 from workbench.settings import setting
 
@@ -92,3 +93,38 @@ class Card(Window, anywidget.AnyWidget):
         self._undos[-1]()  # one that fails is not forgotten
         self._undos.pop()
         return "Undone."
+
+
+class Queue(Card):
+    """A card that asks for one item after the other, with a page behind the last one.
+
+    A subclass sets ``_asked`` and ``_at``, and has ``_decide`` in place of ``_do``.
+    """
+
+    item: ClassVar[str]
+    """What one of them is called."""
+    _asked: Sequence[object]
+    _at: int
+
+    def _do(self, content: Mapping[str, object]) -> str:
+        place = content.get("row")
+        if not isinstance(place, int) or not 0 <= place <= len(self._asked):
+            return ""
+        # The item that the person saw, which is another one if two keys came quickly.
+        self._at = place
+        if content.get("do") == "back":
+            self._at = max(place - 1, 0)
+            return "" if place else f"This is the first {self.item}."
+        return "" if place == len(self._asked) else self._decide(place, content)
+
+    def _decide(self, place: int, content: Mapping[str, object]) -> str:
+        """Do what a key asked for about the item at ``place``."""
+        raise NotImplementedError
+
+    def _in_view(self) -> dict[str, object]:
+        return {"at": self._at, "of": len(self._asked)}
+
+    def _table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+        """The first items, for who has no browser."""
+        more = f", the first {ROWS_SHOWN}" if len(self._asked) > ROWS_SHOWN else ""
+        return table(f"{self!r}{more}", columns, rows)

@@ -10,9 +10,8 @@ from typing import Any
 
 from workbench.dataset.dataset import ROWS_SHOWN, counted
 from workbench.decide.situation import FAILURES, Failure
-from workbench.display import table
 from workbench.evaluation.failures import Failed, Failures, Label, Labels, kind_in_words
-from workbench.widgets.card import Card
+from workbench.widgets.card import Queue
 from workbench.widgets.row_review import LONGEST, shown
 
 KEYS: dict[str, Failure] = {str(number): kind for number, kind in enumerate(FAILURES, start=1)}
@@ -24,10 +23,12 @@ def label(failures: Failures, labels: Labels) -> "Labelling":
     return Labelling(failures, labels)
 
 
-class Labelling(Card):
+class Labelling(Queue):
     """The window: one failure at a time, and the keys that say what is wrong with it."""
 
     script = "labelling.js"
+    item = "failure"
+    _asked: tuple[Failed, ...]
 
     def __init__(self, failures: Failures, labels: Labels) -> None:
         """Begin with what nobody has labelled; what a judge labelled comes behind, to be checked."""
@@ -58,26 +59,15 @@ class Labelling(Card):
             (each.item.origin, each.item.question, each.item.reference, each.item.answer)
             for each in self._asked[:ROWS_SHOWN]
         ]
-        caption = repr(self) + (f", the first {ROWS_SHOWN}" if len(self._asked) > ROWS_SHOWN else "")
-        return table(caption, ("origin", "question", "right answer", "the model's answer"), rows)
+        return self._table(("origin", "question", "right answer", "the model's answer"), rows)
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, object], dict[str, object]]:
         if self._asked:
             return super()._repr_mimebundle_(**options)
         return {"text/plain": repr(self), "text/html": self._repr_html_()}, {}
 
-    def _do(self, content: Mapping[str, object]) -> str:
-        place = content.get("row")
-        if not isinstance(place, int) or not 0 <= place <= len(self._asked):
-            return ""
-        # The failure that the person saw, which is another one if two keys came quickly.
-        self._at = place
+    def _decide(self, place: int, content: Mapping[str, object]) -> str:
         match content.get("do"), content.get("value"):
-            case "back", _:
-                self._at = max(place - 1, 0)
-                return "" if place else "This is the first failure."
-            case _ if place == len(self._asked):
-                return ""
             case "skip", _:
                 self._at = place + 1
             case "label", str(key) if key in KEYS:
@@ -105,11 +95,10 @@ class Labelling(Card):
 
     def _in_view(self) -> dict[str, object]:
         kinds = [(key, kind_in_words(kind), FAILURES[kind]) for key, kind in KEYS.items()]
-        view: dict[str, object] = {"at": self._at, "of": len(self._asked), "kinds": kinds}
-        view["standing"] = self._standing()
+        view = super()._in_view() | {"kinds": kinds, "standing": self._standing()}
         if self._at == len(self._asked):
             return view
-        failed: Failed = self._asked[self._at]
+        failed = self._asked[self._at]
         item, known = failed.item, self._labels.latest.get(failed.key)
         texts = {"question": item.question, "reference": item.reference, "answer": item.answer}
         return view | {

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from workbench.training.lineage import Lineage, LineageStep, is_tuned, lineage
+from workbench.catalog.models import is_tuned
+from workbench.training.lineage import Lineage, LineageStep, lineage
 from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
 from workbench.widgets.svg import GREY, Scale, marker, printable, stroke, text, themed
 

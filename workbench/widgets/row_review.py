@@ -48,7 +48,7 @@ def seen(example: Example, model: str | None) -> RowView:
     """Show me the row: rendered with the model's chat template, or message by message without a model."""
     if model is None:
         return RowView("The messages as they stand in the line", list(_cut(_messages(example))))
-    from workbench.dataset.chat_template import rendered
+    from workbench.dataset.rendering import rendered
 
     found = rendered(example, model)
     how = f"What {model} sees, by its own chat template"

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import groupby
 from typing import NamedTuple
 
 from workbench.dataset.dataset import Dataset, counted
@@ -25,6 +26,7 @@ from workbench.evaluation.statistics import Interval
 from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
 from workbench.widgets.svg import (
     GREY,
+    LETTER,
     MARKERS,
     WIDTH,
     Scale,
@@ -69,13 +71,19 @@ class ForestPanel(NamedTuple):
     """Differences smaller than this do not matter: a band around 0."""
 
 
-def forest(words: str, panels: Sequence[ForestPanel]) -> str:
-    """Draw the panels below each other; ``words`` say the same."""
+def forest(words: str, panels: Sequence[ForestPanel], *, names_above: bool = False) -> str:
+    """Draw the panels below each other; ``words`` say the same.
+
+    Marks of one name that follow each other share a row, with the words of the first. Names stand on the
+    left, or above the axis, which is then as wide as the picture.
+    """
+    left, right, row, head = (16, WIDTH - 20, 44, 60) if names_above else (_LEFT, _RIGHT, _ROW, _HEAD)
     parts: list[str] = []
     top = 0.0
     for panel in panels:
-        x = _axis(panel)
-        bottom = top + _HEAD + _ROW * (len(panel.marks) - 1) + 14
+        x = _axis(panel, left, right)
+        rows = [(name, [*marks]) for name, marks in groupby(panel.marks, key=lambda mark: mark.name)]
+        bottom = top + head + row * (len(rows) - 1) + 14
         parts.append(text(0, top + 14, panel.title, weight=600))
         if panel.minimum:
             band = f"M{x.at(-panel.minimum):.1f} {top + 26:.1f}V{bottom:.1f}H{x.at(panel.minimum):.1f}"
@@ -86,24 +94,33 @@ def forest(words: str, panels: Sequence[ForestPanel]) -> str:
             parts.append(stroke(down, GREY, 1.5 if is_zero else 1, opacity=1.0 if is_zero else 0.3))
             shown = points(tick).removesuffix(".0") if panel.differences else f"{100 * tick:.0f} %"
             parts.append(text(x.at(tick), bottom + 15, "0" if is_zero else shown, "middle"))
-        for place, mark in enumerate(panel.marks):
-            y, (low, high) = top + _HEAD + _ROW * place, mark.interval
-            name = text(_LEFT - 12, y + 4, cut(mark.name, _LEFT - 12), "end")
-            parts.append(titled(mark.name, name))
-            parts.append(stroke(f"M{x.at(low):.1f} {y:.1f}H{x.at(high):.1f}", mark.colour, 2.5))
-            parts.append(large(mark.shape, mark.colour, x.at(mark.value), y))
-            parts.append(text(_RIGHT + 12, y + 4, mark.words))
+        for place, (name, marks) in enumerate(rows):
+            y, beside = top + head + row * place, marks[0].words
+            if names_above:
+                fitting = cut(name, right - left - LETTER * (len(beside) + 4))
+                parts.append(titled(name, text(left + 6, y - 12, fitting)))
+                parts.append(text(right - 6, y - 12, beside, "end", weight=600))
+            else:
+                parts.append(titled(name, text(left - 12, y + 4, cut(name, left - 12), "end")))
+                parts.append(text(right + 12, y + 4, beside))
+            places = sorted(x.at(mark.value) for mark in marks)
+            if len(marks) > 1:
+                parts.append(stroke(f"M{places[0]:.1f} {y:.1f}H{places[-1]:.1f}", GREY, 1.5))
+            for mark in marks:
+                low, high = map(x.at, mark.interval)
+                parts.append(stroke(f"M{low:.1f} {y:.1f}H{high:.1f}", mark.colour, 2.5))
+                parts.append(large(mark.shape, mark.colour, x.at(mark.value), y))
         top = bottom + 34
     return picture(top - 12, words, parts)
 
 
-def _axis(panel: ForestPanel) -> Scale:
+def _axis(panel: ForestPanel, left: float, right: float) -> Scale:
     if not panel.differences:
-        return Scale(0.0, 1.0, _LEFT, _RIGHT)
+        return Scale(0.0, 1.0, left, right)
     ends = [end for mark in panel.marks for end in mark.interval]
     low, high = min(-0.05, *ends, -panel.minimum), max(0.05, *ends, panel.minimum)
-    room = 0.04 * (high - low)
-    return Scale(low - room, high + room, _LEFT, _RIGHT)
+    margin = 0.04 * (high - low)
+    return Scale(low - margin, high + margin, left, right)
 
 
 def _scored(name: str, one: Evaluation, colour: str, shape: str) -> Mark:

@@ -10,9 +10,8 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 import pytest
 
 from workbench.dataset.check import row, sources
-from workbench.dataset.check.check import check
-from workbench.dataset.check.parallel import Scanned, ThisProcess, executor_for, first_rows
-from workbench.dataset.check.sources import DatasetSource, FileSource, source_of
+from workbench.dataset.check.check import ThisProcess, check, executor_for, first_rows
+from workbench.dataset.check.sources import DatasetSource, FileSource, Scanned, source_of
 from workbench.dataset.dataset import Dataset, Example
 from workbench.dataset.json_text import require_utf_8
 from workbench.errors import DataError, SetupError
@@ -325,7 +324,7 @@ def test_small_files_are_checked_in_this_process_and_large_ones_on_all_cores(hun
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     with executor_for([FileSource(hundred)], None) as where:
         assert type(where).__name__ == "ThisProcess"
-    monkeypatch.setattr("workbench.dataset.check.parallel.SMALL", 100)
+    monkeypatch.setattr("workbench.dataset.check.check.SMALL", 100)
     with executor_for([FileSource(hundred)], None) as where:
         assert type(where).__name__ == "ProcessPoolExecutor"
 

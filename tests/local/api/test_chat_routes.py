@@ -13,7 +13,7 @@ from scheduler_service import SchedulerWorkers, nano, nano_with_tools
 from starlette.testclient import TestClient
 
 from workbench.local.api.app import create_app
-from workbench.local.models.built_in import build_nano
+from workbench.local.models.bases import build_nano
 from workbench.local.models.model import Base
 
 WEATHER = {

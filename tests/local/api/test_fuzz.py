@@ -25,8 +25,7 @@ from workbench.local.api.chat_request import CompletionRequest
 from workbench.local.api.chat_routes import CompletionChange
 from workbench.local.api.deployment_routes import DeploymentChange, DeploymentRequest
 from workbench.local.api.file_routes import ImportRequest, NewUpload, UploadCompletion
-from workbench.local.api.job_request import job_request
-from workbench.local.api.job_routes import CopyRequest
+from workbench.local.api.job_routes import CopyRequest, job_request
 from workbench.local.api.responses import ResponseRequest
 from workbench.local.emulation import Emulation
 

@@ -23,7 +23,7 @@ from workbench.local.inference.kv_cache import KVCache
 from workbench.local.inference.layers import Adapters, PackedLinear, can_pack, pack
 from workbench.local.inference.sampling import Grammars, Sampler, Sampling, draw
 from workbench.local.models import lora
-from workbench.local.models.built_in import build_nano
+from workbench.local.models.bases import build_nano
 from workbench.local.models.model import Base, load_base
 
 SIZE = {

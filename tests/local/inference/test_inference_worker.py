@@ -23,7 +23,7 @@ from workbench.local.inference import sampling
 from workbench.local.inference.inference_worker import ChatWorker, serve
 from workbench.local.inference.sampling import read_calls
 from workbench.local.inference.scheduler import Piece, Scheduler
-from workbench.local.models.built_in import build_nano
+from workbench.local.models.bases import build_nano
 from workbench.local.models.model import Base, exceeds, load_base
 
 ASKED = ChatRequest(

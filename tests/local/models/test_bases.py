@@ -25,8 +25,7 @@ from workbench.local.api.app import create_app
 from workbench.local.inference.batch import Batch, answers
 from workbench.local.inference.sampling import Sampling
 from workbench.local.models import lora
-from workbench.local.models.bases import base_folder, base_models, find_base
-from workbench.local.models.built_in import build_nano
+from workbench.local.models.bases import base_folder, base_models, build_nano, find_base
 from workbench.local.models.model import Base, TokenRow, encode, encode_prompt, load_base, logits
 from workbench.local.training.packing import hidden_states, keeps_apart, pack
 from workbench.local.training.run import ADAPTER, RunSettings, TrainingRun

@@ -9,7 +9,7 @@ from model_families import CHATML, FAMILIES, SMALL, build
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen3Config
 
 from workbench.local.models import lora, merged
-from workbench.local.models.built_in import build_nano
+from workbench.local.models.bases import build_nano
 from workbench.local.models.model import load_base
 
 IDS = torch.arange(3, 40)[None]

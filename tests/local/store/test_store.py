@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import DataError, SetupError
-from workbench.local.store.database import has_room, is_disk_full
+from workbench.local.store.database import has_space, is_disk_full
 from workbench.local.store.store import Store
 
 JOB = {"model": "nano", "training_file": "file-1", "hyperparameters": {"n_epochs": -1}, "seed": 7}
@@ -620,6 +620,6 @@ def test_a_full_disk_is_known_in_every_disguise() -> None:
 
 
 def test_room_is_there_only_when_it_can_be_had(small_disk: Path) -> None:
-    assert has_room(small_disk, 1024 * 1024)
-    assert not has_room(small_disk, 16 * 1024 * 1024)
+    assert has_space(small_disk, 1024 * 1024)
+    assert not has_space(small_disk, 16 * 1024 * 1024)
     assert list(small_disk.iterdir()) == []

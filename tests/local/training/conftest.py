@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from workbench.local.models.built_in import build_nano
+from workbench.local.models.bases import build_nano
 from workbench.local.models.model import Base, load_base
 
 

@@ -4,13 +4,19 @@ An error is what a service refuses or what would make a score worthless; a warni
 look at. Nothing that the data hold stops a check; what cannot be read at all, or changes meanwhile, does.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+import gc
+import multiprocessing
+import os
+import signal
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 
 from workbench import catalog
 from workbench.catalog.methods import method as method_named
@@ -19,13 +25,17 @@ from workbench.dataset.check.counts import no_validation, sizes
 from workbench.dataset.check.duplicates import Repeats, overlap
 from workbench.dataset.check.messages import prompt_in_use
 from workbench.dataset.check.methods import METHODS, CheckTask, grader_findings, response_format_findings
-from workbench.dataset.check.parallel import Cuttable, Scanned, executor_for, first_rows, scan
 from workbench.dataset.check.report import FileFacts, Findings, Group, Report, ascending, in_order
-from workbench.dataset.check.row import Collector, Finding, method_of
+from workbench.dataset.check.row import Collector, Finding, Row, method_of
 from workbench.dataset.check.rules import PHASES, Phase, completed, phases_of
-from workbench.dataset.check.sources import corpus_source, source_of, tell_apart
+from workbench.dataset.check.sources import Cuttable, Piece, Scanned, corpus_source, source_of, tell_apart
 from workbench.dataset.dataset import JSON, Dataset
 from workbench.dataset.tokens import Tokens, counter
+from workbench.errors import SetupError
+from workbench.settings import setting
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 ASPECTS = PHASES[1:]
 """What can be checked beside the lines themselves."""
@@ -213,3 +223,135 @@ def _facts(source: Cuttable, role: str, seen: Scanned, model: str | None) -> Fil
 def _of_kind(kind: type[T], seen: Scanned) -> T | None:
     phases = (phase for phase in seen.collectors if isinstance(phase, Phase))
     return next((part for phase in phases for part in phase.parts if isinstance(part, kind)), None)
+
+
+# Rows are checked in pieces, on all cores or on many machines, and the results put together in order.
+#
+# Where the pieces are checked is the business of an executor from the standard library's
+# ``concurrent.futures``: none (in this process), its pool of processes, or the one of ``dask.distributed``
+# (``client.get_executor()``, whose workers must see the file under the same path). The findings are the
+# same, however the rows are cut.
+
+SMALL = 8 * 2**20  # bytes up to which starting processes takes longer than looking
+BATCH = 256  # rows that collectors get at once
+IN_FLIGHT = 32  # pieces that are under way at once, with an executor of unknown size
+
+P = ParamSpec("P")
+
+# Makes fresh collectors; it is sent along with each piece.
+Aspects = Callable[[], Sequence[Collector]]
+
+
+def look(piece: Piece, aspects: Aspects) -> Scanned:
+    """Look at one piece."""
+    seen = Scanned(aspects())
+    rows = piece.rows(seen)
+    with _uncollected():
+        while batch := list(islice(rows, BATCH)):
+            seen.add(batch)
+    return seen
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Spare the garbage collector millions of rows that hold no cycle; a piece is short enough for that."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def first_rows(source: Cuttable, n: int) -> list[Row]:
+    """So many rows from the beginning."""
+    return list(islice((row for piece in source.pieces() for row in piece.rows(Scanned(()))), n))
+
+
+def scan(source: Cuttable, aspects: Aspects, executor: Executor) -> Scanned:
+    """Look at all pieces of a source where the executor says, and put together what was seen."""
+    seen = Scanned(aspects())
+    under_way: deque[tuple[Piece, Future[Scanned]]] = deque()
+    try:
+        with _progress(source) as bar:
+            for piece in source.pieces():
+                under_way.append((piece, executor.submit(look, piece, aspects)))
+                if len(under_way) >= _at_once(executor):
+                    _merge_first(seen, under_way, bar)
+            while under_way:
+                _merge_first(seen, under_way, bar)
+    except BrokenExecutor:
+        raise SetupError(
+            f"A process that checked {source.name} ended early: it ran out of memory, or this is a script "
+            'without `if __name__ == "__main__":` around its calls; put it there, or pass an executor.'
+        ) from None
+    finally:
+        for _, future in under_way:
+            future.cancel()
+    source.hold()
+    return seen
+
+
+@contextmanager
+def executor_for(sources: Sequence[Cuttable], given: Executor | None) -> Iterator[Executor]:
+    """The executor that was given; else this process for small sources and a pool of all cores for large."""
+    if given is not None:
+        yield given
+    elif max(source.bytes for source in sources) <= SMALL or (os.cpu_count() or 1) == 1:
+        yield ThisProcess()
+    else:
+        spawn = multiprocessing.get_context("spawn")  # forking a notebook's kernel would copy its locks
+        pool = ProcessPoolExecutor(mp_context=spawn, initializer=_leave_interrupts_to_the_parent)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class ThisProcess(Executor):
+    """Does everything here and at once."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """A future that is done."""
+        future = Future[T]()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def _at_once(executor: Executor) -> int:
+    if isinstance(executor, ThisProcess):
+        return 1
+    return 2 * (os.cpu_count() or 1) if isinstance(executor, ProcessPoolExecutor) else IN_FLIGHT
+
+
+def _merge_first(
+    seen: Scanned, under_way: deque[tuple[Piece, Future[Scanned]]], bar: "tqdm[NoReturn]"
+) -> None:
+    piece, future = under_way[0]
+    seen.merge(future.result())
+    bar.update(piece.bytes)
+    under_way.popleft()
+
+
+def _progress(source: Cuttable) -> "tqdm[NoReturn]":
+    """A bar that appears when looking takes more than two seconds."""
+    from tqdm.auto import tqdm as widget
+    from tqdm.std import tqdm as text
+
+    # Headless, a line of text now and then: whoever runs the notebook shows it, and keeps it short.
+    headless = setting("WORKBENCH_HEADLESS") == "1"
+    bar: tqdm[NoReturn] = (text if headless else widget)(
+        total=source.bytes,
+        desc=f"Checking {source.name}",
+        unit="B",
+        unit_scale=True,
+        delay=2,
+        leave=False,
+        mininterval=5 if headless else 0.1,
+    )
+    return bar
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

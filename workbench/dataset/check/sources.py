@@ -14,22 +14,85 @@ from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
-from workbench.dataset.check.parallel import Cuttable, Scanned
+from workbench.dataset.check.report import Findings
 from workbench.dataset.check.row import (
     DEEPEST,
     LARGE,
     LONGEST,
     TOO_DEEP,
     TOO_LONG,
+    Collector,
     Finding,
     Row,
+    RowSource,
     breaks,
     parsed,
 )
 from workbench.dataset.dataset import JSON, Dataset, Example, line_of
 from workbench.dataset.json_text import SAMPLE, content, decoded, encoding_of, opened, other_encoding
 from workbench.errors import DataError
+
+# A source comes in pieces, each small enough to be sent to another process or machine.
+
+
+class Piece(Protocol):
+    """A stretch of rows, small enough to be sent to another process or machine."""
+
+    @property
+    def bytes(self) -> int:
+        """How much there is to do."""
+
+    def rows(self, seen: "Scanned") -> Iterator[Row]:
+        """The rows whose lines hold an object; ``seen`` learns the lines' length and what is wrong there."""
+
+
+class Cuttable(RowSource, Protocol):
+    """A source that comes in pieces."""
+
+    @property
+    def bytes(self) -> int:
+        """How large it is, in a dataset as an estimate."""
+
+    @property
+    def notes(self) -> Sequence[Finding]:
+        """What is the matter with the whole of it."""
+
+    def pieces(self) -> Iterator[Piece]:
+        """All of it, in order."""
+
+    def places(self, numbers: Sequence[int]) -> Iterator[tuple[str, Sequence[int]]]:
+        """Files with the lines of these rows; without lines where an origin names none."""
+
+    def hold(self) -> None:
+        """Raise a ``DataError`` when it is no longer what it was."""
+
+
+class Scanned:
+    """What was seen in a stretch: rows, bytes, what is wrong with the lines, and by the collectors."""
+
+    def __init__(self, collectors: Sequence[Collector]) -> None:
+        """Nothing yet."""
+        self.examples = 0
+        self.bytes = 0
+        self.lines = Findings()
+        self.collectors = tuple(collectors)
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Show all collectors the next rows."""
+        self.examples += len(rows)
+        for collector in self.collectors:
+            collector.add(rows)
+
+    def merge(self, later: "Scanned") -> None:
+        """Take over what was seen in the stretch behind this one."""
+        self.examples += later.examples
+        self.bytes += later.bytes
+        self.lines.merge(later.lines)
+        for collector, other in zip(self.collectors, later.collectors, strict=True):
+            collector.merge(other)
+
 
 # A JSONL file that may be larger than memory: cut into pieces at its line ends, and read line by line.
 #

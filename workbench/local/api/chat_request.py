@@ -91,14 +91,9 @@ class Message(RequestShape):
 
     def turn(self) -> Turn:
         """The turn as chat templates know it."""
-        turn: Turn = {"role": self.role, "content": self.content or ""}
-        if self.name:
-            turn["name"] = self.name
-        if self.refusal:
-            turn["refusal"] = self.refusal
-        if self.tool_calls:
-            turn["tool_calls"] = [call.model_dump() for call in self.tool_calls]
-        return turn | ({"tool_call_id": self.tool_call_id} if self.tool_call_id else {})
+        turn = self.model_dump(include={"name", "refusal", "tool_calls", "tool_call_id"})
+        said = {"role": self.role, "content": self.content or ""}
+        return said | {name: value for name, value in turn.items() if value}
 
 
 class Function(RequestShape):

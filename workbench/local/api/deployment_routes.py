@@ -21,8 +21,8 @@ from workbench.local.api.model_routes import all_models, find_model
 from workbench.local.chat_protocol import Refusal
 from workbench.local.emulation import Emulation, Faults, harms
 from workbench.local.store.checkpoints import Model, model_refusal
-from workbench.local.store.deployments import DEVELOPER_SKU, Deployment
 from workbench.local.store.rows import JSON
+from workbench.local.store.serving import DEVELOPER_SKU, Deployment
 from workbench.local.store.store import Store
 
 # What a deployment may be asked for: its name, the model, the kind and the size.

@@ -64,7 +64,7 @@ class NewFile(http.RequestShape):
         return self.expires_after.seconds
 
 
-def need_room(store: Store, purpose: str, size: int, limits: Limits) -> None:
+def need_quota(store: Store, purpose: str, size: int, limits: Limits) -> None:
     """Refuse one more file of ``size`` bytes when those for fine-tuning are too many already."""
     if purpose != "fine-tune":
         return
@@ -207,7 +207,7 @@ class FilesApi:
         return created(request, kept, f"files/{kept['id']}", status=201)
 
     async def _keep(self, incoming: BufferedWriter, name: str, purpose: str, life: int | None) -> StoredFile:
-        need_room(self._store, purpose, incoming.tell(), self._limits)
+        need_quota(self._store, purpose, incoming.tell(), self._limits)
         await run_in_threadpool(need_text, incoming, name, purpose)
         keep = self._store.files.keep
         return await run_in_threadpool(keep, incoming, name, purpose, expires_after=life)
@@ -262,7 +262,7 @@ class FilesApi:
         if asked.bytes > most:
             raise http.invalid(f"Invalid 'bytes': an upload has at most {most:,} in all.", "bytes")
         lifetime = asked.lifetime(self._limits)
-        need_room(self._store, asked.purpose, asked.bytes, self._limits)
+        need_quota(self._store, asked.purpose, asked.bytes, self._limits)
         name = base_name(asked.filename, "filename")
         return JSONResponse(self._store.uploads.add(name, asked.purpose, asked.bytes, expires_after=lifetime))
 
@@ -284,7 +284,7 @@ class FilesApi:
         """Make a file of the parts; it is safely on the disk when this is answered."""
         asked = await http.read_json(request, UploadCompletion)
         upload = self._open_upload(request)
-        need_room(self._store, upload["purpose"], upload["bytes"], self._limits)
+        need_quota(self._store, upload["purpose"], upload["bytes"], self._limits)
         complete, part_ids = self._store.uploads.complete, asked.part_ids
         whole = await run_in_threadpool(complete, upload["id"], part_ids, md5=asked.md5, examine=need_text)
         return JSONResponse(whole)

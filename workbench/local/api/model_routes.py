@@ -11,9 +11,9 @@ from workbench.local.chat_protocol import Refusal
 from workbench.local.emulation import Emulation, Faults, seconds
 from workbench.local.models.bases import base_models, find_base
 from workbench.local.store.checkpoints import Model
-from workbench.local.store.deployments import Deployment
 from workbench.local.store.jobs import UNFINISHED
 from workbench.local.store.rows import JSON
+from workbench.local.store.serving import Deployment
 from workbench.local.store.store import Store
 
 # The models of the service: the base models, and what was tuned from them here.

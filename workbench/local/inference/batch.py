@@ -353,8 +353,8 @@ def write(base: Base, asked: Sequence[Asked], *, max_tokens: int, batch_size: in
         for drawn in batch.step():
             answer = said[places[drawn.row]]
             answer.append(drawn.token)
-            room = base.context - len(asked[places[drawn.row]].prompt)
-            if drawn.ended or len(answer) >= min(max_tokens, room):
+            left = base.context - len(asked[places[drawn.row]].prompt)
+            if drawn.ended or len(answer) >= min(max_tokens, left):
                 batch.leave(drawn.row)
                 del places[drawn.row]
 

@@ -169,7 +169,7 @@ def _check_length(*schemas: str) -> None:
 # Calls of tools as a model writes them: what was called, apart from the text beside it.
 #
 # The convention understood is that of Hermes, Qwen and SmolLM3, in which calls are also written for models
-# whose chat template knows none (``dataset.tokens.chat_template``): JSON with a name and arguments between
+# whose chat template knows none (``dataset.chat_template``): JSON with a name and arguments between
 # ``<tool_call>`` and ``</tool_call>``. Of other templates the answer is given as the text it is.
 
 _BEGIN = re.compile(rf"{CALL_OPENING}\s*(?=\{{)")

@@ -61,7 +61,7 @@ class AnswerInProgress:
         waiting = (*request.stop, CALL_OPENING) if request.tools else request.stop
         self._opens = dict.fromkeys(waiting, 0)  # the first character of the text where each may begin
         self._likelihoods: list[Likelihood] = []
-        self._told = 0  # likelihoods
+        self._likelihoods_sent = 0
 
     @property
     def sampling(self) -> Sampling:
@@ -94,7 +94,8 @@ class AnswerInProgress:
             opening = self._text.find(CALL_OPENING)
             end = min(end, opening) if opening >= 0 else end
         text, self._sent = self._text[self._sent : end], max(self._sent, end)
-        fresh, self._told = self._likelihoods[self._told :], len(self._likelihoods)
+        fresh = self._likelihoods[self._likelihoods_sent :]
+        self._likelihoods_sent = len(self._likelihoods)
         return Delta(self.index, text, tuple(fresh)) if text or fresh else None
 
     @property
@@ -219,13 +220,13 @@ class Scheduler:
 
     def turn(self) -> Iterator[tuple[int, Piece]]:
         """Write one token of every answer; what is new, each with its request's number."""
-        while self._waiting and self._has_room(*self._waiting[0]):
+        while self._waiting and self._fits(*self._waiting[0]):
             self._begin(*self._waiting.popleft())
         for drawn in self._batch.step():
             if drawn.row in self.writing:  # else the request has failed in this very turn
                 yield from self._add(drawn)
 
-    def _has_room(self, asked: _Asked, answer: AnswerInProgress) -> bool:
+    def _fits(self, asked: _Asked, answer: AnswerInProgress) -> bool:
         rows = len(self.writing) + 1
         length = max(len(one.prompt) + its.limit for one, its in (*self.writing.values(), (asked, answer)))
         return rows == 1 or (rows <= ROWS_AT_ONCE and rows * length <= self._tokens_at_once)

@@ -97,7 +97,7 @@ class LoraLinear(nn.Module):
 
 
 def wrap(model: PreTrainedModel) -> None:
-    """Freeze ``model`` and give every linear layer but the output head room for side branches."""
+    """Freeze ``model`` and let every linear layer but the output head have side branches."""
     model.requires_grad_(False)
     head = model.get_output_embeddings()
     for module in list(model.modules()):

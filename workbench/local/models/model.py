@@ -25,7 +25,7 @@ from workbench.local.models import lora
 
 @dataclass(frozen=True)
 class Base:
-    """One loaded base model, frozen, with room for adapters."""
+    """One loaded base model, frozen, to which adapters can be added."""
 
     name: str
     model: PreTrainedModel

@@ -17,7 +17,7 @@ from typing import IO, Any, Literal, NamedTuple, TypeAlias, TypeVar
 from workbench.errors import DataError, SetupError
 from workbench.local.store.rows import Order
 
-# What the store asks of the disk: that something stays, that room is left, that nothing unknown is lost.
+# What the store asks of the disk: that something stays, that space is left, that nothing unknown is lost.
 
 # The one database file of the service: its transactions, its pages, its complaints.
 #
@@ -25,7 +25,7 @@ from workbench.local.store.rows import Order
 # when its transaction ends.
 
 RESERVE = 2 * 1024 * 1024  # bytes; deleting a file writes a few pages of 4 KiB to the database's log
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def sync(path: Path) -> None:
@@ -64,16 +64,16 @@ def is_disk_full(error: BaseException) -> bool:
         known = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
         says_so = getattr(error, "sqlite_errorcode", None) in known
     elif isinstance(error, OSError):
-        says_so = error.errno in NO_ROOM
+        says_so = error.errno in NO_SPACE
     else:
-        says_so = any(f"(os error {number})" in str(error) for number in NO_ROOM)
+        says_so = any(f"(os error {number})" in str(error) for number in NO_SPACE)
     earlier = error.__cause__ or error.__context__
     return says_so or (earlier is not None and is_disk_full(earlier))
 
 
-def has_room(folder: Path, size: int) -> bool:
+def has_space(folder: Path, size: int) -> bool:
     """Whether ``size`` bytes can be written in ``folder`` now; tried, because a quota shows in no number."""
-    return _allocate(folder / f"room.{os.getpid()}.new", size, keep=False)
+    return _allocate(folder / f"space.{os.getpid()}.new", size, keep=False)
 
 
 def hold_reserve(folder: Path) -> bool:
@@ -95,7 +95,7 @@ def release_reserve(folder: Path) -> bool:
 
 
 def _allocate(path: Path, size: int, *, keep: bool) -> bool:
-    """Make a file of ``size`` bytes that really has them on the disk; nothing stays when there is no room."""
+    """Make a file of ``size`` bytes that really has them on the disk; nothing stays when it is full."""
     whole = False
     try:
         with path.open("wb") as stream:
@@ -105,7 +105,7 @@ def _allocate(path: Path, size: int, *, keep: bool) -> bool:
                 stream.write(bytes(size))
         whole = True
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in NO_SPACE:
             raise
     finally:
         if not (whole and keep):
@@ -252,7 +252,7 @@ class Database:
         self._undo.append(undo)
 
     def remove(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
-        """``action`` as one transaction that makes room: on a full disk it may use the space kept aside."""
+        """``action`` as one transaction that frees space: on a full disk it may use the space kept aside."""
         with self._lock:
             nested = self._connection.in_transaction
             try:

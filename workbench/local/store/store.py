@@ -11,10 +11,10 @@ from pathlib import Path
 
 from workbench.local.emulation import Clock
 from workbench.local.log import note
-from workbench.local.store import checkpoints, completions, deployments, files, jobs
+from workbench.local.store import checkpoints, files, jobs, serving
 from workbench.local.store.database import Database, Tidied, discard, hold_reserve, is_disk_full
 
-TABLES = tuple(part.TABLES for part in (jobs, files, checkpoints, deployments, completions))
+TABLES = tuple(part.TABLES for part in (jobs, files, checkpoints, serving))
 
 
 class Store:
@@ -40,9 +40,9 @@ class Store:
         self.files = files.Files(self._db, self.root, self.metrics, clock)
         self.uploads = files.Uploads(self._db, self.root, self.files, clock)
         self.checkpoints = checkpoints.Checkpoints(self._db, self.root, self.jobs)
-        self.deployments = deployments.Deployments(self._db, clock)
-        self.completions = completions.Completions(self._db)
-        self.responses = completions.Responses(self._db, clock)
+        self.deployments = serving.Deployments(self._db, clock)
+        self.completions = serving.Completions(self._db)
+        self.responses = serving.Responses(self._db, clock)
         self.safety = checkpoints.Safety(self._db)
 
     def close(self) -> None:

@@ -100,7 +100,7 @@ def train(home: Path, models: Path, job_id: str) -> None:
 def exit_code_of(error: Exception) -> int | None:
     """What tells the service that disk or memory is too small; ``None`` for any other error.
 
-    On a full disk it waits, and starts another process once there is room.
+    On a full disk it waits, and starts another process once there is space.
     """
     if is_disk_full(error):
         return errno.ENOSPC

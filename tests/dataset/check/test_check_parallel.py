@@ -7,8 +7,7 @@ from multiprocessing import get_context
 import pytest
 
 from workbench.dataset.check import sources
-from workbench.dataset.check.check import check
-from workbench.dataset.check.parallel import ThisProcess
+from workbench.dataset.check.check import ThisProcess, check
 from workbench.dataset.read import read
 
 QUESTIONS = ("Where is my parcel number {n}?", "How do I return order {n}?", "Can I pay invoice {n} later?")

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from workbench.dataset.chat_template import Rendering, Stretch, rendered
 from workbench.dataset.dataset import Example
+from workbench.dataset.rendering import Rendering, Stretch, rendered
 from workbench.errors import DataError, SetupError
-from workbench.local.models.built_in import build_nano
+from workbench.local.models.bases import build_nano
 from workbench.local.models.model import encode
 
 ASK = {"role": "user", "content": "1 < 2?"}
