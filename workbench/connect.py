@@ -408,9 +408,14 @@ class About(Facts):
 
 def about(words: Mapping[str, tuple[str, ...]] | None = None) -> About:
     """What runs here: versions, platform, cores, where everything is kept, and the words of the API."""
-    versions = {"python": platform.python_version(), "workbench": VERSION}
-    versions |= {package: _version(package) for package in ("openai", "torch", "transformers", "pandas")}
-    return About(versions, platform.platform(), _cores(), str(home()), words or {})
+    found = versions("openai", "torch", "transformers", "pandas")
+    return About(found, platform.platform(), _cores(), str(home()), words or {})
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The versions of Python, of the workbench and of these packages."""
+    found = {"python": platform.python_version(), "workbench": VERSION}
+    return found | {package: _version(package) for package in packages}
 
 
 def base_model(client: "OpenAI", model: str | None = None) -> str:
