@@ -328,7 +328,7 @@ def test_on_azure_a_sign_in_is_asked_for_the_control_plane_and_a_key_never_goes_
         ),
         (
             "model-check=Violence",
-            "the model did not pass the safety evaluation: deploy an earlier checkpoint",
+            "the model was trained and did not pass the safety evaluation: deploy an earlier checkpoint",
         ),
     ],
 )

@@ -265,6 +265,7 @@ def _v1(url: str) -> str:
 # local service, which emulates it, takes its own.
 
 _ARM = "https://management.azure.com"
+_LOGS = ("azure.core.pipeline.policies.http_logging_policy", "urllib3.connectionpool")  # of each address
 _POLL_SECONDS = {True: 1, False: 10}  # between two questions of the SDK's own polling; here, and on Azure
 
 
@@ -283,6 +284,12 @@ class Resource:
         return {"resource_group_name": self.group, "account_name": self.account}
 
 
+def _no_ids(record: logging.LogRecord) -> bool:
+    """Take the ids of subscriptions and tenants out of a line of the log."""
+    record.msg, record.args = without_ids(record.getMessage()), ()
+    return True
+
+
 def control_plane(client: "OpenAI") -> Resource:
     """Find the resource of this client in the subscription ``AZURE_SUBSCRIPTION_ID``.
 
@@ -295,6 +302,8 @@ def control_plane(client: "OpenAI") -> Resource:
     where = provider_of(client)
     if not (where.runs_here or where.azure):
         raise SetupError(f"At {where.name} a tuned model answers by its name; nothing is deployed there.")
+    for name in _LOGS:
+        logging.getLogger(name).addFilter(_no_ids)
     management = vars(client).get("workbench_management") or _management(client, where)
     host = str(client.base_url.host)
     wanted = {host.partition(".")[0].lower(), (setting("AZURE_OPENAI_RESOURCE") or "").lower()} - {""}
@@ -330,7 +339,7 @@ def _management(client: "OpenAI", where: Provider) -> "CognitiveServicesManageme
             "Set AZURE_SUBSCRIPTION_ID in .env: deployments are made through Azure's control plane, which "
             "asks for the subscription (the portal shows its ID on the page of your resource)."
         )
-    polling: dict[str, Any] = {"polling_interval": _POLL_SECONDS[rehearsed]}
+    polling: dict[str, Any] = {"polling_interval": _POLL_SECONDS[rehearsed], "connection_timeout": 20}
     if rehearsed:  # a token would be refused over plain http, so its key goes through a policy of azure-core
         key = AzureKeyCredential(client.api_key)
         policy = AzureKeyCredentialPolicy(key, "Authorization", prefix="Bearer")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
 from workbench import catalog
 from workbench.catalog.limits import of_provider
 from workbench.catalog.models import Model, base_name
-from workbench.catalog.providers import Provider, notes_of, provider_of
+from workbench.catalog.providers import Provider, notes_of, owner_of, provider_of
 from workbench.catalog.refresh import Listed, listed_by
 from workbench.catalog.service_errors import explanation, without_ids
 from workbench.connect import (
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from azure.mgmt.cognitiveservices.models import Deployment
     from openai import APIConnectionError, APIStatusError, OpenAI
 
-_NAMED = 4  # models or quotas; more are only counted
+_NAMED = 4  # models; more are only counted
+_LISTED = 8  # models or quotas in a part
 _PATIENCE_SECONDS = 20.0  # for one answer
 _SHORTEST_SECRET = 6  # characters; a shorter one would be found in any word
 
@@ -113,7 +114,9 @@ class ConnectionReport:
     def verdict(self) -> str:
         """In a sentence."""
         failing = [part.name.lower() for part in self.parts if part.state == "fails"]
+        look = [part.name.lower() for part in self.parts if part.state == "look"]
         says = f"does not work: {', '.join(failing)}" if failing else "nothing fails"
+        says += f"; to be looked at: {', '.join(look)}" if look else ""
         return f"{self.provider} at {self.endpoint}: {says}."
 
     @property
@@ -208,16 +211,21 @@ class _Check:
     def address(self) -> tuple[State, str]:
         dated = self.client.default_query.get("api-version")
         api = f"the dated API {dated}" if str(dated)[:1].isdigit() else "the v1 API"
-        kind = azure_address(self.where, str(self.client.base_url)).kind if self.where.azure else ""
-        said = f"{self.host}, {api}" + (f" of {kind}" if kind else "")
+        said = f"{self.host}, {api}"
+        if owner_of(str(self.client.base_url.host)) == self.where and self.where.azure:
+            said += f" of {azure_address(self.where, str(self.client.base_url)).kind}"
+        elif self.where.azure:
+            said += ", not an address of Azure's own: a gateway, or a rehearsal"
         notes = notes_of(self.client)
         return ("look", f"{said}; corrected: {'; '.join(notes)}") if notes else ("works", said)
 
     def signed_in(self) -> tuple[State, str]:
         token = _token_of(self.client)
         if token is None:
-            known = self.client.api_key == setting(self.where.key_setting)
-            return "works", f"the key in {self.where.key_setting}" if known else "a key that the client holds"
+            name = self.where.key_setting
+            return "works", f"the key in {name}" if self.client.api_key == setting(
+                name
+            ) else "the client's key"
         return "works", f"signed in to Entra ID for {token_scope()}{_validity(token())}"
 
     def models(self) -> tuple[State, str]:
@@ -238,6 +246,9 @@ class _Check:
         return "works", f"training jobs can be listed{more}"
 
     def control_plane(self) -> tuple[State, str]:
+        owner = owner_of(str(self.client.base_url.host))
+        if owner is not None and owner.runs_here:  # both planes are one service
+            _needed(self.listed, "the service does not answer")
         self.resource = control_plane(self.client)
         found = self.resource
         return "works", f"resource {found.account} in the region {found.region}, group {found.group}"
@@ -286,7 +297,7 @@ class _Check:
         )
         self.trainable = found.yes
         said = [", ".join(found.yes) or "none for certain"]
-        said += [f"perhaps ({why}): {', '.join(names)}" for why, names in found.perhaps.items()]
+        said += [f"perhaps ({why}): {_shortened(names)}" for why, names in found.perhaps.items()]
         return ("works" if found.yes else "look"), "; ".join(said)
 
 
@@ -325,20 +336,19 @@ def models_to_train(
     ``listed``: what the service lists. ``deployed``: models and versions that the resource has deployed now,
     which makes an existing customer of them; whether one was deployed before, nothing tells.
     """
-    by_name = {each.name.lower(): each for each in listed}
+    by_name, known = {each.name.lower(): each for each in listed}, tuple(known)
+    there_are = [region for model in known for place in model.regions if region and place.has(region)]
     yes, perhaps, seen = list[str](), dict[str, list[str]](), set[str]()
     for model in known:
         names = {name.lower() for name in (model.name, f"{model.name}-{model.version}", *model.aliases)}
         offered = next((by_name[name] for name in names if name in by_name), None)
-        seen |= names
-        if where.name not in model.services or model.methods == () or (where.runs_here and offered is None):
+        if where.name not in model.services or (where.runs_here and offered is None):
             continue
-        has_it = deployed is not None and any(
-            {base, f"{base}-{version}"} & names for base, version in deployed
-        )
+        seen |= names
+        has_it = any({base_name(name), f"{name}-{version}"} & names for name, version in deployed or ())
         can = model.trainable(on, existing_customer=has_it or None, service=where.name)
         places = [place for place in model.regions if place.use == "training"]
-        elsewhere = region is not None and bool(places) and not any(place.has(region) for place in places)
+        elsewhere = region in there_are and bool(places) and not any(place.has(region) for place in places)
         denied = offered is not None and offered.fine_tune is False and not model.open_weights
         if can is False or denied:
             continue
@@ -515,5 +525,5 @@ def _model_of(deployment: "Deployment") -> tuple[str, str]:
 
 
 def _shortened(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

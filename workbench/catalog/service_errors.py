@@ -150,6 +150,13 @@ KNOWN_ERRORS = (
         "sign in again with 'az login', then connect again, which asks for a new one",
     ),
     KnownError(
+        rf"{_status(403)}|{_code('forbidden')}|AuthorizationFailed|PermissionDenied|not authorized"
+        r"|does not have (access|authorization)|lacks the required data action",
+        f"the role is missing, or the token is older than the role ({_ROLES})",
+        "ask the resource's owner for it, then sign in again with 'az login'",
+        DATA,
+    ),
+    KnownError(
         rf"{_status(401)}|{_code('unauthorized')}",
         "the control plane takes no key, and knows no such sign-in",
         "sign in again with 'az login'",
@@ -167,12 +174,6 @@ KNOWN_ERRORS = (
         "ask for the role Foundry Owner, or any with Microsoft.CognitiveServices/accounts/deployments/write, "
         "then sign in again with 'az login'",
         CONTROL,
-    ),
-    KnownError(
-        rf"{_status(403)}|{_code('forbidden')}|AuthorizationFailed|PermissionDenied|not authorized"
-        r"|does not have (access|authorization)|lacks the required data action",
-        f"the role is missing, or the token is older than the role ({_ROLES})",
-        "ask the resource's owner for it, then sign in again with 'az login'",
     ),
     KnownError(
         rf"{_status(409)}|{_code('conflict')}",
