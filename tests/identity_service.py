@@ -18,6 +18,7 @@ class Identity:
     def __init__(self) -> None:
         self.lifetime = 86_400  # seconds
         self.refusal: tuple[int, str] | None = None
+        self.key: str | None = None  # given in place of a token, for a service that knows its key only
         self.issued: list[str] = []
         self.resources: list[str] = []
 
@@ -28,7 +29,7 @@ class Identity:
         parts = (
             base64.urlsafe_b64encode(json.dumps(each).encode()).rstrip(b"=").decode() for each in (head, body)
         )
-        self.issued.append(".".join([*parts, "canary-signature"]))
+        self.issued.append(self.key or ".".join([*parts, "canary-signature"]))
         self.resources.append(resource)
         return self.issued[-1]
 

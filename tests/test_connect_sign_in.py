@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from echo_service import Watch, echo_service
 from identity_service import HEADER, Identity, identity_service
+from idle_service import KEY
 from openai import OpenAI
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -143,6 +145,17 @@ def test_a_way_to_sign_in_that_is_none_is_refused_with_those_there_are(home, mon
         SetupError, match=r"Invalid value for AZURE_TOKEN_CREDENTIALS: azcli\..*azureclicredential"
     ):
         connect("azure", endpoint=RESOURCE)
+
+
+def test_the_local_service_is_used_as_azure_with_a_managed_identity(identity, home):
+    identity.key = KEY
+    with echo_service(home, Watch()) as http:
+        client = connect("azure", endpoint="http://127.0.0.1:81").with_options(
+            http_client=TestClient(http.app)
+        )
+        tested = self_test(client)
+    assert (tested.facts["provider"], tested.facts["models"]) == ("azure", 2)
+    assert identity.resources == ["https://cognitiveservices.azure.com"]
 
 
 def test_the_check_says_until_when_a_token_holds_and_shows_none(identity, monkeypatch):

@@ -252,6 +252,14 @@ def test_what_was_corrected_in_an_address_is_told(monkeypatch):
     )
 
 
+def test_all_of_what_a_service_said_is_shown_as_text(monkeypatch):
+    monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", "")
+    said = f"<b>{'no ' * 150}</b>"
+    shown = check_connection(azure(error(400, said)))._repr_html_()
+    assert f"&lt;b&gt;{'no ' * 150}&lt;/b&gt;" in shown
+    assert "<b>" not in shown
+
+
 # Models to train
 
 

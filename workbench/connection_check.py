@@ -32,7 +32,7 @@ from workbench.connect import (
     token_scope,
     versions,
 )
-from workbench.display import columns, table
+from workbench.display import HtmlCell, columns, safe, table
 from workbench.errors import SetupError
 from workbench.settings import setting
 
@@ -137,7 +137,11 @@ class ConnectionReport:
         return columns((self.verdict, ""), []) + "\n" + columns(rows[0], rows[1:])
 
     def _repr_html_(self) -> str:
-        rows = [(part.name, f"{_MARKS[part.state]} {part.state}", part.sentence) for part in self.parts]
+        rows = [
+            # A cell of its own: a plain one would cut what the service said.
+            (part.name, f"{_MARKS[part.state]} {part.state}", HtmlCell(safe(part.sentence), part.sentence))
+            for part in self.parts
+        ]
         return table(self.verdict, ("part", "state", "what it says"), rows)
 
 
@@ -448,7 +452,7 @@ def _unreachable(error: "APIConnectionError", where: Provider, host: str) -> str
 
 def _refused(error: "APIStatusError", client: "OpenAI", where: Provider, host: str) -> str:
     """Say what the service did not like."""
-    status, said = error.status_code, without_ids(error.message, *_secrets(client))[:300]
+    status, said = error.status_code, without_ids(error.message, *_secrets(client))[:500]
     if where.azure:
         means = explanation(f"{status} {error.code}: {said}") or "try again later"
         return f"{host} refused ({status}): {means}. It said: {said}"

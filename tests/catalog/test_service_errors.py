@@ -45,7 +45,7 @@ TABLE = [
     (f"contentFilter: {RAI}", DATA, "data full of personal details", "check(dataset, only=('privacy',))"),
     (
         f"400 unexpectedEntityState: {UNSAFE}",
-        CONTROL, "did not pass the safety eval", "an earlier checkpoint",
+        CONTROL, "is billed, and did not pass", "an earlier checkpoint",
     ),
     (UNSAFE, DATA, "did not pass the safety evaluation", "add refusals of the named harms"),
     (

@@ -73,11 +73,14 @@ KNOWN_ERRORS = (
         r"failed RAI checks|harm types",
         "data full of personal details gives false hits for hate and fairness, and words such as 'step by "
         "step reasoning' trip the filters of reasoning models",
-        "check(dataset, only=('privacy',)) shows the rows to look at, and redacting them often is enough",
+        "check(dataset, only=('privacy',)) shows the rows to look at, and redacting them often is enough. "
+        "Azure checks the data before it trains, so nothing was trained and nothing is billed. You cannot "
+        "set the thresholds; its page on safety evaluation names a form to ask for others",
     ),
     KnownError(
         r"unable to be deployed|Model evaluation identified",
-        "the model was trained and did not pass the safety evaluation",
+        "the model was trained, is billed, and did not pass the safety evaluation, which asks it harmful "
+        "questions",
         "deploy an earlier checkpoint, or add refusals of the named harms to the data",
     ),
     KnownError(
