@@ -202,6 +202,50 @@ def test_somebody_who_may_train_but_not_deploy_is_told_the_role_before_the_first
     assert report.verdict == "azure at testserver: does not work: roles."
 
 
+USER = {"actions": ["*/read"], "dataActions": ["Microsoft.CognitiveServices/*"]}
+OWNER = {"actions": ["Microsoft.CognitiveServices/*"], "dataActions": ["Microsoft.CognitiveServices/*"]}
+CONTRIBUTOR = {"actions": ["*"], "notActions": ["Microsoft.Authorization/*/Write"]}
+READER = {"actions": ["*/read"]}
+
+
+@pytest.mark.parametrize(
+    ("roles", "state", "says"),
+    [
+        ([OWNER], "works", "you may train and deploy"),
+        ([READER, USER], "fails", "you may train but not deploy: ask for the role Foundry Owner"),
+        ([CONTRIBUTOR], "fails", "you may deploy but not train: ask for the role Foundry User"),
+        ([USER, CONTRIBUTOR], "works", "you may train and deploy"),
+        ([READER], "fails", "you may read only: ask for the role Foundry Owner"),
+        (None, "unknown", "not known: the control plane does not say what you may do (403)"),
+    ],
+)
+def test_what_somebody_may_do_is_read_from_the_roles_given(watch, roles, state, says):
+    account = (
+        "/subscriptions/my-subscription/resourceGroups/rg/providers/Microsoft.CognitiveServices/accounts/r"
+    )
+
+    async def answer(request: Request) -> Response:
+        if request.url.path.endswith("/permissions"):
+            assert str(request.url).endswith(f"{account}{PERMISSIONS}")
+            return JSONResponse({"value": roles}) if roles is not None else error(403, "No.")
+        accounts = {"id": account, "name": "r", "location": "swedencentral", "properties": {}}
+        return JSONResponse(
+            {"value": [accounts] if request.url.path.endswith("/accounts") else [], "data": []}
+        )
+
+    with TestClient(Starlette(routes=[Route("/{path:path}", answer)])) as http:
+        signed_in = OpenAI(
+            base_url="https://r.openai.azure.com/openai/v1/", api_key=lambda: "token", http_client=http
+        )
+        client = connect("azure", client=signed_in, management=management(http, watch))
+        found = {part.name: part for part in check_connection(client).parts}["Roles"]
+    assert found.state == state
+    assert found.sentence.startswith(says)
+
+
+PERMISSIONS = "/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
+
+
 def test_deployments_and_used_up_quotas_are_counted(home, watch):
     for client in of_the_app(home, watch):
         deploy(client, plan_deployment(client, TUNED, capacity=1_000_000), agreed=True)
