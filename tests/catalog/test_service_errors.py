@@ -65,7 +65,7 @@ TABLE = [
     ("400 unexpectedEntityState: Not now.", DATA, "in a state that does not allow", "jobs list"),
     ("409 itemDoesAlreadyExist: There.", DATA, "one of this name already", "give another name"),
     ("503 serviceUnavailable: Later.", DATA, "overloaded", "wait some minutes"),
-    ("500 internalFailure: Oh.", DATA, "a file of more than 150 MB", "upload it in parts"),
+    ("500 internalFailure: Oh.", DATA, "a file of more than 150 MB", "uploads such a file in parts"),
     (
         "400 quotaExceeded: 20 jobs are queued.",
         DATA, "3 running jobs (5 in the developer", "wait until a job",
