@@ -1,20 +1,15 @@
 """Connecting: the right class, address and header for each service, and one sentence for what is missing."""
 
 import json
-import socket
 from pathlib import Path
 
-import httpx2
 import pytest
 from openai import AzureOpenAI, OpenAI
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
-from starlette.testclient import TestClient
+from recorder import Recorder
 
-from workbench.catalog.providers import default_model
-from workbench.connect import about, connect, self_test
+from workbench.catalog.providers import default_model, notes_of, provider
+from workbench.connect import about, azure_address, connect
+from workbench.connection_check import self_test
 from workbench.errors import SetupError
 from workbench.local import process
 from workbench.settings import setting
@@ -36,23 +31,6 @@ RESOURCE = "https://my-resource.openai.azure.com"
 def blank_settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.setenv(name, "")  # set, so that nobody's own .env comes in
-
-
-class Recorder:
-    """A service that answers every request alike, and remembers what it was asked."""
-
-    def __init__(self, response: Response | None = None) -> None:
-        self.response = response or JSONResponse({"object": "list", "data": [{"id": "a"}, {"id": "b"}]})
-        self.requests: list[Request] = []
-
-    async def answer(self, request: Request) -> Response:
-        self.requests.append(request)
-        return self.response
-
-    def __call__(self, client: OpenAI) -> OpenAI:
-        """The same client, wired to this service instead of the network."""
-        app = Starlette(routes=[Route("/{path:path}", self.answer, methods=["GET", "POST"])])
-        return client.with_options(http_client=TestClient(app), max_retries=0)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +61,54 @@ def test_azure_takes_every_address_that_its_portal_shows(endpoint, base_url, mon
     client = connect("azure", endpoint=endpoint)
     assert type(client) is OpenAI
     assert str(client.base_url) == base_url
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "kind", "notes"),
+    [
+        (RESOURCE, "Azure OpenAI resource my-resource", ()),
+        (f"{RESOURCE}/openai/v1/", "Azure OpenAI resource my-resource", ()),
+        ("https://r.services.ai.azure.com/openai", "Foundry resource r", ()),
+        ("https://r.services.ai.azure.com/api/projects/p", "project p of Foundry resource r", ()),
+        ("https://r.cognitiveservices.azure.com/", "resource r", ()),
+        ("http://r.openai.azure.com", "Azure OpenAI resource r", ("http is read as https",)),
+        (
+            "https://r.services.ai.azure.com/models",
+            "Foundry resource r",
+            ("/models is the path of a call and is left out",),
+        ),
+        (
+            "https://r.openai.azure.com/api/projects/p",
+            "project p of Foundry resource r",
+            ("a project's address is that of its Foundry resource, r.services.ai.azure.com",),
+        ),
+        ("https://models.example.com/team", "gateway models.example.com", ()),
+        ("http://127.0.0.1:81", "this machine", ()),
+    ],
+)
+def test_resource_foundry_project_and_gateway_are_told_apart_and_corrected(endpoint, kind, notes):
+    address = azure_address(provider("azure"), endpoint)
+    assert (address.kind, address.notes) == (kind, notes)
+
+
+def test_a_projects_address_at_the_wrong_host_is_corrected(monkeypatch):
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "secret")
+    client = connect("azure", endpoint="https://r.openai.azure.com/api/projects/p")
+    assert str(client.base_url) == "https://r.services.ai.azure.com/api/projects/p/openai/v1/"
+    assert len(notes_of(client.with_options(timeout=1))) == 1
+
+
+def test_the_dated_api_says_that_it_leaves_the_project_out(monkeypatch):
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "secret")
+    project = "https://r.services.ai.azure.com/api/projects/p"
+    client = connect("azure", endpoint=project, api_version="2025-04-01-preview")
+    assert notes_of(client) == ("the dated API knows resources only, so the project is left out",)
+
+
+def test_a_version_that_is_none_is_refused(monkeypatch):
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "secret")
+    with pytest.raises(SetupError, match="'2025-4-1' is no version of Azure's API: leave OPENAI_API_VERSION"):
+        connect("azure", endpoint=RESOURCE, api_version="2025-4-1")
 
 
 def test_the_v1_api_is_sent_the_key_as_bearer(monkeypatch):
@@ -163,7 +189,9 @@ def test_neither_key_nor_sign_in_is_told_with_the_way_out(monkeypatch, capfd):
     with pytest.raises(SetupError) as caught:
         connect("azure", endpoint=RESOURCE)
     assert str(caught.value) == (
-        "Set AZURE_OPENAI_API_KEY in .env, or sign in with 'az login' (see .env.example)."
+        "Set AZURE_OPENAI_API_KEY in .env, or sign in with 'az login' (see .env.example). It said: "
+        "EnvironmentCredential: EnvironmentCredential authentication unavailable. Environment variables are "
+        "not fully configured."
     )
     assert capfd.readouterr().err == ""
 
@@ -175,6 +203,12 @@ def test_neither_key_nor_sign_in_is_told_with_the_way_out(monkeypatch, capfd):
         ("azure", "https://api.openai.com/v1", "'https://api.openai.com/v1' is no Azure resource's address"),
         ("azure", "https://<my resource>", "is no Azure resource's address; copy the one the portal shows"),
         ("azure", "https://[", "'https://[' is no Azure resource's address"),
+        (
+            "azure",
+            "https://ai.azure.com/build",
+            "is the portal's own address, and no Azure resource's address",
+        ),
+        ("azure", "https://portal.azure.com/#home", "is the portal's own address, and no Azure resource's"),
         ("openai", None, "Set OPENAI_API_KEY in .env"),
         (
             "local",
@@ -262,110 +296,6 @@ def test_the_default_model_is_the_services_unless_a_setting_says_otherwise(monke
     assert default_model("azure") == "gpt-oss-20b"
     monkeypatch.setenv("WORKBENCH_MODEL", "nano")
     assert default_model("azure") == "nano"
-
-
-# The self-test
-
-
-def azure(response: Response) -> OpenAI:
-    return Recorder(response)(OpenAI(base_url=f"{RESOURCE}/openai/v1/", api_key="secret"))
-
-
-def error(status: int, message: str) -> Response:
-    return JSONResponse({"error": {"code": "x", "message": message}}, status)
-
-
-def test_a_connection_that_works_is_told_with_its_facts():
-    tested = self_test(Recorder()(OpenAI(base_url="http://127.0.0.1:81/openai/v1/", api_key="secret")))
-    assert tested.ok
-    assert tested.sentence.startswith("Connected to local at 127.0.0.1:81: 2 models (")
-    assert (tested.facts["provider"], tested.facts["endpoint"], tested.facts["models"]) == (
-        "local",
-        "127.0.0.1:81",
-        2,
-    )
-    assert repr(tested) == f"✓ {tested.sentence}"
-    assert f"<p class='mathjax_ignore' role='status'>✓ {tested.sentence}</p>" in tested._repr_html_()
-
-
-@pytest.mark.parametrize(
-    ("response", "sentence"),
-    [
-        (error(401, "Access denied"), "refuses the key or sign-in; check AZURE_OPENAI_API_KEY in .env."),
-        (
-            error(403, "No."),
-            "does not let you in (on Azure, fine-tuning needs the role Foundry User). It said",
-        ),
-        (error(404, "Resource not found"), "has no such API at /openai/v1/; check the endpoint."),
-        (error(400, "api-version query parameter is not allowed"), "unset OPENAI_API_VERSION to use v1"),
-        (error(404, "API version not supported"), "does not take this api-version"),
-        (error(429, "Too many"), "answers with status 429; try again later. It said: "),
-        (error(503, "<b>down</b>"), "answers with status 503; try again later. It said: "),
-        (HTMLResponse("<html>Sign in to the proxy</html>"), "does not answer as a model service"),
-        (JSONResponse(["x"]), "does not answer as a model service"),
-    ],
-)
-def test_a_service_that_refuses_is_told_in_one_sentence(response, sentence):
-    tested = self_test(azure(response))
-    assert not tested.ok
-    assert tested.sentence.startswith("my-resource.openai.azure.com ")
-    assert sentence in tested.sentence
-    assert "<b>" not in tested._repr_html_()
-
-
-def test_a_key_is_never_shown():
-    tested = self_test(azure(error(400, "Incorrect API key provided: secret.")))
-    assert "secret" not in repr(tested) + tested._repr_html_()
-
-
-def test_a_local_service_that_is_not_running_is_told():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with OpenAI(base_url=f"http://127.0.0.1:{port}/openai/v1/", api_key="secret") as client:
-        assert self_test(client).sentence == (
-            f"The local service is not running at 127.0.0.1:{port}; connect('local') starts it."
-        )
-
-
-class Broken(httpx2.BaseTransport):
-    """A network on which nothing arrives."""
-
-    def __init__(self, reason: Exception) -> None:
-        self.reason = reason
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        raise self.reason from self.reason.__cause__
-
-
-def unknown_name() -> Exception:
-    reason = httpx2.ConnectError("[Errno -2] Name or service not known")
-    reason.__cause__ = socket.gaierror(-2, "Name or service not known")
-    return reason
-
-
-@pytest.mark.parametrize(
-    ("reason", "sentence"),
-    [
-        (
-            unknown_name(),
-            "The name my-resource.openai.azure.com is not known; check the spelling of the endpoint",
-        ),
-        (
-            httpx2.ConnectError("Network is unreachable"),
-            "my-resource.openai.azure.com cannot be reached (Network is",
-        ),
-        (
-            httpx2.ConnectTimeout("x"),
-            "my-resource.openai.azure.com did not answer within 20 s; check network",
-        ),
-    ],
-)
-def test_a_network_that_fails_is_told_in_one_sentence(reason, sentence):
-    with httpx2.Client(transport=Broken(reason)) as http:
-        tested = self_test(OpenAI(base_url=f"{RESOURCE}/openai/v1/", api_key="secret", http_client=http))
-    assert not tested.ok
-    assert tested.sentence.startswith(sentence)
 
 
 def test_about_names_versions_and_the_machine(home):

@@ -328,7 +328,7 @@ def test_on_azure_a_sign_in_is_asked_for_the_control_plane_and_a_key_never_goes_
         ),
         (
             "model-check=Violence",
-            "the model did not pass the safety evaluation: deploy an earlier checkpoint",
+            "which asks it harmful questions: deploy an earlier checkpoint",
         ),
     ],
 )
@@ -387,7 +387,7 @@ ID = "0b1f6471-1bf0-4dda-aec3-cb9272f09590"
             "Too many requests.",
             "the control plane was asked too often: wait a minute",
         ),
-        (500, "", "", "Azure answers so to a wrong format of the model: OpenAI for its own"),
+        (500, "", "", "Azure answers so to a wrong format of the model: it is OpenAI for its"),
         (
             400,
             "InvalidResourceProperties",

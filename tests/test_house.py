@@ -31,7 +31,7 @@ FLOORS = (
     ("dataset", "decide"),
     ("task",),
     ("connect", "project"),
-    ("training", "evaluation", "review", "deploy"),
+    ("training", "evaluation", "review", "deploy", "connection_check"),
     ("runner", "costs", "export"),
     ("widgets",),
     ("report",),

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from workbench.connect import About
     from workbench.connect import base_model as base_model
     from workbench.connect import connect as connect
-    from workbench.connect import self_test as self_test
+    from workbench.connection_check import check_connection as check_connection
+    from workbench.connection_check import self_test as self_test
     from workbench.dataset.check.check import check as check
     from workbench.dataset.dataset import Dataset as Dataset
     from workbench.dataset.dataset import Example as Example
@@ -87,11 +88,12 @@ WORDS = {
     "Start": {
         "about": "connect",
         "base_model": "connect",
+        "check_connection": "connection_check",
         "connect": "connect",
         "open_project": "project",
         "project_page": "widgets.project_page",
         "provider_of": "catalog.providers",
-        "self_test": "connect",
+        "self_test": "connection_check",
         "state_task": "project",
     },
     "Data": {

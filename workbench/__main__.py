@@ -30,7 +30,8 @@ from workbench.cli import (
     hosting,
     jobs,
 )
-from workbench.connect import base_model, connect, self_test
+from workbench.connect import base_model, connect
+from workbench.connection_check import self_test
 from workbench.errors import DataError, SetupError, did_you_mean
 from workbench.project import Project, existing_project, open_project, state_task
 from workbench.task import PARAMETERS, SETTINGS, TASK_FILE, Setting, sample_task, samples

@@ -1,18 +1,14 @@
-"""Connecting to a service (the local one, Azure, OpenAI) and to Azure's control plane; does it work?
+"""Connecting to a service (the local one, Azure, OpenAI) and to Azure's control plane.
 
 What comes back is ``openai``'s own client, whichever service it is. Keys come
 from the environment or ``.env``, are never an argument and never printed. A
 connection that does not work is one sentence that names what is missing.
 """
 
-import json
 import logging
 import os
 import platform
 import re
-import socket
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,17 +19,16 @@ from urllib.parse import urlsplit
 
 from workbench import catalog
 from workbench.catalog.providers import Provider, carrying, default_model, owner_of, provider_of
+from workbench.catalog.service_errors import CONTROL, SCOPES, explanation, without_ids
 from workbench.display import Facts, folded_table
 from workbench.errors import SetupError
 from workbench.settings import VERSION, home, setting
 
 if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
+    from azure.identity import DefaultAzureCredential
     from azure.mgmt.cognitiveservices import CognitiveServicesManagementClient
-    from openai import APIConnectionError, APIStatusError, OpenAI
-
-_NAMED = 4  # models; more are only counted
-_PATIENCE_SECONDS = 20.0  # of a self-test
+    from openai import OpenAI
 
 _SUCH_AS = "such as https://my-resource.openai.azure.com"
 
@@ -113,28 +108,57 @@ def _connect_azure(
     given = endpoint or (setting(known.address_setting) if known.address_setting else None)
     if given is None:
         raise SetupError(f"Set {known.address_setting} in .env to your resource's address, {_SUCH_AS}.")
-    resource, v1 = _azure_address(known, given)
+    if api_version and not re.fullmatch(r"\d{4}-\d\d-\d\d(-preview)?|v1|preview", api_version):
+        raise SetupError(
+            f"'{api_version}' is no version of Azure's API: leave OPENAI_API_VERSION empty for v1, or give a "
+            "date such as 2025-04-01-preview."
+        )
+    address = azure_address(known, given)
     key = setting(known.key_setting)
-    sign_in = _entra_token(known) if key is None else None
-    if api_version and re.match(r"\d{4}-\d\d-\d\d", api_version):
-        # The dated API knows resources only, so a project's path is left out.
-        return AzureOpenAI(
-            azure_endpoint=resource,
+    token = _entra_token(known) if key is None else None
+    made: OpenAI
+    if api_version and api_version[0].isdigit():
+        made = AzureOpenAI(
+            azure_endpoint=address.resource,
             api_key=key,
-            azure_ad_token_provider=sign_in,
+            azure_ad_token_provider=token,
             api_version=api_version,
             timeout=timeout,
         )
-    return OpenAI(
-        base_url=v1,
-        api_key=sign_in or key,
-        default_query={"api-version": api_version} if api_version else None,  # "preview" or "v1"
-        timeout=timeout,
-    )
+        if "project" in address.kind:
+            note = "the dated API knows resources only, so the project is left out"
+            address = address._replace(notes=(*address.notes, note))
+    else:
+        made = OpenAI(
+            base_url=address.v1,
+            api_key=token or key,
+            default_query={"api-version": api_version} if api_version else None,  # "preview" or "v1"
+            timeout=timeout,
+        )
+    return carrying(made, known, notes=address.notes)
 
 
-def _azure_address(known: Provider, endpoint: str) -> tuple[str, str]:
-    """Where the dated API is, and where v1: read from an address that the portal or a gateway shows."""
+class AzureAddress(NamedTuple):
+    """What an address that somebody copied means: both APIs, what it is, and what was corrected in it."""
+
+    resource: str
+    """Where the dated API is, without its path."""
+    v1: str
+    kind: str
+    """``resource``, ``Foundry resource``, ``project`` or ``gateway``, with names."""
+    notes: tuple[str, ...] = ()
+
+
+_KINDS = {
+    "openai.azure.com": "Azure OpenAI resource",
+    "services.ai.azure.com": "Foundry resource",
+    "cognitiveservices.azure.com": "resource",
+}
+_NO_RESOURCES = ("ai.azure.com", "oai.azure.com", "portal.azure.com", "management.azure.com")
+
+
+def azure_address(known: Provider, endpoint: str) -> AzureAddress:
+    """Read an address that the portal or a gateway shows; ``SetupError`` for one that is no resource's."""
     try:
         parts = urlsplit(endpoint if "://" in endpoint else f"https://{endpoint}")
         host = parts.hostname or ""
@@ -144,17 +168,40 @@ def _azure_address(known: Provider, endpoint: str) -> tuple[str, str]:
     # This machine is let through: the local service speaks Azure's dialect, to rehearse.
     known_elsewhere = owner is not None and owner != known and not owner.runs_here
     is_a_name_alone = owner is None and not re.search("[.:]", endpoint.split("//")[-1].split("/")[0])
-    if known_elsewhere or is_a_name_alone or not re.fullmatch(r"[\w.:-]+", host):
+    no_resource = known_elsewhere or is_a_name_alone or not re.fullmatch(r"[\w.:-]+", host)
+    if no_resource or host in _NO_RESOURCES:
+        kind = "the portal's own address, and" if host in _NO_RESOURCES else ""
         raise SetupError(
-            f"'{endpoint}' is no Azure resource's address; copy the one the portal shows, {_SUCH_AS}."
+            " ".join(
+                f"'{endpoint}' is {kind} no Azure resource's address; copy the one the portal shows, "
+                f"{_SUCH_AS}.".split()
+            )
         )
     path = parts.path.rstrip("/")
-    project = re.search(r"/api/projects/[^/]+", path)
-    scheme, before = ("https", "") if owner == known else (parts.scheme, _before_the_api(path))
-    resource = f"{scheme}://{parts.netloc}{before}"
-    if owner is None and path.endswith("/v1"):  # a gateway may have a path of its own for v1
-        return resource, f"{scheme}://{parts.netloc}{path}/"
-    return resource, _v1(resource + (project.group() if project else ""))
+    found = re.search(r"/api/projects/([^/]+)", path)
+    project = found.group() if found else ""
+    if owner != known:
+        resource = f"{parts.scheme}://{parts.netloc}{_before_the_api(path)}"
+        if owner is None and path.endswith("/v1"):  # a gateway may have a path of its own for v1
+            return AzureAddress(resource, f"{parts.scheme}://{parts.netloc}{path}/", f"gateway {host}")
+        kind = "this machine" if owner else f"gateway {host}"
+        return AzureAddress(resource, _v1(resource + project), kind)
+    name, _, domain = host.partition(".")
+    notes = []
+    if found and domain in _KINDS and domain != "services.ai.azure.com":
+        notes.append(f"a project's address is that of its Foundry resource, {name}.services.ai.azure.com")
+        parts, domain = parts._replace(netloc=f"{name}.services.ai.azure.com"), "services.ai.azure.com"
+    if parts.scheme != "https":
+        notes.append("http is read as https")
+    beyond = path.removeprefix(project).removeprefix("/openai").removeprefix("/v1")
+    if beyond:
+        notes.append(f"{beyond} is the path of a call and is left out")
+    if "api-version" in parts.query:
+        notes.append("the api-version in it does not count; set OPENAI_API_VERSION to use the dated API")
+    kind = f"{_KINDS.get(domain, 'resource')} {name}"
+    kind = f"project {found.group(1)} of {kind}" if found else kind
+    resource = f"https://{parts.netloc}"
+    return AzureAddress(resource, _v1(resource + project), kind, tuple(notes))
 
 
 def _before_the_api(path: str) -> str:
@@ -162,22 +209,51 @@ def _before_the_api(path: str) -> str:
     return re.split(r"/api/projects/|/openai(?:/|$)|/v1$", path, maxsplit=1)[0]
 
 
-def _entra_token(known: Provider) -> Callable[[], str]:
-    """Sign in as ``az login``, the environment or the machine allows; fails here, not in a later call."""
-    from azure.core.exceptions import ClientAuthenticationError
-    from azure.identity import DefaultAzureCredential, get_bearer_token_provider
+def token_scope() -> str:
+    """What a token is asked for: ``AZURE_OPENAI_TOKEN_SCOPE``, else the first that Azure's documents give."""
+    scope = setting("AZURE_OPENAI_TOKEN_SCOPE") or SCOPES[0]
+    if not re.fullmatch(r"https://\S+/\.default", scope):
+        raise SetupError(
+            f"AZURE_OPENAI_TOKEN_SCOPE is '{scope}'; Azure's documents give {' and '.join(SCOPES)}."
+        )
+    return scope
+
+
+def sign_in() -> "DefaultAzureCredential":
+    """The sign-in of ``az login``, the environment or the machine; ``AZURE_TOKEN_CREDENTIALS`` names one."""
+    from azure.identity import DefaultAzureCredential
 
     # It logs a page for what we say in a sentence; a user's own logging still gets it.
     logging.getLogger("azure.identity").addHandler(logging.NullHandler())
-    scope = setting("AZURE_OPENAI_TOKEN_SCOPE") or "https://cognitiveservices.azure.com/.default"
-    token = get_bearer_token_provider(DefaultAzureCredential(), scope)
+    try:
+        return DefaultAzureCredential()
+    except ValueError as error:  # a name that is none; the message lists those there are
+        raise SetupError(f"{str(error).rstrip('.')}; correct it in .env, or leave it empty.") from None
+
+
+def _entra_token(known: Provider) -> Callable[[], str]:
+    """Sign in as ``az login``, the environment or the machine allows; fails here, not in a later call."""
+    from azure.core.exceptions import ClientAuthenticationError
+    from azure.identity import get_bearer_token_provider
+
+    token = get_bearer_token_provider(sign_in(), token_scope())
     try:
         token()
     except ClientAuthenticationError as error:
-        raise SetupError(
-            f"Set {known.key_setting} in .env, or sign in with 'az login' (see .env.example)."
-        ) from error
+        advice = f"Set {known.key_setting} in .env, or sign in with 'az login' (see .env.example)."
+        raise SetupError(" ".join(filter(None, (advice, sign_in_reason(str(error)))))) from None
     return token
+
+
+def sign_in_reason(message: str) -> str:
+    """What ``azure-identity`` says went wrong, without the ways to sign in that are simply not set up.
+
+    Of a way that ``AZURE_TOKEN_CREDENTIALS`` names, everything; empty where no way was set up.
+    """
+    tried = [line.strip() for line in message.splitlines() if line.startswith("\t")] or [message]
+    named = (setting("AZURE_TOKEN_CREDENTIALS") or "").lower().endswith("credential")
+    went_wrong = [line for line in tried if named or re.search(r"error|AADSTS|failed", line, re.IGNORECASE)]
+    return f"It said: {without_ids(' '.join(went_wrong))[:400]}" if went_wrong else ""
 
 
 def _v1(url: str) -> str:
@@ -189,6 +265,7 @@ def _v1(url: str) -> str:
 # local service, which emulates it, takes its own.
 
 _ARM = "https://management.azure.com"
+_LOGS = ("azure.core.pipeline.policies.http_logging_policy", "urllib3.connectionpool")  # of each address
 _POLL_SECONDS = {True: 1, False: 10}  # between two questions of the SDK's own polling; here, and on Azure
 
 
@@ -207,6 +284,12 @@ class Resource:
         return {"resource_group_name": self.group, "account_name": self.account}
 
 
+def _no_ids(record: logging.LogRecord) -> bool:
+    """Take the ids of subscriptions and tenants out of a line of the log."""
+    record.msg, record.args = without_ids(record.getMessage()), ()
+    return True
+
+
 def control_plane(client: "OpenAI") -> Resource:
     """Find the resource of this client in the subscription ``AZURE_SUBSCRIPTION_ID``.
 
@@ -219,6 +302,8 @@ def control_plane(client: "OpenAI") -> Resource:
     where = provider_of(client)
     if not (where.runs_here or where.azure):
         raise SetupError(f"At {where.name} a tuned model answers by its name; nothing is deployed there.")
+    for name in _LOGS:
+        logging.getLogger(name).addFilter(_no_ids)
     management = vars(client).get("workbench_management") or _management(client, where)
     host = str(client.base_url.host)
     wanted = {host.partition(".")[0].lower(), (setting("AZURE_OPENAI_RESOURCE") or "").lower()} - {""}
@@ -254,79 +339,14 @@ def _management(client: "OpenAI", where: Provider) -> "CognitiveServicesManageme
             "Set AZURE_SUBSCRIPTION_ID in .env: deployments are made through Azure's control plane, which "
             "asks for the subscription (the portal shows its ID on the page of your resource)."
         )
-    polling: dict[str, Any] = {"polling_interval": _POLL_SECONDS[rehearsed]}
+    polling: dict[str, Any] = {"polling_interval": _POLL_SECONDS[rehearsed], "connection_timeout": 20}
     if rehearsed:  # a token would be refused over plain http, so its key goes through a policy of azure-core
         key = AzureKeyCredential(client.api_key)
         policy = AzureKeyCredentialPolicy(key, "Authorization", prefix="Bearer")
         options = {"authentication_policy": policy, **polling}
         return CognitiveServicesManagementClient(key, subscription, base_url=address, **options)  # type: ignore[arg-type]
-    from azure.identity import DefaultAzureCredential
-
-    logging.getLogger("azure.identity").addHandler(logging.NullHandler())
-    scopes = [f"{address.rstrip('/')}/.default"]
-    credential = DefaultAzureCredential()
-    options = {"credential_scopes": scopes, **polling}
-    return CognitiveServicesManagementClient(credential, subscription, base_url=address, **options)
-
-
-class _Refused(NamedTuple):
-    pattern: str
-    """Of the status, the code and the message of a refusal; upper and lower case are the same."""
-    means: str
-
-
-# What is behind a refusal of the control plane. Microsoft Learn, "Deploy a fine-tuned model" (2026-10-07) and
-# roles (2026-10-05); microsoft/GitHub-Copilot-for-Azure (2026-08-20).
-_REFUSED = (
-    _Refused(
-        r"^403|AuthorizationFailed|does not have authorization",
-        "you may train but not deploy: ask for the role Foundry Owner, or any with "
-        "Microsoft.CognitiveServices/accounts/deployments/write, then sign in again with 'az login'",
-    ),
-    _Refused(
-        r"unable to be deployed|Model evaluation identified",
-        "the model did not pass the safety evaluation: deploy an earlier checkpoint, or add refusals of the "
-        "named harms to the data",
-    ),
-    _Refused(
-        r"quotaExceeded|the most there may be",
-        "a resource takes ten deployments of tuned models: remove one that nobody needs ('python -m "
-        "workbench cleanup' lists yours)",
-    ),
-    _Refused(
-        r"InsufficientQuota|available capacity",
-        "the quota of this region and SKU is used up: ask for less capacity, take another SKU or region, or "
-        "remove a deployment that nobody needs",
-    ),
-    _Refused(r"^429", "the control plane was asked too often: wait a minute and try again"),
-    _Refused(
-        r"^410|retired|ModelDeprecated",
-        "the model is retired: 'python -m workbench models' lists what can be trained today",
-    ),
-    _Refused(
-        "DeploymentModelNotSupported",
-        "the name, the format or the region is wrong: the format is OpenAI, for open-weight models "
-        "Microsoft, Mistral AI, Meta or Alibaba, and the region must support fine-tuning",
-    ),
-    _Refused(
-        r"sku.*(not supported|invalid)|InvalidResourceProperties|InvalidSku",
-        "this model cannot be deployed as this SKU: the plan lists those it can be",
-    ),
-    _Refused(
-        r"^409",
-        "a deployment of this name is there already, or something is being done to it: wait, or replace",
-    ),
-    _Refused(
-        r"^404|SubscriptionNotFound|ResourceGroupNotFound",
-        "it is not there: check AZURE_SUBSCRIPTION_ID and AZURE_OPENAI_RESOURCE in .env",
-    ),
-    _Refused(r"^401|expired", "sign in again with 'az login'; the control plane takes no key"),
-    _Refused(
-        r"^500",
-        "Azure answers so to a wrong format of the model: OpenAI for its own, for open-weight models "
-        "Microsoft, Mistral AI, Meta or Alibaba",
-    ),
-)
+    options = {"credential_scopes": [f"{address.rstrip('/')}/.default"], **polling}
+    return CognitiveServicesManagementClient(sign_in(), subscription, base_url=address, **options)
 
 
 @contextmanager
@@ -342,48 +362,20 @@ def control_plane_errors() -> Iterator[None]:
     try:
         yield
     except (ServiceRequestError, ServiceResponseError) as error:
-        raise SetupError(f"Azure's control plane cannot be reached: {_without_ids(str(error))}") from None
+        raise SetupError(f"Azure's control plane cannot be reached: {without_ids(str(error))}") from None
     except HttpResponseError as error:  # the cause is left out: its traceback holds addresses with ids
         if error.response is None and isinstance(error, ClientAuthenticationError):
-            raise SetupError(
-                "Azure's control plane takes no key: sign in with 'az login' (see .env.example)."
-            ) from None
+            advice = "Azure's control plane takes no key: sign in with 'az login' (see .env.example)."
+            raise SetupError(" ".join(filter(None, (advice, sign_in_reason(str(error)))))) from None
         raise SetupError(_explained(error)) from None
 
 
 def _explained(error: "HttpResponseError") -> str:
     code = (error.error.code if error.error else None) or ""
-    said = _without_ids((error.error.message if error.error else None) or error.message or "no message")
-    whole = f"{error.status_code or ''} {code} {said}"
-    found = (each.means for each in _REFUSED if re.search(each.pattern, whole, re.IGNORECASE | re.DOTALL))
-    means = next(found, "try again later")
+    said = without_ids((error.error.message if error.error else None) or error.message or "no message")
     head = " ".join(filter(None, (str(error.status_code or ""), code)))
+    means = explanation(f"{head}: {said}", CONTROL) or "try again later"
     return f"The control plane refused ({head}): {means}. It said: {said}"
-
-
-def _without_ids(text: str) -> str:
-    """The text of a service without the ids of subscriptions, tenants and people."""
-    text = re.sub(r"/subscriptions/[^/\s'\"]+", "/subscriptions/…", text)
-    return " ".join(re.sub(r"\b[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b", "…", text).split())
-
-
-# The self-test: is the service there, and does it know us?
-
-
-@dataclass(frozen=True)
-class SelfTest:
-    """Does the connection work? If not, the sentence says what is missing."""
-
-    ok: bool
-    sentence: str
-    facts: Mapping[str, str | int]
-
-    def __repr__(self) -> str:
-        """The sentence, and a mark."""
-        return f"{'✓' if self.ok else '✗'} {self.sentence}"
-
-    def _repr_html_(self) -> str:
-        return f"<p class='mathjax_ignore' role='status'>{escape(repr(self))}</p>"
 
 
 @dataclass(frozen=True, repr=False)
@@ -423,39 +415,16 @@ class About(Facts):
         return line + gives
 
 
-def self_test(client: "OpenAI") -> SelfTest:
-    """Is the service there, and does it know us? Asks for its models, which costs nothing."""
-    import openai
-
-    where = provider_of(client)
-    host = client.base_url.netloc.decode()
-    facts: dict[str, str | int] = {"provider": where.name, "endpoint": host}
-    asked = client.with_options(max_retries=0, timeout=_PATIENCE_SECONDS)
-    started = time.perf_counter()
-    try:
-        answer = asked.models.with_raw_response.list()
-    except openai.APIConnectionError as error:
-        return SelfTest(False, _unreachable(error, where, host), facts)
-    except openai.APIStatusError as error:
-        return SelfTest(False, _refused(error, client, where, host), facts)
-    except _sign_in_errors() as error:
-        reason = str(error).strip().partition("\n")[0]
-        return SelfTest(False, f"Signing in to Azure failed; run 'az login' again. It said: {reason}", facts)
-    facts["latency_ms"] = round((time.perf_counter() - started) * 1000)
-    names = _models_in(answer.content)
-    if names is None:
-        return SelfTest(False, f"{host} does not answer as a model service; check the address.", facts)
-    facts["models"] = len(names)
-    counted = "1 model" if len(names) == 1 else f"{len(names)} models"
-    counted += f" ({', '.join(names)})" if 0 < len(names) <= _NAMED else ""
-    return SelfTest(True, f"Connected to {where.name} at {host}: {counted}, {facts['latency_ms']} ms.", facts)
-
-
 def about(words: Mapping[str, tuple[str, ...]] | None = None) -> About:
     """What runs here: versions, platform, cores, where everything is kept, and the words of the API."""
-    versions = {"python": platform.python_version(), "workbench": VERSION}
-    versions |= {package: _version(package) for package in ("openai", "torch", "transformers", "pandas")}
-    return About(versions, platform.platform(), _cores(), str(home()), words or {})
+    found = versions("openai", "torch", "transformers", "pandas")
+    return About(found, platform.platform(), _cores(), str(home()), words or {})
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The versions of Python, of the workbench and of these packages."""
+    found = {"python": platform.python_version(), "workbench": VERSION}
+    return found | {package: _version(package) for package in packages}
 
 
 def base_model(client: "OpenAI", model: str | None = None) -> str:
@@ -475,62 +444,6 @@ def fetch_tokenizer(client: "OpenAI", model: str) -> None:
         client.chat.completions.create(
             model=model, messages=[{"role": "user", "content": "Hello"}], max_tokens=1
         )
-
-
-def _unreachable(error: "APIConnectionError", where: Provider, host: str) -> str:
-    """Say why no answer came: the name, the port, or the time."""
-    import openai
-
-    if isinstance(error, openai.APITimeoutError):
-        return f"{host} did not answer within {_PATIENCE_SECONDS:.0f} s; check network, firewall and proxy."
-    causes = tuple(_causes(error))
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return f"The name {host} is not known; check the spelling of the endpoint, and the network."
-    if where.runs_here:
-        return f"The local service is not running at {host}; connect('local') starts it."
-    return f"{host} cannot be reached ({causes[-1] or error}); check network, firewall and proxy."
-
-
-def _refused(error: "APIStatusError", client: "OpenAI", where: Provider, host: str) -> str:
-    """Say what the service did not like."""
-    message = " ".join(error.message.split())[:300].replace(client.api_key or "\0", "…")
-    if "api-version" in message.lower() or "api version" in message.lower():
-        return (
-            f"{host} does not take this api-version; unset OPENAI_API_VERSION to use v1. It said: {message}"
-        )
-    match error.status_code:
-        case 401 if where.runs_here:
-            return f"The local service at {host} refuses the key; connect('local') reads its present one."
-        case 401:
-            return f"{host} refuses the key or sign-in; check {where.key_setting} in .env."
-        case 403:
-            role = " (on Azure, fine-tuning needs the role Foundry User)" if where.azure else ""
-            return f"{host} knows you but does not let you in{role}. It said: {message}"
-        case 404:
-            return f"{host} has no such API at {client.base_url.path}; check the endpoint. It said: {message}"
-        case status:
-            return f"{host} answers with status {status}; try again later. It said: {message}"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause = error.__cause__ or error.__context__
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
-
-
-def _sign_in_errors() -> tuple[type[Exception], ...]:
-    """What a token that can no longer be had raises; an empty tuple where nobody signs in so."""
-    azure = sys.modules.get("azure.core.exceptions")
-    return (azure.ClientAuthenticationError,) if azure else ()
-
-
-def _models_in(content: bytes) -> list[str] | None:
-    """The names of the models that a service lists; ``None`` for what is no such list."""
-    try:
-        return [str(each["id"]) for each in json.loads(content)["data"]]
-    except (ValueError, TypeError, KeyError):
-        return None
 
 
 def _version(package: str) -> str:

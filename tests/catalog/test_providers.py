@@ -11,7 +11,8 @@ from openai import AzureOpenAI, OpenAI
 from starlette.testclient import TestClient
 
 from workbench.catalog.providers import PROVIDERS, Provider, provider_of
-from workbench.connect import connect, self_test
+from workbench.connect import connect
+from workbench.connection_check import self_test
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import SetupError
 from workbench.evaluation.evaluate import evaluate

@@ -119,16 +119,19 @@ def carrying(
     *,
     management: object = None,
     deployments: Mapping[str, str] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> _Client:
     """The same client, which from now on carries its provider, as every copy of it does.
 
     With it go the client of Azure's control plane that somebody made for it, and the ``deployments`` by the
-    models that they serve: a question to such a model is sent to its deployment.
+    models that they serve: a question to such a model is sent to its deployment. ``notes``: what ``connect``
+    corrected in the address that it was given.
     """
+    notes = notes or notes_of(client)
 
     def copy(**options: Any) -> _Client:
         made = type(client).copy(client, **options)
-        return carrying(made, provider, management=management, deployments=deployments)
+        return carrying(made, provider, management=management, deployments=deployments, notes=notes)
 
     def prepare(options: "FinalRequestOptions") -> "FinalRequestOptions":
         options = type(client)._prepare_options(client, options)
@@ -138,10 +141,16 @@ def carrying(
         return options
 
     # The client's class gives no place for it, and a copy (with_options) is a new client.
-    vars(client).update(workbench_provider=provider, copy=copy, with_options=copy)
+    vars(client).update(workbench_provider=provider, workbench_notes=notes, copy=copy, with_options=copy)
     vars(client).update({"workbench_management": management} if management else {})
     vars(client).update({"_prepare_options": prepare} if deployments else {})  # the client's hook for this
     return client
+
+
+def notes_of(client: "OpenAI") -> tuple[str, ...]:
+    """What ``connect`` corrected in the address that it was given."""
+    found: tuple[str, ...] = vars(client).get("workbench_notes", ())
+    return found
 
 
 def owner_of(host: str) -> Provider | None:

@@ -28,7 +28,7 @@ JOURNEY: Mapping[str, tuple[str, ...]] = {
     "Training": ("jobs", "diagnose"),
     "Evaluation": ("evaluate", "compare", "ask"),
     "Deployment": ("export", "costs", "cleanup"),
-    "Service and programs": ("service", "guide"),
+    "Service and programs": ("check-connection", "service", "guide"),
 }
 """The commands by subject, in the order in which one needs them; a new command is named here."""
 

@@ -103,6 +103,10 @@ CONTRACTS: Mapping[str, Contract] = {
         {0: "no alarm", 1: "an alarm needs somebody"},
     ),
     "cleanup": Contract(("deployments", "removed"), {0: "done; see removed"}),
+    "check-connection": Contract(
+        ("provider", "endpoint", "ok", "parts", "trainable"),
+        {0: "nothing fails", 1: "something fails; parts says what and the way out"},
+    ),
     "service start": Contract(),
     "service stop": Contract(),
     "service status": Contract(("running", "url", "pid"), {0: "it runs", 1: "it does not"}),

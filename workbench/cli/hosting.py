@@ -1,4 +1,4 @@
-"""A tuned model at work, in a shell: its files for other programs, its costs, and cleaning up."""
+"""A connection and a tuned model at work, in a shell: does it work, files, costs, and cleaning up."""
 
 import json
 from pathlib import Path
@@ -19,9 +19,24 @@ Service = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Offer these commands."""
+    app.command()(check_connection)
     app.command()(export)
     app.command()(costs)
     app.command()(cleanup)
+
+
+def check_connection(
+    provider: Annotated[
+        str | None, typer.Option(help="local, azure or openai; else as connect() does.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say part by part what of a connection works: sign-in, training, roles, quota; exit code 1: not all."""
+    from workbench.connection_check import check_connection
+
+    found = check_connection(connect(provider))
+    typer.echo(json.dumps(found.facts) if as_json else repr(found))
+    raise typer.Exit(0 if found.ok else 1)
 
 
 def costs(project: Name = "gql", provider: Service = None, as_json: AsJson = False) -> None:

@@ -9,12 +9,12 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from workbench.catalog.service_errors import hinted
 from workbench.errors import DataError, SetupError
 from workbench.project import JSON
 from workbench.training.cost import CostCap, dollars
 from workbench.training.diagnosis import VERDICTS, diagnose
 from workbench.training.follow import own_pause
-from workbench.training.jobs import hinted
 from workbench.training.reward_rules import likelihood_displacement
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ import openai
 from workbench.catalog.limits import of_provider
 from workbench.catalog.methods import method_of
 from workbench.catalog.providers import provider_of
+from workbench.catalog.service_errors import hinted
 from workbench.display import table
 from workbench.errors import SetupError
 from workbench.project import STARTED_BY
 from workbench.training.curve import REWARD, Curve
 from workbench.training.curve_files import read_curve
-from workbench.training.jobs import hinted, hints
+from workbench.training.jobs import hints
 
 if TYPE_CHECKING:
     from openai import OpenAI

@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,10 +19,11 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import openai
 
 from workbench import jsonl_log
-from workbench.catalog.limits import in_words, of_provider
+from workbench.catalog.limits import in_words
 from workbench.catalog.methods import method
 from workbench.catalog.models import is_tuned
 from workbench.catalog.providers import provider_of
+from workbench.catalog.service_errors import hint, hinted
 from workbench.dataset.check.report import Report
 from workbench.dataset.dataset import Dataset
 from workbench.dataset.read import read
@@ -128,28 +128,7 @@ def data_evidence(report: Report) -> Mapping[str, JSON]:
     }
 
 
-# Messages of the services that mislead or say too little, and what mostly is behind them (``hints.toml``).
-#
-# The messages are those seen on Azure; our own local service gives its reasons itself. Which data or
-# template is wrong, a check of the data shows.
-
-_HINTS: Sequence[Mapping[str, str]] = tomllib.loads(
-    Path(__file__).with_name("hints.toml").read_text(encoding="utf-8")
-)["hint"]
-
-
-def hint(message: str, *, training_type: str | None = None) -> str | None:
-    """What is mostly behind a message; ``None`` where it can be taken at its word."""
-    safe = of_provider("azure").max_safe_file_bytes
-    for each in _HINTS:
-        if re.search(each["pattern"], message, re.IGNORECASE | re.DOTALL):
-            return "Hint: " + each["text"].format(kind=training_type or "none", safe=in_words(safe or 0))
-    return None
-
-
-def hinted(message: str) -> str:
-    """The message, and the hint behind it where there is one."""
-    return " ".join(filter(None, (message, hint(message))))
+# The service's refusals, with what is mostly behind them (catalog.service_errors).
 
 
 @contextmanager
@@ -159,7 +138,8 @@ def hints(client: "OpenAI", *, training_type: str | None = None) -> Iterator[Non
         yield
     except openai.APIStatusError as error:
         azure = provider_of(client).azure
-        note = hint(f"{error.message} {error.code}", training_type=training_type) if azure else None
+        said = f"{error.status_code} {error.code}: {error.message}"
+        note = hint(said, training_type=training_type) if azure else None
         if note:
             error.add_note(note)
         raise

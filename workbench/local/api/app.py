@@ -190,6 +190,7 @@ def _management_routes(api: ManagementApi) -> list[Route]:
         f"GET {account}/models": api.list_account_models,
         f"GET {account}/usages": api.list_account_usages,
         f"GET {account}/skus": api.list_account_skus,
+        f"GET {account}/providers/Microsoft.Authorization/permissions": api.list_permissions,
         f"POST {account}/listKeys": api.list_keys,
         f"POST {account}/regenerateKey": api.regenerate_key,
         f"GET {one}/skus": api.list_deployment_skus,

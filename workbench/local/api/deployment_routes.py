@@ -219,6 +219,13 @@ class ManagementApi:
         skus = [{"resourceType": kind, "sku": {"name": name}, "capacity": CAPACITY} for name in names]
         return JSONResponse({"value": skus})
 
+    async def list_permissions(self, request: Request) -> Response:
+        """List what the caller may do with the account: all, unless the fault ``role`` is active."""
+        writing = [f"{PROVIDER}/accounts/deployments/{action}" for action in ("write", "delete")]
+        withheld = writing if "role" in faults_of(request) else []
+        may = {"actions": ["*"], "notActions": withheld, "dataActions": [f"{PROVIDER}/*"]}
+        return JSONResponse({"value": [{**may, "notDataActions": []}]})
+
     async def list_keys(self, request: Request) -> Response:
         """Give the keys; both are the one key of the service."""
         return JSONResponse({"key1": self._key, "key2": self._key}, headers={"cache-control": "no-store"})
