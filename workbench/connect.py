@@ -340,8 +340,9 @@ def _management(client: "OpenAI", where: Provider) -> "CognitiveServicesManageme
             "asks for the subscription (the portal shows its ID on the page of your resource)."
         )
     polling: dict[str, Any] = {"polling_interval": _POLL_SECONDS[rehearsed], "connection_timeout": 20}
-    if rehearsed:  # a token would be refused over plain http, so its key goes through a policy of azure-core
-        key = AzureKeyCredential(client.api_key)
+    if rehearsed:  # a token would be refused over plain http, so it goes through a key's policy of azure-core
+        signed_in = where.azure and setting(where.key_setting) is None
+        key = AzureKeyCredential(_entra_token(where)() if signed_in else client.api_key)
         policy = AzureKeyCredentialPolicy(key, "Authorization", prefix="Bearer")
         options = {"authentication_policy": policy, **polling}
         return CognitiveServicesManagementClient(key, subscription, base_url=address, **options)  # type: ignore[arg-type]

@@ -69,7 +69,9 @@ def self_test(client: "OpenAI") -> SelfTest:
     started = time.perf_counter()
     try:
         with _client_errors(client):
-            names = _models_in(_patient(client).models.with_raw_response.list().content)
+            # Once more where it was refused: a single 429 or 500 says little about a connection.
+            patient = _patient(client).with_options(max_retries=1)
+            names = _models_in(patient.models.with_raw_response.list().content)
     except SetupError as error:
         return SelfTest(False, str(error), facts)
     facts["latency_ms"] = round((time.perf_counter() - started) * 1000)

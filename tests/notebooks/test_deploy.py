@@ -1,7 +1,9 @@
-"""06 and 07 on nano at a strict service that emulates Azure: deployed to be judged, released, removed."""
+"""The journey on nano as on Azure: signed in with a managed identity, at a strict service that refuses requests.
+
+The notebooks talk through ``openai``, ``azure-identity`` and ``azure-mgmt-cognitiveservices`` as they are.
+"""
 
 import csv
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from identity_service import HEADER, identity_service
 from notebook_road import Road, Walk
 
 from workbench import deploy
@@ -25,6 +28,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
     made = Road(tmp_path_factory.mktemp("road") / "home")
     made.home.mkdir()
     command = [sys.executable, "-m", "workbench.local", "--home", str(made.home), "--strict", "--clock", "10"]
+    command += ["--fault", "rate-limit=5"]
     service = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert service.stdout is not None
     assert service.stdout.readline().startswith("The local service listens")
@@ -33,9 +37,13 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
     with (made.home.parent / "probes.csv").open("w", encoding="utf-8", newline="") as few:
         csv.writer(few).writerows([header, *rows[::40]])
     address = process.find(made.home)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, identity_service() as (identity, login):
+        identity.key = address.key
         patch.setenv("AZURE_OPENAI_ENDPOINT", address.url)
-        patch.setenv("AZURE_OPENAI_API_KEY", address.key)
+        patch.setenv("AZURE_OPENAI_API_KEY", "")
+        patch.setenv("IDENTITY_ENDPOINT", f"{login}/msi/token")
+        patch.setenv("IDENTITY_HEADER", HEADER)
+        patch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
         client = connect("azure")
         base = deploy.plan_deployment(client, "nano", sku="GlobalStandard", name="nano")
         *_, ready = deploy.follow(client, deploy.deploy(client, base, agreed=True))
@@ -49,7 +57,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Road]:
 @pytest.fixture(scope="module")
 def walk(road: Road) -> Walk:
     probes = ("-p", "PROBES", str(road.home.parent / "probes.csv"))
-    return road.ran("--no-gate", "--only", "01,03,04,06", *SMALL, *probes, "-p", "DEPLOY", "True")
+    return road.ran("--no-gate", "--only", "00,01,02,03,04,05,06", *SMALL, *probes, "-p", "DEPLOY", "True")
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +110,7 @@ def test_07_deploys_and_the_deployment_answers_as_the_model_was_judged(deployed:
 
 
 def test_no_key_is_in_the_executed_notebooks_or_the_record(deployed: Walk, road: Road):
-    key = os.environ["AZURE_OPENAI_API_KEY"]
+    key = process.find(road.home).key  # which the managed identity gives as its token
     kept = [path for path in road.project.path.rglob("*") if path.is_file()]
     assert len(kept) > 10
     assert [path for path in kept if key.encode() in path.read_bytes()] == []
