@@ -1,4 +1,4 @@
-"""The journey on nano as on Azure: signed in with a managed identity, at a strict service that refuses requests.
+"""The journey on nano as on Azure: a managed identity signs in, the service is strict and refuses requests.
 
 The notebooks talk through ``openai``, ``azure-identity`` and ``azure-mgmt-cognitiveservices`` as they are.
 """
