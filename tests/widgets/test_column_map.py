@@ -128,7 +128,7 @@ def test_a_task_is_stated_by_two_files_and_two_columns(own):
     typed(form, examples="entrenar.csv", test="prueba.csv", system="Responde con una etiqueta.")
     assert form.columns.choice == {"question": None, "answer": None, "cluster": None}
     form.save.click()
-    assert said(form).startswith('<p role="status" class="mathjax_ignore">✕ Not saved.')
+    assert "✕ Not saved. Choose a column for the question and one for the answer first." in said(form)
     form.columns.fields["question"].value, form.columns.fields["answer"].value = "mensaje", "categoría"
     form.save.click()
     assert "6 examples and 6 test questions. Now run the cells below." in said(form)

@@ -18,7 +18,7 @@ DISCORDANT = 0.2
 """A share of items that change, for who has no pilot yet: ours, between a light touch and another model."""
 CORRELATION = 0.2
 """How alike the differences within a cluster are, for who has no pilot yet (intraclass correlation):
-0.22 for the 120 questions from 37 templates of the sample, tuned against base (SmolLM2-135M-Instruct, 11/2026)."""
+0.22 for the 120 questions from 37 templates of the sample, tuned against base (SmolLM2-135M, 11/2026)."""
 
 
 def items_needed(

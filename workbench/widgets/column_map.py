@@ -24,6 +24,7 @@ from workbench.widgets.questionnaire import own_keys
 
 ROWS = 3
 NONE = "(none)"
+_CHOOSE = "Choose a column for the question and one for the answer first."
 _ROLES = {
     "question": "Which column is the question?",
     "answer": "Which column is the right answer?",
@@ -105,7 +106,7 @@ class ColumnMap(Window, ipywidgets.VBox):  # type: ignore[misc]
         try:
             chosen = self.choice
             if not chosen["question"] or not chosen["answer"]:
-                raise DataError("Choose a column for the question and one for the answer first.")
+                raise DataError(_CHOOSE)
             task = state_task(self._project, {"examples": str(self._path.resolve()), **chosen})
             said = f"✓ Saved in {TASK_FILE}: question {task.question}, answer {task.answer}"
             said += f", cluster {task.cluster}." if task.cluster else "."
@@ -217,6 +218,8 @@ class TaskForm(Window, ipywidgets.VBox):  # type: ignore[misc]
                 raise DataError("Name a file with the examples and one with the test first.")
             grader(str(given["grader"] or "exact"))
             chosen = self.columns.choice if self.columns and self.columns._names else {}
+            if chosen and not (chosen["question"] and chosen["answer"]):
+                raise DataError(_CHOOSE)
             # What the form does not ask (target, budget, ...) stays; what is emptied in it goes.
             task = state_task(self._project, {**self._stated, **given, **chosen}, new=True)
             examples, test = task.read_examples(), task.read_test()
