@@ -120,10 +120,10 @@ def _status(said: str) -> str:
 
 
 _FIELDS = {
-    "examples": "The examples to learn from (a file)",
-    "test": "The test, never trained on (a file)",
-    "system": "The short instruction in front of every question",
-    "reference": "A text file that explains the task (may be left out)",
+    "examples": "File with the examples to learn from",
+    "test": "File with the test, never trained on",
+    "system": "Instruction before each question",
+    "reference": "Text that explains the task (a file)",
     "grader": "What counts as right",
 }
 _GRADERS = ("exact", "normalised", "contains", "numeric")  # those that need nothing else
@@ -191,6 +191,8 @@ class TaskForm(Window, ipywidgets.VBox):  # type: ignore[misc]
             except WorkbenchError as error:
                 said = f"✕ {error}"
         there = self.columns and self.columns._names
+        for field in self.columns.fields.values() if self.columns else ():
+            field.observe(lambda _: self._said.set_trait("value", ""), names="value")
         self._place.children = (self.columns._shown, *self.columns.fields.values()) if there else ()
         self._said.value = _status(said)
 
