@@ -47,7 +47,7 @@ wb.review(examples, wb.open_review(project), order="suspicious", report=report)
 
 
 def curve(project: Project) -> str:
-    """The curve of the job that 05_loss_curves read last; marked is where the whole validation was measured."""
+    """The curve of the job that 05_loss_curves read last."""
     facts = project.need("curve", "05_loss_curves").facts
     return plot(read_curve(project.path / str(facts["curve_file"]))).svg
 
