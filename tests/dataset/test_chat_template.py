@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from model_families import CHATML, GEMMA, LLAMA_2, LLAMA_31, PHI_3, QWEN_3
 from scheduler_service import TOOL_TEMPLATE
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from tests.local.models.test_bases import CHATML, GEMMA, LLAMA_2, LLAMA_31, PHI_3, QWEN_3
 from workbench.dataset.chat_template import as_text, marks_calls, prompt, tools_in, written
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError

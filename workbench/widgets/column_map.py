@@ -190,10 +190,12 @@ class TaskForm(Window, ipywidgets.VBox):  # type: ignore[misc]
                 self.columns = ColumnMap(file, self._project if same else None)
             except WorkbenchError as error:
                 said = f"✕ {error}"
-        there = self.columns and self.columns._names
-        for field in self.columns.fields.values() if self.columns else ():
-            field.observe(lambda _: self._said.set_trait("value", ""), names="value")
-        self._place.children = (self.columns._shown, *self.columns.fields.values()) if there else ()
+        columns, shown = self.columns, tuple[Any, ...]()
+        if columns and columns._names:
+            shown = (columns._shown, *columns.fields.values())
+            for field in columns.fields.values():
+                field.observe(lambda _: self._said.set_trait("value", ""), names="value")
+        self._place.children = shown
         self._said.value = _status(said)
 
     def _found(self, named: str) -> Path:
