@@ -13,6 +13,12 @@ def test_every_cell_is_escaped_and_the_first_is_the_row_header(unstyled) -> None
     )
 
 
+def test_what_stands_between_two_dollar_signs_is_no_mathematics_to_jupyterlab() -> None:
+    html = table("a $5 fee and a $10 fee", ("what",), [("$x$",)])
+    assert html.startswith('<table class="mathjax_ignore">')
+    assert '<caption style="text-align:left">a $5 fee and a $10 fee</caption>' in html
+
+
 def test_a_long_cell_is_cut_and_says_so() -> None:
     assert "x" * 300 + "…<" in table("c", ("a",), [("x" * 301,)])
     assert "x" * 301 + "</caption>" in table("x" * 301, ("a",), [])  # a verdict with its way out

@@ -256,7 +256,8 @@ def execute(plans: Sequence[PlannedNotebook], folder: Path) -> Iterator[Notebook
 
 
 def _execute(planned: PlannedNotebook, folder: Path, watcher: "_Watcher") -> NotebookRun:
-    from papermill import PapermillExecutionError, execute_notebook
+    with _without("rfc3987_syntax"):
+        from papermill import PapermillExecutionError, execute_notebook
 
     kept = folder / planned.notebook.name
     started = time.monotonic()
@@ -290,6 +291,23 @@ def _execute(planned: PlannedNotebook, folder: Path, watcher: "_Watcher") -> Not
         raise KeyboardInterrupt
     seconds = round(time.monotonic() - started, 1)
     return NotebookRun(planned.name, kept, "completed" if error is None else "failed", seconds, error)
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """Import as if this module were not installed.
+
+    Jupyter installs ``rfc3987_syntax``, with which jsonschema, behind papermill, compiles a grammar of
+    addresses for two seconds; no notebook's format asks for it.
+    """
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = cast("Any", None)
+    try:
+        yield
+    finally:
+        del sys.modules[module]
 
 
 class _Watcher:
@@ -427,8 +445,7 @@ _LIBRARIES = (
     "ipykernel.kernelapp",
     "pandas",
     "openai",
-    "jsonschema",
-    "scipy.stats",
+    "scipy.special",
     "anywidget",
     "tqdm.auto",
 )

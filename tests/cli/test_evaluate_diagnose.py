@@ -92,6 +92,7 @@ def test_every_verdict_has_its_exit_code():
         "overfitting_severe",
         "underfitting",
         "memorised",
+        "likelihood_displacement",
         "reward_hacking",
         "no_signal",
     }

@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from model_families import CHATML, GEMMA, LLAMA_2, LLAMA_31, PHI_3, QWEN_3
 from scheduler_service import TOOL_TEMPLATE
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from tests.local.models.test_bases import CHATML, GEMMA, LLAMA_2, LLAMA_31, PHI_3, QWEN_3
 from workbench.dataset.chat_template import as_text, marks_calls, prompt, tools_in, written
 from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
@@ -20,6 +23,7 @@ from workbench.local.chat_protocol import ToolCall
 from workbench.local.inference.sampling import read_calls
 from workbench.local.models.bases import build_nano
 from workbench.local.models.model import encode, encode_dataset, encode_prompt
+from workbench.settings import ROOT
 
 Turn = dict[str, Any]
 
@@ -147,6 +151,25 @@ def test_plain_rows_are_the_tokens_that_they_always_were(nano, messages, tokens,
 
 
 # Tools
+
+
+def test_a_built_in_models_template_loads_as_it_would_with_transformers_and_without_torch(tmp_path) -> None:
+    folder = tmp_path / "models" / "nano"
+    build_nano(folder)
+    code = (
+        "import sys; from workbench.dataset.chat_template import tokenizer_of, as_text;"
+        "t = tokenizer_of('nano'); print(as_text(t, [{'role': 'user', 'content': 'Hi'}], answer_next=True));"
+        "print(t.encode('Hi ß'), 'torch' in sys.modules)"
+    )
+    environment = os.environ | {"WORKBENCH_MODELS": str(folder.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    usual = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    asked = usual.apply_chat_template(
+        [{"role": "user", "content": "Hi"}], tokenize=False, add_generation_prompt=True
+    )
+    assert done.stdout == f"{asked}\n{usual.encode('Hi ß')} False\n"
 
 
 def test_a_model_without_tools_reads_them_as_text_and_learns_the_call(nano) -> None:

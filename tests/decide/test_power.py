@@ -117,6 +117,15 @@ def test_clusters_and_looks_need_more_items():
     )
 
 
+def test_items_of_one_cluster_count_as_fewer():
+    # Four clusters of 5 and 20 items alone: (4 x 25 + 20) / 40 = 3, so 1 + (3 - 1) x 0.2 = 1.4 times 155
+    names = [name for name in "abcd" for _ in range(5)] + [""] * 20
+    found = power_table(40, differences=(0.1,), clusters=names)
+    assert found.needed == ((0.1, 217),)
+    assert "clusters make 1.4 items worth one (correlation 0.2)" in found.assumed
+    assert power_table(40, differences=(0.1,), clusters=["", ""]).needed == ((0.1, 155),)
+
+
 def test_the_power_table_takes_scores_too():
     found = power_table(100, differences=(0.03,), variance=1 / 9)
     assert found.needed == ((0.03, 969),)

@@ -1,13 +1,16 @@
-"""The forms of 02 and 03 in a real JupyterLab, by keyboard: the decision, the columns, repairs and undo."""
+"""The forms of 00, 02 and 03 in a real JupyterLab: the task, the decision, the columns, repairs and undo."""
 
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import nbformat
 import pytest
-from lab_page import put, run_all
+from lab_page import READY, RUN_ALL, put, run_all
 from nbformat.v4 import new_code_cell, new_notebook
 
 from workbench.project import Project
+from workbench.settings import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -122,6 +125,47 @@ def test_a_person_says_which_column_is_what(page: "Page", open_cells, lab_home: 
     task = Project("shop", lab_home / "projects" / "shop").task
     assert (task.question, task.answer, task.cluster) == ("text", "answer", "customer")
     assert cells_of(page) == 2
+
+
+def test_a_person_states_a_task_in_00_by_uploading_two_files_and_edits_nothing_else(
+    page: "Page", lab: str, lab_home: Path, tmp_path: Path
+):
+    rows = "".join(f"K{n % 9};¿Dónde está el paquete {n}?;envío\n" for n in range(40))
+    for name in ("entrenar.csv", "prueba.csv"):
+        (tmp_path / name).write_bytes(("cliente;mensaje;categoría\n" + rows).encode("cp1252"))
+    notebook = nbformat.read(ROOT / "notebooks" / "00_start_here.ipynb", as_version=4)
+    notebook.metadata.language_info.version = platform.python_version()  # as delivered, it names another one
+    parameters = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    parameters.source = parameters.source.replace('PROJECT = "gql"', 'PROJECT = "quejas"')
+    page.goto(put(lab, "own.ipynb", notebook))
+    page.wait_for_function(READY)
+    unsaved = "window.jupyterapp.shell.currentWidget.context.model.dirty"
+    assert page.evaluate(unsaved) is False  # closing it would not ask to save
+    page.evaluate(RUN_ALL)
+    page.wait_for_function("() => window.ran !== undefined")
+    page.get_by_text(
+        "Project quejas states no task yet; write it with"
+    ).wait_for()  # of a cell below the form
+    for name in ("examples", "test"):
+        with page.expect_file_chooser() as chosen:
+            page.get_by_role("button", name=f"Upload the {name}").click()
+        chosen.value.set_files(tmp_path / ("entrenar.csv" if name == "examples" else "prueba.csv"))
+        field = page.get_by_label("File with the examples" if name == "examples" else "File with the test")
+        page.wait_for_function("field => field.value.endsWith('.csv')", arg=field.element_handle())
+    page.get_by_role("button", name="Save in project.toml").click()
+    page.get_by_role("status").filter(has_text="Choose a column for the question").wait_for()
+    page.get_by_label("Which column is the question?").select_option("mensaje")
+    page.get_by_label("Which column is the right answer?").select_option("categoría")
+    page.get_by_label("Instruction before each question").fill("Responde con una etiqueta.")
+    picture(page, "task", tmp_path)
+    page.get_by_role("button", name="Save in project.toml").click()
+    page.get_by_text("40 examples and 40 test questions. Now run the cells below.").wait_for()
+    page.evaluate(RUN_ALL)
+    page.wait_for_function("() => window.ran !== undefined")
+    page.get_by_text("Next is 01_baseline").wait_for(state="attached")
+    assert page.locator("[data-mime-type*='error']").count() == 0
+    task = Project("quejas", lab_home / "projects" / "quejas").task
+    assert (task.question, task.answer, task.system) == ("mensaje", "categoría", "Responde con una etiqueta.")
 
 
 def test_a_person_repairs_by_keyboard_undoes_it_and_finds_the_choice_again(

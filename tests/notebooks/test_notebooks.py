@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from ipykernel.ipkernel import IPythonKernel
 from nbformat import NotebookNode
 from notebook_road import Road, Walk
 from papermill import inspect_notebook
@@ -62,7 +63,7 @@ def test_the_first_shows_the_whole_journey():
 
 
 def test_they_are_committed_without_outputs_and_traces_of_a_machine():
-    keys = "metadata.papermill metadata.widgets metadata.language_info cell.metadata.papermill"
+    keys = "metadata.papermill metadata.widgets cell.metadata.papermill"
     command = [sys.executable, "-m", "nbstripout", "--keep-id", "--verify", "--extra-keys", keys]
     done = subprocess.run([*command, *NOTEBOOKS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -82,6 +83,11 @@ def test_each_notebook_ends_with_links_to_where_one_goes_on():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 class TestStyle:
+    def test_it_names_its_language_as_the_kernel_does_or_it_opens_as_if_it_were_changed(self, path: Path):
+        language = dict(nbformat.read(path, as_version=4).metadata.language_info)
+        assert re.fullmatch(r"3\.\d+\.\d+", language["version"])
+        assert {**language, "version": ""} == {**IPythonKernel.language_info, "version": ""}
+
     def test_it_is_valid_and_every_cell_has_a_telling_id(self, path: Path):
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)

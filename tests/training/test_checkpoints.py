@@ -346,6 +346,17 @@ def test_a_falling_loss_goes_on():
     assert repr(advice) == "Go on: nothing that decides says stop; full_valid_loss was best at step 50."
 
 
+def test_a_preference_job_with_every_validation_pair_right_stops_although_its_loss_falls():
+    measured = {"full_valid_loss": {10: 0.5, 20: 0.3, 30: 0.2}}
+    measured |= {"full_valid_rewards/margins": {10: 0.5, 20: 1.0, 30: 2.0}}
+    enough = curve(**measured, **{"full_valid_rewards/accuracies": {10: 0.9, 20: 1.0, 30: 1.0}})
+    advice = advise_stopping(enough, method="dpo")
+    assert (advice.stop, advice.best_step) == (True, 20)
+    assert repr(advice).startswith("Stop: the share of pairs in the right order says so;")
+    one_wrong = curve(**measured, **{"full_valid_rewards/accuracies": {10: 0.9, 20: 1.0, 30: 0.99}})
+    assert advise_stopping(one_wrong, method="dpo").stop is False
+
+
 @pytest.mark.parametrize(("last", "stop"), [(1.051, True), (1.049, False)])
 def test_a_loss_five_percent_above_its_lowest_stops(last, stop):
     advice = advise_stopping(run([2.0, 1.0, last]))

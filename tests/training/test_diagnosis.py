@@ -446,6 +446,52 @@ def test_pairs_are_memorised_unless_validation_follows(valid, memorised):
     assert (diagnose(measured, method="dpo").verdict == "memorised") is memorised
 
 
+def pairs(shares: dict[int, float], margins: dict[int, float], **more: Sequence[float]) -> Curve:
+    """A preference job of 100 steps whose losses fall to the end."""
+    named = {"full_valid_rewards/accuracies": shares, "full_valid_rewards/margins": margins}
+    train = [0.69 * 0.985**step for step in range(100)]
+    falling = {25: 0.5, 50: 0.4, 75: 0.3, 100: 0.22}
+    return curve({"train_loss": train, **more}, full_valid_loss=falling, **named)
+
+
+GROWING = {25: 0.4, 50: 0.9, 75: 1.6, 100: 2.5}
+
+
+def test_a_preference_job_whose_validation_pairs_are_all_right_is_told_that_this_is_enough():
+    found = diagnose(pairs({25: 0.9, 50: 1.0, 75: 1.0, 100: 1.0}, GROWING), method="dpo")
+    assert found.verdict == "pairs_in_order"
+    assert found.evidence[0].sentence == (
+        "every validation pair is in the right order since step 50, and the margin grew from 0.9 to 2.5"
+    )
+    assert found.action.startswith("Do not train longer")
+
+
+@pytest.mark.parametrize(
+    ("shares", "margins"),
+    [
+        ({25: 0.9, 50: 1.0, 75: 1.0, 100: 0.98}, GROWING),
+        ({100: 1.0}, GROWING),
+        ({25: 0.9, 100: 1.0}, {}),
+        ({25: 1.0, 50: 1.0, 75: 1.0, 100: 1.0}, {25: 0.4, 50: 0.9, 75: 1.6, 100: 0.3}),
+    ],
+    ids=["one pair is wrong", "measured once", "no margin", "the margin shrinks"],
+)
+def test_it_is_not_enough_while_a_pair_is_wrong_or_the_margin_does_not_grow(shares, margins):
+    assert diagnose(pairs(shares, margins), method="dpo").verdict == "still_improving"
+
+
+def test_falling_preferred_answers_are_told_before_that_all_pairs_are_right():
+    displaced = {
+        "rewards/chosen": [-0.01 * step for step in range(100)],
+        "rewards/margins": [0.02 * step for step in range(100)],
+        "logps/chosen": [-20.0 - 0.1 * step for step in range(100)],
+    }
+    found = diagnose(pairs({25: 1.0, 50: 1.0, 75: 1.0, 100: 1.0}, GROWING, **displaced), method="dpo")
+    assert found.verdict == "likelihood_displacement"
+    assert found.flags == ("likelihood_displacement",)
+    assert "the log-probability of the preferred answers fell" in found.evidence[0].sentence
+
+
 def test_columns_of_pairs_or_rewards_tell_the_method():
     train = levels((0.69, 50), (0.004, 60))
     assert diagnose(curve({"train_loss": train, "rewards/margins": train})).verdict == "memorised"

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
-from made_evaluations import evaluation
+from made_evaluations import evaluation, in_clusters
 
 from workbench.dataset.dataset import Dataset, Example
 from workbench.evaluation.compare import compare
@@ -105,6 +105,18 @@ def test_the_verdict_stands_above_the_scores_of_all_that_was_asked():
         "tuned − base",
     ]
     assert {"83.3 % (72 to 91)", "0.0 % (0 to 6)", "+66.7 (+51.8 to +76.3)"} <= set(shown)
+
+
+def test_why_none_right_has_the_wider_interval_is_said_where_questions_come_in_clusters():
+    clusters = [f"c{number // 3}" for number in range(60)]
+    none, some = in_clusters(answered("0" * 60, "base", "best"), clusters), in_clusters(TUNED, clusters)
+    said = "<p>The 60 questions come from 20 clusters, whose questions succeed and fail together."
+    assert comparison_chart(compare(none, some)).below.startswith(said)
+    both = in_clusters(answered("01" * 30, "base", "best"), clusters)
+    assert said not in comparison_chart(compare(both, some)).below  # measured in both
+    assert (
+        said not in comparison_chart(compare(answered("0" * 60, "base", "best"), TUNED)).below
+    )  # no clusters
 
 
 def test_numbers_and_ten_examples_are_folded_below_the_picture():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Exit code 0: it passes. 1: it is refused. 2: nothing can be said, because a file, a grader or a service
 # stands in the way; a sentence says which. An interrupted ``evaluate`` (130) goes on where it was.
 
-GOOD = ("healthy", "still_improving")
+GOOD = ("healthy", "still_improving", "pairs_in_order")
 NOT_JUDGED = ("insufficient_data", "no_validation_cannot_judge", "cannot_tell")
 
 

@@ -199,10 +199,19 @@ def _load(folder: Path) -> "PreTrainedTokenizerFast":
 
     # It takes some seconds, and nothing is known of how far it is.
     with tqdm(total=2, desc="Loading the model's template", leave=False, bar_format="{desc} …") as steps:
-        from transformers import AutoTokenizer
+        files = [folder / name for name in ("config.json", "tokenizer_config.json")]
+        model, own = (json.loads(each.read_text("utf-8")) if each.is_file() else {} for each in files)
+        # What AutoTokenizer gives for such a model, the built-in ones among them; it would load torch too.
+        if (model.get("model_type"), own.get("tokenizer_class")) == ("llama", "PreTrainedTokenizerFast"):
+            from transformers import PreTrainedTokenizerFast
 
+            load: Any = PreTrainedTokenizerFast.from_pretrained
+        else:
+            from transformers import AutoTokenizer
+
+            load = AutoTokenizer.from_pretrained
         steps.update()
-        return cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(folder, local_files_only=True))
+        return cast("PreTrainedTokenizerFast", load(folder, local_files_only=True))
 
 
 # What a template can write, and what is written for it

@@ -12,6 +12,7 @@ from workbench.display import table
 from workbench.errors import DataError
 from workbench.training.curve import REWARD, Curve
 from workbench.training.loss_rules import task_disagrees
+from workbench.training.reward_rules import IN_ORDER, pairs_in_order
 from workbench.training.trends import (
     FEWEST_FOR_NOISE,
     FEWEST_SMOOTHED,
@@ -337,7 +338,8 @@ def advise_stopping(
 ) -> Stopping:
     """Advise whether to stop a job that runs, by its validation loss, or its reward in reinforcement.
 
-    Where the task was measured beside the loss and went on getting better, the task decides.
+    Where the task was measured beside the loss and went on getting better, the task decides; and so do
+    validation pairs of a preference job once all of them are in the right order.
 
     Stop when ``patience`` evaluations in a row were no better than the best
     before by more than ``min_delta`` (in the measure's own unit), or when the
@@ -349,6 +351,9 @@ def advise_stopping(
     with np.errstate(all="ignore"):  # ratios to a loss of 0
         if (method or curve.method) == "rft":
             return _by_reward(reward_trends(curve).valid, patience, min_delta)
+        if (method or curve.method) == "dpo" and (enough := pairs_in_order(curve)):
+            all_right = Criterion("the share of pairs in the right order", 1.0, 1.0, enough.step)
+            return Stopping(IN_ORDER, True, enough.step, (all_right,))
         trends = loss_trends(curve)
         valid, train = trends.valid, trends.raw
         if trends.task and task_disagrees(trends):

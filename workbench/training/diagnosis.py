@@ -33,7 +33,12 @@ from workbench.training.loss_rules import (
     Ruling,
     leakage_suspected,
 )
-from workbench.training.reward_rules import REWARD_FLAGS, REWARD_RULES, likelihood_displacement
+from workbench.training.reward_rules import (
+    REWARD_FLAGS,
+    REWARD_RULES,
+    likelihood_displacement,
+    pairs_in_order,
+)
 from workbench.training.trends import Trends, epoch_length, loss_trends, reward_trends
 
 if TYPE_CHECKING:
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
 METHODS = short_names()
 FEW_POINTS = 20
 """With fewer training points than these, a verdict is less sure (ours)."""
+_NOTHING_WRONG = ("still_improving", "healthy", "cannot_tell")
 _CANNOT_TELL = Ruling("cannot_tell", (Evidence("no rule fits these numbers", math.nan, None, None),))
 
 
@@ -189,8 +195,14 @@ def _diagnosed(curve: Curve, method: str | None, length: float | None, leaks: in
         ruled = filter(None, (rule(trends) for rule in rules))
         ruling = _not_finite(curve, REWARDS if method == "rft" else LOSSES) or next(ruled, _CANNOT_TELL)
         found = {look.__name__: seen for look in raised if (seen := look(trends)) is not None}
-        if method == "dpo" and (displaced := likelihood_displacement(curve)):
+        displaced = likelihood_displacement(curve) if method == "dpo" else None
+        if displaced:
             found["likelihood_displacement"] = displaced
+        if method == "dpo" and ruling.verdict in _NOTHING_WRONG:  # by the losses; the alarm goes first
+            if displaced:
+                ruling = Ruling("likelihood_displacement", (displaced,))
+            elif enough := pairs_in_order(curve):
+                ruling = Ruling("pairs_in_order", (enough,))
     doubts = tuple(_doubts(ruling, trends, found, leaks))
     evidence = (*ruling.evidence, *(each for each in found.values() if each not in ruling.evidence))
     return Diagnosis(ruling.verdict, tuple(found), evidence, doubts)
@@ -389,6 +401,8 @@ def _of_more_epochs(diagnosis: Diagnosis, n_epochs: int | None) -> Iterator[tupl
             "Validation was still getting better at the end. Where the test falls short of your target, "
             f"train one epoch more{now}.",
         )
+    if diagnosis.verdict == "pairs_in_order":
+        yield "More epochs", "None are needed: no validation pair is left to put right."
 
 
 def _of_the_examples(learnt: "ExampleLosses | None") -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from workbench.training.loss_rules import (
     insufficient_data,
     no_validation,
 )
-from workbench.training.trends import Trends
+from workbench.training.trends import FEWEST_VALIDATIONS, Trends
 
 TOO_LOW = 0.05
 """A pass rate below 5 % leaves hardly a group of samples with both right and wrong ones (ours; DAPO 2025)."""
@@ -166,3 +166,26 @@ def likelihood_displacement(curve: Curve) -> Evidence | None:
         f"from {start:.4g} to {end:.4g}"
     )
     return Evidence(sentence, end / start - 1, DISPLACED, int(logps.index[-1]), DISPLACED_SOURCE)
+
+
+IN_ORDER = "full_valid_rewards/accuracies"
+IN_ORDER_SOURCE = "Rafailov et al. 2023, arXiv 2305.18290: the loss is -log sigmoid(margin)"
+
+
+def pairs_in_order(curve: Curve) -> Evidence | None:
+    """Of a preference job: every validation pair is in the right order, and only the margin still grows.
+
+    The loss goes on falling with the margin, which is no reason to go on: there is no pair left to put right.
+    """
+    shares, margins = curve.measured(IN_ORDER), curve.measured("full_valid_rewards/margins")
+    if len(shares) < FEWEST_VALIDATIONS or shares.iloc[-1] < 1 or len(margins) < FEWEST_VALIDATIONS:
+        return None
+    since = int(shares.index[int((shares < 1).to_numpy().nonzero()[0].max(initial=-1)) + 1])
+    earlier, end = margins.iloc[:-1].loc[:since], float(margins.iloc[-1])
+    if not len(earlier) or not end > (before := float(earlier.iloc[-1])):
+        return None
+    sentence = (
+        f"every validation pair is in the right order since step {since}, and the margin grew from "
+        f"{before:.3g} to {end:.3g}"
+    )
+    return Evidence(sentence, 1.0, None, since, IN_ORDER_SOURCE)

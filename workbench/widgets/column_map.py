@@ -1,9 +1,10 @@
-"""Which column is the question, the answer, the cluster: guessed, shown with three rows, corrected, saved.
+"""A task by a form: its files, its columns (guessed, shown with three rows, corrected), instruction, grader.
 
 ``columns.choice`` is what is chosen at this moment; the button writes it into the project's ``project.toml``,
 which all notebooks read. Nothing waits for a click.
 """
 
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,19 @@ from typing import Any
 import ipywidgets
 
 from workbench.dataset.check.privacy import masked
-from workbench.dataset.read import first_rows, read_header
+from workbench.dataset.dataset import counted
+from workbench.dataset.read import SUFFIXES, first_rows, read_header
 from workbench.display import Window, table
 from workbench.errors import DataError, WorkbenchError
+from workbench.evaluation.graders.ready_made import grader
 from workbench.project import Project, state_task
-from workbench.task import TASK_FILE, task_file
+from workbench.settings import ROOT
+from workbench.task import TASK_FILE, Setting, Task, sample_task, task_file
 from workbench.widgets.questionnaire import own_keys
 
 ROWS = 3
 NONE = "(none)"
+_CHOOSE = "Choose a column for the question and one for the answer first."
 _ROLES = {
     "question": "Which column is the question?",
     "answer": "Which column is the right answer?",
@@ -101,13 +106,144 @@ class ColumnMap(Window, ipywidgets.VBox):  # type: ignore[misc]
         try:
             chosen = self.choice
             if not chosen["question"] or not chosen["answer"]:
-                raise DataError("Choose a column for the question and one for the answer first.")
+                raise DataError(_CHOOSE)
             task = state_task(self._project, {"examples": str(self._path.resolve()), **chosen})
             said = f"✓ Saved in {TASK_FILE}: question {task.question}, answer {task.answer}"
             said += f", cluster {task.cluster}." if task.cluster else "."
         except WorkbenchError as error:
             said = f"✕ Not saved. {error}"
-        self._said.value = f'<p role="status" class="mathjax_ignore">{escape(said)}</p>'
+        self._said.value = _status(said)
+
+
+def _status(said: str) -> str:
+    return f'<p role="status" class="mathjax_ignore">{escape(said)}</p>' if said else ""
+
+
+_FIELDS = {
+    "examples": "File with the examples to learn from",
+    "test": "File with the test, never trained on",
+    "system": "Instruction before each question",
+    "reference": "Text that explains the task (a file)",
+    "grader": "What counts as right",
+}
+_GRADERS = ("exact", "normalised", "contains", "numeric")  # those that need nothing else
+_FILES = "files"  # the folder in a project that takes what is uploaded
+
+
+class TaskForm(Window, ipywidgets.VBox):  # type: ignore[misc]
+    """The form of a project's task; the button writes ``project.toml``."""
+
+    def __init__(self, project: Project) -> None:
+        """Begin with what the project states already."""
+        self._project = project
+        self.columns: ColumnMap | None = None
+        stated: Mapping[str, Setting] = self._stated or {"grader": "exact"}
+        lying = [each for folder in (project.path / _FILES, Path.cwd()) for each in sorted(folder.glob("*"))]
+        tables = tuple(str(each) for each in lying if each.suffix.lower() in SUFFIXES)
+        offered = {"examples": tables, "test": tables, "grader": _GRADERS}
+        self.fields: dict[str, Any] = {}
+        for name, words in _FIELDS.items():
+            kind = ipywidgets.Textarea if name == "system" else ipywidgets.Combobox
+            options = {} if name == "system" else {"options": offered.get(name, ())}
+            look = {"description": words, "style": _STYLE, "layout": _LAYOUT, "continuous_update": False}
+            self.fields[name] = kind(value=str(stated.get(name) or ""), **look, **options)
+        self.uploads = {
+            name: ipywidgets.FileUpload(
+                description=f"Upload the {name}",
+                accept=",".join(SUFFIXES),
+                layout=ipywidgets.Layout(width="16em"),
+            )
+            for name in ("examples", "test")
+        }
+        self.save = ipywidgets.Button(description="Save in project.toml", icon="save")
+        self.save.layout.width = "16em"
+        self._place, self._said = ipywidgets.VBox(), ipywidgets.HTML()
+        files = [each for name, upload in self.uploads.items() for each in (self.fields[name], upload)]
+        others = [self.fields[name] for name in ("system", "reference", "grader")]
+        super().__init__([*files, self._place, *others, self.save, self._said, *own_keys()])
+        self.fields["examples"].observe(self._look, names="value")
+        for upload in self.uploads.values():
+            upload.observe(self._uploaded, names="value")
+        self.save.on_click(self._save)
+        self._look()
+
+    def __repr__(self) -> str:
+        """The task in a line, or that there is none."""
+        name = self._project.name
+        return self._project.task.line if self._stated else f"Project {name} states no task yet."
+
+    def _repr_html_(self) -> str:
+        return self._project.task._repr_html_() if self._stated else _status(repr(self))
+
+    @property
+    def _stated(self) -> Mapping[str, Setting]:
+        there = task_file(self._project.name, self._project.path)
+        return self._project.task.facts if there else {}
+
+    def _look(self, _change: object = None) -> None:
+        """Show the columns of the examples, as soon as a file is named."""
+        self.columns, said = None, ""
+        if named := self.fields["examples"].value.strip():
+            try:
+                file = self._found(named)
+                same = str(file.resolve()) == self._stated.get("examples")
+                self.columns = ColumnMap(file, self._project if same else None)
+            except WorkbenchError as error:
+                said = f"✕ {error}"
+        columns, shown = self.columns, tuple[Any, ...]()
+        if columns and columns._names:
+            shown = (columns._shown, *columns.fields.values())
+            for field in columns.fields.values():
+                field.observe(lambda _: self._said.set_trait("value", ""), names="value")
+        self._place.children = shown
+        self._said.value = _status(said)
+
+    def _found(self, named: str) -> Path:
+        """Where a relative path counts from, as in ``state_task``."""
+        folders = (Path.cwd(), self._project.path, ROOT)
+        places = [folder / Path(named).expanduser() for folder in folders]
+        return next((place for place in places if place.is_file()), Path(named))
+
+    def _uploaded(self, change: Mapping[str, Any]) -> None:
+        for name, upload in self.uploads.items():
+            if change["owner"] is upload and upload.value:
+                sent = upload.value[0]
+                try:
+                    kept = self._project.save(f"{_FILES}/{Path(sent['name']).name}", bytes(sent["content"]))
+                    self.fields[name].value = str(kept)
+                except WorkbenchError as error:
+                    self._said.value = _status(f"✕ {error}")
+
+    def _save(self, _button: object) -> None:
+        """Write the task; what is wrong with it is said, and nothing is written."""
+        given: dict[str, Setting] = {name: field.value.strip() or None for name, field in self.fields.items()}
+        try:
+            if not given["examples"] or not given["test"]:
+                raise DataError("Name a file with the examples and one with the test first.")
+            grader(str(given["grader"] or "exact"))
+            chosen = self.columns.choice if self.columns and self.columns._names else {}
+            if chosen and not (chosen["question"] and chosen["answer"]):
+                raise DataError(_CHOOSE)
+            # What the form does not ask (target, budget, ...) stays; what is emptied in it goes.
+            task = state_task(self._project, {**self._stated, **given, **chosen}, new=True)
+            examples, test = task.read_examples(), task.read_test()
+            said = (
+                f"✓ Saved in {self._project.path / TASK_FILE}: {counted(len(examples), 'example')} and "
+                f"{counted(len(test), 'test question')}. Now run the cells below."
+            )
+        except WorkbenchError as error:
+            said = f"✕ Not saved. {error}"
+        self._said.value = _status(said)
+
+
+def task_form(project: Project, given: Mapping[str, Setting]) -> TaskForm | Task:
+    """State the task of a project by a form, or by what is ``given``; a sample's task is only shown."""
+    named = {name: value for name, value in given.items() if value is not None}
+    if named or sample_task(project.name):
+        task = state_task(project, named)
+        if sample_task(project.name):
+            return task
+    return TaskForm(project)
 
 
 def map_columns(path: str | Path, project: Project | None = None) -> ColumnMap:

@@ -200,7 +200,7 @@ class PromptChart(QualityCost):
     @property
     def below(self) -> str:
         """Why an interval may be wide, where that needs saying; then the numbers, folded."""
-        return _why_so_wide(self.prompts.best) + folded("All numbers", self.prompts._repr_html_())
+        return why_so_wide(self.prompts.best) + folded("All numbers", self.prompts._repr_html_())
 
     def __repr__(self) -> str:
         """The scores."""
@@ -218,7 +218,7 @@ def prompt_chart(prompts: PromptComparison) -> PromptChart:
     return PromptChart(Field(found, "cost" if priced else "tokens"), prompts)
 
 
-def _why_so_wide(measured: Evaluation) -> str:
+def why_so_wide(measured: Evaluation) -> str:
     """Why 0 of 120 may have a wider interval than 1 of 120: only where items come in clusters."""
     clusters = {item.cluster or item.id for item in measured.items}
     if len(clusters) == len(measured.items):

@@ -23,6 +23,7 @@ from workbench.evaluation.pass_rates import PassRates
 from workbench.evaluation.probes import Forgetting
 from workbench.evaluation.slices import Confusion, Slice, Slices
 from workbench.evaluation.statistics import Interval
+from workbench.widgets.cost_charts import why_so_wide
 from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
 from workbench.widgets.svg import (
     GREY,
@@ -234,11 +235,13 @@ class ComparisonChart(StaticChart):
 
     @property
     def below(self) -> str:
-        """The full verdict with its numbers, then ten examples, all of it folded."""
+        """Why an interval may be wide; then the full verdict and ten examples, folded."""
         *numbers, examples = self.comparison.tables()
         whole = "".join(table(*each) for each in numbers if each[2])
         shown = folded(f"Examples: {examples[0]}", table(*examples)) if examples[2] else ""
-        return folded("The verdict in full, with all numbers", whole) + shown
+        certain = any(one.correct in (0, len(one.graded)) for one in self.candidates.values())
+        why = why_so_wide(self.comparison.base) if certain else ""
+        return why + folded("The verdict in full, with all numbers", whole) + shown
 
     def __repr__(self) -> str:
         """The verdict in a sentence."""
