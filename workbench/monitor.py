@@ -1,8 +1,8 @@
 """Watching a tuned model in use: does it still answer as it was judged, and to the questions it was made for?
 
-The locked test is asked again and paired with its record, new labelled rows and stored answers are scored, and
-new questions are set beside the training's. Also what ends soon and what costs more than planned. One run is
-one line of the project's record. ``replay`` states the task of a project anew for another model or other rows.
+The locked test is asked again and paired with its record, new labelled rows and stored answers are scored,
+new questions are compared with the training's; what ends soon or costs more than planned is named. A run is
+one line of the record. ``replay`` states the task of a project anew for another model or other rows.
 """
 
 import datetime
@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -142,13 +143,16 @@ def stored_completions(client: "OpenAI", model: str, most: int) -> Dataset | Non
     return Dataset(f"stored completions of {model}", tuple(found)) if found else None
 
 
-# Are the new questions like the old ones? Permutation tests: whole groups of questions are dealt out anew, and
-# what the real division shows is compared with what such ones show. Exact if groups are exchangeable.
+# Are the new questions like the old ones? Permutation tests: whole groups of questions are dealt out anew,
+# and what the real division shows is compared with that. Exact if groups are exchangeable.
 
 PERMUTATIONS = 1_999
-MOST_QUESTIONS = 1_000  # of each side; more are sampled, as the kernel has a cell for each pair
+MOST_QUESTIONS = 500  # of each side; more are sampled
 FEWEST_QUESTIONS = 5  # new ones; fewer show nothing
 _COLUMNS = 2**15  # of hashed features
+_NEIGHBOURS = 64  # of each question; where none of them is known, it is as far as the last of them
+_AT_ONCE = 20_000_000  # cells in memory
+_MORE = 0.005  # a share that grew by less is not named
 _SHOWN = 5  # new questions that are least like the old ones
 
 
@@ -157,7 +161,7 @@ class Drift:
     """How new questions differ from known ones; the p-values are not corrected yet."""
 
     topics: float
-    """p of the maximum mean discrepancy between hashed words and letter triples."""
+    """p of how far new questions are from known ones, by their words and letter triples."""
     lengths: float
     """p of the Kolmogorov-Smirnov distance of their lengths in characters."""
     languages: float
@@ -185,9 +189,9 @@ def drift(
 ) -> Drift:
     """Compare the words, the lengths and the languages of two sets of questions.
 
-    Maximum mean discrepancy with the cosine of tf-idf vectors as kernel: Gretton et al. 2012, "A Kernel
-    Two-Sample Test", Journal of Machine Learning Research 13:723. Groups are dealt out whole: a customer's
-    questions, or equal ones (without groups), are no independent observations. Digits count as equal.
+    Topics: each question's similarity to the nearest known one, ranked, the strangest counting most (Savage
+    1956, Annals of Mathematical Statistics 27:590), so that a topic of few questions is found. Groups are
+    dealt out whole: a customer's questions, or equal ones (without groups), are no independent observations.
     """
     import numpy as np
 
@@ -202,23 +206,20 @@ def drift(
     vectors = _vectors([_folded(text) for text in asked])
     kernel = np.asarray((vectors @ vectors.T).todense())
     signs = _dealt(labels, permutations, random)
-    mean_discrepancy = ((signs @ kernel) * signs).sum(axis=1)
+    strange = _strangeness(np.where(_same_group(labels), -1.0, kernel), signs, random)
     lengths = np.array([len(text) for text in asked])
     order = np.argsort(lengths, kind="stable")
-    last = np.append(np.diff(lengths[order]) > 0, True)  # of equal lengths, where the distributions can be read
+    last = np.append(np.diff(lengths[order]) > 0, True)  # of equal lengths, where distributions can be read
     distance = np.abs(signs[:, order].cumsum(axis=1)[:, last]).max(axis=1)
-    spoken = [language_of(text) or "not known" for text in asked]
-    names, places = np.unique(spoken, return_inverse=True)
-    shares = np.eye(len(names))[places]
-    moved = signs @ shares
-    chi_squared = (moved**2 / shares.mean(axis=0)).sum(axis=1)
+    languages, added = _languages(asked, labels, permutations, random)
     similar = kernel[:, :of_known].copy()
     similar[np.arange(of_known), np.arange(of_known)] = -1
     nearest, closest = similar.max(axis=1), similar.argmax(axis=1)
     far = of_known + np.argsort(nearest[of_known:])[:_SHOWN]
-    added = {str(name): float(share) for name, share in zip(names, moved[0], strict=True) if share > 0.005}
     return Drift(
-        *(_share_as_far(each) for each in (mean_discrepancy, distance, chi_squared)),
+        _share_as_far(strange),
+        _share_as_far(distance),
+        languages,
         tuple(nearest[:of_known].tolist()),
         tuple(nearest[of_known:].tolist()),
         tuple((asked[place], asked[closest[place]], float(nearest[place])) for place in far),
@@ -227,21 +228,77 @@ def drift(
     )
 
 
+def _same_group(labels: Sequence[tuple[int, object]]) -> "NDArray[numpy.bool_]":
+    """A cell for each pair of places: do both belong to one group, or are they one?"""
+    import numpy as np
+
+    numbers: dict[tuple[int, object], int] = {}
+    group = np.array([numbers.setdefault(label, len(numbers)) for label in labels])
+    return np.equal.outer(group, group)
+
+
+def _strangeness(similar: "Floats", signs: "Floats", random: "numpy.random.Generator") -> "Floats":
+    """Of each division, how much stranger the new side is: its mean exponential score less the known's."""
+    import numpy as np
+
+    size = len(similar)
+    similar = similar + 1e-9 * random.random(similar.shape)  # ties fall by chance, not by place
+    nearest = np.argsort(-similar, axis=1)[:, :_NEIGHBOURS]
+    sorted_similar = np.take_along_axis(similar, nearest, axis=1)
+    scores = -np.log(np.arange(1, size + 1) / size)
+    found = []
+    at_once = max(1, _AT_ONCE // nearest.size)
+    for start in range(0, len(signs), at_once):
+        some = signs[start : start + at_once]
+        is_known = (some < 0)[:, nearest]
+        is_known[:, :, -1] = True
+        to_known = sorted_similar[np.arange(size), is_known.argmax(axis=2)]
+        ranks = to_known.argsort(axis=1).argsort(axis=1)
+        found.append((scores[ranks] * some).sum(axis=1))
+    return np.concatenate(found)
+
+
+def _languages(
+    asked: Sequence[str],
+    labels: Sequence[tuple[int, object]],
+    permutations: int,
+    random: "numpy.random.Generator",
+) -> tuple[float, dict[str, float]]:
+    """p of the shares of languages, and those of which new questions have more; unknown ones are left out."""
+    import numpy as np
+
+    known = [
+        (language, label)
+        for text, label in zip(asked, labels, strict=True)
+        if (language := language_of(text))
+    ]
+    if {side for _, (side, _) in known} != {0, 1}:
+        return 1.0, {}
+    names, places = np.unique([language for language, _ in known], return_inverse=True)
+    shares = np.eye(len(names))[places]
+    moved = _dealt([label for _, label in known], permutations, random) @ shares
+    p_value = _share_as_far((moved**2 / shares.mean(axis=0)).sum(axis=1))
+    more = zip(names, moved[0], strict=True)
+    return p_value, {str(name): float(share) for name, share in more if share > _MORE}
+
+
 def _folded(text: str) -> str:
     return re.sub(r"\d", "0", " ".join(text.lower().split()))
 
 
-def _vectors(texts: Sequence[str]) -> "csr_matrix"
-    """A row a text, of length 1: its words, pairs of words and letter triples, hashed and weighted by tf-idf."""
+def _vectors(texts: Sequence[str]) -> "csr_matrix":
+    """A row a text, of length 1: words, pairs of words and letter triples, hashed and weighted by tf-idf."""
     import numpy as np
     from scipy.sparse import csr_matrix, diags_array
 
     rows, columns, values = list[int](), list[int](), list[float]()
     for row, text in enumerate(texts):
         words = re.findall(r"\w+", text)
-        pairs = [f"{one} {other}" for one, other in zip(words, words[1:], strict=False)]
+        pairs = [f"{one} {other}" for one, other in pairwise(words)]
         triples = [text[place : place + 3] for place in range(len(text) - 2)]
-        counts = Counter(zlib.crc32(each.encode("utf-8", "replace")) % _COLUMNS for each in (*words, *pairs, *triples))
+        counts = Counter(
+            zlib.crc32(each.encode("utf-8", "replace")) % _COLUMNS for each in (*words, *pairs, *triples)
+        )
         rows += [row] * len(counts)
         columns += counts
         values += [1 + float(np.log(times)) for times in counts.values()]
@@ -252,8 +309,10 @@ def _vectors(texts: Sequence[str]) -> "csr_matrix"
     return csr_matrix(diags_array(1 / np.maximum(norms, 1e-12)) @ weighted)
 
 
-def _dealt(labels: Sequence[tuple[int, object]], permutations: int, random: "numpy.random.Generator") -> "Floats":
-    """A row a division: 1/new for what is dealt to the new side, -1/known for the rest; the first is the real one."""
+def _dealt(
+    labels: Sequence[tuple[int, object]], permutations: int, random: "numpy.random.Generator"
+) -> "Floats":
+    """A row a division: 1/new for what is dealt to the new side, -1/known else; the first is the real one."""
     import numpy as np
 
     groups = {label: place for place, label in enumerate(dict.fromkeys(labels))}
@@ -267,18 +326,18 @@ def _dealt(labels: Sequence[tuple[int, object]], permutations: int, random: "num
 
 def _share_as_far(statistics: "Floats") -> float:
     """The share of divisions as far as the real one, which is one of them (Phipson and Smyth 2010)."""
-    return float((statistics >= statistics[0] * (1 - 1e-9)).mean())
+    return float((statistics >= statistics[0] - 1e-9).mean())
 
 
 def _lower(before: Evaluation, now: Evaluation, seed: int = 0) -> tuple[float, float]:
-    """The difference of two mean scores on different questions, and how often dealing clusters out gives as much."""
+    """The difference of mean scores on different questions, and how often chance gives as much."""
     import numpy as np
 
     items = [(side, item) for side, each in enumerate((before, now)) for item in each.graded]
     labels = [(side, item.cluster or item.id) for side, item in items]
     signs = _dealt(labels, PERMUTATIONS, np.random.default_rng(seed))
     differences = signs @ np.array([item.score for _, item in items])
-    return float(differences[0]), _share_as_far(np.abs(differences) + 1e-12)
+    return float(differences[0]), _share_as_far(np.abs(differences))
 
 
 # The signs of one run, and what they come to.
@@ -328,7 +387,7 @@ class Monitoring(Shown):
         more = f" And {len(self.alarms) - 1} more." if len(self.alarms) > 1 else ""
         again = sum(bool(run.get("alarms")) for run in self.history)
         before = f" ({again} of the {len(self.history)} runs before had an alarm.)" if self.history else ""
-        return f"{first.name}: {first.words}{more}{before}"
+        return f"{first.name}: {first.words.removesuffix('.')}.{more}{before}"
 
     @property
     def facts(self) -> dict[str, JSON]:
@@ -343,13 +402,17 @@ class Monitoring(Shown):
             "alarms": [sign.name for sign in self.alarms],
             "items": len(self.now.graded),
             **{name: None if value != value else value for name, value in scored.items()},
-            "rows_score": None if self.rows is None or self.rows.score != self.rows.score else self.rows.score,
+            "rows_score": None
+            if self.rows is None or self.rows.score != self.rows.score
+            else self.rows.score,
             "signs": signs,
         }
 
     def tables(self) -> Iterator[Table]:
         """Every sign with its mark, then the new questions that are least like the known ones."""
-        listed = [(s.name, MARKS[s.state], s.words) for s in sorted(self.signs, key=lambda s: s.state != "alarm")]
+        listed = [
+            (s.name, MARKS[s.state], s.words) for s in sorted(self.signs, key=lambda s: s.state != "alarm")
+        ]
         yield self.verdict, ("sign", "", "what was found"), listed
         far = self.drift.far if self.drift else ()
         rows = [(new, near, f"{100 * share:.0f} %") for new, near, share in far]
@@ -390,7 +453,9 @@ class Monitoring(Shown):
 
 def _mark(name: str, score: float, interval: Interval, *, alarm: bool) -> Mark:
     words = f"{100 * score:.1f} % ({interval})"
-    return Mark(name, score, interval, words, VERMILLION if alarm else BLUE, "triangle-up" if alarm else "circle")
+    return Mark(
+        name, score, interval, words, VERMILLION if alarm else BLUE, "triangle-up" if alarm else "circle"
+    )
 
 
 def _alike(found: Drift) -> str:
@@ -407,7 +472,8 @@ def _alike(found: Drift) -> str:
         parts.append(stroke(f"M{x.at(0):.1f} {y.at(share):.1f}H{x.at(1):.1f}", GREY, 1, opacity=0.3))
     medians = []
     for name, values, colour, dash in (
-        ("training", found.known, BLUE, ""), ("new", found.new, VERMILLION, "7 4")
+        ("training", found.known, BLUE, ""),
+        ("new", found.new, VERMILLION, "7 4"),
     ):
         across = np.repeat(np.clip(np.sort(np.array(values)), 0, 1), 2)
         down = np.concatenate([[0], np.repeat(np.arange(1, len(values)) / len(values), 2), [1]])
@@ -459,7 +525,11 @@ def watch(client: "OpenAI", plan: MonitoringPlan, *, now: float | None = None) -
         of_known = _groups(known, task.group or task.cluster)
         found = drift([each.question for each in known], asked, known_groups=of_known, new_groups=together)
     money = ledger(client, project, now=moment)
-    tested = [*answer_signs(then, again, new), *_formed(task.format_grader, then, plan.observed), *drift_signs(found)]
+    tested = [
+        *answer_signs(then, again, new),
+        *_formed(task.format_grader, then, plan.observed),
+        *drift_signs(found),
+    ]
     signs = [*corrected(tested), _price(then, again, money, service)]
     signs += _dates(plan.model, service, money, moment)
     history = tuple(entry.facts for entry in project.entries("monitoring"))
@@ -507,7 +577,7 @@ def answer_signs(then: Evaluation, again: Evaluation, scored: Evaluation | None)
 
 
 def _formed(name: str | None, then: Evaluation, observed: Dataset | None) -> Iterator[Sign]:
-    """Are stored answers as well formed as those to the test? They have no right answer to be held against."""
+    """Are stored answers as well formed as those to the test? Nobody knows their right answers."""
     if name is None or not observed:
         why = "no stored answers were read" if name else "the task names no format_grader"
         yield Sign("Form of stored answers", "not measured", why)
@@ -534,14 +604,16 @@ def _two_shares(before: Sequence[float], after: Sequence[float]) -> float:
 
     labels = [(0, place) for place in range(len(before))] + [(1, place) for place in range(len(after))]
     signs = _dealt(labels, PERMUTATIONS, np.random.default_rng(0))
-    return _share_as_far(np.abs(signs @ np.array([*before, *after])) + 1e-12)
+    return _share_as_far(np.abs(signs @ np.array([*before, *after])))
 
 
 def drift_signs(found: Drift | None) -> Iterator[Sign]:
     """Each way in which new questions can differ; p-values are not corrected yet."""
     names = ("Topics of new questions", "Lengths of new questions", "Languages of new questions")
     if found is None:
-        yield from (Sign(name, "not measured", f"fewer than {FEWEST_QUESTIONS} new questions") for name in names)
+        yield from (
+            Sign(name, "not measured", f"fewer than {FEWEST_QUESTIONS} new questions") for name in names
+        )
         return
     alike = f"half of them are at most {100 * median(found.new):.0f} % like a training question"
     before, after = found.typical_lengths
@@ -573,7 +645,9 @@ def _dates(model: str, service: str, money: Ledger, now: float) -> Iterator[Sign
     ends = life_ends(base_name(model), service)
     left = None if ends is None else (ends - _day(now)).days
     near = left is not None and left <= SOON_DAYS
-    words = "no end is published" if ends is None else f"models tuned from {base_name(model)} answer until {ends}"
+    words = (
+        "no end is published" if ends is None else f"models tuned from {base_name(model)} answer until {ends}"
+    )
     yield Sign("Dates", "alarm" if near else "quiet", words)
 
 
@@ -609,7 +683,10 @@ def replay(
     examples = str(Path(train).resolve()) if train is not None else task.examples
     if rows is not None:
         if task.group is not None:
-            raise DataError(f"The task groups rows by {task.group}; put old and new rows into one file, and give it as train.")
+            raise DataError(
+                f"The task groups rows by {task.group}; put old and new rows into one file, and give it as "
+                "train (--train)."
+            )
         added = read(rows, question=task.question, answer=task.answer, system=task.system)
         old = task.read_examples()
         path = again.save("examples.jsonl", replace(old, examples=(*old, *added)).to_jsonl())
@@ -638,10 +715,13 @@ class Replayed(Shown):
         low, high = map(points, self.found.interval())
         sure = self.found.p_value <= LEVEL
         word = "better" if self.found.value > 0 else "worse"
-        sentence = f"{self.new.name} is {word} than {self.old.name}" if sure else "It is not clear which is better"
+        sentence = (
+            f"{self.new.name} is {word} than {self.old.name}" if sure else "It is not clear which is better"
+        )
         return (
             f"{sentence}: {after} against {before} on {counted(self.found.items, 'question')} "
-            f"({points(self.found.value)} points, 95 % interval {low} to {high}, {p_in_words(self.found.p_value)})."
+            f"({points(self.found.value)} points, 95 % interval {low} to {high}, "
+            f"{p_in_words(self.found.p_value)})."
         )
 
     @property
