@@ -128,7 +128,7 @@ def test_questions_about_something_else_are_an_alarm_and_the_strangest_are_shown
     assert {question for question, _, _ in found.drift.far} <= set(sample_questions("support")[:10])
     page = found._repr_html_()
     assert page.count("<svg") == 2
-    assert "▲ alarm" in page
+    assert "▲\u00a0alarm" in page
 
 
 def test_without_a_change_at_most_one_run_in_twenty_alarms():

@@ -343,7 +343,11 @@ def _lower(before: Evaluation, now: Evaluation, seed: int = 0) -> tuple[float, f
 # The signs of one run, and what they come to.
 
 State = Literal["alarm", "quiet", "not measured"]
-MARKS: Mapping[State, str] = {"alarm": "▲ alarm", "quiet": "✓ quiet", "not measured": "– not measured"}
+MARKS: Mapping[State, str] = {
+    "alarm": "▲\u00a0alarm",
+    "quiet": "✓\u00a0quiet",
+    "not measured": "–\u00a0not measured",
+}
 DEARER = 1.2
 """From so much more than planned on, a price is an alarm (a proposal of ours)."""
 
@@ -615,7 +619,8 @@ def drift_signs(found: Drift | None) -> Iterator[Sign]:
             Sign(name, "not measured", f"fewer than {FEWEST_QUESTIONS} new questions") for name in names
         )
         return
-    alike = f"half of them are at most {100 * median(found.new):.0f} % like a training question"
+    new, known = (f"{100 * median(each):.0f} %" for each in (found.new, found.known))
+    alike = f"half of them are at most {new} like a training question ({known} among these)"
     before, after = found.typical_lengths
     added = ", ".join(f"{name} {points(share)} points" for name, share in found.added_languages.items())
     words = (alike, f"{after:.0f} characters, {before:.0f} in training (medians)", added or "the same shares")
