@@ -1,16 +1,21 @@
 """Watching a model: alarms for planted changes, silence without one, and requests within their limit."""
 
 import csv
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 from echo_service import Watch, client_of, echo_service
 from made_evaluations import evaluation
 from openai import OpenAI
+from typer.testing import CliRunner
 
+from workbench import __main__ as shell
+from workbench import runner
 from workbench.cli import hosting
 from workbench.connect import connect
 from workbench.dataset.dataset import Dataset
@@ -19,11 +24,11 @@ from workbench.evaluation.evaluate import evaluate
 from workbench.evaluation.evaluation import Evaluation
 from workbench.evaluation.graders.ready_made import grader
 from workbench.monitor import (
-    Sign,
-    answer_signs,
+    Indicator,
+    answer_indicators,
     corrected,
     drift,
-    drift_signs,
+    drift_indicators,
     old_and_new,
     plan_monitoring,
     replay,
@@ -73,14 +78,14 @@ def judge(client: OpenAI, project: Project) -> Evaluation:
     return found
 
 
-def states(signs: tuple[Sign, ...]) -> dict[str, str]:
-    return {sign.name: sign.state for sign in signs}
+def states(indicators: tuple[Indicator, ...]) -> dict[str, str]:
+    return {indicator.name: indicator.state for indicator in indicators}
 
 
 def test_a_model_that_answers_as_before_is_quiet_and_the_run_is_kept(client: OpenAI, project: Project):
     rows = write(Path(project.path / "rows.csv"), [(q, q) for q in sample_questions("gql")[160:200]])
     found = watch(client, plan_monitoring(client, project, rows=rows), now=1_800_000_000.0)
-    assert states(found.signs) == {
+    assert states(found.indicators) == {
         "The locked test again": "quiet",
         "New labelled rows": "quiet",
         "Form of stored answers": "not measured",
@@ -90,7 +95,7 @@ def test_a_model_that_answers_as_before_is_quiet_and_the_run_is_kept(client: Ope
         "Price": "quiet",
         "Dates": "quiet",
     }
-    assert found.verdict == "Nothing needs you: nano is quiet in all 7 signs that were measured."
+    assert found.verdict == "Nothing needs you: nano is quiet in all 7 indicators that were measured."
     entry = project.need("monitoring", "07_deploy")
     assert (entry.facts["alarms"], entry.facts["score"], entry.facts["moment"]) == ([], 1.0, 1_800_000_000.0)
     again = watch(client, plan_monitoring(client, project))
@@ -110,11 +115,9 @@ def test_a_model_that_became_worse_on_the_locked_test_is_an_alarm(client: OpenAI
     before = tuple(item.answered(score=1.0, text=item.reference) for item in judged.items)
     other.save("tuned.jsonl", replace(judged, items=before).to_jsonl())
     found = watch(client, plan_monitoring(client, other))
-    assert [sign.name for sign in found.alarms] == ["The locked test again"]
-    assert (
-        found.verdict
-        == "The locked test again: 80.0 % on 40 questions, 100.0 % when it was judged (p = 0.0078)"
-    )
+    assert [indicator.name for indicator in found.alarms] == ["The locked test again"]
+    words = "80.0 % on 40 questions, 100.0 % when it was judged (p = 0.0078)"
+    assert found.verdict == f"The locked test again: {words}."
 
 
 def test_questions_about_something_else_are_an_alarm_and_the_strangest_are_shown(
@@ -123,7 +126,7 @@ def test_questions_about_something_else_are_an_alarm_and_the_strangest_are_shown
     new = sample_questions("gql")[160:190] + sample_questions("support")[:10]
     rows = write(project.path / "rows.csv", [(each, each) for each in new])
     found = watch(client, plan_monitoring(client, project, rows=rows))
-    assert "Topics of new questions" in [sign.name for sign in found.alarms]
+    assert "Topics of new questions" in [indicator.name for indicator in found.alarms]
     assert found.drift is not None
     assert {question for question, _, _ in found.drift.far} <= set(sample_questions("support")[:10])
     page = found._repr_html_()
@@ -132,7 +135,7 @@ def test_questions_about_something_else_are_an_alarm_and_the_strangest_are_shown
 
 
 def test_without_a_change_at_most_one_run_in_twenty_alarms():
-    """Two hundred runs of five signs: a pool of questions, and a model that answers anew by chance."""
+    """Two hundred runs of five indicators: a pool of questions, and a model that answers anew by chance."""
     pool, dice, alarms = sample_questions("gql"), random.Random(7), 0
     for run in range(200):
         asked = dice.sample(pool, 160)
@@ -144,8 +147,8 @@ def test_without_a_change_at_most_one_run_in_twenty_alarms():
         )
         found = drift(asked[:110], asked[110:], permutations=199, seed=run)
         alarms += any(
-            sign.state == "alarm"
-            for sign in corrected([*answer_signs(before, after, rows), *drift_signs(found)])
+            indicator.state == "alarm"
+            for indicator in corrected([*answer_indicators(before, after, rows), *drift_indicators(found)])
         )
     assert alarms <= 10
 
@@ -156,8 +159,8 @@ def test_a_new_topic_in_a_fifth_of_the_questions_is_found_in_nine_of_ten_runs():
     for run in range(20):
         asked = dice.sample(pool, 150)
         new = [*asked[110:], *dice.sample(strange, 10)]
-        signs = corrected(list(drift_signs(drift(asked[:110], new, permutations=199, seed=run))))
-        found += signs[0].state == "alarm"
+        indicators = corrected(list(drift_indicators(drift(asked[:110], new, permutations=199, seed=run))))
+        found += indicators[0].state == "alarm"
     assert found >= 18
 
 
@@ -219,17 +222,12 @@ def test_what_the_service_has_stored_is_read_and_its_questions_count(client: Ope
     assert isinstance(plan.observed, Dataset)
     assert [each.question for each in plan.observed] == sample_questions("support")[11:1:-1]
     found = watch(client, plan)
-    assert "Topics of new questions" in [sign.name for sign in found.alarms]
+    assert "Topics of new questions" in [indicator.name for indicator in found.alarms]
 
 
 def test_the_verb_ends_with_1_for_an_alarm_and_says_before_how_much_it_asks(
     client: OpenAI, project: Project, monkeypatch: pytest.MonkeyPatch
 ):
-    import json
-
-    import typer
-    from typer.testing import CliRunner
-
     monkeypatch.setattr(hosting, "connect", lambda provider: client)
     app = typer.Typer()
     hosting.add_to(app)
@@ -268,6 +266,24 @@ def test_a_replay_changes_one_thing_and_never_the_project_itself(project: Projec
         replay(project, model="nano-2", rows="more.csv")
     with pytest.raises(DataError, match="The replay needs another name than mine"):
         replay(project, model="nano-2", name="mine")
+
+
+def test_the_verb_runs_the_replay_and_puts_old_and_new_side_by_side(
+    client: OpenAI, project: Project, monkeypatch: pytest.MonkeyPatch
+):
+    def executed(plans: object, folder: Path) -> Iterator[runner.NotebookRun]:
+        """In place of the notebooks: what 06_evaluate leaves."""
+        judge(client, open_project("again"))
+        yield runner.NotebookRun("06_evaluate", folder / "06_evaluate.ipynb", "completed", 1.0)
+
+    monkeypatch.setattr(shell, "connect", lambda provider: client)
+    monkeypatch.setattr(runner, "execute", executed)
+    asked = ["replay", "--project", "mine", "--model", "nano", "--as", "again", "-p", "PROVIDER=local"]
+    refused = CliRunner().invoke(shell.app, ["replay", "--project", "mine"])
+    assert (refused.exit_code, refused.stderr[:29]) == (2, "Change one thing at a time: g")
+    done = CliRunner().invoke(shell.app, [*asked, "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["difference"] == 0.0
 
 
 def test_old_and_new_are_compared_by_the_questions_of_the_locked_test(tmp_path: Path):

@@ -205,12 +205,12 @@ def drift(
     asked, of_known = [*sides[0], *sides[1]], len(sides[0])
     vectors = _vectors([_folded(text) for text in asked])
     kernel = np.asarray((vectors @ vectors.T).todense())
-    signs = _dealt(labels, permutations, random)
-    strange = _strangeness(np.where(_same_group(labels), -1.0, kernel), signs, random)
+    weights = _dealt(labels, permutations, random)
+    strange = _strangeness(np.where(_same_group(labels), -1.0, kernel), weights, random)
     lengths = np.array([len(text) for text in asked])
     order = np.argsort(lengths, kind="stable")
     last = np.append(np.diff(lengths[order]) > 0, True)  # of equal lengths, where distributions can be read
-    distance = np.abs(signs[:, order].cumsum(axis=1)[:, last]).max(axis=1)
+    distance = np.abs(weights[:, order].cumsum(axis=1)[:, last]).max(axis=1)
     languages, added = _languages(asked, labels, permutations, random)
     similar = kernel[:, :of_known].copy()
     similar[np.arange(of_known), np.arange(of_known)] = -1
@@ -237,7 +237,7 @@ def _same_group(labels: Sequence[tuple[int, object]]) -> "NDArray[numpy.bool_]":
     return np.equal.outer(group, group)
 
 
-def _strangeness(similar: "Floats", signs: "Floats", random: "numpy.random.Generator") -> "Floats":
+def _strangeness(similar: "Floats", weights: "Floats", random: "numpy.random.Generator") -> "Floats":
     """Of each division, how much stranger the new side is: its mean exponential score less the known's."""
     import numpy as np
 
@@ -248,8 +248,8 @@ def _strangeness(similar: "Floats", signs: "Floats", random: "numpy.random.Gener
     scores = -np.log(np.arange(1, size + 1) / size)
     found = []
     at_once = max(1, _AT_ONCE // nearest.size)
-    for start in range(0, len(signs), at_once):
-        some = signs[start : start + at_once]
+    for start in range(0, len(weights), at_once):
+        some = weights[start : start + at_once]
         is_known = (some < 0)[:, nearest]
         is_known[:, :, -1] = True
         to_known = sorted_similar[np.arange(size), is_known.argmax(axis=2)]
@@ -320,8 +320,8 @@ def _dealt(
     is_new = np.array([side for side, _ in groups], dtype=bool)
     dealt = np.array([is_new, *(random.permutation(is_new) for _ in range(permutations))])[:, group]
     sizes = dealt.sum(axis=1, keepdims=True)
-    signs: Floats = np.where(dealt, 1 / np.maximum(sizes, 1), -1 / np.maximum(dealt.shape[1] - sizes, 1))
-    return signs
+    weights: Floats = np.where(dealt, 1 / np.maximum(sizes, 1), -1 / np.maximum(dealt.shape[1] - sizes, 1))
+    return weights
 
 
 def _share_as_far(statistics: "Floats") -> float:
@@ -335,12 +335,12 @@ def _lower(before: Evaluation, now: Evaluation, seed: int = 0) -> tuple[float, f
 
     items = [(side, item) for side, each in enumerate((before, now)) for item in each.graded]
     labels = [(side, item.cluster or item.id) for side, item in items]
-    signs = _dealt(labels, PERMUTATIONS, np.random.default_rng(seed))
-    differences = signs @ np.array([item.score for _, item in items])
+    weights = _dealt(labels, PERMUTATIONS, np.random.default_rng(seed))
+    differences = weights @ np.array([item.score for _, item in items])
     return float(differences[0]), _share_as_far(np.abs(differences))
 
 
-# The signs of one run, and what they come to.
+# The indicators of one run, and what they come to.
 
 State = Literal["alarm", "quiet", "not measured"]
 MARKS: Mapping[State, str] = {
@@ -352,23 +352,23 @@ DEARER = 1.2
 """From so much more than planned on, a price is an alarm (a proposal of ours)."""
 
 
-class Sign(NamedTuple):
+class Indicator(NamedTuple):
     """One thing that was looked at."""
 
     name: str
     state: State
     words: str
     p_value: float | None = None
-    """How often chance alone shows as much, corrected for all signs of the run (Holm)."""
+    """How often chance alone shows as much, corrected for all indicators of the run (Holm)."""
 
 
 @dataclass(frozen=True, repr=False)
 class Monitoring(Shown):
-    """One run: every sign with its mark, and the runs before it."""
+    """One run: every indicator with its mark, and the runs before it."""
 
     project: str
     model: str
-    signs: tuple[Sign, ...]
+    indicators: tuple[Indicator, ...]
     judged: Evaluation
     now: Evaluation
     drift: Drift | None = None
@@ -377,16 +377,18 @@ class Monitoring(Shown):
     """What the record has of the runs before, the oldest first."""
 
     @property
-    def alarms(self) -> tuple[Sign, ...]:
-        """The signs that need somebody."""
-        return tuple(sign for sign in self.signs if sign.state == "alarm")
+    def alarms(self) -> tuple[Indicator, ...]:
+        """The indicators that need somebody."""
+        return tuple(indicator for indicator in self.indicators if indicator.state == "alarm")
 
     @property
     def verdict(self) -> str:
         """What needs somebody, in a sentence or two."""
         if not self.alarms:
-            measured = sum(sign.state == "quiet" for sign in self.signs)
-            return f"Nothing needs you: {self.model} is quiet in all {measured} signs that were measured."
+            measured = sum(indicator.state == "quiet" for indicator in self.indicators)
+            return (
+                f"Nothing needs you: {self.model} is quiet in all {measured} indicators that were measured."
+            )
         first = self.alarms[0]
         more = f" And {len(self.alarms) - 1} more." if len(self.alarms) > 1 else ""
         again = sum(bool(run.get("alarms")) for run in self.history)
@@ -397,34 +399,37 @@ class Monitoring(Shown):
     def facts(self) -> dict[str, JSON]:
         """The run as JSON, as the project's record keeps it."""
         low, high = self.now.interval
-        signs: list[JSON] = [dict(sign._asdict()) for sign in self.signs]
+        indicators: list[JSON] = [dict(indicator._asdict()) for indicator in self.indicators]
         scored: dict[str, JSON] = {"score": self.now.score, "low": low, "high": high}
         return {
             "project": self.project,
             "model": self.model,
             "verdict": self.verdict,
-            "alarms": [sign.name for sign in self.alarms],
+            "alarms": [indicator.name for indicator in self.alarms],
             "items": len(self.now.graded),
             **{name: None if value != value else value for name, value in scored.items()},
             "rows_score": None
             if self.rows is None or self.rows.score != self.rows.score
             else self.rows.score,
-            "signs": signs,
+            "indicators": indicators,
         }
 
     def tables(self) -> Iterator[Table]:
-        """Every sign with its mark, then the new questions that are least like the known ones."""
+        """Every indicator with its mark, then the new questions that are least like the known ones."""
         listed = [
-            (s.name, MARKS[s.state], s.words) for s in sorted(self.signs, key=lambda s: s.state != "alarm")
+            (s.name, MARKS[s.state], s.words)
+            for s in sorted(self.indicators, key=lambda s: s.state != "alarm")
         ]
-        yield self.verdict, ("sign", "", "what was found"), listed
+        yield self.verdict, ("indicator", "", "what was found"), listed
         far = self.drift.far if self.drift else ()
         rows = [(new, near, f"{100 * share:.0f} %") for new, near, share in far]
         yield "New questions least like the training data", ("question", "the most similar", "alike"), rows
 
     def __repr__(self) -> str:
-        """The verdict, then a line for each sign."""
-        return "\n".join([self.verdict, *(f"{MARKS[s.state]:<14} {s.name}: {s.words}" for s in self.signs)])
+        """The verdict, then a line for each indicator."""
+        return "\n".join(
+            [self.verdict, *(f"{MARKS[s.state]:<14} {s.name}: {s.words}" for s in self.indicators)]
+        )
 
     @property
     def pictures(self) -> tuple[str, ...]:
@@ -491,10 +496,10 @@ def _alike(found: Drift) -> str:
 
 
 def watch(client: "OpenAI", plan: MonitoringPlan, *, now: float | None = None) -> Monitoring:
-    """Ask what is planned, judge every sign, and keep the run in the project's record.
+    """Ask what is planned, judge every indicator, and keep the run in the project's record.
 
-    All signs with a p-value are corrected together (Holm), so that a run without any change raises an alarm
-    at most 5 times in 100. Every run asks anew, and none of its answers is kept for another one.
+    All indicators with a p-value are corrected together (Holm), so that a run without any change raises an
+    alarm at most 5 times in 100. Every run asks anew, and none of its answers is kept for another one.
     """
     moment = time.time() if now is None else now
     project, task, service = plan.project, plan.project.task, provider_of(client).name
@@ -516,6 +521,9 @@ def watch(client: "OpenAI", plan: MonitoringPlan, *, now: float | None = None) -
         if asked is not None
     }
     again, new = scored["test again"], scored.get("new rows")
+    name = served.through.get(plan.model, plan.model)
+    if any(entry.facts.get("name") == name for entry in project.entries("deployment")):
+        project.record("asked", name=name, moment=moment)  # so it is not idle
     asked = [each.question for part in (plan.rows, plan.observed) if part for each in part]
     found = None
     if len(asked) >= FEWEST_QUESTIONS:
@@ -530,14 +538,14 @@ def watch(client: "OpenAI", plan: MonitoringPlan, *, now: float | None = None) -
         found = drift([each.question for each in known], asked, known_groups=of_known, new_groups=together)
     money = ledger(client, project, now=moment)
     tested = [
-        *answer_signs(then, again, new),
+        *answer_indicators(then, again, new),
         *_formed(task.format_grader, then, plan.observed),
-        *drift_signs(found),
+        *drift_indicators(found),
     ]
-    signs = [*corrected(tested), _price(then, again, money, service)]
-    signs += _dates(plan.model, service, money, moment)
+    indicators = [*corrected(tested), _price(then, again, money, service)]
+    indicators += _dates(plan.model, service, money, moment)
     history = tuple(entry.facts for entry in project.entries("monitoring"))
-    run = Monitoring(project.name, plan.model, tuple(signs), then, again, found, new, history)
+    run = Monitoring(project.name, plan.model, tuple(indicators), then, again, found, new, history)
     project.record("monitoring", **run.facts, moment=moment)
     return run
 
@@ -552,51 +560,54 @@ def _groups(asked: Dataset, column: str | None) -> list[object]:
     return [each.metadata.get(column or "") or _folded(each.question) for each in asked]
 
 
-def corrected(signs: Sequence[Sign]) -> tuple[Sign, ...]:
-    """Correct the p-values of all signs together; a change for the worse that chance rarely brings alarms."""
-    values = iter(holm([sign.p_value for sign in signs if sign.p_value is not None]))
-    return tuple(sign if sign.p_value is None else _decided(sign, next(values)) for sign in signs)
+def corrected(indicators: Sequence[Indicator]) -> tuple[Indicator, ...]:
+    """Correct all p-values together; a change for the worse that chance rarely brings is an alarm."""
+    values = iter(holm([indicator.p_value for indicator in indicators if indicator.p_value is not None]))
+    return tuple(
+        indicator if indicator.p_value is None else _decided(indicator, next(values))
+        for indicator in indicators
+    )
 
 
-def _decided(sign: Sign, p_value: float) -> Sign:
-    alarm = sign.state == "alarm" and p_value <= LEVEL
-    words = f"{sign.words} ({p_in_words(p_value)})"
-    return Sign(sign.name, "alarm" if alarm else "quiet", words, p_value)
+def _decided(indicator: Indicator, p_value: float) -> Indicator:
+    alarm = indicator.state == "alarm" and p_value <= LEVEL
+    words = f"{indicator.words} ({p_in_words(p_value)})"
+    return Indicator(indicator.name, "alarm" if alarm else "quiet", words, p_value)
 
 
-def answer_signs(then: Evaluation, again: Evaluation, scored: Evaluation | None) -> Iterator[Sign]:
+def answer_indicators(then: Evaluation, again: Evaluation, scored: Evaluation | None) -> Iterator[Indicator]:
     """The locked test again, paired, and new rows beside it; p-values are not corrected yet."""
     compared = compare(then, again, missing="leave out")
     worse: State = "alarm" if compared.difference < 0 else "quiet"
     before, after = (f"{100 * fmean(scores):.1f} %" for scores in (compared.found.base, compared.found.tuned))
     words = f"{after} on {compared.items} questions, {before} when it was judged"
-    yield Sign("The locked test again", worse, words, compared.found.p_value)
+    yield Indicator("The locked test again", worse, words, compared.found.p_value)
     if scored is None or not scored.graded:
         problem = f": {next(iter(scored.problems))}" if scored and scored.problems else ""
-        yield Sign("New labelled rows", "not measured", f"no new rows were scored{problem}")
+        yield Indicator("New labelled rows", "not measured", f"no new rows were scored{problem}")
         return
     value, p_value = _lower(then, scored)
     words = f"{100 * scored.score:.1f} % on {len(scored.graded)} rows, {points(value)} points beside the test"
-    yield Sign("New labelled rows", "alarm" if value < 0 else "quiet", words, p_value)
+    yield Indicator("New labelled rows", "alarm" if value < 0 else "quiet", words, p_value)
 
 
-def _formed(name: str | None, then: Evaluation, observed: Dataset | None) -> Iterator[Sign]:
+def _formed(name: str | None, then: Evaluation, observed: Dataset | None) -> Iterator[Indicator]:
     """Are stored answers as well formed as those to the test? Nobody knows their right answers."""
     if name is None or not observed:
         why = "no stored answers were read" if name else "the task names no format_grader"
-        yield Sign("Form of stored answers", "not measured", why)
+        yield Indicator("Form of stored answers", "not measured", why)
         return
     form = grader_of(name)
     before = [_form(form, item.question, item.answer) for item in then.items]
     after = [_form(form, each.question, each.answer) for each in observed]
     kept = [[score for score in side if score == score] for side in (before, after)]
     if not all(kept):
-        yield Sign("Form of stored answers", "not measured", f"{Path(name).name} could not grade them")
+        yield Indicator("Form of stored answers", "not measured", f"{Path(name).name} could not grade them")
         return
     old, new = map(fmean, kept)
     p_value = _two_shares(*kept)
     words = f"{100 * new:.0f} % of {len(kept[1])} are well formed, {100 * old:.0f} % of the test's answers"
-    yield Sign("Form of stored answers", "alarm" if new < old else "quiet", words, p_value)
+    yield Indicator("Form of stored answers", "alarm" if new < old else "quiet", words, p_value)
 
 
 def _form(form: Grader, question: str, answer: str) -> float:
@@ -607,16 +618,16 @@ def _two_shares(before: Sequence[float], after: Sequence[float]) -> float:
     import numpy as np
 
     labels = [(0, place) for place in range(len(before))] + [(1, place) for place in range(len(after))]
-    signs = _dealt(labels, PERMUTATIONS, np.random.default_rng(0))
-    return _share_as_far(np.abs(signs @ np.array([*before, *after])))
+    weights = _dealt(labels, PERMUTATIONS, np.random.default_rng(0))
+    return _share_as_far(np.abs(weights @ np.array([*before, *after])))
 
 
-def drift_signs(found: Drift | None) -> Iterator[Sign]:
+def drift_indicators(found: Drift | None) -> Iterator[Indicator]:
     """Each way in which new questions can differ; p-values are not corrected yet."""
     names = ("Topics of new questions", "Lengths of new questions", "Languages of new questions")
     if found is None:
         yield from (
-            Sign(name, "not measured", f"fewer than {FEWEST_QUESTIONS} new questions") for name in names
+            Indicator(name, "not measured", f"fewer than {FEWEST_QUESTIONS} new questions") for name in names
         )
         return
     new, known = (f"{100 * median(each):.0f} %" for each in (found.new, found.known))
@@ -625,10 +636,10 @@ def drift_signs(found: Drift | None) -> Iterator[Sign]:
     added = ", ".join(f"{name} {points(share)} points" for name, share in found.added_languages.items())
     words = (alike, f"{after:.0f} characters, {before:.0f} in training (medians)", added or "the same shares")
     for name, said, p_value in zip(names, words, (found.topics, found.lengths, found.languages), strict=True):
-        yield Sign(name, "alarm", said, p_value)
+        yield Indicator(name, "alarm", said, p_value)
 
 
-def _price(then: Evaluation, again: Evaluation, money: Ledger, service: str) -> Sign:
+def _price(then: Evaluation, again: Evaluation, money: Ledger, service: str) -> Indicator:
     """What an answer takes beside what it took, and what the trainings cost beside their estimates."""
     before, after = (each.prompt_tokens + each.completion_tokens for each in (then, again))
     each = cost_per_request(again, service)
@@ -639,13 +650,13 @@ def _price(then: Evaluation, again: Evaluation, money: Ledger, service: str) -> 
     if estimated:
         parts.append(f"trainings cost ${billed:,.2f} of ${estimated:,.2f} estimated")
     dearer = after > DEARER * before > 0 or billed > DEARER * estimated > 0
-    return Sign("Price", "alarm" if dearer else "quiet", "; ".join(parts))
+    return Indicator("Price", "alarm" if dearer else "quiet", "; ".join(parts))
 
 
-def _dates(model: str, service: str, money: Ledger, now: float) -> Iterator[Sign]:
+def _dates(model: str, service: str, money: Ledger, now: float) -> Iterator[Indicator]:
     """What ends soon: deployments, and the base model with everything tuned from it."""
     if money.alarms:
-        yield from (Sign("A date", "alarm", alarm) for alarm in money.alarms)
+        yield from (Indicator("A date", "alarm", alarm) for alarm in money.alarms)
         return
     ends = life_ends(base_name(model), service)
     left = None if ends is None else (ends - _day(now)).days
@@ -653,7 +664,7 @@ def _dates(model: str, service: str, money: Ledger, now: float) -> Iterator[Sign
     words = (
         "no end is published" if ends is None else f"models tuned from {base_name(model)} answer until {ends}"
     )
-    yield Sign("Dates", "alarm" if near else "quiet", words)
+    yield Indicator("Dates", "alarm" if near else "quiet", words)
 
 
 def _day(moment: float) -> datetime.date:
