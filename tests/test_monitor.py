@@ -272,9 +272,9 @@ def test_the_verb_runs_the_replay_and_puts_old_and_new_side_by_side(
     client: OpenAI, project: Project, monkeypatch: pytest.MonkeyPatch
 ):
     def executed(plans: object, folder: Path) -> Iterator[runner.NotebookRun]:
-        """In place of the notebooks: what 06_evaluate leaves."""
+        """In place of the notebooks: they leave what is compared."""
         judge(client, open_project("again"))
-        yield runner.NotebookRun("06_evaluate", folder / "06_evaluate.ipynb", "completed", 1.0)
+        yield runner.NotebookRun("05_loss_curves", folder / "05_loss_curves.ipynb", "completed", 1.0)
 
     monkeypatch.setattr(shell, "connect", lambda provider: client)
     monkeypatch.setattr(runner, "execute", executed)

@@ -103,7 +103,7 @@ CONTRACTS: Mapping[str, Contract] = {
         {0: "no alarm", 1: "an alarm needs somebody"},
     ),
     "monitor": Contract(
-        ("project", "model", "verdict", "alarms", "items", "score", "low", "high", "rows_score", "indicators"),
+        ("project", "model", "verdict", "alarms", "items", "score", "low", "high", "indicators"),
         {0: "quiet", 1: "an alarm needs somebody"},
         "--rows: questions with their answers, as for build; --completions: conversations, JSON lines",
         "tokens for every question, --limit of them at most",
