@@ -36,6 +36,7 @@ from workbench.evaluation.graders.grading import graded
 from workbench.evaluation.graders.ready_made import grader as grader_of
 from workbench.evaluation.statistics import Difference, Interval, holm, p_in_words
 from workbench.project import JSON, Project, open_project, state_task
+from workbench.task import Task
 from workbench.widgets.curve_chart import BLUE, VERMILLION
 from workbench.widgets.score_charts import ForestPanel, Mark, forest
 from workbench.widgets.svg import GREY, WIDEST, Scale, picture, polyline, stroke, themed
@@ -109,8 +110,7 @@ def plan_monitoring(
     judged, task = Evaluation.load(project.path / str(facts["tuned_evaluation"])), project.task
     test = task.read_test()
     project.lock("test", test.sha256)
-    columns = {"question": task.question, "answer": task.answer, "system": task.system}
-    new = None if rows is None else read(rows, **columns)
+    new = None if rows is None else _rows_of(task, rows)
     if new is not None:
         new = new.without(contaminated(new, task.read_examples()))
         if not len(new):
@@ -123,6 +123,11 @@ def plan_monitoring(
         seen = stored_completions(client, model or str(facts["tuned_model"]), stored)
     named = model or str(facts["tuned_model"])
     return MonitoringPlan(project, named, judged, asked, wanted or None, seen, left_out)
+
+
+def _rows_of(task: Task, path: str | Path) -> Dataset:
+    """A file with the columns of the task."""
+    return read(path, question=task.question, answer=task.answer, system=task.system)
 
 
 def stored_completions(client: "OpenAI", model: str, most: int) -> Dataset | None:
@@ -234,7 +239,8 @@ def _same_group(labels: Sequence[tuple[int, object]]) -> "NDArray[numpy.bool_]":
 
     numbers: dict[tuple[int, object], int] = {}
     group = np.array([numbers.setdefault(label, len(numbers)) for label in labels])
-    return np.equal.outer(group, group)
+    same: NDArray[np.bool_] = np.equal.outer(group, group)
+    return same
 
 
 def _strangeness(similar: "Floats", weights: "Floats", random: "numpy.random.Generator") -> "Floats":
@@ -703,7 +709,7 @@ def replay(
                 f"The task groups rows by {task.group}; put old and new rows into one file, and give it as "
                 "train (--train)."
             )
-        added = read(rows, question=task.question, answer=task.answer, system=task.system)
+        added = _rows_of(task, rows)
         old = task.read_examples()
         path = again.save("examples.jsonl", replace(old, examples=(*old, *added)).to_jsonl())
         examples = str(path)

@@ -69,8 +69,9 @@ def monitor(
 
     opened = open_project(project)
     client = connect(provider or opened.stated("provider"))
-    given = {"model": model, "rows": rows, "completions": completions}
-    plan = plan_monitoring(client, opened, **given, stored=stored, limit=limit)
+    plan = plan_monitoring(
+        client, opened, model=model, rows=rows, completions=completions, stored=stored, limit=limit
+    )
     typer.echo(repr(plan), err=True)
     found = watch(client, plan)
     typer.echo(json.dumps(found.facts) if as_json else repr(found))
