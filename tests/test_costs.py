@@ -161,3 +161,14 @@ def test_a_training_stands_with_its_estimate_and_the_tokens_that_the_service_bil
     }
     assert (gone.usd, gone.state) == (None, "deleted at the service")
     assert "1 without a known price left out" in ledger(client, project).verdict
+
+
+@pytest.mark.usefixtures("priced")
+def test_a_deployment_that_the_monitor_asked_is_not_idle(
+    client: openai.OpenAI, watch: Watch, project: Project
+):
+    host(client, watch, project, "live", "GlobalStandard")
+    watch.now += 8 * DAY
+    assert len(ledger(client, project, now=watch.now).alarms) == 1
+    project.record("asked", name="live", moment=watch.now)
+    assert ledger(client, project, now=watch.now).alarms == ()

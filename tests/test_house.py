@@ -34,7 +34,7 @@ FLOORS = (
     ("training", "evaluation", "review", "deploy", "connection_check"),
     ("runner", "costs", "export"),
     ("widgets",),
-    ("report",),
+    ("report", "monitor"),
     ("cli",),
     ("__main__",),
 )

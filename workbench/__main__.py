@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -159,6 +159,47 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
         )
     vars(command)["__signature__"] = shape.replace(parameters=parameters)
     return command
+
+
+@app.command()
+def replay(
+    name: Annotated[str, typer.Option("--project", metavar="NAME", help="The project to run again.")] = "gql",
+    model: Annotated[str | None, typer.Option(help="Another base model.")] = None,
+    train: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Examples in place of those of the task.")
+    ] = None,
+    rows: Annotated[Path | None, typer.Option(metavar="FILE", help="Examples in addition to them.")] = None,
+    to: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="The new project; else old name and change.")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="As for run; repeat for more."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a project again on another base model or other rows, and compare old with new.
+
+    Task, grader and locked test stay. Exit code as of run: 1 where the release check refuses the new model.
+    """
+    from workbench.monitor import old_and_new
+    from workbench.monitor import replay as stated_again
+    from workbench.report import report
+
+    old = existing_project(name)
+    again = stated_again(old, model=model, train=train, rows=rows, name=to)
+    typer.echo(f"The replay is project {again.name}.", err=True)
+    code = 0
+    try:
+        with redirect_stdout(sys.stderr):
+            run(parameter=parameter, name=again.name, as_json=False)
+    except typer.Exit as ended:
+        code = ended.exit_code
+    if again.latest("comparison") is None:
+        raise typer.Exit(code or 1)
+    found, written = old_and_new(old, again), report(old, again)
+    typer.echo(json.dumps({**found.facts, "report": str(written.path)}) if as_json else found.text)
+    raise typer.Exit(code)
 
 
 @app.command()

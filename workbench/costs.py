@@ -170,7 +170,7 @@ def _hosted(client: "OpenAI", project: Project, now: float) -> Iterator[_Hosting
     for entry in project.entries():
         facts, name = entry.facts, str(entry.facts.get("name"))
         place = next((n for n, each in enumerate(found) if (each.name, each.ended) == (name, None)), None)
-        if entry.kind == "parity" and place is not None:
+        if entry.kind in ("parity", "asked") and place is not None:
             found[place] = replace(found[place], asked=max(found[place].asked, _number(facts, "moment")))
         if entry.kind != "deployment" or facts.get("provider") != where:
             continue

@@ -97,7 +97,7 @@ def test_the_page_has_the_rules_about_money():
     assert "-p PROVIDER=local " in rehearsal  # else a project's own provider would be billed
     assert "Never delete." in printed
     spend = [name for name, contract in CONTRACTS.items() if contract.costs]
-    assert spend == ["run", "build", "jobs resume", "evaluate", "ask"]
+    assert spend == ["run", "build", "jobs resume", "evaluate", "ask", "monitor", "replay"]
     removing = [name for name, each in ALL.items() if " remove " in f" {each.help} ".replace("\n", " ")]
     assert removing == ["cleanup"]
     assert "`cleanup` alone removes something" in printed

@@ -27,7 +27,7 @@ JOURNEY: Mapping[str, tuple[str, ...]] = {
     "Training data": ("check", "build", "fix", "undo"),
     "Training": ("jobs", "diagnose"),
     "Evaluation": ("evaluate", "compare", "ask"),
-    "Deployment": ("export", "costs", "cleanup"),
+    "Deployment": ("export", "monitor", "replay", "costs", "cleanup"),
     "Service and programs": ("check-connection", "service", "guide"),
 }
 """The commands by subject, in the order in which one needs them; a new command is named here."""

@@ -102,6 +102,17 @@ CONTRACTS: Mapping[str, Contract] = {
         ("project", "charges", "usd", "usd_per_month", "alarms"),
         {0: "no alarm", 1: "an alarm needs somebody"},
     ),
+    "monitor": Contract(
+        ("project", "model", "verdict", "alarms", "items", "score", "low", "high", "indicators"),
+        {0: "quiet", 1: "an alarm needs somebody"},
+        "--rows: questions with their answers, as for build; --completions: conversations, JSON lines",
+        "tokens for every question, --limit of them at most",
+    ),
+    "replay": Contract(
+        ("old", "new", "verdict", "difference", "low", "high", "p_value", "report"),
+        {**_MET, 1: "a notebook failed, or the release check refuses the tuned model"},
+        costs=_TRAINS,
+    ),
     "cleanup": Contract(("deployments", "removed"), {0: "done; see removed"}),
     "check-connection": Contract(
         ("provider", "endpoint", "ok", "parts", "trainable"),

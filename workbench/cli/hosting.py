@@ -1,4 +1,4 @@
-"""A connection and a tuned model at work, in a shell: does it work, files, costs, and cleaning up."""
+"""A connection and a tuned model at work, in a shell: does it work, files, watching, costs, cleaning up."""
 
 import json
 from pathlib import Path
@@ -21,6 +21,7 @@ def add_to(app: typer.Typer) -> None:
     """Offer these commands."""
     app.command()(check_connection)
     app.command()(export)
+    app.command()(monitor)
     app.command()(costs)
     app.command()(cleanup)
 
@@ -37,6 +38,44 @@ def check_connection(
     found = check_connection(connect(provider))
     typer.echo(json.dumps(found.facts) if as_json else repr(found))
     raise typer.Exit(0 if found.ok else 1)
+
+
+def monitor(
+    project: Name = "gql",
+    model: Annotated[
+        str | None, typer.Option(help="A model or deployment; else the tuned model of 06_evaluate.")
+    ] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="New questions with their right answers, to be scored."),
+    ] = None,
+    completions: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Conversations from use: whether they drift away.")
+    ] = None,
+    stored: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="The newest N that the service stored, in place of a file."),
+    ] = 0,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="The most requests to the model.")] = 500,
+    provider: Service = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the locked test again, score new rows, look for drift, prices and dates; exit code 1: an alarm.
+
+    Exit code 0: nothing needs you. A run without any change raises an alarm at most 5 times in 100. Each run
+    is kept in the project's record. How many requests it sends is said before.
+    """
+    from workbench.monitor import plan_monitoring, watch
+
+    opened = open_project(project)
+    client = connect(provider or opened.stated("provider"))
+    plan = plan_monitoring(
+        client, opened, model=model, rows=rows, completions=completions, stored=stored, limit=limit
+    )
+    typer.echo(repr(plan), err=True)
+    found = watch(client, plan)
+    typer.echo(json.dumps(found.facts) if as_json else repr(found))
+    raise typer.Exit(1 if found.alarms else 0)
 
 
 def costs(project: Name = "gql", provider: Service = None, as_json: AsJson = False) -> None:
