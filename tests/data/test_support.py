@@ -246,14 +246,17 @@ def test_the_grader_that_judges_tells_the_two_tones_apart_as_well():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_no_bad_answer_earns_half_of_the_reward_whichever_tickets_are_drawn(seed: int):
+def test_of_bad_answers_one_in_a_hundred_at_most_earns_half_of_the_reward_whichever_tickets_are_drawn(
+    seed: int,
+):
     tickets = read(DESK / "tickets.csv", question="question", answer="friendly")
     rows = drawn(with_references(tickets, AS_TRAINED), 64, seed=seed)
     found = known_answers(rows, seed=seed)
     earned = [(case, support.reward(said(case.answer), case.item)) for case in found]
     assert [case.name for case, reward in earned if reward == 1.0 and case.kind == "trick"] == []
     assert [case.answer for case, reward in earned if reward < 1.0 and case.kind == "right"] == []
-    assert [case.answer for case, reward in earned if reward >= 0.5 and case.name in BAD] == []
+    bad = [reward for case, reward in earned if case.name in BAD]
+    assert (len(bad), sum(reward >= 0.5 for reward in bad) <= 1) == (100, True)
 
 
 # The task
