@@ -2,8 +2,9 @@
 
 An answer has two parts: ``Team: billing`` and, on the next line, what the customer reads. ``grade`` looks at
 the team, ``tone`` at the shop's tone (``desk.md``), ``says`` at what the customer must be told, ``valid`` at
-the form; ``reward`` and ``ready`` put some of these together. This file imports nothing beyond the standard
-library, because its own text is what a sandbox or a service runs as a Python grader:
+the form. ``reward`` pays in reinforcement, and ``personal`` judges the result by words of its own. This file
+imports nothing beyond the standard library, because its own text is what a sandbox or a service runs as a
+Python grader:
 ``data/support/support.py`` grades by ``grade``, and ``data/support/support.py:tone`` by ``tone``.
 """
 
@@ -101,10 +102,25 @@ def explain(sample: Mapping[str, object], item: Mapping[str, object]) -> str:
 
 
 def reward(sample: Mapping[str, object], item: Mapping[str, object]) -> float:
-    """Three fifths for what the customer must be told, without which no answer is worth half; team, tone."""
-    return (right_team(sample, item) + tone(sample, item) + 3 * says(sample, item)) / 5
+    """A fifth for the right team, two in the shop's tone, all where it says what the customer must be told.
+
+    Each part counts only with those before it: a plain answer earns 0.2 whatever it says, and a friendly one
+    that says something else 0.4, which is less than the half that a bad answer must stay below.
+    """
+    told = tone(sample, item) * (1 + 3 * says(sample, item))
+    return right_team(sample, item) * (1 + told) / 5
 
 
-def customer(sample: Mapping[str, object], item: Mapping[str, object]) -> float:
-    """A half each for the shop's tone and what the customer must be told: what a customer sees."""
-    return (tone(sample, item) + says(sample, item)) / 2
+# To judge what ``reward`` made of a model, nothing of the rules above is used, but counts of other words.
+PERSONAL = re.compile(r"\b(?:you|your|we|us|ours?)\b|\w'(?:ll|ve|re|d|s|m|t)\b|!")
+PASSIVE = re.compile(
+    r"\b(?:is|are|was|were|be|been|being) (?:\w+ly |not )?"
+    r"(?:\w{2,}ed|sent|made|paid|put|lost|sold|found|given|taken|held|kept|known|shown|set|built)\b"
+)
+
+
+def personal(sample: Mapping[str, object], item: Mapping[str, object]) -> float:
+    """1.0 for an answer to the right team with more personal words than passive verbs, else 0.0."""
+    first, _, text = str(sample["output_text"]).strip().lower().replace("’", "'").partition("\n")
+    counts = (len(words.findall(text)) for words in (PERSONAL, PASSIVE))
+    return float(first.strip() == f"team: {item['team']}" and next(counts) > next(counts))

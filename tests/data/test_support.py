@@ -16,8 +16,11 @@ from workbench.dataset.check.check import check
 from workbench.dataset.dataset import Dataset
 from workbench.dataset.preference_pairs import bias
 from workbench.dataset.read import read
+from workbench.evaluation.grader_trial import BAD, known_answers
 from workbench.evaluation.graders import grading
 from workbench.evaluation.graders.ready_made import grader
+from workbench.evaluation.pass_rates import drawn
+from workbench.evaluation.prompts import AS_TRAINED, with_references
 from workbench.project import open_project
 from workbench.settings import DATA
 
@@ -216,21 +219,44 @@ def test_the_page_about_the_desk_names_every_team_and_is_itself_in_tone():
 
 
 @pytest.mark.parametrize(
-    ("answer", "pays", "to_a_customer"),
+    ("answer", "pays", "passes"),
     [
         ("Team: delivery\nSorry about that! We'll trace it within 3 working days.", 1.0, 1.0),
-        ("Team: delivery\nSorry about that! We'll trace it soon.", 2 / 5, 0.5),
-        ("Team: billing\nSorry about that! We'll trace it within 3 working days.", 4 / 5, 1.0),
-        ("Team: delivery\nThe parcel will be traced.", 1 / 5, 0.0),
+        ("Team: delivery\nSorry about that! We'll trace it soon.", 0.4, 1.0),
+        ("Team: delivery\nThe parcel will be traced within 3 working days.", 0.2, 0.0),
+        ("Team: delivery\nWe'll write to you when your parcel is traced.", 0.2, 1.0),
+        ("Team: delivery\nSorry, our fault! It was held, it is traced, and it will be sent.", 0.4, 0.0),
+        ("Team: billing\nSorry about that! We'll trace it within 3 working days.", 0.0, 0.0),
+        ("Team: delivery", 0.2, 0.0),
         ("", 0.0, 0.0),
     ],
 )
-def test_the_reward_has_three_parts_and_what_judges_it_two(answer: str, pays: float, to_a_customer: float):
+def test_each_part_of_the_reward_counts_with_those_before_it(answer: str, pays: float, passes: float):
     item = {"team": "delivery", "says": "3 working days"}
-    for name, expected in (("reward", pays), ("customer", to_a_customer)):
+    for name, expected in (("reward", pays), ("personal", passes)):
         assert grading.grade(grader(f"data/support/support.py:{name}"), answer, item) == pytest.approx(
             expected
         )
+
+
+def test_the_grader_that_judges_tells_the_two_tones_apart_as_well():
+    for row in TICKETS + TEST:
+        scores = support.personal(said(row["friendly"]), row), support.personal(said(row["plain"]), row)
+        assert scores == (1.0, 0.0), row["friendly"] + row["plain"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_bad_answers_one_in_a_hundred_at_most_earns_half_of_the_reward_whichever_tickets_are_drawn(
+    seed: int,
+):
+    tickets = read(DESK / "tickets.csv", question="question", answer="friendly")
+    rows = drawn(with_references(tickets, AS_TRAINED), 64, seed=seed)
+    found = known_answers(rows, seed=seed)
+    earned = [(case, support.reward(said(case.answer), case.item)) for case in found]
+    assert [case.name for case, reward in earned if reward == 1.0 and case.kind == "trick"] == []
+    assert [case.answer for case, reward in earned if reward < 1.0 and case.kind == "right"] == []
+    bad = [reward for case, reward in earned if case.name in BAD]
+    assert (len(bad), sum(reward >= 0.5 for reward in bad) <= 1) == (100, True)
 
 
 # The task

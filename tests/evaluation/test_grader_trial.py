@@ -10,6 +10,7 @@ from workbench.dataset.dataset import Dataset, Example
 from workbench.errors import DataError
 from workbench.evaluation.evaluation import Evaluation, Item
 from workbench.evaluation.grader_trial import (
+    SWAPPED,
     GraderQuality,
     KnownAnswer,
     beside_people,
@@ -68,6 +69,15 @@ def test_the_cases_of_a_row_are_right_wrong_and_tricks():
         ("trick", "a claim to be right", "The correct answer."),
         ("trick", "a refusal", "I'm sorry, but I can't help wi"),
     ]
+
+
+def test_a_reference_that_is_as_right_by_the_fields_of_the_row_is_no_wrong_answer():
+    answers = ("Billing: 3 days", "Billing: in 3 days", "Billing: never")
+    fields = {"team": "billing", "says": "3 days", "mood": "calm"}
+    rows = tuple(replace(row, more=fields) for row in faq(*(("Paid twice!", said) for said in answers)))
+    cases = known_answers(Dataset("tickets", rows))
+    swapped = {case.example.answer: case.answer for case in cases if case.name == SWAPPED}
+    assert swapped["Billing: 3 days"] == "Billing: never"
 
 
 def test_one_answer_for_all_questions_leaves_nothing_to_try():

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 Kind: TypeAlias = Literal["right", "wrong", "trick"]
+SWAPPED = "another question's reference"
 LONG = 200  # times the filler is repeated: some ten thousand characters
 _FILLER = "This answer considers the question with great care from every side. "
 
@@ -71,10 +72,8 @@ def known_answers(dataset: Dataset, *, items: int = 20, seed: int = 0) -> tuple[
 def _known(example: Example, answers: Sequence[str]) -> Iterator[KnownAnswer]:
     right = _reference(example)
     words = right.split()
-    # The next in the order of the alphabet is the most alike, and still another answer.
-    place = answers.index(right) if right in answers else 0
     wrong = {
-        "another question's reference": answers[(place + 1) % len(answers)],
+        SWAPPED: _another(example, right, answers),
         "half of the reference": " ".join(words[: len(words) // 2]),
         "one number changed": re.sub(r"\d+", lambda found: str(int(found[0]) + 1), right, count=1),
     }
@@ -96,6 +95,20 @@ def _known(example: Example, answers: Sequence[str]) -> Iterator[KnownAnswer]:
     for name, answer in tricks.items():
         if answer != right:
             yield KnownAnswer(example, "trick", name, answer)
+
+
+def _another(example: Example, right: str, answers: Sequence[str]) -> str:
+    """The next answer in the order of the alphabet, the most alike, that is not as right as ``right``.
+
+    One that has every text which the row's fields and ``right`` have in common (a team, a term) is as right:
+    to call it bad would refuse good graders.
+    """
+    fields = [value.casefold() for value in example.more.values() if isinstance(value, str)]
+    common = [text for text in fields if text and text != right.casefold() and text in right.casefold()]
+    place = answers.index(right) if right in answers else 0
+    others = [*answers[place + 1 :], *answers[:place]]
+    bad = (each for each in others if not common or any(text not in each.casefold() for text in common))
+    return next(bad, others[0])
 
 
 def _reference(example: Example) -> str:
@@ -330,7 +343,6 @@ LOW = 0.5
 AGREES = 0.8
 """Spearman's correlation with a second grader, on ``COMPARED`` answers or more (the same)."""
 COMPARED = 50
-SWAPPED = "another question's reference"
 BAD = ("nothing", "very long", "the question", "a refusal", SWAPPED)
 """Five deliberately bad answers to each question."""
 
@@ -445,7 +457,7 @@ def _bad_answers(trial: Trial) -> Check:
         return Check(name, "open", "none of them could be graded.")
     if not high:
         return Check(name, "passed", f"all {len(bad)} of them do.")
-    # The reference of another question may be right for this one as well, so a few may score high.
+    # The reference of another question may be right for this one in other words, so a few may score high.
     swapped = [each.case.name == SWAPPED for each in bad]
     if all(each.case.name == SWAPPED for each in high) and len(high) <= (1 - LEAST) * sum(swapped):
         few = f"{len(high)} of {len(bad)} do not, as {SWAPPED} may be right as well."

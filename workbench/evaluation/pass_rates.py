@@ -474,7 +474,7 @@ def drawn(prompts: Dataset, most: int | None, *, seed: int = 0) -> Dataset:
 
 LOCAL_PROMPTS = 64
 """So many prompts are trained on by this machine unless others are asked for: 8 steps of 8. On the support
-sample (SmolLM2, ``tests/benchmarks/methods.py``) the tone was learnt after 6 steps of 6."""
+sample (SmolLM2, ``tests/benchmarks/methods.py``) they won 57 points as the mean of three seeds."""
 
 
 def enough(
