@@ -706,8 +706,8 @@ class Parity(Shown):
     def facts(self) -> dict[str, JSON]:
         """What the project's record keeps of it."""
         kept = ("items", "same", "share", "before", "now", "holds")
-        kept += ("prompt_tokens", "cached_tokens", "completion_tokens")
-        return {name: getattr(self, name) for name in kept}
+        tokens = ("prompt_tokens", "cached_tokens", "completion_tokens")
+        return {name: getattr(self, name) for name in (*kept, *tokens)}
 
     def tables(self) -> Iterator[Table]:
         """The verdict, with answers that differ."""
