@@ -1,5 +1,6 @@
 """A month on the emulated clock: the ledger holds the hours and tokens that the service counted."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from starlette.testclient import TestClient
 from workbench import deploy as deploying
 from workbench.connect import connect
 from workbench.costs import ledger
-from workbench.deploy import deploy, deployments, follow, plan_deployment, remove
+from workbench.deploy import answering, deploy, deployments, follow, plan_deployment, remove
+from workbench.evaluation.requests import Request
+from workbench.evaluation.requests import ask as ask_all
 from workbench.local.emulation import Emulation
 from workbench.local.store.store import Store
 from workbench.project import Project
@@ -29,7 +32,7 @@ model = "gpt-4.1-mini"
 service = "azure"
 training_type = "globalStandard"
 source = "mine"
-usd = { hosting_hour = 1.70, training = 5.00 }
+usd = { hosting_hour = 1.70, training = 5.00, tuned_input = 0.40, tuned_output = 1.60 }
 """
 
 
@@ -74,15 +77,31 @@ def host(client: openai.OpenAI, watch: Watch, project: Project, name: str, sku: 
     assert [one.ready for one in follow(client, begun, project=project, poll_seconds=0)] == [True]
 
 
-def ask(client: openai.OpenAI, name: str) -> None:
-    client.chat.completions.create(model=name, messages=[{"role": "user", "content": "Hi"}])
+def ask(client: openai.OpenAI, project: Project, name: str, text: str) -> None:
+    """Ask the deployed model by its own name, as the notebooks do; the service counts 5 tokens and 2."""
+    served = answering(client, project, TUNED, name=name).client
+    asked = Request(TUNED, ({"role": "user", "content": text},), 8)
+    list(ask_all(served, [asked], concurrency=1, cache=project.path / "answers.jsonl"))
+
+
+def train(home: Path, project: Project, model: str, tokens: int) -> str:
+    """A job that the service has ended and billed, as the project launched it."""
+    store = Store(home)
+    job = store.jobs.add({"model": model, "training_file": "file-x", "hyperparameters": {}, "seed": 1})["id"]
+    store.jobs.update(job, status="succeeded", trained_tokens=tokens)
+    store.events.add(job, f"Training tokens billed: {round(tokens, -3)}")
+    store.close()
+    launched = {"provider": "azure", "training_type": "globalStandard", "estimated_usd": 36.2}
+    project.record("job", job_id=job, **launched)
+    return job
 
 
 @pytest.mark.usefixtures("priced")
-def test_after_a_month_the_ledger_has_the_hours_that_the_service_counted(
-    client: openai.OpenAI, watch: Watch, project: Project
+def test_after_a_month_the_ledger_has_the_hours_and_tokens_that_the_service_counted(
+    client: openai.OpenAI, watch: Watch, project: Project, home: Path
 ):
     begun = watch.now
+    job = train(home, project, "nano", 91_000)
     for name, sku in (("live", "GlobalStandard"), ("trial", "DeveloperTier"), ("unused", "GlobalStandard")):
         host(client, watch, project, name, sku)
     counted = dict.fromkeys(("live", "trial", "unused"), 0)
@@ -91,7 +110,8 @@ def test_after_a_month_the_ledger_has_the_hours_that_the_service_counted(
         for one in deployments(client):  # the service's own count: it is there, or it is not
             counted[one.name] += 1
         if counted["live"] % 240 == 1 and counted["live"] < 480:
-            ask(client, "live")
+            ask(client, project, "live", f"hour {counted['live']}")
+            ask(client, project, "live", "the same")  # the second time it is not asked again
         if counted["live"] == 480:
             remove(client, "live", project=project)
     assert counted == {"live": 480, "trial": 23, "unused": 359}  # whole hours: the rest is minutes
@@ -100,8 +120,10 @@ def test_after_a_month_the_ledger_has_the_hours_that_the_service_counted(
         "live": "480.0 hours",
         "trial": "24.0 hours",
         "unused": "360.0 hours",
+        job: "91,000 tokens",
+        TUNED: "15 tokens in, 6 out",
     }
-    assert [charge.state.split(" by")[0] for charge in found.charges] == ["removed"] * 3
+    assert [c.state.split(" by")[0] for c in found.charges if c.what == "hosting"] == ["removed"] * 3
     assert found.usd == pytest.approx(1.7 * (480 + 360), abs=0.1)
     assert (found.month, found.alarms) == (0.0, ())
 
@@ -141,14 +163,8 @@ def test_a_training_stands_with_its_estimate_and_the_tokens_that_the_service_bil
 ):
     (tmp_path / "prices.toml").write_text(PRICES)
     monkeypatch.setenv("WORKBENCH_PRICES", str(tmp_path / "prices.toml"))
-    store = Store(home)
-    model = "gpt-4.1-mini-2025-04-14"
-    job = store.jobs.add({"model": model, "training_file": "file-x", "hyperparameters": {}, "seed": 1})["id"]
-    store.jobs.update(job, status="succeeded", trained_tokens=7_223_400)
-    store.events.add(job, "Training tokens billed: 7223000")
-    store.close()
+    job = train(home, project, "gpt-4.1-mini-2025-04-14", 7_223_400)
     facts = {"provider": "azure", "training_type": "globalStandard", "estimated_usd": 36.2}
-    project.record("job", job_id=job, **facts)
     project.record("job", job_id="ftjob-gone", **facts)
     first, gone = ledger(client, project).charges
     assert first.facts == {
@@ -172,3 +188,28 @@ def test_a_deployment_that_the_monitor_asked_is_not_idle(
     assert len(ledger(client, project, now=watch.now).alarms) == 1
     project.record("asked", name="live", moment=watch.now)
     assert ledger(client, project, now=watch.now).alarms == ()
+
+
+def test_answers_are_priced_by_the_token_those_of_07_among_them_and_other_models_are_left_out(
+    client: openai.OpenAI, project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    (tmp_path / "prices.toml").write_text(PRICES)
+    monkeypatch.setenv("WORKBENCH_PRICES", str(tmp_path / "prices.toml"))
+    tuned = "gpt-4.1-mini-2025-04-14.ft-0123456789abcdef0123456789abcdef"
+    hosted = {"name": "live", "model": tuned, "sku": "GlobalStandard", "hosting_hour": 1.7, "created_at": 1e9}
+    for event, moment in (("ready", 1e9 + 5), ("removed", 1e9 + HOUR)):
+        project.record("deployment", provider="azure", event=event, moment=moment, **hosted)
+    project.record("parity", name="live", moment=1e9 + 9, prompt_tokens=1_000_000, completion_tokens=250_000)
+    kept = [
+        {"key": "a", "model": tuned, "prompt_tokens": 500_000, "completion_tokens": 0},
+        {"key": "b", "model": "gpt-4.1-mini-2025-04-14", "prompt_tokens": 7, "completion_tokens": 7},
+    ]
+    project.save("answers.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+    hosting, answers = ledger(client, project).charges
+    assert (hosting.what, hosting.usd) == ("hosting", pytest.approx(1.7))
+    assert (answers.what, answers.name, answers.amount) == (
+        "answers",
+        tuned,
+        "1,500,000 tokens in, 250,000 out",
+    )
+    assert answers.usd == pytest.approx(1.5 * 0.40 + 0.25 * 1.60)

@@ -511,13 +511,15 @@ class TestRelease:
 def answers(*texts: str, score: float = 0.5, interval: tuple[float, float] = (0.4, 0.6)) -> SimpleNamespace:
     """Answers of which each has this score."""
     items = [SimpleNamespace(id=str(n), answer=text, score=score) for n, text in enumerate(texts)]
-    return SimpleNamespace(items=items, score=score, interval=interval)
+    tokens = {"prompt_tokens": 10.5, "cached_tokens": 0.0, "completion_tokens": 3.0}  # for one, on average
+    return SimpleNamespace(items=items, score=score, interval=interval, **tokens)
 
 
 def test_parity_counts_equal_answers_and_holds_the_score_of_then_against_the_interval_of_now():
     same = parity(answers("a", "b", "c", score=0.6), answers("a", "x"))
     assert (same.items, same.same, same.share, same.holds) == (2, 1, 0.5, True)
     assert same.different == (("b", "x"),)
+    assert (same.facts["prompt_tokens"], same.facts["completion_tokens"]) == (21, 6)
     assert not parity(answers("a", score=0.7), answers("a")).holds
     assert parity(answers("a", score=0.0), answers("a", score=0.0, interval=(1e-17, 0.3))).holds
     assert repr(same) == (

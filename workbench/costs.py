@@ -1,4 +1,4 @@
-"""The ledger of a project: trainings estimated and billed, deployments by the hour, and what ends when.
+"""The ledger of a project: trainings, deployments by the hour, tokens of answers, and what ends when.
 
 Read from the project's record, with the service asked for bills and for what is still deployed. Nothing is
 guessed: without a price the amount is there and the dollars are not. Apart because it reads both trainings
@@ -7,15 +7,19 @@ and deployments, which know nothing of each other.
 
 import datetime
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from workbench import jsonl_log
 from workbench.catalog.models import base_name
-from workbench.catalog.providers import provider_of
+from workbench.catalog.providers import Provider, provider_of
+from workbench.catalog.search import way_prices
 from workbench.decide.payback import HOURS_A_MONTH
 from workbench.deploy import DEVELOPER, DEVELOPER_HOURS, UNUSED_DAYS, deployments, life_ends
 from workbench.display import Shown, Table
+from workbench.errors import SetupError
 from workbench.project import JSON, Project
 from workbench.training.cost import billed, billed_amount
 
@@ -28,10 +32,10 @@ SOON_DAYS = 90  # before a retirement, an alarm: time to train another model and
 
 
 class Charge(NamedTuple):
-    """One line of the ledger: a training, or a deployment from its start to its end."""
+    """One line of the ledger: a training, a deployment from start to end, or the answers of a tuned model."""
 
     what: str
-    """``training`` or ``hosting``."""
+    """``training``, ``hosting`` or ``answers``."""
     name: str
     amount: str
     """In the unit that is billed: ``7,223,000 tokens``, ``480.0 hours``."""
@@ -122,8 +126,8 @@ def _usd(amount: float | None, unknown: str) -> str:
 def ledger(client: "OpenAI", project: Project, *, now: float | None = None) -> Ledger:
     """What has this project cost at this service, what does it go on costing, and what ends soon?
 
-    ``now``: the moment it is drawn up for, in seconds since 1970; today by default. The tokens of answers are
-    no part of it: the service's own page counts those of everybody who asks.
+    ``now``: the moment it is drawn up for, in seconds since 1970; today by default. Answers are those that
+    this project asked a deployed model for and kept: the service's own page counts those of everybody.
     """
     moment = time.time() if now is None else now
     trainings = list(_trainings(client, project))
@@ -135,7 +139,8 @@ def ledger(client: "OpenAI", project: Project, *, now: float | None = None) -> L
     there = [each for each in hosted if each.ended is None]
     month = sum((each.rate or 0.0) * HOURS_A_MONTH for each in there if each.sku != DEVELOPER)
     alarms = [alarm for each in there for alarm in _alarms(each, provider_of(client).name, moment)]
-    return Ledger(project.name, (*trainings, *hosting), month, tuple(alarms))
+    answers = _answers(project, provider_of(client), hosted)
+    return Ledger(project.name, (*trainings, *hosting, *answers), month, tuple(alarms))
 
 
 def _trainings(client: "OpenAI", project: Project) -> Iterator[Charge]:
@@ -197,6 +202,30 @@ def _hosted(client: "OpenAI", project: Project, now: float) -> Iterator[_Hosting
             for each in found
         ]
     yield from found
+
+
+def _answers(project: Project, where: Provider, hosted: Sequence[_Hosting]) -> Iterator[Charge]:
+    """The tokens of what each deployed model answered: kept answers by its own name, and those of 07."""
+    models = {each.name: each.model for each in hosted}
+    read, reread, written = Counter[str](), Counter[str](), Counter[str]()
+    kept = ((str(line.get("model")), line) for line in jsonl_log.objects(project.path / "answers.jsonl"))
+    compared = ((models.get(str(e.facts["name"]), ""), e.facts) for e in project.entries("parity"))
+    for model, facts in (*kept, *compared):
+        if model in models.values():
+            read[model] += round(_number(facts, "prompt_tokens"))
+            reread[model] += round(_number(facts, "cached_tokens"))
+            written[model] += round(_number(facts, "completion_tokens"))
+    for model, tokens in read.items():
+        amount = f"{tokens:,} tokens in, {written[model]:,} out"
+        try:
+            prices = {} if where.runs_here else way_prices(model, service=where.name, tuned=True)
+        except SetupError:  # the catalogue has no price of it
+            yield Charge("answers", model, amount, None, None, "asked by this project")
+            continue
+        price = prices.get("input_price", 0.0)
+        usd = (tokens - reread[model]) * price + reread[model] * prices.get("cached_price", price)
+        usd += written[model] * prices.get("output_price", 0.0)
+        yield Charge("answers", model, amount, None, usd / 1_000_000, "asked by this project")
 
 
 def _removed(hosting: _Hosting, now: float) -> _Hosting:

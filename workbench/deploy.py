@@ -658,6 +658,12 @@ class _Answers(Protocol):
     def score(self) -> float: ...
     @property
     def interval(self) -> tuple[float, float]: ...
+    @property
+    def prompt_tokens(self) -> float: ...
+    @property
+    def cached_tokens(self) -> float: ...
+    @property
+    def completion_tokens(self) -> float: ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -672,6 +678,10 @@ class Parity(Shown):
     high: float
     different: tuple[tuple[str, str], ...] = ()
     """The answers that differ: then, and now."""
+    prompt_tokens: int = 0
+    """Of all questions asked now; the ledger counts them, and the two below."""
+    cached_tokens: int = 0
+    completion_tokens: int = 0
 
     @property
     def share(self) -> float:
@@ -696,7 +706,8 @@ class Parity(Shown):
     def facts(self) -> dict[str, JSON]:
         """What the project's record keeps of it."""
         kept = ("items", "same", "share", "before", "now", "holds")
-        return {name: getattr(self, name) for name in kept}
+        tokens = ("prompt_tokens", "cached_tokens", "completion_tokens")
+        return {name: getattr(self, name) for name in (*kept, *tokens)}
 
     def tables(self) -> Iterator[Table]:
         """The verdict, with answers that differ."""
@@ -710,7 +721,9 @@ def parity(before: _Answers, now: _Answers) -> Parity:
     different = tuple((old.answer, new.answer) for old, new in pairs if old.answer != new.answer)
     scores = [old.score for old, _ in pairs if not math.isnan(old.score)]
     same, score = len(pairs) - len(different), fmean(scores) if scores else math.nan
-    return Parity(len(pairs), same, score, now.score, *now.interval, different)
+    means = (now.prompt_tokens, now.cached_tokens, now.completion_tokens)
+    tokens = [round(mean * len(now.items)) for mean in means]
+    return Parity(len(pairs), same, score, now.score, *now.interval, different, *tokens)
 
 
 def snippet(client: "OpenAI", deployed: Deployed) -> str:
