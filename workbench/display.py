@@ -89,7 +89,8 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
     left = 'style="text-align:left;vertical-align:top"'
     right = 'style="text-align:right;vertical-align:top;white-space:nowrap"'
     # pre-wrap: answers keep their line breaks, and long ones wrap, within a word if need be.
-    wrapped = "white-space:pre-wrap;overflow-wrap:break-word;max-width:28em"
+    # plaintext: a cell in Arabic or Hebrew reads from the right, whatever stands beside it.
+    wrapped = "white-space:pre-wrap;overflow-wrap:break-word;unicode-bidi:plaintext;max-width:28em"
     wrap = f'style="text-align:left;vertical-align:top;{wrapped}"'
     head = "".join(
         f'<th scope="col" {right if number else left}>{_cell(column)}</th>'

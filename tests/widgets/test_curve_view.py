@@ -573,6 +573,9 @@ def test_the_buttons_say_what_each_costs_and_cancelling_is_asked_twice(capsys):
     assert steering.asked == ["pause"]
     assert buttons._buttons["cancel"].description == "Cancel for good?"
     buttons._buttons["cancel"].click()
+    assert steering.asked == ["pause"]  # the second half of a double click is no answer
+    buttons._asked_at -= 1
+    buttons._buttons["cancel"].click()
     assert steering.asked == ["pause", "cancel"]
 
 

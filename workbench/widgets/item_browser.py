@@ -35,7 +35,7 @@ _STYLE = """<style>
 .wb-item { max-width: 74rem; line-height: 1.5; color: var(--jp-ui-font-color1, inherit); }
 .wb-item h4 { margin: .7rem 0 .15rem; font-size: 12px; font-weight: 600; }
 .wb-item pre { margin: 0; padding: 0; background: none; color: inherit; white-space: pre-wrap;
-  overflow-wrap: anywhere; word-break: normal; font: inherit; font-size: 14px; }
+  overflow-wrap: anywhere; word-break: normal; unicode-bidi: plaintext; font: inherit; font-size: 14px; }
 .wb-item .wb-two { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: .8rem; }
 .wb-item section { min-width: 0; max-height: 28rem; overflow: auto; padding: .1rem .75rem .6rem;
   border: 1px solid rgba(128,128,128,.4); border-radius: 5px; }

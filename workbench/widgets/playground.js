@@ -53,7 +53,7 @@ function render({ model, el }) {
   const actions = {
     a: () => field.focus(),
     t: () => {
-      const questions = play.row().offered;
+      const questions = model.get("offered");
       if (!questions.length) return play.tell("The project states no test.", true);
       field.value = questions[offered++ % questions.length];
       field.focus();
@@ -116,7 +116,7 @@ function render({ model, el }) {
     const isNew = shown.at !== round;
     round = shown.at;
     stopButton.disabled = !shown.open;
-    offer.disabled = !shown.offered.length;
+    offer.disabled = !model.get("offered").length;
     asked.hidden = !shown.question;
     answers.hidden = !shown.question;
     if (isNew) {
