@@ -90,8 +90,9 @@ _DRAWN = (
             const boxes = words.map(each => each.getBoundingClientRect());
             words.forEach((word, n) => {
                 const box = boxes[n];
-                if (box.left < frame.left - 1 || box.right > frame.right + 1
-                    || box.top < frame.top - 1 || box.bottom > frame.bottom + 1) say('outside of its chart', word);
+                const isInside = box.left > frame.left - 1 && box.right < frame.right + 1
+                    && box.top > frame.top - 1 && box.bottom < frame.bottom + 1;
+                if (!isInside) say('outside of its chart', word);
                 const size = parseFloat(getComputedStyle(word).fontSize) * word.getScreenCTM().a;
                 if (size < 11.5) say(`letters of ${size.toFixed(1)}px`, word);
                 const against = contrast(word);
@@ -110,7 +111,7 @@ _DRAWN = (
 )
 _AXE = """async () => {
     const rules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
-    const here = { include: [['.jp-OutputArea-output']] };
+    const here = { include: [['.jp-OutputArea-output']], exclude: [['.js-plotly-plot']] };
     const checked = await axe.run(here, { runOnly: rules, resultTypes: ['violations'] });
     return checked.violations.flatMap(
         rule => rule.nodes.map(node => `${rule.id}: ${node.target.join(' ')} ${node.html.slice(0, 160)}`));

@@ -136,7 +136,7 @@ def bar(share: float, words: str, level: str = "info") -> HtmlCell:
         f'<svg width="150" height="12" aria-hidden="true" style="{_BAR_LOOK}">'
         f'<rect width="{width}" height="12" rx="2" style="fill:{colour}"/></svg>'
     )
-    return HtmlCell(f'<span style="white-space:nowrap">{drawn}{escape(words)}</span>', words)
+    return HtmlCell(f'<span style="white-space:nowrap">{drawn}{safe(words)}</span>', words)
 
 
 _BINS = 8  # bars of a histogram; what is far out stands in one more
@@ -166,15 +166,13 @@ def histogram(values: Iterable[int]) -> list[tuple[str, HtmlCell]]:
 
 def folded(title: str, content: str) -> str:
     """HTML that opens at a click on its title."""
-    return f'<details class="mathjax_ignore"><summary>{escape(title)}</summary>{content}</details>'
+    return f'<details class="mathjax_ignore"><summary>{safe(title)}</summary>{content}</details>'
 
 
 def folded_table(line: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Write a line that says it, with the table behind it for who clicks; the line alone without rows."""
     listed = list(rows)
-    return (
-        folded(line, table("", heads, listed)) if listed else f'<p class="mathjax_ignore">{escape(line)}</p>'
-    )
+    return folded(line, table("", heads, listed)) if listed else f'<p class="mathjax_ignore">{safe(line)}</p>'
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -10,7 +10,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from openai import OpenAI
 
 from workbench.dataset.check.report import FileFacts, Group, Report
 from workbench.dataset.check.row import Finding
@@ -28,7 +27,6 @@ from workbench.review import open_review
 from workbench.widgets.blind_review import blind_review
 from workbench.widgets.item_browser import browse
 from workbench.widgets.labelling import label
-from workbench.widgets.playground import playground
 from workbench.widgets.problem_list import problems
 from workbench.widgets.row_review import review
 
@@ -78,21 +76,11 @@ def failing(text: str) -> Failures:
     return Failures(one.prompt, "base", tuple(map(Failed, one.items)), 1)
 
 
-def trying(text: str, project: Project):
-    project.save("train.csv", "question,answer\nWhy?,So.\n")
-    project.save("test.csv", "question,answer\nWhy?,So.\n")
-    project.save("project.toml", 'examples = "train.csv"\ntest = "test.csv"\n')
-    shown = playground(OpenAI(base_url="http://127.0.0.1:9", api_key="k"), {"m": "m"}, project=project)
-    shown._handle_custom_msg({"do": "keep", "row": 0, "value": {"place": 0, "use": "x", "answer": text}}, [])
-    return shown
-
-
 WIDGETS: dict[str, Callable[[str, Project], object]] = {
     "blind review": lambda text, project: blind_review(*pair(text), ratings=open_ratings(project)),
     "item browser": lambda text, _: browse(compare(*pair(text)), training=dataset(text)),
     "labelling": lambda text, project: label(failing(text), open_labels(project)),
     "row review": lambda text, project: review(dataset(text), open_review(project), report=found(text)),
-    "playground": trying,
 }
 
 

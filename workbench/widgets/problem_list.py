@@ -9,7 +9,6 @@ import json
 from collections.abc import Collection
 from dataclasses import replace
 from functools import cached_property
-from html import escape
 from typing import Any
 
 import ipywidgets
@@ -22,7 +21,7 @@ from workbench.dataset.diff import Diff
 from workbench.dataset.repair.changes import RepairChange
 from workbench.dataset.repair.fixes import FIXES
 from workbench.dataset.repair.repair import Repair, propose
-from workbench.display import Window
+from workbench.display import Window, safe
 from workbench.errors import WorkbenchError
 from workbench.project import Project
 from workbench.widgets.questionnaire import own_keys
@@ -154,8 +153,8 @@ class ProblemList(Window, ipywidgets.VBox):  # type: ignore[misc]
             if fix
             else "There is no repair for this rule: review the row by hand."
         )
-        self._shown.value = (
-            f"<p>{escape(first.message)}; {escape(first.fix)}. <b>{escape(does)}</b></p>{self._row(origin)}"
+        self._shown.value = shown(
+            f"<p>{safe(first.message)}; {safe(first.fix)}. <b>{safe(does)}</b></p>{self._row(origin)}"
         )
 
     def _row(self, origin: str | None) -> str:
@@ -208,7 +207,7 @@ class ProblemList(Window, ipywidgets.VBox):  # type: ignore[misc]
         mine = sum(rule.places for rule in self._rules if rule.rule in self.chosen)
         rules = ", ".join(dict.fromkeys(rule.rule for rule in self._rules if rule.rule in self.chosen))
         said = f"Chosen for repair: {rules or 'nothing'} ({mine:,} of {counted(places, 'place')})."
-        self._status.value = f'<p role="status">{escape(said)} Your file stays as it is.{escape(trouble)}</p>'
+        self._status.value = f'<p role="status">{safe(said)} Your file stays as it is.{safe(trouble)}</p>'
 
     def _kept(self) -> list[str]:
         """What was chosen before for the same data and the same rules to begin with."""
