@@ -109,6 +109,9 @@ _DRAWN = (
     return [...found];
 }"""
 )
+_OPEN = """() => document.querySelectorAll('.jp-OutputArea-output details:not([open])').forEach(
+    each => { each.open = true; each.dataset.opened = ''; })"""
+_CLOSE = """() => document.querySelectorAll('details[data-opened]').forEach(each => { each.open = false; })"""
 _AXE = """async () => {
     const rules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
     const here = { include: [['.jp-OutputArea-output']], exclude: [['.js-plotly-plot']] };
@@ -170,9 +173,21 @@ def flaws(page: "Page", folder: Path, name: str) -> list[str]:
     for theme, width in LOOKS:
         show_in(page, theme, width)
         page.wait_for_load_state("networkidle")
+        _picture(page, folder / f"{name}-{theme}-{width}.png")
+        page.evaluate(_OPEN)
         wrong = [*page.evaluate(_DRAWN), *page.evaluate(_AXE)]
+        page.evaluate(_CLOSE)
         found += [f"{name} {theme} {width}: {each}" for each in wrong]
-        high = page.evaluate("document.querySelector('.jp-WindowedPanel-viewport').scrollHeight")
-        page.set_viewport_size({"width": width, "height": min(int(high) + 120, 16000)})
-        page.screenshot(path=folder / f"{name}-{theme}-{width}.png")
     return found
+
+
+def _picture(page: "Page", file: Path) -> None:
+    """Keep the whole notebook as pictures of at most 1,700 pixels."""
+    outer = "document.querySelector('.jp-WindowedPanel-outer')"
+    high = min(int(page.evaluate(f"{outer}.scrollHeight")) + 120, 16_000)
+    width = page.evaluate("window.innerWidth")
+    page.set_viewport_size({"width": width, "height": high})
+    page.evaluate(f"{outer}.scrollTop = 0")
+    for number, top in enumerate(range(0, high, 1700)):
+        clip = {"x": 0, "y": top, "width": width, "height": min(1700, high - top)}
+        page.screenshot(path=file.with_stem(f"{file.stem}-{number}"), clip=clip)

@@ -76,6 +76,38 @@ def beside_other_work() -> nbformat.NotebookNode:
     )
 
 
+PLANTED = """
+from IPython.display import HTML, display
+faint = '<svg class="wb-svg" viewBox="0 0 640 40" width="640" height="40"><title>t</title>'
+faint += '<text x="0" y="20" fill="#eeeeee">faint</text><text x="9" y="22" fill="#eeeeee">over it</text>'
+faint += '<text x="630" y="20" fill="#808080">cut by the edge</text></svg>'
+bad = ('<p>It costs $5 and $6 more.</p>', '<div style="width:3em;overflow:hidden">unbreakableword</div>')
+bad += ('<p style="font-size:8px">small</p>', '<input>', faint)
+for each in bad:
+    display(HTML(each))
+"""
+
+
+def test_what_is_wrong_on_purpose_is_found(page: "Page", lab: str, tmp_path: Path):
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    cells = [nbformat.v4.new_code_cell(PLANTED)]
+    run_all(page, put(lab, "planted.ipynb", nbformat.v4.new_notebook(cells=cells, metadata=kernel)))
+    wait_for_end(page)
+    found = [each.partition(": ")[2] for each in flaws(page, tmp_path, "planted") if "Light 1100" in each]
+    kinds = [each.partition(":")[0] for each in found]
+    assert kinds == [
+        "typeset as mathematics",
+        "cut off",
+        "letters of 8px",
+        "contrast of 1.2",
+        "drawn over 'faint'",
+        "contrast of 1.2",
+        "outside of its chart",
+        "contrast of 3.9",
+        "label",
+    ]
+
+
 def test_00_start_here(look):
     look("00_start_here")
 
