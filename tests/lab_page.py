@@ -68,7 +68,8 @@ _DRAWN = (
         node => node.nodeType === Node.TEXT_NODE && node.textContent.trim());
     for (const output of document.querySelectorAll('.jp-OutputArea-output')) {
         if (output.querySelector('mjx-container, .MathJax')) say('typeset as mathematics', output);
-        if (output.scrollWidth > output.clientWidth + 1) say('wider than the page', output);
+        const isTable = window.innerWidth < 1000 && output.querySelector('table'); // which may be scrolled
+        if (output.scrollWidth > output.clientWidth + 1 && !isTable) say('wider than the page', output);
         for (const element of output.querySelectorAll(':not(svg *)')) {
             if (!isSeen(element)) continue;
             const style = getComputedStyle(element);
@@ -90,7 +91,7 @@ _DRAWN = (
             const boxes = words.map(each => each.getBoundingClientRect());
             words.forEach((word, n) => {
                 const box = boxes[n];
-                const isInside = box.left > frame.left - 1 && box.right < frame.right + 1
+                const isInside = box.left > frame.left - 2 && box.right < frame.right + 1
                     && box.top > frame.top - 1 && box.bottom < frame.bottom + 1;
                 if (!isInside) say('outside of its chart', word);
                 const size = parseFloat(getComputedStyle(word).fontSize) * word.getScreenCTM().a;

@@ -202,7 +202,9 @@ def _load(folder: Path) -> "PreTrainedTokenizerFast":
         from transformers import AutoTokenizer
 
         steps.update()
-        return cast("PreTrainedTokenizerFast", AutoTokenizer.from_pretrained(folder, local_files_only=True))
+        loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        steps.update()  # else the bar stays, red as after an error
+        return cast("PreTrainedTokenizerFast", loaded)
 
 
 # What a template can write, and what is written for it
