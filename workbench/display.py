@@ -167,7 +167,8 @@ def histogram(values: Iterable[int]) -> list[tuple[str, HtmlCell]]:
 
 def folded(title: str, content: str) -> str:
     """HTML that opens at a click on its title; what is wider than the page scrolls by itself."""
-    return f'<details class="mathjax_ignore" style="overflow-x:auto"><summary>{safe(title)}</summary>{content}</details>'
+    look = 'class="mathjax_ignore" style="overflow-x:auto"'
+    return f"<details {look}><summary>{safe(title)}</summary>{content}</details>"
 
 
 def folded_table(line: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
