@@ -67,6 +67,7 @@ _DRAWN = (
     const hasText = element => [...element.childNodes].some(
         node => node.nodeType === Node.TEXT_NODE && node.textContent.trim());
     for (const output of document.querySelectorAll('.jp-OutputArea-output')) {
+        if (output.querySelector('.progress-bar-danger')) say('a wait that ended red', output);
         if (output.querySelector('mjx-container, .MathJax')) say('typeset as mathematics', output);
         const isTable = window.innerWidth < 1000 && output.querySelector('table'); // which may be scrolled
         if (output.scrollWidth > output.clientWidth + 1 && !isTable) say('wider than the page', output);
