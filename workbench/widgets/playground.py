@@ -92,7 +92,7 @@ class Playground(Card):
 
     script = "playground.js"
 
-    offered = traitlets.List().tag(sync=True)
+    offered: "traitlets.List[str]" = traitlets.List().tag(sync=True)
     """Questions of the test, to be asked by a key; apart from ``row``, which is sent with every new word."""
 
     def __init__(
