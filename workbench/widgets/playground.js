@@ -15,6 +15,7 @@ const STYLE = `
 .wb-play .wb-asked { margin: 0 0 .7rem; padding-left: .7rem; border-left: 3px solid var(--accent); }
 .wb-play .wb-asked pre { max-height: 20vh; overflow: auto; }
 .wb-play .wb-asked pre + h4 { margin-top: .4rem; }
+.wb-play [hidden] { display: none; } /* a grid would stay */
 `;
 
 const HELP = [
