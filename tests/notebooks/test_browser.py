@@ -166,6 +166,7 @@ def test_a_person_reads_one_conclusion_and_the_curve_behind_it(page: "Page", loo
     card = outputs(page, "conclusion")
     assert card.locator("p").first.inner_text().startswith("Use the ")
     assert card.get_by_text("Next:").count() == 1
+    card.get_by_text("The checkpoints that can be used").click()
     assert "nano.ft-" in card.locator("table").last.inner_text()
     asked = outputs(
         page, "curve_view.checkpoint_answers(client, conclusion.checkpoints, held_out, grader, cache=cache)"

@@ -60,6 +60,7 @@ def test_answers_grow_are_stopped_and_kept_in_the_dark_and_in_900_pixels(
     answer = window.get_by_role("region", name="Answer of tuned")
     field = window.get_by_role("textbox", name="Your question")
 
+    field.wait_for()
     assert not answer.is_visible()  # there is nothing to keep yet
     field.fill("Is it <b>blue</b>?")
     page.keyboard.press("Enter")
