@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from workbench.display import PLOTLY, Chart, Facts, bar, histogram, table
+from workbench.display import PLOTLY, Chart, Facts, Shown, bar, histogram, table
 
 
 def test_every_cell_is_escaped_and_the_first_is_the_row_header(unstyled) -> None:
@@ -56,6 +56,20 @@ def test_a_chart_is_interactive_and_shows_the_same_without_plotly() -> None:
     shown = Dots()._repr_mimebundle_()
     assert shown["text/plain"] == "3, 4"
     assert shown[PLOTLY]["data"][0]["y"] == [3, 4]
+
+
+class Empty(Shown):
+    """Nothing was found."""
+
+    verdict = "Nothing <b>was</b> found."
+
+    def tables(self):
+        yield self.verdict, ("row", "finding"), []
+        yield "also empty", ("row", "finding"), []
+
+
+def test_without_rows_the_sentence_stands_alone_and_not_above_an_empty_table() -> None:
+    assert Empty()._repr_html_() == '<p class="mathjax_ignore">Nothing &lt;b&gt;was&lt;/b&gt; found.</p>'
 
 
 def test_a_bar_is_as_long_as_its_share_and_has_its_number_as_text() -> None:

@@ -89,7 +89,8 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
     left = 'style="text-align:left;vertical-align:top"'
     right = 'style="text-align:right;vertical-align:top;white-space:nowrap"'
     # pre-wrap: answers keep their line breaks, and long ones wrap, within a word if need be.
-    wrapped = "white-space:pre-wrap;overflow-wrap:break-word;max-width:28em"
+    # plaintext: a cell in Arabic or Hebrew reads from the right, whatever stands beside it.
+    wrapped = "white-space:pre-wrap;overflow-wrap:break-word;unicode-bidi:plaintext;max-width:28em"
     wrap = f'style="text-align:left;vertical-align:top;{wrapped}"'
     head = "".join(
         f'<th scope="col" {right if number else left}>{_cell(column)}</th>'
@@ -120,7 +121,8 @@ class HtmlCell(NamedTuple):
         return self.words
 
 
-_BAR_LOOK = "vertical-align:middle;margin-right:.6em;max-width:none;min-width:150px"
+_BAR_LOOK = "margin-right:.6em;max-width:none;min-width:150px"
+_BESIDE = "display:flex;justify-content:space-between;align-items:center;white-space:nowrap"
 _BARS = {"info": "#1a86c8", "warning": "#b7791f", "error": "#d9480f"}
 
 
@@ -135,7 +137,7 @@ def bar(share: float, words: str, level: str = "info") -> HtmlCell:
         f'<svg width="150" height="12" aria-hidden="true" style="{_BAR_LOOK}">'
         f'<rect width="{width}" height="12" rx="2" style="fill:{colour}"/></svg>'
     )
-    return HtmlCell(f'<span style="white-space:nowrap">{drawn}{escape(words)}</span>', words)
+    return HtmlCell(f'<span style="{_BESIDE}">{drawn}{safe(words)}</span>', words)
 
 
 _BINS = 8  # bars of a histogram; what is far out stands in one more
@@ -164,16 +166,15 @@ def histogram(values: Iterable[int]) -> list[tuple[str, HtmlCell]]:
 
 
 def folded(title: str, content: str) -> str:
-    """HTML that opens at a click on its title."""
-    return f'<details class="mathjax_ignore"><summary>{escape(title)}</summary>{content}</details>'
+    """HTML that opens at a click on its title; what is wider than the page scrolls by itself."""
+    look = 'class="mathjax_ignore" style="overflow-x:auto"'
+    return f"<details {look}><summary>{safe(title)}</summary>{content}</details>"
 
 
 def folded_table(line: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Write a line that says it, with the table behind it for who clicks; the line alone without rows."""
     listed = list(rows)
-    return (
-        folded(line, table("", heads, listed)) if listed else f'<p class="mathjax_ignore">{escape(line)}</p>'
-    )
+    return folded(line, table("", heads, listed)) if listed else f'<p class="mathjax_ignore">{safe(line)}</p>'
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -210,7 +211,10 @@ Table: TypeAlias = tuple[str, Sequence[str], Iterable[Sequence[object]]]
 
 
 class Shown:
-    """A value that is a sentence as text, and in a notebook tables; a table after the first needs rows."""
+    """A value that is a sentence as text, and in a notebook tables, those that have rows.
+
+    Of the first without rows its caption is shown.
+    """
 
     @property
     def verdict(self) -> str:
@@ -226,9 +230,9 @@ class Shown:
         return f"<{type(self).__name__}: {self.verdict}>"
 
     def _repr_html_(self) -> str:
-        first, *more = self.tables()
-        with_rows = ((caption, columns, list(rows)) for caption, columns, rows in more)
-        return "".join(table(*each) for each in (first, *(each for each in with_rows if each[2])))
+        first, *more = [(caption, columns, list(rows)) for caption, columns, rows in self.tables()]
+        begin = table(*first) if first[2] else folded_table(first[0], (), ())
+        return begin + "".join(table(*each) for each in more if each[2])
 
 
 # Errors in a notebook: what the user can put right is a sentence, with a link to the notebook that it names.

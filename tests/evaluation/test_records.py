@@ -26,6 +26,7 @@ from workbench.evaluation.prompts import Prompt
 from workbench.evaluation.records import (
     TrainedModel,
     comparisons_made,
+    model_to_judge,
     models_beside,
     models_reinforced,
     record_baseline,
@@ -93,6 +94,7 @@ class Service:
     @property
     def client(self) -> OpenAI:
         paths = {"fine_tuning/jobs/ftjob-1": self.shown_job, "models/{name}": self.shown_model}
+        paths["fine_tuning/jobs/ftjob-1/checkpoints"] = self.shown_checkpoints
         app = Starlette(routes=[Route(f"/openai/v1/{path}", shown) for path, shown in paths.items()])
         url = "http://127.0.0.1/openai/v1/"
         return OpenAI(base_url=url, api_key="key", http_client=TestClient(app), max_retries=0)
@@ -100,6 +102,14 @@ class Service:
     async def shown_job(self, request: Request) -> JSONResponse:
         error = {"error": {"message": "no such job", "code": "notFound"}}
         return JSONResponse(self.job or error, 200 if self.job else 404)
+
+    async def shown_checkpoints(self, request: Request) -> JSONResponse:
+        steps = [int(name.partition("step-")[2]) for name in self.models]
+        kept = [
+            {"id": f"c{step}", "step_number": step, "fine_tuned_model_checkpoint": name}
+            for step, name in zip(steps, self.models, strict=True)
+        ]
+        return JSONResponse({"object": "list", "data": kept, "has_more": False})
 
     async def shown_model(self, request: Request) -> JSONResponse:
         name = request.path_params["name"]
@@ -165,6 +175,43 @@ def test_another_model_can_be_named_if_it_is_there(project: Project):
         SetupError, match=r"There is no model nano\.ft-8 at local; give a tuned model or check"
     ):
         trained_model(service.client, project, model="nano.ft-8")
+
+
+class TestModelToJudge:
+    """The checkpoint that is compared with the base model."""
+
+    service = Service("nano.ft-1:ckpt-step-5", "nano.ft-1:ckpt-step-10", **DONE)
+
+    def chosen(self, project: Project, checkpoint: int | str | None = None) -> str:
+        client = self.service.client
+        return model_to_judge(client, project, client.fine_tuning.jobs.retrieve("ftjob-1"), checkpoint)
+
+    def test_it_is_the_last_until_a_curve_of_this_job_chose_another(self, project: Project):
+        assert self.chosen(project) == "nano.ft-1"
+        project.record("curve", job_id="ftjob-1", choice={"model": "nano.ft-1:ckpt-step-5"})
+        project.record("curve", job_id="ftjob-2", choice={"model": "nano.ft-2"})
+        assert self.chosen(project) == "nano.ft-1:ckpt-step-5"
+        project.record("curve", job_id="ftjob-1", choice={"model": None})
+        assert self.chosen(project) == "nano.ft-1"
+
+    def test_a_step_or_a_name_goes_before_what_was_chosen(self, project: Project):
+        project.record("curve", job_id="ftjob-1", choice={"model": "nano.ft-1:ckpt-step-5"})
+        assert self.chosen(project, 10) == "nano.ft-1:ckpt-step-10"
+        assert self.chosen(project, "nano.ft-1:ckpt-step-10") == "nano.ft-1:ckpt-step-10"
+        assert self.chosen(project, "nano.ft-1") == "nano.ft-1"
+
+    def test_one_that_is_not_there_is_named_beside_those_that_are(self, project: Project):
+        with pytest.raises(SetupError) as caught:
+            self.chosen(project, 7)
+        assert str(caught.value) == (
+            "Job ftjob-1 has no checkpoint 7; it has step 5 (nano.ft-1:ckpt-step-5), step 10 "
+            "(nano.ft-1:ckpt-step-10). Give one of these, or nano.ft-1, its last, as CHECKPOINT."
+        )
+        project.record("curve", job_id="ftjob-1", choice={"model": "nano.ft-1:ckpt-step-2"})
+        with pytest.raises(
+            SetupError, match=r"no checkpoint nano\.ft-1:ckpt-step-2, which 05_loss_curves chose; "
+        ):
+            self.chosen(project)
 
 
 def test_the_base_model_is_asked_with_its_best_prompt_and_the_others_with_the_short_one(project: Project):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from lab_page import put, run_all
+from lab_page import errors_of, flaws, put, run_all
 from nbformat.v4 import new_code_cell, new_notebook
 
 from workbench.evaluation.failures import Labels
@@ -88,6 +88,7 @@ def test_a_person_rates_blind_by_keyboard_and_then_looks_at_what_got_worse(
     lab_home: Path,
     tmp_path: Path,
 ):
+    heard = errors_of(page)
     window = opened(page, notebook)
     window.get_by_text("1 of 3", exact=True).wait_for()
     window.get_by_text("Click here").click()  # takes the focus, and chooses nothing
@@ -111,7 +112,7 @@ def test_a_person_rates_blind_by_keyboard_and_then_looks_at_what_got_worse(
     assert window.get_by_role("button", name="Both bad").get_attribute("aria-pressed") == "true"
     page.keyboard.press("t")
     window.get_by_text("3 of 3", exact=True).wait_for()
-    page.screenshot(path=tmp_path / "blind.png")
+    assert flaws(page, tmp_path, "blind") == []
     latest = list(Ratings(lab_home / "projects" / "shop" / "ratings" / "ratings.jsonl").latest.values())
     assert [rating.choice == rating.first for rating in latest] == [True, False]
     assert (latest[1].choice, latest[1].note, latest[1].rater) == ("tie", "tbs, a note", "Ann")
@@ -135,13 +136,13 @@ def test_a_person_rates_blind_by_keyboard_and_then_looks_at_what_got_worse(
     page.screenshot(path=tmp_path / "items.png", full_page=True)
 
     labelling = page.get_by_role("group", name="Labelling of failures")
-    labelling.get_by_role("button", name="style: right, but not").click()
+    labelling.get_by_role("button", name="style: right, but not").dblclick()  # labels one, not two
     labelling.get_by_text("2 of 3", exact=True).wait_for()
     page.keyboard.press("7")  # after the click the keys go on
     labelling.get_by_text("3 of 3", exact=True).wait_for()
     page.keyboard.press("u")
     labelling.get_by_text("1 labelled, 2 open").wait_for()
-    labelling.screenshot(path=tmp_path / "label.png")
     labels = Labels(lab_home / "projects" / "shop" / "failures" / "labels.jsonl").latest.values()
     assert [(label.kind, label.by) for label in labels] == [("style", "person")]
     page.get_by_text("tuned 66.7 % (21 to 94)", exact=True).wait_for()
+    assert heard == []

@@ -1,4 +1,7 @@
-"""The forms of 00, 02 and 03 in a real JupyterLab: the task, the decision, the columns, repairs and undo."""
+"""The forms of 00, 02 and 03 in a real JupyterLab: the task, the decision, the columns, repairs and undo.
+
+And both lists that may be long, with 100,000 rows.
+"""
 
 import platform
 from pathlib import Path
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
-from lab_page import READY, RUN_ALL, put, run_all
+from lab_page import READY, RUN_ALL, flaws, put, run_all
 from nbformat.v4 import new_code_cell, new_notebook
 
 from workbench.project import Project
@@ -45,6 +48,39 @@ faq = wb.Dataset("faq.csv", tuple(rows))
 window = wb.problems(faq, wb.check(faq), project=wb.open_project("shop"))
 window
 """
+LARGE = """
+import workbench as wb
+from workbench.dataset.check.report import FileFacts, Group, Report
+from workbench.dataset.check.row import Finding
+from workbench.evaluation.evaluation import Evaluation, Item
+from workbench.evaluation.prompts import Prompt
+from workbench.evaluation.requests import Answer
+from workbench.evaluation.scores import pair
+numbers = range(2, 100_002)
+said = lambda n: ({"role": "user", "content": f"Question {n}?"}, {"role": "assistant", "content": "Yes. "})
+faq = wb.Dataset("faq.csv", tuple(wb.Example(said(n), f"faq.csv:{n}") for n in numbers))
+odd = Finding("warning", "whitespace", "messages[1].content", "white space around the answer", "strip it")
+report = Report((FileFacts("faq.csv", "training", 100_000),), (Group(odd, "faq.csv", tuple(numbers)),), "sft")
+def evaluated(model, score):
+    answers = (Answer("Yes.", "stop", 0.1, 9, 1, score=score),)
+    items = tuple(Item(f"q{n}", f"faq.csv:{n}", f"Question {n}?", "No.", answers) for n in numbers)
+    return Evaluation(model, Prompt("short"), wb.grader("exact"), items, 64, 0.0)
+wb.problems(faq, report)
+"""
+LARGE_ITEMS = 'wb.browse(pair(evaluated("small", 1.0), evaluated("tuned", 0.0), missing="refuse"))'
+STEPS = """async ([act, seen]) => {
+    const took = [];
+    for (let step = 0; step < 20; step++) {
+        const before = document.querySelector(seen).textContent, began = performance.now();
+        const pressed = document.querySelector(act);
+        if (pressed.matches('button')) pressed.click();
+        else pressed.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true }));
+        while (document.querySelector(seen).textContent === before)
+            await new Promise(requestAnimationFrame);
+        took.push(performance.now() - began);
+    }
+    return took.sort((one, other) => one - other);
+}"""  # milliseconds from a key or click until its row is there
 
 
 @pytest.fixture
@@ -58,17 +94,6 @@ def open_cells(page: "Page", lab: str):
         page.wait_for_function("() => window.ran !== undefined")  # until then the notebook moves the focus
 
     return opened
-
-
-def picture(page: "Page", name: str, tmp_path: Path) -> None:
-    for theme, width in (("light", 1100), ("dark", 1100), ("light", 900)):
-        look = f"{{theme: 'JupyterLab {theme.title()}'}}"
-        page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {look})")
-        page.set_viewport_size({"width": width, "height": 1400})
-        page.locator(f"body[data-jp-theme-light='{str(theme == 'light').lower()}']").wait_for(
-            state="attached"
-        )
-        page.screenshot(path=tmp_path / f"{name}-{theme}-{width}.png")
 
 
 def cells_of(page: "Page") -> int:
@@ -92,7 +117,7 @@ def test_a_person_answers_the_form_by_keyboard(page: "Page", open_cells, tmp_pat
         "each => each === document.activeElement"
     )
     page.get_by_text("Without the answer marked ✕ below").wait_for()
-    picture(page, "form", tmp_path)
+    assert flaws(page, tmp_path, "form") == []
     target.focus()
     page.keyboard.press("ControlOrMeta+a")
     page.keyboard.type("85 %")
@@ -116,7 +141,7 @@ def test_a_person_says_which_column_is_what(page: "Page", open_cells, lab_home: 
     page.keyboard.press("ArrowDown")
     page.locator("th", has_text="text").filter(has_text="▸ question").wait_for()
     page.get_by_label("Which column is the cluster?").select_option("customer")
-    picture(page, "columns", tmp_path)
+    assert flaws(page, tmp_path, "columns") == []
     save = page.get_by_role("button", name="Save in project.toml")
     save.focus()
     page.keyboard.press("Enter")
@@ -188,7 +213,7 @@ def test_a_person_repairs_by_keyboard_undoes_it_and_finds_the_choice_again(
     repair.focus()
     page.keyboard.press("Enter")
     page.get_by_text("Chosen for repair: whitespace").wait_for()
-    picture(page, "problems", tmp_path)
+    assert flaws(page, tmp_path, "problems") == []
     undo.focus()
     page.keyboard.press("Enter")
     page.get_by_text("Chosen for repair: nothing").wait_for()
@@ -198,3 +223,20 @@ def test_a_person_repairs_by_keyboard_undoes_it_and_finds_the_choice_again(
     page.get_by_text("['On its way, 2.']").wait_for()
     page.get_by_text("Chosen for repair: whitespace").first.wait_for()
     assert "jane.miller" not in page.locator(".jp-OutputArea").all_inner_texts()[0]
+
+
+def test_of_a_hundred_thousand_rows_the_next_ones_are_there_within_a_tenth_of_a_second(
+    page: "Page", open_cells
+):
+    open_cells("large.ipynb", LARGE, LARGE_ITEMS)
+    page.locator(".wb-browse").get_by_text("Question 2?").first.wait_for()
+    browsing = page.evaluate(STEPS, [".wb-browse", ".wb-browse .wb-item"])
+    page.locator(".wb-browse").get_by_text("Question 22?").first.wait_for()
+    page.get_by_role("button", name="Further rows").evaluate("each => each.classList.add('further')")
+    page.get_by_label("Rows", exact=True).evaluate("each => each.classList.add('listed')")
+    paging = page.evaluate(STEPS, ["button.further", "select.listed"])
+    page.get_by_label("Rows", exact=True).locator("option", has_text="faq.csv:1002").wait_for(
+        state="attached"
+    )
+    assert (browsing[5] < 100, paging[5] < 100) == (True, True), (browsing, paging)  # others work here too
+    assert page.locator(".jp-OutputArea-output *").count() < 3_000

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from lab_page import put, run_all
+from lab_page import errors_of, flaws, put, run_all
 from nbformat.v4 import new_code_cell, new_notebook
 
 from workbench.dataset.dataset import Dataset, Example
@@ -73,6 +73,7 @@ def test_a_person_decides_by_keyboard_and_comes_back_to_the_place(
     decisions: Decisions,
     tmp_path: Path,
 ):
+    heard = errors_of(page)
     window = opened(page, notebook)
     status, text = window.get_by_role("status"), window.get_by_role("region", name="What the model sees")
     window.get_by_text("1 of 5").wait_for()
@@ -84,7 +85,7 @@ def test_a_person_decides_by_keyboard_and_comes_back_to_the_place(
     assert "the answer refuses; answer, or drop the row." in window.inner_text()
     page.keyboard.press("2")
     window.get_by_text("rated 2 of 5", exact=True).wait_for()
-    page.screenshot(path=tmp_path / "review.png")
+    assert flaws(page, tmp_path, "review") == []
     page.keyboard.press("d")
     window.get_by_text("3 of 5").wait_for()
     page.keyboard.press("d")
@@ -126,14 +127,16 @@ def test_a_person_decides_by_keyboard_and_comes_back_to_the_place(
     window = opened(page, notebook)
     window.get_by_text("4 of 5").wait_for()
     assert "1 kept, 1 dropped, 1 edited, 2 open" in window.inner_text()
-    window.get_by_role("button", name="Keep this row").click()
+    window.get_by_role("button", name="Keep this row").dblclick()  # keeps one row, not two
     window.get_by_text("5 of 5").wait_for()
     page.keyboard.press("ArrowLeft")
     window.get_by_text("4 of 5").wait_for()
     assert window.get_by_role("button", name="Keep this row").get_attribute("aria-pressed") == "true"
+    assert "2 kept, 1 dropped, 1 edited, 1 open" in window.inner_text()
     page.keyboard.press("?")
     window.get_by_text("undo the last decision made here").wait_for()
-    page.screenshot(path=tmp_path / "help.png")
+    assert flaws(page, tmp_path, "help") == []
+    assert heard == []
     assert page.locator(".jp-CodeCell").count() == 2
 
     system = {"role": "system", "content": "You answer for a shop, briefly and kindly."}

@@ -40,6 +40,8 @@ class Service:
     async def answer(self, request: Request) -> Response:
         body = await request.json()
         self.asked.append(body)
+        if body["model"] == "breaks":
+            return StreamingResponse(self.half(), media_type="text/event-stream")
         if body["model"] == "gone":
             return JSONResponse({"error": {"message": "There is no model gone."}}, status_code=404)
         if not body.get("stream"):
@@ -47,6 +49,12 @@ class Service:
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             return JSONResponse({**self.head("chat.completion"), "choices": [choice]})
         return StreamingResponse(self.words(), media_type="text/event-stream")
+
+    async def half(self):
+        yield self.event({"content": "one"})
+        await asyncio.sleep(0.01)
+        self.server.force_exit = self.server.should_exit = True  # as if somebody had killed it
+        await asyncio.sleep(PATIENCE)
 
     async def words(self):
         yield self.event({"content": "one"})
@@ -165,6 +173,34 @@ def test_a_question_is_kept_with_the_corrected_answer_and_taken_back(service: Se
     ask(shown, "Is it red?")
     refused = press(shown, "keep", {"place": 0, "use": "training", "answer": "No."})
     assert refused["trouble"].startswith("Not saved. The test asks this question")
+
+
+def test_a_second_click_on_ask_asks_nobody_again(service: Service, project: Project):
+    shown = playground(service.client, {"base": "nano"}, project=project)
+    for _ in range(3):
+        ask(shown, "Is it red?")
+    service.go.set()
+    wait(lambda: not shown.row["open"])
+    assert (len(service.asked), shown.row["at"]) == (1, 1)
+    ask(shown, "Is it red?")  # once it is answered, one may ask again
+    wait(lambda: len(service.asked) == 2)
+
+
+def test_a_service_that_vanishes_in_the_middle_leaves_what_it_wrote_and_says_so(
+    service: Service, project: Project
+):
+    shown = playground(service.client, {"base": "breaks"}, project=project)
+    ask(shown, "Is it red?")
+    wait(lambda: not shown.row["open"])
+    assert columns(shown) == [("failed", "one")]
+    assert shown.row["columns"][0]["problem"] == "Connection error."
+
+
+def test_long_questions_of_the_test_are_sent_once_and_not_with_every_word(service: Service, project: Project):
+    project.save("test.csv", f"question,answer\n{'Why? ' * 40_000},No.\n")
+    shown = playground(service.client, {"base": "nano"}, project=project)
+    assert [len(question) for question in shown.offered] == [100_000]
+    assert len(json.dumps(shown.row)) < 1_000
 
 
 def test_an_empty_question_asks_nobody(service: Service, project: Project):

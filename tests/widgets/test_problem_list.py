@@ -126,6 +126,16 @@ def test_a_hundred_thousand_rows_come_in_pages():
     assert (window.before.disabled, window.after.disabled) == (False, False)
 
 
+def test_a_choice_that_cannot_be_kept_says_so_and_counts(tmp_path: Path):
+    (tmp_path / "file").write_text("where the project's folder should be")
+    window = problems(dataset(*ROWS), FOUND, project=Project("p", tmp_path / "file"))
+    window.repair_it.click()
+    said = str(window.children[0].value)
+    assert "Chosen for repair: whitespace" in said
+    assert "It counts here and is not kept: " in said
+    assert answers(window)[0] == "It is on its way."
+
+
 def test_a_report_without_problems_is_shown_too():
     window = problems(dataset(*ROWS), report())
     assert "There is no problem to show." in shown(window)

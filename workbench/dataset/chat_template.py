@@ -211,7 +211,9 @@ def _load(folder: Path) -> "PreTrainedTokenizerFast":
 
             load = AutoTokenizer.from_pretrained
         steps.update()
-        return cast("PreTrainedTokenizerFast", load(folder, local_files_only=True))
+        loaded = cast("PreTrainedTokenizerFast", load(folder, local_files_only=True))
+        steps.update()  # else the bar stays, red as after an error
+        return loaded
 
 
 # What a template can write, and what is written for it

@@ -26,6 +26,7 @@ from workbench.project import JSON, STARTED_BY, SUPERVISED, Entry, Project
 
 if TYPE_CHECKING:
     from openai import OpenAI
+    from openai.types.fine_tuning import FineTuningJob
 
     from workbench.evaluation.compare import Comparison
     from workbench.evaluation.grader_trial import GraderQuality
@@ -242,6 +243,34 @@ def trained_model(
             "again and not repeated."
         ) from None
     return TrainedModel(model, base_name(job.model), job_id, _judged(project, model))
+
+
+def model_to_judge(
+    client: "OpenAI", project: Project, job: "FineTuningJob", checkpoint: int | str | None = None
+) -> str:
+    """The model of this job to judge: its ``checkpoint``, by step or name, else what 05_loss_curves chose.
+
+    Without a choice on record it is the last one. Raises ``SetupError`` where the job has no such checkpoint,
+    or has it no more.
+    """
+    last = str(job.fine_tuned_model)
+    curves = [entry.facts for entry in project.entries("curve") if entry.facts.get("job_id") == job.id]
+    choice = curves[-1].get("choice") if curves else None
+    wanted = checkpoint or (choice.get("model") if isinstance(choice, Mapping) else None) or last
+    if wanted == last:
+        return last
+    listed = client.fine_tuning.jobs.checkpoints.list(job.id, limit=100)
+    kept = {each.step_number: each.fine_tuned_model_checkpoint for each in listed}
+    if wanted in kept:
+        return kept[int(str(wanted))]
+    if wanted in kept.values():
+        return str(wanted)
+    steps = ", ".join(f"step {step} ({name})" for step, name in sorted(kept.items())) or "none"
+    chose = "" if checkpoint else ", which 05_loss_curves chose"
+    raise SetupError(
+        f"Job {job.id} has no checkpoint {wanted}{chose}; it has {steps}. Give one of these, or {last}, its "
+        "last, as CHECKPOINT."
+    )
 
 
 def _judged(project: Project, model: str) -> str:

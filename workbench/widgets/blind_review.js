@@ -75,7 +75,7 @@ function render({ model, el }) {
     made.setAttribute("data-place", choice);
     return made;
   });
-  const back = button("Back", "p", actions.p);
+  const back = button("Back", "p", actions.p, "Back", true);
   const skip = button("Skip", "s", actions.s);
   const note = button("Note", "c", write);
   const reference = button("Reference", "r", () => { reads = !reads; draw(blind.row()); });

@@ -27,7 +27,7 @@ const CARD_STYLE = `
 .wb-card .wb-bar div { height: 100%; background: var(--accent); border-radius: 2px; }
 .wb-card h4 { margin: 0 0 .15rem; font: 600 12px/1.5 var(--ui); color: var(--quiet); }
 .wb-card pre { margin: 0; padding: 0; border: 0; background: none; color: inherit; white-space: pre-wrap;
-  overflow-wrap: anywhere; word-break: normal;
+  overflow-wrap: anywhere; word-break: normal; unicode-bidi: plaintext;
   font: 14px/1.55 var(--jp-content-font-family, system-ui, sans-serif); }
 .wb-card button, .wb-card select { font: inherit; font-size: 13px; color: inherit; background: transparent;
   border: 1px solid var(--line); border-radius: 4px; padding: .18rem .55rem; min-height: 28px; }
@@ -42,7 +42,7 @@ const CARD_STYLE = `
 .wb-card .wb-trouble, .wb-card .wb-quiet.wb-trouble { color: var(--bad); font-weight: 600; }
 .wb-card .wb-editor { margin: .6rem 0; }
 .wb-card .wb-editor label { display: block; font-weight: 600; margin-bottom: .3rem; }
-.wb-card textarea { display: block; width: 100%; max-width: 48rem; padding: .45rem .6rem; resize: vertical;
+.wb-card textarea { display: block; unicode-bidi: plaintext; width: 100%; max-width: 48rem; padding: .45rem .6rem; resize: vertical;
   font: 14px/1.55 var(--jp-content-font-family, system-ui, sans-serif); color: inherit; background: transparent;
   border: 1px solid var(--line); border-radius: 4px; }
 .wb-card textarea.wb-code { font: 13px/1.55 var(--code); }
@@ -69,12 +69,13 @@ function make(tag, attributes = {}, ...children) {
   return made;
 }
 
-// A button with the key that does the same; `key` "" shows none.
-function button(name, key, act, label = name) {
+// A button with the key that does the same; `key` "" shows none. A double click presses it once, as the row in
+// view may be another one by the second click; only one that `steps` takes each click.
+function button(name, key, act, label = name, steps = false) {
   const made = make("button", { type: "button", "aria-label": label }, name);
   if (key) made.setAttribute("aria-keyshortcuts", key);
   if (key && name !== key) made.append(make("kbd", { "aria-hidden": "true" }, key));
-  made.addEventListener("click", act);
+  made.addEventListener("click", (event) => { if (steps || event.detail < 2) act(); });
   return made;
 }
 

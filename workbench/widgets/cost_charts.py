@@ -107,7 +107,8 @@ class PaybackChart(_OfMoney):
                     annotation={"text": f"{html.escape(way.name)}: switched off", "font": {"color": colour}},
                 )
         figure.update_xaxes(title="months", **AXIS)
-        figure.update_yaxes(title="US dollars, all in all", tickprefix="$", rangemode="tozero", **AXIS)
+        top = 1.15 * max((max(self.costs(way), default=0.0) for way in self.ways), default=0.0)
+        figure.update_yaxes(title="US dollars, all in all", tickprefix="$", range=[0, top or 1.0], **AXIS)
         figure.update_layout(legend={"orientation": "h", "y": 1.12}, hovermode="x unified")
         return laid_out(figure, self.caption, (), height=410)
 

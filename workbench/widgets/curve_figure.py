@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workbench.dataset.dataset import counted
-from workbench.display import table
+from workbench.display import folded, table
 from workbench.errors import DataError
 from workbench.training.curve import axes_of
 from workbench.widgets.curve_chart import (
@@ -203,9 +203,9 @@ class CurvePlot:
         return self.words
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
-        folded = f"<details><summary>The numbers</summary>{self.table._repr_html_()}</details>"
+        as_table = folded("The numbers", self.table._repr_html_())
         return {
-            "text/html": self.html + (folded if self.picture.panels else ""),
+            "text/html": self.html + (as_table if self.picture.panels else ""),
             "image/svg+xml": self.svg,
             "text/plain": self.words,
         }

@@ -227,6 +227,9 @@ def _last_message(now: "Progress") -> str:
     return messages[-1].removesuffix(".") if messages else ""
 
 
+_DOUBLE_CLICK = 0.6  # seconds; one on Cancel asks whether it is meant, and does not answer that as well
+
+
 class _Buttons:
     """Pause, resume and cancel, each with what it costs; they work from a thread of the front end's.
 
@@ -249,6 +252,7 @@ class _Buttons:
             button.on_click(lambda _, verb=verb: self._clicked(verb))
             self._buttons[verb] = button
         self._said = ipywidgets.HTML()
+        self._asked_at = 0.0
         rows = [ipywidgets.HBox([self._buttons[verb], self._costs[verb]]) for verb in verbs]
         self._box = ipywidgets.VBox([*rows, self._said])
         self._handle = display(self._box, display_id=True)  # type: ignore[no-untyped-call]
@@ -273,6 +277,9 @@ class _Buttons:
             return
         if verb == "cancel" and button.description == "Cancel":
             button.description, button.button_style = "Cancel for good?", "warning"
+            self._asked_at = time.monotonic()
+            return
+        if verb == "cancel" and time.monotonic() - self._asked_at < _DOUBLE_CLICK:
             return
         try:
             self._steering.change(self._job, verb)

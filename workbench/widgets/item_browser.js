@@ -34,8 +34,8 @@ function render({ model, el }) {
     help: [["← →", "the item before, the next one"], ["Home End", "the first, the last"]],
     draw,
   });
-  const back = button("Previous", "←", () => clicked(goal - 1));
-  const on = button("Next", "→", () => clicked(goal + 1));
+  const back = button("Previous", "←", () => clicked(goal - 1), "Previous", true);
+  const on = button("Next", "→", () => clicked(goal + 1), "Next", true);
 
   function go(place) {
     const last = window.row().of - 1;

@@ -5,11 +5,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import cached_property
-from html import escape
 from typing import NamedTuple, cast
 
 from workbench.dataset.dataset import ROWS_SHOWN, Dataset, Example, Message, counted, text_of
-from workbench.display import folded, table
+from workbench.display import folded, safe, table
 from workbench.errors import DataError
 from workbench.evaluation.compare import Comparison
 from workbench.evaluation.evaluate import questions
@@ -35,7 +34,7 @@ _STYLE = """<style>
 .wb-item { max-width: 74rem; line-height: 1.5; color: var(--jp-ui-font-color1, inherit); }
 .wb-item h4 { margin: .7rem 0 .15rem; font-size: 12px; font-weight: 600; }
 .wb-item pre { margin: 0; padding: 0; background: none; color: inherit; white-space: pre-wrap;
-  overflow-wrap: anywhere; word-break: normal; font: inherit; font-size: 14px; }
+  overflow-wrap: anywhere; word-break: normal; unicode-bidi: plaintext; font: inherit; font-size: 14px; }
 .wb-item .wb-two { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: .8rem; }
 .wb-item section { min-width: 0; max-height: 28rem; overflow: auto; padding: .1rem .75rem .6rem;
   border: 1px solid rgba(128,128,128,.4); border-radius: 5px; }
@@ -90,7 +89,7 @@ def page(
     reference = _block("Reference", _text(item.reference)) if item.reference.strip() else ""
     parts = [
         _STYLE,
-        f"<p><b>{escape(kind)}</b> · {escape(item.origin)} · {escape(item.id)}</p>",
+        f"<p><b>{safe(kind)}</b> · {safe(item.origin)} · {safe(item.id)}</p>",
         _block("Question", _text(item.question)),
         reference,
         f"<h4>{_AGAINST_REFERENCE if reference else _AGAINST_BASE}</h4>",
@@ -109,7 +108,7 @@ def diffed(answer: str, reference: str) -> str:
     answer, reference = answer[:LONGEST], reference[:LONGEST]
     said, meant = _WORDS.findall(answer), _WORDS.findall(reference)
     if len(said) * len(meant) > _COMPARED:
-        return _escaped(answer) + "<p>(too long to compare word for word)</p>"
+        return safe(answer) + "<p>(too long to compare word for word)</p>"
     return "".join(_pieces(said, meant))
 
 
@@ -118,12 +117,12 @@ def _pieces(said: Sequence[str], meant: Sequence[str]) -> Iterator[str]:
     for what, from_meant, to_meant, from_said, to_said in matcher.get_opcodes():
         missing, added = "".join(meant[from_meant:to_meant]), "".join(said[from_said:to_said])
         if what == "equal":
-            yield _escaped(added)
+            yield safe(added)
             continue
         if missing:
-            yield f"<del>{_escaped(missing)}</del>"
+            yield f"<del>{safe(missing)}</del>"
         if added:
-            yield f"<ins>{_escaped(added)}</ins>"
+            yield f"<ins>{safe(added)}</ins>"
 
 
 def _side(name: str, evaluation: Evaluation, item: Item, against: str) -> str:
@@ -155,7 +154,7 @@ def _sent(prompt: Prompt, example: Example) -> Iterator[str]:
     try:
         messages = prompt.messages(example)
     except DataError as error:  # it needs a column of the test, which is not here
-        yield f"<p>{_escaped(str(error))}</p>"
+        yield f"<p>{safe(str(error))}</p>"
         return
     for message in messages:
         yield _block(str(message["role"]), _text(text_of(cast(Message, message))))
@@ -171,20 +170,16 @@ def _taught(similar: Sequence[Similar] | None) -> str:
 
 
 def _block(heading: str, html: str) -> str:
-    return f"<h4>{escape(heading)}</h4><pre>{html}</pre>"
+    return f"<h4>{safe(heading)}</h4><pre>{html}</pre>"
 
 
 def _text(text: str) -> str:
     more = len(text) - LONGEST
-    return _escaped(text[:LONGEST]) + (f" … {more:,} more characters" if more > 0 else "")
+    return safe(text[:LONGEST]) + (f" … {more:,} more characters" if more > 0 else "")
 
 
 def _behind(before: str, text: str) -> str:
-    return f"{before}{_escaped(text[:LONGEST])}" if text else ""
-
-
-def _escaped(text: str) -> str:
-    return escape(text.encode("utf-8", "replace").decode())  # half a surrogate pair is no UTF-8
+    return f"{before}{safe(text[:LONGEST])}" if text else ""
 
 
 WORSE, BETTER, BOTH_WRONG, BOTH_RIGHT = "right → wrong", "wrong → right", "both wrong", "both right"

@@ -54,7 +54,7 @@ function render({ model, el }) {
     made.append(make("span", {}, meaning));
     return made;
   });
-  const back = button("Back", "p", () => clicked(before));
+  const back = button("Back", "p", () => clicked(before), "Back", true);
   const skip = button("Leave it open", "0", () => clicked(skipped));
 
   // After a click the keys go on: the window has the focus, not the button.

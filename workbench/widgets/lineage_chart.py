@@ -9,6 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from workbench.catalog.models import is_tuned
+from workbench.display import folded
 from workbench.training.lineage import Lineage, LineageStep, lineage
 from workbench.widgets.curve_chart import BLUE, GREEN, PURPLE, VERMILLION
 from workbench.widgets.svg import GREY, Scale, marker, printable, stroke, text, themed
@@ -69,8 +70,8 @@ class LineageChart:
             for step in self.lineage.steps
             for each in step.drawbacks
         )
-        folded = f"<details><summary>The same as a table</summary>{self.lineage._repr_html_()}</details>"
-        return f"{drawing}<ul>{against}</ul>{folded}" if against else drawing + folded
+        as_table = folded("The same as a table", self.lineage._repr_html_())
+        return f"{drawing}<ul>{against}</ul>{as_table}" if against else drawing + as_table
 
 
 def lineage_chart(

@@ -15,6 +15,7 @@ const STYLE = `
 .wb-play .wb-asked { margin: 0 0 .7rem; padding-left: .7rem; border-left: 3px solid var(--accent); }
 .wb-play .wb-asked pre { max-height: 20vh; overflow: auto; }
 .wb-play .wb-asked pre + h4 { margin-top: .4rem; }
+.wb-play [hidden] { display: none; } /* a grid would stay */
 `;
 
 const HELP = [
@@ -53,7 +54,7 @@ function render({ model, el }) {
   const actions = {
     a: () => field.focus(),
     t: () => {
-      const questions = play.row().offered;
+      const questions = model.get("offered");
       if (!questions.length) return play.tell("The project states no test.", true);
       field.value = questions[offered++ % questions.length];
       field.focus();
@@ -116,7 +117,7 @@ function render({ model, el }) {
     const isNew = shown.at !== round;
     round = shown.at;
     stopButton.disabled = !shown.open;
-    offer.disabled = !shown.offered.length;
+    offer.disabled = !model.get("offered").length;
     asked.hidden = !shown.question;
     answers.hidden = !shown.question;
     if (isNew) {

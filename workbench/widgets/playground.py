@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+import traitlets
+
 from workbench.dataset.dataset import counted
 from workbench.display import table
 from workbench.errors import DataError
@@ -31,6 +33,7 @@ from workbench.evaluation.requests import Answer, Request, ask
 from workbench.project import Project
 from workbench.settings import setting
 from workbench.widgets.card import Card
+from workbench.widgets.row_review import LONGEST, shown
 
 if TYPE_CHECKING:
     from openai import OpenAI, OpenAIError
@@ -89,6 +92,9 @@ class Playground(Card):
 
     script = "playground.js"
 
+    offered: "traitlets.List[str]" = traitlets.List().tag(sync=True)
+    """Questions of the test, to be asked by a key; apart from ``row``, which is sent with every new word."""
+
     def __init__(
         self,
         client: "OpenAI",
@@ -110,12 +116,12 @@ class Playground(Card):
         self._rounds: list[_Asked] = []
         test = questions_of(project)
         self._right = {plain(example.question): example.answer for example in test}
-        self._offered = [example.question for example in test[:OFFERED]]
         self._showing = threading.RLock()
         self._drawn_at, self._is_due = 0.0, False
         if setting("WORKBENCH_HEADLESS") == "1":
             self._ask_the_test()
         super().__init__()
+        self.offered = [shown(example.question[:LONGEST]) for example in test[:OFFERED]]
 
     def __repr__(self) -> str:
         """Who was asked how much, and what was kept."""
@@ -143,9 +149,12 @@ class Playground(Card):
         return ""
 
     def _ask(self, question: str, prompt: str) -> str:
-        """Send the question to every model, each in a thread; what is still being written is stopped."""
+        """Send the question to every model, each in a thread; another one still being answered is stopped."""
         if not question:
             return "Write a question first."
+        last = self._rounds[-1] if self._rounds else None
+        if last and last.is_open and (last.question, last.prompt) == (question, prompt):
+            return ""  # a held key, or a second click
         self._stop()
         self._prompt = prompt if prompt in self._prompts else self._prompt
         messages = self._prompts[self._prompt].messages(asked_by_hand(self._project, question))
@@ -229,9 +238,8 @@ class Playground(Card):
             "models": [{"name": name, "model": model} for name, model in self._models.items()],
             "prompts": list(self._prompts),
             "prompt": self._prompt,
-            "offered": self._offered,
-            "question": last.question if last else "",
-            "reference": self._right.get(plain(last.question), "") if last else "",
+            "question": shown(last.question[:LONGEST]) if last else "",
+            "reference": shown(self._right.get(plain(last.question), "")[:LONGEST]) if last else "",
             **self._answers_in_view(),
             "kept": {use: len(self.kept.answers(use)) for use in USES},
         }
@@ -248,7 +256,7 @@ def _shown(column: _Column) -> dict[str, object]:
         "text": answer.text if answer else "",
         "state": column.state,
         "cost": cost_of(answer) if answer else "",
-        "problem": column.problem,
+        "problem": shown(column.problem),
     }
 
 

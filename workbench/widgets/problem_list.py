@@ -9,7 +9,6 @@ import json
 from collections.abc import Collection
 from dataclasses import replace
 from functools import cached_property
-from html import escape
 from typing import Any
 
 import ipywidgets
@@ -22,9 +21,11 @@ from workbench.dataset.diff import Diff
 from workbench.dataset.repair.changes import RepairChange
 from workbench.dataset.repair.fixes import FIXES
 from workbench.dataset.repair.repair import Repair, propose
-from workbench.display import Window
+from workbench.display import Window, safe
+from workbench.errors import WorkbenchError
 from workbench.project import Project
 from workbench.widgets.questionnaire import own_keys
+from workbench.widgets.row_review import shown
 
 PAGE = 50  # rows that are listed at once
 SMALL = 2_000  # rows up to which all are repaired for a preview, within a second; else those on the page
@@ -130,7 +131,7 @@ class ProblemList(Window, ipywidgets.VBox):  # type: ignore[misc]
 
     def _named(self, origin: str) -> str:
         example = self._examples.get(origin)
-        asked = masked(" ".join(example.question.split())) if example else "a line that cannot be read"
+        asked = masked(shown(" ".join(example.question.split()))) if example else "a line that cannot be read"
         return f"{origin}  {asked[:_LETTERS]}{'…' if len(asked) > _LETTERS else ''}"
 
     def _open_row(self, _change: object = None) -> None:
@@ -152,8 +153,8 @@ class ProblemList(Window, ipywidgets.VBox):  # type: ignore[misc]
             if fix
             else "There is no repair for this rule: review the row by hand."
         )
-        self._shown.value = (
-            f"<p>{escape(first.message)}; {escape(first.fix)}. <b>{escape(does)}</b></p>{self._row(origin)}"
+        self._shown.value = shown(
+            f"<p>{safe(first.message)}; {safe(first.fix)}. <b>{safe(does)}</b></p>{self._row(origin)}"
         )
 
     def _row(self, origin: str | None) -> str:
@@ -189,20 +190,24 @@ class ProblemList(Window, ipywidgets.VBox):  # type: ignore[misc]
             self.chosen.append(rule.rule)
         else:
             self.chosen.remove(rule.rule)
-        self._keep()
+        trouble = ""
+        try:
+            self._keep()
+        except WorkbenchError as error:
+            trouble = f" It counts here and is not kept: {error}"
         self.findings.unobserve(self._open_rule, names="index")  # new labels set it back to the first one
         self.findings.options = self._labels()
         self.findings.index = self._open
         self.findings.observe(self._open_rule, names="index")
         self._open_row()
-        self._say()
+        self._say(trouble)
 
-    def _say(self) -> None:
+    def _say(self, trouble: str = "") -> None:
         places = sum(rule.places for rule in self._rules)
         mine = sum(rule.places for rule in self._rules if rule.rule in self.chosen)
         rules = ", ".join(dict.fromkeys(rule.rule for rule in self._rules if rule.rule in self.chosen))
         said = f"Chosen for repair: {rules or 'nothing'} ({mine:,} of {counted(places, 'place')})."
-        self._status.value = f'<p role="status">{escape(said)} Your file stays as it is.</p>'
+        self._status.value = f'<p role="status">{safe(said)} Your file stays as it is.{safe(trouble)}</p>'
 
     def _kept(self) -> list[str]:
         """What was chosen before for the same data and the same rules to begin with."""

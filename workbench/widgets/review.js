@@ -102,8 +102,8 @@ function render({ model, el }) {
   const steps = make(
     "div",
     { class: "wb-keys wb-last" },
-    button("Previous", "p", actions.p, "Previous row"),
-    button("Next", "n", actions.n, "Next row"),
+    button("Previous", "p", actions.p, "Previous row", true),
+    button("Next", "n", actions.n, "Next row", true),
   );
 
   function openEditor(action) {

@@ -325,7 +325,7 @@ class Review(Card):
             "at": self._at,
             "origin": shown(example.origin),
             "copies": copies,
-            "findings": [finding._asdict() for finding in self._findings(example)],
+            "findings": [_sendable(finding) for finding in self._findings(example)],
             "seen": row.how,
             "blocks": [block._asdict() for block in row.blocks],
             "verdict": now.verdict,
@@ -334,6 +334,10 @@ class Review(Card):
             "text": shown(text) if len(text) <= LONGEST else None,
             "edits": "answer" if _answer(current) else "line",
         }
+
+
+def _sendable(finding: Finding) -> dict[str, str]:
+    return {name: shown(str(value)) for name, value in finding._asdict().items()}
 
 
 def _as_decided(example: Example, decision: RowDecision) -> Example:
