@@ -19,6 +19,7 @@ from workbench import runner
 from workbench.cli import hosting
 from workbench.connect import connect
 from workbench.dataset.dataset import Dataset
+from workbench.drift import drift
 from workbench.errors import DataError, SetupError
 from workbench.evaluation.evaluate import evaluate
 from workbench.evaluation.evaluation import Evaluation
@@ -27,14 +28,12 @@ from workbench.monitor import (
     Indicator,
     answer_indicators,
     corrected,
-    drift,
     drift_indicators,
-    old_and_new,
     plan_monitoring,
-    replay,
     watch,
 )
 from workbench.project import Project, open_project, state_task
+from workbench.replay import old_and_new, replay
 from workbench.task import read_task, sample_task
 
 

@@ -182,8 +182,8 @@ def replay(
 
     Task, grader and locked test stay. Exit code as of run: 1 where the release check refuses the new model.
     """
-    from workbench.monitor import old_and_new
-    from workbench.monitor import replay as stated_again
+    from workbench.replay import old_and_new
+    from workbench.replay import replay as stated_again
     from workbench.report import report
 
     old = existing_project(name)

@@ -2,18 +2,14 @@
 
 The locked test is asked again and paired with its record, new labelled rows and stored answers are scored,
 new questions are compared with the training's; what ends soon or costs more than planned is named. A run is
-one line of the record. ``replay`` states the task of a project anew for another model or other rows.
+one line of the record.
 """
 
 import datetime
-import re
 import time
-import zlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -21,21 +17,21 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from workbench.catalog.models import base_name
 from workbench.catalog.providers import provider_of
 from workbench.costs import SOON_DAYS, Ledger, ledger
-from workbench.dataset.check.texts import language_of
 from workbench.dataset.dataset import Dataset, Example, counted
 from workbench.dataset.read import read
 from workbench.decide.power import LEVEL
 from workbench.deploy import answering, life_ends
-from workbench.display import Shown, Table, columns, folded, safe, table
+from workbench.display import Shown, Table, folded, safe, table
+from workbench.drift import FEWEST_QUESTIONS, PERMUTATIONS, Drift, alike_in_form, dealt, drift, share_as_far
 from workbench.errors import DataError
-from workbench.evaluation.compare import MINIMUM, compare, contaminated, points
+from workbench.evaluation.compare import compare, contaminated, points
 from workbench.evaluation.evaluate import evaluate
 from workbench.evaluation.evaluation import Evaluation, cost_per_request
 from workbench.evaluation.graders.grades import Grader
 from workbench.evaluation.graders.grading import graded
 from workbench.evaluation.graders.ready_made import grader as grader_of
-from workbench.evaluation.statistics import Difference, Interval, holm, p_in_words
-from workbench.project import JSON, Project, open_project, state_task
+from workbench.evaluation.statistics import Interval, holm, p_in_words
+from workbench.project import JSON, Project
 from workbench.task import Task
 from workbench.widgets.curve_chart import BLUE, VERMILLION
 from workbench.widgets.score_charts import ForestPanel, Mark, forest
@@ -46,7 +42,6 @@ if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
     from openai import OpenAI
-    from scipy.sparse import csr_matrix
 
     Floats = NDArray[numpy.float64]
 
@@ -110,7 +105,7 @@ def plan_monitoring(
     judged, task = Evaluation.load(project.path / str(facts["tuned_evaluation"])), project.task
     test = task.read_test()
     project.lock("test", test.sha256)
-    new = None if rows is None else _rows_of(task, rows)
+    new = None if rows is None else rows_of(task, rows)
     if new is not None:
         new = new.without(contaminated(new, task.read_examples()))
         if not len(new):
@@ -125,7 +120,7 @@ def plan_monitoring(
     return MonitoringPlan(project, named, judged, asked, wanted or None, seen, left_out)
 
 
-def _rows_of(task: Task, path: str | Path) -> Dataset:
+def rows_of(task: Task, path: str | Path) -> Dataset:
     """A file with the columns of the task."""
     return read(path, question=task.question, answer=task.answer, system=task.system)
 
@@ -148,202 +143,15 @@ def stored_completions(client: "OpenAI", model: str, most: int) -> Dataset | Non
     return Dataset(f"stored completions of {model}", tuple(found)) if found else None
 
 
-# Are the new questions like the old ones? Permutation tests: whole groups of questions are dealt out anew,
-# and what the real division shows is compared with that. Exact if groups are exchangeable.
-
-PERMUTATIONS = 1_999
-MOST_QUESTIONS = 500  # of each side; more are sampled
-FEWEST_QUESTIONS = 5  # new ones; fewer show nothing
-_COLUMNS = 2**15  # of hashed features
-_NEIGHBOURS = 64  # of each question; where none of them is known, it is as far as the last of them
-_AT_ONCE = 20_000_000  # cells in memory
-_MORE = 0.005  # a share that grew by less is not named
-_SHOWN = 5  # new questions that are least like the old ones
-
-
-@dataclass(frozen=True)
-class Drift:
-    """How new questions differ from known ones; the p-values are not corrected yet."""
-
-    topics: float
-    """p of how far new questions are from known ones, by their words and letter triples."""
-    lengths: float
-    """p of the Kolmogorov-Smirnov distance of their lengths in characters."""
-    languages: float
-    """p of the chi-squared distance of their languages."""
-    known: tuple[float, ...]
-    """How similar each known question is to the most similar other known one: cosine, 0 to 1."""
-    new: tuple[float, ...]
-    """How similar each new question is to the most similar known one."""
-    far: tuple[tuple[str, str, float], ...]
-    """New questions that are least like known ones, each with the most similar one and its similarity."""
-    typical_lengths: tuple[float, float]
-    """Characters of the median question: known, new."""
-    added_languages: Mapping[str, float]
-    """Languages of which the new questions have a larger share, with by how much."""
-
-
-def drift(
-    known: Sequence[str],
-    new: Sequence[str],
-    *,
-    known_groups: Sequence[object] | None = None,
-    new_groups: Sequence[object] | None = None,
-    permutations: int = PERMUTATIONS,
-    seed: int = 0,
-) -> Drift:
-    """Compare the words, the lengths and the languages of two sets of questions.
-
-    Topics: each question's similarity to the nearest known one, ranked, the strangest counting most (Savage
-    1956, Annals of Mathematical Statistics 27:590), so that a topic of few questions is found. Groups are
-    dealt out whole: a customer's questions, or equal ones (without groups), are no independent observations.
-    """
-    import numpy as np
-
-    random = np.random.default_rng(seed)
-    sides, labels = list[list[str]](), list[tuple[int, object]]()
-    for side, (texts, groups) in enumerate(((known, known_groups), (new, new_groups))):
-        names = groups or [_folded(text) for text in texts]
-        kept = np.sort(random.permutation(len(texts))[:MOST_QUESTIONS])
-        sides.append([texts[place] for place in kept])
-        labels += [(side, names[place]) for place in kept]
-    asked, of_known = [*sides[0], *sides[1]], len(sides[0])
-    vectors = _vectors([_folded(text) for text in asked])
-    kernel = np.asarray((vectors @ vectors.T).todense())
-    weights = _dealt(labels, permutations, random)
-    strange = _strangeness(np.where(_same_group(labels), -1.0, kernel), weights, random)
-    lengths = np.array([len(text) for text in asked])
-    order = np.argsort(lengths, kind="stable")
-    last = np.append(np.diff(lengths[order]) > 0, True)  # of equal lengths, where distributions can be read
-    distance = np.abs(weights[:, order].cumsum(axis=1)[:, last]).max(axis=1)
-    languages, added = _languages(asked, labels, permutations, random)
-    similar = kernel[:, :of_known].copy()
-    similar[np.arange(of_known), np.arange(of_known)] = -1
-    nearest, closest = similar.max(axis=1), similar.argmax(axis=1)
-    far = of_known + np.argsort(nearest[of_known:])[:_SHOWN]
-    return Drift(
-        _share_as_far(strange),
-        _share_as_far(distance),
-        languages,
-        tuple(nearest[:of_known].tolist()),
-        tuple(nearest[of_known:].tolist()),
-        tuple((asked[place], asked[closest[place]], float(nearest[place])) for place in far),
-        (median(map(len, sides[0])), median(map(len, sides[1]))),
-        added,
-    )
-
-
-def _same_group(labels: Sequence[tuple[int, object]]) -> "NDArray[numpy.bool_]":
-    """A cell for each pair of places: do both belong to one group, or are they one?"""
-    import numpy as np
-
-    numbers: dict[tuple[int, object], int] = {}
-    group = np.array([numbers.setdefault(label, len(numbers)) for label in labels])
-    same: NDArray[np.bool_] = np.equal.outer(group, group)
-    return same
-
-
-def _strangeness(similar: "Floats", weights: "Floats", random: "numpy.random.Generator") -> "Floats":
-    """Of each division, how much stranger the new side is: its mean exponential score less the known's."""
-    import numpy as np
-
-    size = len(similar)
-    similar = similar + 1e-9 * random.random(similar.shape)  # ties fall by chance, not by place
-    nearest = np.argsort(-similar, axis=1)[:, :_NEIGHBOURS]
-    sorted_similar = np.take_along_axis(similar, nearest, axis=1)
-    scores = -np.log(np.arange(1, size + 1) / size)
-    found = []
-    at_once = max(1, _AT_ONCE // nearest.size)
-    for start in range(0, len(weights), at_once):
-        some = weights[start : start + at_once]
-        is_known = (some < 0)[:, nearest]
-        is_known[:, :, -1] = True
-        to_known = sorted_similar[np.arange(size), is_known.argmax(axis=2)]
-        ranks = to_known.argsort(axis=1).argsort(axis=1)
-        found.append((scores[ranks] * some).sum(axis=1))
-    return np.concatenate(found)
-
-
-def _languages(
-    asked: Sequence[str],
-    labels: Sequence[tuple[int, object]],
-    permutations: int,
-    random: "numpy.random.Generator",
-) -> tuple[float, dict[str, float]]:
-    """p of the shares of languages, and those of which new questions have more; unknown ones are left out."""
-    import numpy as np
-
-    known = [
-        (language, label)
-        for text, label in zip(asked, labels, strict=True)
-        if (language := language_of(text))
-    ]
-    if {side for _, (side, _) in known} != {0, 1}:
-        return 1.0, {}
-    names, places = np.unique([language for language, _ in known], return_inverse=True)
-    shares = np.eye(len(names))[places]
-    moved = _dealt([label for _, label in known], permutations, random) @ shares
-    p_value = _share_as_far((moved**2 / shares.mean(axis=0)).sum(axis=1))
-    more = zip(names, moved[0], strict=True)
-    return p_value, {str(name): float(share) for name, share in more if share > _MORE}
-
-
-def _folded(text: str) -> str:
-    return re.sub(r"\d", "0", " ".join(text.lower().split()))
-
-
-def _vectors(texts: Sequence[str]) -> "csr_matrix":
-    """A row a text, of length 1: words, pairs of words and letter triples, hashed and weighted by tf-idf."""
-    import numpy as np
-    from scipy.sparse import csr_matrix, diags_array
-
-    rows, columns, values = list[int](), list[int](), list[float]()
-    for row, text in enumerate(texts):
-        words = re.findall(r"\w+", text)
-        pairs = [f"{one} {other}" for one, other in pairwise(words)]
-        triples = [text[place : place + 3] for place in range(len(text) - 2)]
-        counts = Counter(
-            zlib.crc32(each.encode("utf-8", "replace")) % _COLUMNS for each in (*words, *pairs, *triples)
-        )
-        rows += [row] * len(counts)
-        columns += counts
-        values += [1 + float(np.log(times)) for times in counts.values()]
-    found = csr_matrix((values, (rows, columns)), shape=(len(texts), _COLUMNS))
-    often = np.bincount(found.indices, minlength=_COLUMNS)
-    weighted = found @ diags_array(np.log((1 + len(texts)) / (1 + often)) + 1)
-    norms = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1))).ravel()
-    return csr_matrix(diags_array(1 / np.maximum(norms, 1e-12)) @ weighted)
-
-
-def _dealt(
-    labels: Sequence[tuple[int, object]], permutations: int, random: "numpy.random.Generator"
-) -> "Floats":
-    """A row a division: 1/new for what is dealt to the new side, -1/known else; the first is the real one."""
-    import numpy as np
-
-    groups = {label: place for place, label in enumerate(dict.fromkeys(labels))}
-    group = np.array([groups[label] for label in labels])
-    is_new = np.array([side for side, _ in groups], dtype=bool)
-    dealt = np.array([is_new, *(random.permutation(is_new) for _ in range(permutations))])[:, group]
-    sizes = dealt.sum(axis=1, keepdims=True)
-    weights: Floats = np.where(dealt, 1 / np.maximum(sizes, 1), -1 / np.maximum(dealt.shape[1] - sizes, 1))
-    return weights
-
-
-def _share_as_far(statistics: "Floats") -> float:
-    """The share of divisions as far as the real one, which is one of them (Phipson and Smyth 2010)."""
-    return float((statistics >= statistics[0] - 1e-9).mean())
-
-
 def _lower(before: Evaluation, now: Evaluation, seed: int = 0) -> tuple[float, float]:
     """The difference of mean scores on different questions, and how often chance gives as much."""
     import numpy as np
 
     items = [(side, item) for side, each in enumerate((before, now)) for item in each.graded]
     labels = [(side, item.cluster or item.id) for side, item in items]
-    weights = _dealt(labels, PERMUTATIONS, np.random.default_rng(seed))
+    weights = dealt(labels, PERMUTATIONS, np.random.default_rng(seed))
     differences = weights @ np.array([item.score for _, item in items])
-    return float(differences[0]), _share_as_far(np.abs(differences))
+    return float(differences[0]), share_as_far(np.abs(differences))
 
 
 # The indicators of one run, and what they come to.
@@ -563,7 +371,7 @@ def _column(rows: Dataset, name: str | None) -> str | None:
 
 def _groups(asked: Dataset, column: str | None) -> list[object]:
     """What belongs together: the rows of one value, else equal questions."""
-    return [each.metadata.get(column or "") or _folded(each.question) for each in asked]
+    return [each.metadata.get(column or "") or alike_in_form(each.question) for each in asked]
 
 
 def corrected(indicators: Sequence[Indicator]) -> tuple[Indicator, ...]:
@@ -624,8 +432,8 @@ def _two_shares(before: Sequence[float], after: Sequence[float]) -> float:
     import numpy as np
 
     labels = [(0, place) for place in range(len(before))] + [(1, place) for place in range(len(after))]
-    weights = _dealt(labels, PERMUTATIONS, np.random.default_rng(0))
-    return _share_as_far(np.abs(weights @ np.array([*before, *after])))
+    weights = dealt(labels, PERMUTATIONS, np.random.default_rng(0))
+    return share_as_far(np.abs(weights @ np.array([*before, *after])))
 
 
 def drift_indicators(found: Drift | None) -> Iterator[Indicator]:
@@ -675,108 +483,3 @@ def _dates(model: str, service: str, money: Ledger, now: float) -> Iterator[Indi
 
 def _day(moment: float) -> datetime.date:
     return datetime.datetime.fromtimestamp(moment, datetime.UTC).date()
-
-
-# The same project once more, for another base model or other rows.
-
-
-def replay(
-    project: Project,
-    *,
-    model: str | None = None,
-    train: str | Path | None = None,
-    rows: str | Path | None = None,
-    name: str | None = None,
-) -> Project:
-    """State a project's task anew with one change; its notebooks then train and judge by the same rules.
-
-    ``model``: another base model. ``train``: a file in place of the examples; ``rows``: one whose rows are
-    added to them. Exactly one of the three. Grader, columns, target and test stay, and the new project takes
-    the same locked test alone. ``name=None`` makes one of the old name and the change.
-    """
-    given = {"model": model, "train": train, "rows": rows}
-    changes = [what for what, value in given.items() if value is not None]
-    if len(changes) != 1:
-        raise DataError("Change one thing at a time: give another model, a file to train on, or rows to add.")
-    task, change = project.task, Path(str(given[changes[0]])).stem if changes != ["model"] else str(model)
-    again = open_project(name or re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{project.name}-{change}")[:64])
-    if again.name == project.name:
-        raise DataError(f"The replay needs another name than {project.name}: the record of old stays.")
-    examples = str(Path(train).resolve()) if train is not None else task.examples
-    if rows is not None:
-        if task.group is not None:
-            raise DataError(
-                f"The task groups rows by {task.group}; put old and new rows into one file, and give it as "
-                "train (--train)."
-            )
-        added = _rows_of(task, rows)
-        old = task.read_examples()
-        path = again.save("examples.jsonl", replace(old, examples=(*old, *added)).to_jsonl())
-        examples = str(path)
-    stated = {**task.facts, "examples": examples} | ({"model": model} if model is not None else {})
-    state_task(again, stated, new=True)
-    again.lock("test", task.read_test().sha256)
-    if not again.entries("replay"):
-        again.record("replay", of=project.name, changed=changes[0], to=str(given[changes[0]]))
-    return again
-
-
-@dataclass(frozen=True, repr=False)
-class Replayed(Shown):
-    """The tuned models of two projects on the same locked test."""
-
-    old: Project
-    new: Project
-    found: Difference
-    rows_of_both: tuple[tuple[str, ...], ...]
-
-    @property
-    def verdict(self) -> str:
-        """Which is better, in a sentence."""
-        before, after = (f"{100 * fmean(scores):.1f} %" for scores in (self.found.base, self.found.tuned))
-        low, high = map(points, self.found.interval())
-        sure = self.found.p_value <= LEVEL
-        word = "better" if self.found.value > 0 else "worse"
-        sentence = (
-            f"{self.new.name} is {word} than {self.old.name}" if sure else "It is not clear which is better"
-        )
-        return (
-            f"{sentence}: {after} against {before} on {counted(self.found.items, 'question')} "
-            f"({points(self.found.value)} points, 95 % interval {low} to {high}, "
-            f"{p_in_words(self.found.p_value)})."
-        )
-
-    @property
-    def facts(self) -> dict[str, JSON]:
-        """It as JSON."""
-        low, high = self.found.interval()
-        numbers = {"difference": self.found.value, "low": low, "high": high, "p_value": self.found.p_value}
-        return {"old": self.old.name, "new": self.new.name, "verdict": self.verdict, **numbers}
-
-    @property
-    def text(self) -> str:
-        """The verdict and the table, for a shell."""
-        return f"{self.verdict}\n{columns(_OF_BOTH, self.rows_of_both)}"
-
-    def tables(self) -> Iterator[Table]:
-        """Old against new."""
-        yield self.verdict, _OF_BOTH, self.rows_of_both
-
-
-_OF_BOTH = ("project", "base model", "score", "95 % interval", "release check", "training")
-
-
-def old_and_new(old: Project, new: Project) -> Replayed:
-    """Compare the tuned models of a project and of its replay, paired by the questions of the locked test."""
-    evaluations, rows = [], []
-    for project in (old, new):
-        facts = project.need("comparison", "06_evaluate").facts
-        tuned = Evaluation.load(project.path / str(facts["tuned_evaluation"]))
-        evaluations.append(tuned)
-        gate, seconds = facts.get("gate"), facts.get("training_seconds")
-        result = str(gate.get("result", "")) if isinstance(gate, Mapping) else ""
-        time_taken = f"{seconds:,.0f} s" if isinstance(seconds, int | float) else ""
-        scored = (f"{100 * tuned.score:.1f} %", f"{tuned.interval} %")
-        rows.append((project.name, base_name(tuned.model), *scored, result, time_taken))
-    compared = compare(*evaluations, minimum=MINIMUM, missing="leave out")
-    return Replayed(old, new, compared.found, tuple(rows))

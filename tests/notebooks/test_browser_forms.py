@@ -182,7 +182,7 @@ def test_a_person_states_a_task_in_00_by_uploading_two_files_and_edits_nothing_e
     page.get_by_label("Which column is the question?").select_option("mensaje")
     page.get_by_label("Which column is the right answer?").select_option("categoría")
     page.get_by_label("Instruction before each question").fill("Responde con una etiqueta.")
-    picture(page, "task", tmp_path)
+    assert flaws(page, tmp_path, "task") == []
     page.get_by_role("button", name="Save in project.toml").click()
     page.get_by_text("40 examples and 40 test questions. Now run the cells below.").wait_for()
     page.evaluate(RUN_ALL)
