@@ -260,8 +260,8 @@ def test_every_module_says_in_a_docstring_what_it_is_for():
 
 # 176, and for preferences, reinforcement, rehearsal and lineage 7; deployment and costs 3; the result page 4;
 # slices, playground, the project's page, the guide, windows on problems and columns, and their base 8;
-# an example as a model sees it 1; checking a connection and its refusals 2; older paths 1; export 2; watching a
-# model in use, drift and replay 3.
+# an example as a model sees it 1; checking a connection and its refusals 2; older paths 1; export 2; watching
+# a model in use, drift and replay 3.
 FILES = 207
 # To be 28,000 and what these took, 10,900; without blanks, comments and docstrings.
 CODE_LINES = 42_400
