@@ -165,6 +165,8 @@ def show_in(page: "Page", theme: str, width: int) -> None:
     page.evaluate(change)
     lit = str(theme == "Light").lower()
     page.locator(f"body[data-jp-theme-light='{lit}']").wait_for(state="attached")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")  # it covers the page while a theme loads
+    page.wait_for_function("() => document.querySelector('.jp-WindowedPanel-outer').scrollHeight > 300")
 
 
 def flaws(page: "Page", folder: Path, name: str) -> list[str]:
