@@ -65,7 +65,7 @@ def with_asyncio(address: str, count: int, concurrency: int) -> None:
     """Ask the same questions from one thread."""
 
     async def ask() -> None:
-        limits = httpx2.SandboxLimits(max_connections=concurrency)
+        limits = httpx2.Limits(max_connections=concurrency)
         async with AsyncOpenAI(
             base_url=address, api_key="x", http_client=httpx2.AsyncClient(limits=limits, timeout=60)
         ) as client:
