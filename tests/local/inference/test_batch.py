@@ -222,6 +222,28 @@ def test_a_model_that_remembers_otherwise_is_refused() -> None:
         KVCache(config)
 
 
+def test_long_prompts_join_a_batch_whose_first_row_begins_late() -> None:
+    slots, numbers = KVCache(LlamaConfig(**SIZE)), torch.Generator().manual_seed(0)
+
+    def states(rows: int, length: int) -> tuple[tuple[torch.Tensor, torch.Tensor]]:
+        keys, values = (torch.randn(rows, 2, length, 16, generator=numbers) for _ in range(2))
+        return ((keys, values),)
+
+    slots.join(states(1, 8), [(0, 8)])
+    for _ in range(80):
+        slots.written()
+    late = states(1, 8)
+    slots.join(late, [(0, 8)])
+    slots.leave(0)
+    long = states(2, 40)
+    slots.join(long, [(0, 40), (1, 40)])  # more rows than there is memory for: what is unused goes
+    assert slots.rows == 3
+    assert min(slots.starts) == 0
+    keys = slots.layers[0].keys
+    for row, given in ((0, late[0][0][0]), (1, long[0][0][0]), (2, long[0][0][1])):
+        assert torch.equal(keys[row, :, slots.starts[row] : slots.end], given)
+
+
 # Adapters
 
 

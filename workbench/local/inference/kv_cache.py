@@ -59,7 +59,7 @@ class KVCache(Cache):
             self.layers = [*self._held]
         shift, total = max(0, longest - self.end), self.rows + len(rows)
         if shift or total > len(self._held[0].keys) or self.end + 1 >= self.capacity:
-            self._move(shift, total)
+            self._move(shift, total, longest)
         for row, length in rows:
             for layer, (keys, values) in zip(self._held, states, strict=True):
                 layer.put(self.rows, self.end - length, keys[row, :, :length], values[row, :, :length])
@@ -88,11 +88,14 @@ class KVCache(Cache):
         if self.end + 1 >= self.capacity:
             self._move(0, self.rows)
 
-    def _move(self, shift: int, rows: int) -> None:
-        """Allocate for ``rows`` rows, all moved to the right by ``shift``, or left where no row begins."""
+    def _move(self, shift: int, rows: int, least: int = 0) -> None:
+        """Allocate for ``rows`` rows, all moved to the right by ``shift``, or left where no row begins.
+
+        Rows moved left still end at slot ``least`` or behind it, so that one of so many tokens can join.
+        """
         first = min(self.starts, default=self.end)
         if not shift and first > self.capacity // 4:
-            shift = -first
+            shift = -min(first, self.end - least)
         end = self.end + shift
         # One slot more than is ever visible: with nothing to hide, transformers would make no mask.
         self.capacity = -(-(end + 2 + max(SPARE, end // 8)) // SPARE) * SPARE
