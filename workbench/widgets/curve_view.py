@@ -155,6 +155,7 @@ class _Window:
                 self._buttons.show(now.job)
         elif self._kernel:
             print(self._standing(now), file=sys.stderr, flush=True)
+            self._pause = min(60.0, 1.2 * self._pause)  # some twenty lines in a quarter of an hour, not 180
         self._drawn = time.monotonic()
 
     def _draw(self, bundle: dict[str, object]) -> None:
