@@ -168,11 +168,12 @@ def test_a_base_that_gguf_does_not_carry_is_refused_with_the_way_round(
 
 
 def test_the_command_says_where_it_is_and_how_it_is_used(
-    client: OpenAI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: OpenAI, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("workbench.cli.hosting.connect", lambda _: client)
     words = ("export", str(tmp_path / "out"), "--model", TUNED, "--to", "adapter", "--project", "mine")
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0
     assert done.stdout.startswith(f"{TUNED} is in {tmp_path / 'out'} (")
-    assert "serve it with vLLM: vllm serve nano --enable-lora" in done.stdout
+    # A base that no hub has is loaded from its folder.
+    assert f"serve it with vLLM: vllm serve {models / 'nano'} --enable-lora" in done.stdout

@@ -278,9 +278,11 @@ def _commands(tuned: _Tuned, folder: Path, to: Form) -> dict[str, str]:
             "serve it with llama.cpp": f"llama-server -m {file} --jinja",
         }
     if to == "adapter":
-        base = _hub(tuned.base)[0]
+        base = _hub(tuned.base)[0] if tuned.base in ON_THE_HUB else str(tuned.base_folder)
         return {
-            "serve it with vLLM": f"vllm serve {base} --enable-lora --lora-modules {name}={where}",
+            "serve it with vLLM": (
+                f"vllm serve {shlex.quote(base)} --enable-lora --lora-modules {name}={where}"
+            ),
             "load it in Python": (
                 f"PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({base!r}), {str(folder)!r})"
             ),
